@@ -1,0 +1,35 @@
+"""The one exception family: what was given, what is possible, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DanqingError(Exception):
+    """Everything danqing refuses. The message is written for the person who reads it in a terminal."""
+
+
+class InvalidInput(DanqingError, ValueError):
+    """A value outside its domain: an option, a prompt, a size, a picture."""
+
+
+class UnknownName(InvalidInput):
+    """A name that is not among the possible ones; offers the nearest.
+
+    Args:
+        kind: what is named, e.g. "solver".
+        given: the name as given.
+        possible: every name that would have been taken.
+    """
+
+    def __init__(self, kind: str, given: str, possible: Iterable[str]):
+        names = sorted(possible)
+        near = difflib.get_close_matches(str(given).lower(), names, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        super().__init__(f"unknown {kind} {given!r}.{hint} Possible: {', '.join(names)}.")
+        self.kind, self.given, self.possible, self.near = kind, given, names, near
+
+
+class InvalidFile(DanqingError):
+    """A file that is missing, truncated, foreign or dangerous."""

@@ -1,0 +1,43 @@
+"""What a backbone shows to adapters. Four ports, each with a neutral element, so that no network asks which adapter is on.
+
+1. ``Residuals`` are added to the skips (ControlNet); empty by default.
+2. A stage is an ``nn.ModuleList`` of layers ``layer(x, ctx) -> x``, so a layer can be inserted (AnimateDiff).
+3. A cross-attention owns ``branches``, an empty ``nn.ModuleDict``; each ``branch(q, ctx)`` adds its own term (IP-Adapter).
+4. Any ``nn.Linear`` or ``nn.Conv2d`` can be replaced by name (LoRA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What every layer of a backbone sees during one call.
+
+    Args:
+        time: the embedding of time (and pooled conditioning), (B, E).
+        tokens: the text stream, (B, L, D), or None for a network without one.
+        extra: tensors that an adapter wrote under its own name and alone reads.
+    """
+
+    time: Tensor
+    tokens: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default=NOTHING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """Port 1: terms added to a backbone's skips. ``down[i]`` matches the i-th skip, ``mid`` the middle; empty adds nothing."""
+
+    down: tuple[Tensor, ...] = ()
+    mid: Tensor | None = None
+
+
+NO_RESIDUALS = Residuals()

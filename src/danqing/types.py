@@ -1,0 +1,95 @@
+"""The records that travel between the axes. Frozen: a new value is a new record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import lcm
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+EMPTY: Mapping[str, Tensor] = MappingProxyType({})
+
+#: A denoiser with its conditioning closed over: (x_t, t) -> E[x_0 | x_t];  t has shape (B,), 0 clean .. 1 noise.
+Denoise = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What a picture is conditioned on, batched over pictures.
+
+    Args:
+        tokens: the text stream, (B, L, D).
+        pooled: a summary for the time embedding, (B, P).
+        concat: extra input channels, (B, C, H, W): inpainting masks, Zero-1-to-3 views.
+        extra: tensors with leading dimension B that an adapter writes under its own name and alone reads.
+    """
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+    concat: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default=EMPTY)
+
+    @property
+    def batch(self) -> int:
+        return self.tokens.shape[0]
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Conditioning:
+        """Apply ``f`` to every tensor (a move of device, a slice, an expansion)."""
+        return Conditioning(
+            tokens=f(self.tokens),
+            pooled=None if self.pooled is None else f(self.pooled),
+            concat=None if self.concat is None else f(self.concat),
+            extra={name: f(value) for name, value in self.extra.items()},
+        )
+
+    def expand(self, batch: int) -> Conditioning:
+        """One picture's conditioning for ``batch`` pictures; a matching batch passes through."""
+        if self.batch == batch:
+            return self
+        if self.batch != 1:
+            raise ValueError(f"a conditioning of {self.batch} pictures cannot serve {batch}: it must hold 1 or {batch}")
+        return self.map(lambda v: v.expand(batch, *v.shape[1:]))
+
+    def cat(self, *others: Conditioning) -> Conditioning:
+        """Stack along the batch.
+
+        Token streams of unequal length L are repeated whole up to their least common multiple. Softmax attention over
+        a stream repeated k times equals attention over the stream, so the repetition changes no cross-attention's answer,
+        where zero padding would.
+        """
+        every = (self, *others)
+        length = lcm(*(c.tokens.shape[1] for c in every))
+        names = set(self.extra)
+        for part in ("pooled", "concat"):
+            if len({getattr(c, part) is None for c in every}) > 1:
+                raise ValueError(f"cannot stack conditionings of which some have {part!r} and some have not")
+        if any(set(c.extra) != names for c in every):
+            raise ValueError(f"cannot stack conditionings with different extras: {[sorted(c.extra) for c in every]}")
+        return Conditioning(
+            tokens=torch.cat([c.tokens.repeat(1, length // c.tokens.shape[1], 1) for c in every]),
+            pooled=None if self.pooled is None else torch.cat([c.pooled for c in every if c.pooled is not None]),
+            concat=None if self.concat is None else torch.cat([c.concat for c in every if c.concat is not None]),
+            extra={name: torch.cat([c.extra[name] for c in every]) for name in names},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the sampling loop yields after each step.
+
+    Args:
+        step: how many steps are done, 1 .. steps.
+        steps: how many there are.
+        t: the time reached, 1 noise .. 0 clean.
+        x: the sample at that time, (B, C, H, W).
+        x0: the last estimate of the clean sample, (B, C, H, W): what a preview shows.
+    """
+
+    step: int
+    steps: int
+    t: float
+    x: Tensor
+    x0: Tensor
