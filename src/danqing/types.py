@@ -30,7 +30,7 @@ class Conditioning:
     tokens: Tensor
     pooled: Tensor | None = None
     concat: Tensor | None = None
-    extra: Mapping[str, Tensor] = field(default=EMPTY)
+    extra: Mapping[str, Tensor] = field(default_factory=lambda: EMPTY)
 
     @property
     def batch(self) -> int:

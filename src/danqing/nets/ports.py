@@ -29,7 +29,7 @@ class Context:
 
     time: Tensor
     tokens: Tensor | None = None
-    extra: Mapping[str, Tensor] = field(default=NOTHING)
+    extra: Mapping[str, Tensor] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,80 @@
+"""Encode every picture once with the trained autoencoder: the painter trains on latents.
+
+    python -m experiments.latents
+
+Writes latents-<source>.npy, (N, 8, 16, 16) float16, already shifted and scaled to unit variance, and latents.json with both numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from danqing.learn.data import to_unit
+from danqing.nets import autoencoder_kl
+from danqing.run.device import device as pick_device
+from danqing.run.precision import autocast
+from experiments.common import DATA, RUNS, set_up
+
+SOURCES = ("singles", "composites", "portraits")
+
+
+def averaged(checkpoint: Path, model: nn.Module) -> nn.Module:
+    """The model with the averaged weights of a training's checkpoint, ready to use."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["ema"]["model"])
+    return model.eval().requires_grad_(False)
+
+
+def autoencoder(runs: Path = RUNS) -> autoencoder_kl.AutoencoderKL:
+    """The trained autoencoder, with the scale and shift of its latents in its config where they are known."""
+    config = autoencoder_kl.MINI
+    known = runs / "autoencoder" / "latents.json"
+    if known.exists():
+        config = dataclasses.replace(config, **json.loads(known.read_text()))
+    model = autoencoder_kl.AutoencoderKL(config)
+    averaged(runs / "autoencoder" / "last.pt", model)
+    return model
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    set_up(args.threads)
+    device = pick_device()
+    model = autoencoder(args.runs).to(device, memory_format=torch.channels_last)
+
+    def encode(pictures: np.ndarray) -> np.ndarray:
+        parts = []
+        for first in range(0, len(pictures), 32):
+            with autocast(device):
+                z = model.encode(to_unit(pictures[first : first + 32]).to(device)).mean
+            parts.append(z.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
+    train = [row["index"] for row in ledger if row["array"] == "singles" and row["split"] == "train"]
+    known = args.runs / "autoencoder" / "latents.json"
+    if not known.exists():  # the statistics are of the art that may be trained on, once and for all
+        z = encode(np.load(args.data / "singles.npy", mmap_mode="r")[np.array(train[::8])])
+        known.write_text(json.dumps({"scaling_factor": float(1 / z.std()), "shift_factor": float(z.mean())}))
+    statistics = json.loads(known.read_text())
+    for source in SOURCES:
+        z = encode(np.load(args.data / f"{source}.npy", mmap_mode="r"))
+        z = (z - statistics["shift_factor"]) * statistics["scaling_factor"]
+        np.save(args.data / f"latents-{source}.npy", z.astype(np.float16))
+        print(source, z.shape, f"std {z.std():.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Denoisers: a backbone, a schedule and what the backbone's output means, made into E[x_0 | x_t].
+
+A parametrisation is four numbers for each time. The backbone F answers, for x_t = alpha x_0 + sigma eps,
+
+    F(c_in x_t, c_time) = a x_0 + b eps
+
+and that is both the target of training and, solved for x_0 with the equation of x_t, the estimate of sampling:
+
+    x_0 = c_skip x_t + c_out F,      c_skip = b / (b alpha - a sigma),      c_out = -sigma / (b alpha - a sigma)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from danqing.errors import InvalidInput, UnknownName
+from danqing.schedule import Schedule
+from danqing.types import Conditioning, Denoise
+
+#: Stands for sigma = 0 where a formula divides by sigma; every such quotient is exact or vanishes in the limit.
+TINY = 1e-20
+
+
+class Parametrisation(NamedTuple):
+    """F = a x_0 + b eps, of (alpha, sigma); ``c_in`` scales the input, ``time`` stands in for the timestep."""
+
+    a: Callable[[Tensor, Tensor], Tensor]
+    b: Callable[[Tensor, Tensor], Tensor]
+    c_in: Callable[[Tensor, Tensor], Tensor] = lambda alpha, sigma: torch.ones_like(alpha)
+    time: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def _edm(data: float = 0.5) -> Parametrisation:
+    """Karras et al. 2022, table 1, kappa for their sigma; ``data`` is the standard deviation of x_0."""
+
+    def norm(alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (sigma.square() + (data * alpha).square()).sqrt()
+
+    return Parametrisation(
+        a=lambda alpha, sigma: sigma / (data * norm(alpha, sigma)),
+        b=lambda alpha, sigma: -data * alpha / norm(alpha, sigma),
+        c_in=lambda alpha, sigma: 1 / norm(alpha, sigma),
+        time=lambda alpha, sigma: (sigma / alpha).log() / 4,
+    )
+
+
+PARAMETRISATIONS: Mapping[str, Parametrisation] = {
+    "eps": Parametrisation(a=lambda alpha, sigma: 0 * alpha, b=lambda alpha, sigma: torch.ones_like(alpha)),
+    "x0": Parametrisation(a=lambda alpha, sigma: torch.ones_like(alpha), b=lambda alpha, sigma: 0 * alpha),
+    "v": Parametrisation(a=lambda alpha, sigma: -sigma, b=lambda alpha, sigma: alpha),
+    "score": Parametrisation(a=lambda alpha, sigma: 0 * alpha, b=lambda alpha, sigma: -1 / sigma),
+    "flow": Parametrisation(a=lambda alpha, sigma: -torch.ones_like(alpha), b=lambda alpha, sigma: 0 * alpha + 1),
+    "edm": _edm(),
+}
+
+
+class Coefficients(NamedTuple):
+    """All of a parametrisation at some times; each of the shape of t."""
+
+    skip: Tensor
+    out: Tensor
+    c_in: Tensor
+    time: Tensor
+    a: Tensor
+    b: Tensor
+
+
+def coefficients(kind: Parametrisation, schedule: Schedule, t: Tensor) -> Coefficients:
+    """c_skip, c_out, c_in, c_time, a, b at t (any shape)."""
+    alpha, sigma = schedule(t)
+    sigma = sigma.clamp_min(TINY)
+    a, b = kind.a(alpha, sigma), kind.b(alpha, sigma)
+    under = b * alpha - a * sigma
+    time = schedule.timestep(t) if kind.time is None else kind.time(alpha, sigma)
+    return Coefficients(b / under, -sigma / under, kind.c_in(alpha, sigma), time, a, b)
+
+
+def _like(c: Tensor, x: Tensor) -> Tensor:
+    """(B,) against (B, ...), in at least float32."""
+    return c.to(torch.promote_types(x.dtype, torch.float32)).view(-1, *[1] * (x.ndim - 1))
+
+
+class Denoiser(nn.Module):
+    """E[x_0 | x_t, cond] = c_skip x_t + c_out F(c_in x_t, c_time, cond); see the module for the coefficients.
+
+    Args:
+        net: the backbone F: (x (B, C, H, W), time (B,), tokens (B, L, D), *, pooled, extra) -> (B, C_out, H, W).
+        schedule: t -> (alpha, sigma).
+        prediction: a name of ``PARAMETRISATIONS``, or a parametrisation.
+
+    Raises:
+        UnknownName: no such prediction.
+        InvalidInput: eps or score with a schedule whose end holds no signal (alpha = 0), where they say nothing of
+        x_0.
+    """
+
+    def __init__(self, net: nn.Module, schedule: Schedule, prediction: str | Parametrisation):
+        super().__init__()
+        if isinstance(prediction, str) and prediction not in PARAMETRISATIONS:
+            raise UnknownName("prediction", prediction, PARAMETRISATIONS)
+        self.net, self.schedule = net, schedule
+        self.prediction = PARAMETRISATIONS[prediction] if isinstance(prediction, str) else prediction
+        if not bool(coefficients(self.prediction, schedule, torch.ones(1, dtype=torch.float64)).skip.isfinite()):
+            raise InvalidInput(
+                f"prediction {prediction!r} cannot go with {schedule}: at t = 1 there is no signal (alpha = 0), where"
+                " this output says nothing of the picture. Use v, flow or x0, or a schedule that keeps some signal."
+            )
+
+    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        """E[x_0 | x_t, cond], like x: x (B, C, H, W), t (B,) in [0, 1], cond of B pictures or of one for all."""
+        c = coefficients(self.prediction, self.schedule, t)
+        return (_like(c.skip, x) * x + _like(c.out, x) * self._net(x, c, cond)).to(x.dtype)
+
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        """F itself, what ``target`` is the target of, (B, C, H, W) in the dtype of x."""
+        return self._net(x, coefficients(self.prediction, self.schedule, t), cond)
+
+    def noisy(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t = alpha_t x_0 + sigma_t eps; x0, eps (B, C, H, W), t (B,)."""
+        alpha, sigma = self.schedule(t)
+        return (_like(alpha, x0) * x0 + _like(sigma, x0) * eps).to(x0.dtype)
+
+    def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """What training asks of ``predict(noisy(x0, eps, t), t)``: a x_0 + b eps; x0, eps (B, C, H, W), t (B,)."""
+        c = coefficients(self.prediction, self.schedule, t)
+        return (_like(c.a, x0) * x0 + _like(c.b, x0) * eps).to(x0.dtype)
+
+    def _net(self, x: Tensor, c: Coefficients, cond: Conditioning) -> Tensor:
+        # The sample and the time keep their precision; only what enters the network takes the network's.
+        dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), x.dtype)
+        cond = cond.expand(len(x)).map(lambda v: v.to(dtype) if v.is_floating_point() else v)
+        inputs = (_like(c.c_in, x) * x).to(dtype)
+        if cond.concat is not None:
+            inputs = torch.cat([inputs, cond.concat], 1)  # (B, C + C_concat, H, W)
+        time = c.time.to(torch.promote_types(x.dtype, torch.float32))
+        return self.net(inputs, time, cond.tokens, pooled=cond.pooled, extra=cond.extra).to(x.dtype)
+
+
+def convert(value: Tensor, x: Tensor, t: Tensor, schedule: Schedule, source: str, to: str) -> Tensor:
+    """One parametrisation's output as another's: solve ``source`` for x_0 and eps = (x_t - alpha x_0) / sigma, and
+    state ``to``.
+
+    value, x: (B, ...), t: (B,) in (0, 1].
+    """
+    for name in (source, to):
+        if name not in PARAMETRISATIONS:
+            raise UnknownName("prediction", name, PARAMETRISATIONS)
+    here, there = (coefficients(PARAMETRISATIONS[name], schedule, t) for name in (source, to))
+    alpha, sigma = schedule(t)
+    x0 = _like(here.skip, x) * x + _like(here.out, x) * value
+    eps = (x - _like(alpha, x) * x0) / _like(sigma, x)
+    return _like(there.a, x) * x0 + _like(there.b, x) * eps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundary:
+    """Hold an estimate to the consistency boundary f(x, 0) = x: wraps a Denoise, c_skip x_t + c_out x_0 with
+
+        c_skip = d^2 / (s^2 + d^2),  c_out = s / sqrt(s^2 + d^2),  s = scaling * timestep
+
+    (Song et al. 2023, equation 25; Luo et al. 2023, latent consistency models, whose scaling is 10).
+    """
+
+    denoise: Denoise
+    schedule: Schedule
+    data: float = 0.5
+    scaling: float = 10.0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        s = self.scaling * self.schedule.timestep(t)
+        norm = s.square() + math.pow(self.data, 2)
+        return (_like(self.data**2 / norm, x) * x + _like(s / norm.sqrt(), x) * self.denoise(x, t)).to(x.dtype)

@@ -1,0 +1,78 @@
+"""The convolutional layers that AutoencoderKL, the UNet and its control copy share unchanged."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .ports import Context
+
+
+class ResnetBlock(nn.Module):
+    """Two normalised convolutions around a skip, with the embedding of time added between them.
+
+    ``h = conv1(silu(norm1(x))) + W silu(time);  y = shortcut(x) + conv2(silu(norm2(h)))``.
+    Source: He et al. 2016; Ho et al. 2020, appendix B.
+
+    Args:
+        channels: of the input.
+        out_channels: of the output; where they differ the shortcut is a 1×1 convolution, else the identity.
+        groups: of the group norms; divides both channel counts.
+        eps: of the group norms.
+        time_channels: width of ``ctx.time``; 0 leaves time out, and then ``ctx`` is not read.
+    """
+
+    def __init__(self, channels: int, out_channels: int, *, groups: int, eps: float, time_channels: int = 0):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, channels, eps)
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.time_emb_proj = nn.Linear(time_channels, out_channels) if time_channels else None
+        self.norm2 = nn.GroupNorm(groups, out_channels, eps)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C_out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        if self.time_emb_proj is not None and ctx is not None:
+            h = h + self.time_emb_proj(F.silu(ctx.time))[:, :, None, None]
+        return self.conv_shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class Downsample(nn.Module):
+    """Half the height and the width by a 3×3 convolution of stride 2.
+
+    Args:
+        channels: of input and output.
+        padding: rows and columns of zeros (left, right, top, bottom): (1, 1, 1, 1) in the UNet, (0, 1, 0, 1) in the autoencoder.
+    """
+
+    def __init__(self, channels: int, *, padding: tuple[int, int, int, int] = (1, 1, 1, 1)):
+        super().__init__()
+        self.even = len(set(padding)) == 1
+        self.padding = padding
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=padding[0] if self.even else 0)
+
+    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H/2, W/2)."""
+        return self.conv(x if self.even else F.pad(x, self.padding))
+
+
+class Upsample(nn.Module):
+    """Repeat every pixel to the wanted size, then a 3×3 convolution.
+
+    Args:
+        channels: of input and output.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, 2H, 2W)."""
+        return self.resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
+
+    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, C, H, W) -> (B, C, *size): the UNet asks for its skip's size, which is odd where a height was odd."""
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))

@@ -1,0 +1,502 @@
+"""The UNet of Stable Diffusion 1.x, 2.x, XL and its refiner, and of the small model that ships.
+
+How an adapter meets it, port by port:
+
+1. ``residuals`` of the call are added to the skips and to the middle (ControlNet);
+2. every stage owns ``inserted``, one empty ``nn.ModuleDict`` a step: ``stage.inserted[i]["name"] = layer`` runs
+   ``layer(x, ctx) -> x`` after the i-th residual block and its attention, and ``del`` takes it away again (AnimateDiff);
+3. every `CrossAttention` that reads text owns ``branches``, an empty ``nn.ModuleDict`` (IP-Adapter);
+4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from .blocks import Downsample, ResnetBlock, Upsample
+from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
+
+EPS = 1e-5
+TRANSFORMER_EPS = 1e-6  # of the group norm before a transformer; published weights were trained with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """The shape of a `UNet`. Per-level tuples run from the finest grid to the coarsest.
+
+    Args:
+        in_channels, out_channels: of the latent; inpainting networks read 9 and write 4.
+        block_out_channels: one width a level; each level but the last halves the grid.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        transformer_layers: transformer blocks after each residual block, one number a level; 0 leaves attention out.
+        mid_transformer_layers: the same in the middle.
+        attention_heads: heads a level; divides the level's width. The middle has as many as the last level.
+        cross_attention_dim: D of the text tokens.
+        use_linear_projection: the transformer's outer projections are linear instead of 1×1 convolutions (2.x, XL).
+        norm_num_groups: divides every width.
+        pooled_channels: P of the pooled conditioning; 0 for a network that reads none.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    transformer_layers: tuple[int, ...] = (1, 1, 1, 0)
+    mid_transformer_layers: int = 1
+    attention_heads: tuple[int, ...] = (8, 8, 8, 8)
+    cross_attention_dim: int = 768
+    use_linear_projection: bool = False
+    norm_num_groups: int = 32
+    pooled_channels: int = 0
+
+    @property
+    def time_channels(self) -> int:
+        """E of the embedding of time."""
+        return 4 * self.block_out_channels[0]
+
+    @property
+    def skips(self) -> int:
+        """How many skips there are, and so how many residuals port 1 takes."""
+        return len(self.block_out_channels) * (self.layers_per_block + 1)
+
+
+SD1 = UNetConfig()
+SD2 = UNetConfig(attention_heads=(5, 10, 20, 20), cross_attention_dim=1024, use_linear_projection=True)
+SDXL = UNetConfig(
+    block_out_channels=(320, 640, 1280),
+    transformer_layers=(0, 2, 10),
+    mid_transformer_layers=10,
+    attention_heads=(5, 10, 20),
+    cross_attention_dim=2048,
+    use_linear_projection=True,
+    pooled_channels=1280 + 6 * 256,
+)
+SDXL_REFINER = UNetConfig(
+    block_out_channels=(384, 768, 1536, 1536),
+    transformer_layers=(0, 4, 4, 0),
+    mid_transformer_layers=4,
+    attention_heads=(6, 12, 24, 24),
+    cross_attention_dim=1280,
+    use_linear_projection=True,
+    pooled_channels=1280 + 5 * 256,
+)
+#: For 16×16×8 latents on a CPU: convolutions alone at 16×16, attention at 8×8 and 4×4 where it is cheap.
+MINI = UNetConfig(
+    in_channels=8,
+    out_channels=8,
+    block_out_channels=(128, 256, 320),
+    layers_per_block=1,
+    transformer_layers=(0, 1, 0),
+    mid_transformer_layers=1,
+    attention_heads=(2, 4, 5),
+    cross_attention_dim=256,
+    use_linear_projection=True,
+)
+
+
+def sinusoid(values: Tensor, dim: int) -> Tensor:
+    """Cosines and sines of ``values`` at geometrically falling frequencies, (N,) -> (N, dim), in at least float32.
+
+    ``f_i = 10000^(-i / (dim/2));  [cos(v f_0), …, sin(v f_0), …]``. Source: Vaswani et al. 2017, section 3.5; Ho et al. 2020.
+    """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    steps = torch.arange(dim // 2, dtype=values.dtype, device=values.device)
+    angles = values[:, None] * torch.exp(steps * (-math.log(10000.0) / (dim // 2)))  # (N, dim/2)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def size_embedding(ids: Tensor, dim: int = 256) -> Tensor:
+    """SDXL's numbers (original size, crop, target size; or an aesthetic score), (B, K) -> (B, K·dim).
+
+    The network's ``pooled`` is ``cat([text summary (B, 1280), size_embedding(ids)], dim=1)``. Source: Podell et al. 2023, 2.2.
+    """
+    return sinusoid(ids.flatten(), dim).reshape(ids.shape[0], -1)
+
+
+class Embedding(nn.Module):
+    """``W_2 silu(W_1 v)``: of time, or of the pooled conditioning, (B, C) -> (B, E)."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.linear_1 = nn.Linear(channels, out_channels)
+        self.linear_2 = nn.Linear(out_channels, out_channels)
+
+    def forward(self, v: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(v)))
+
+
+class Attention(nn.Module):
+    """Multi-headed attention of a grid's cells over themselves.
+
+    ``y = W_o softmax(q kᵀ / √d) v``. Source: Vaswani et al. 2017, section 3.2.
+
+    Args:
+        channels: of the cells, C.
+        heads: divides C; d = C / heads.
+        source_channels: of what keys and values are made from.
+    """
+
+    def __init__(self, channels: int, *, heads: int, source_channels: int):
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(source_channels, channels, bias=False)
+        self.to_v = nn.Linear(source_channels, channels, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, heads, N, d)."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """(B, heads, N, d) -> (B, N, C), through the output projection."""
+        return self.to_out[0](x.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
+        return self.merge(F.scaled_dot_product_attention(q, k, v))
+
+
+class CrossAttention(Attention):
+    """Attention of a grid's cells over the text tokens, plus what the branches add (port 3).
+
+    ``y = W_o (softmax(q kᵀ / √d) v + Σ branch(q, ctx))``, where a branch takes the queries (B, heads, N, d) and returns that shape.
+    Source: Rombach et al. 2022, section 3.3; Ye et al. 2023, equation 5 (the branches).
+    """
+
+    def __init__(self, channels: int, *, heads: int, source_channels: int):
+        super().__init__(channels, heads=heads, source_channels=source_channels)
+        self.branches = nn.ModuleDict()
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, N, C), with ``ctx.tokens`` (B, L, D) -> (B, N, C)."""
+        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(ctx.tokens)), self.split(self.to_v(ctx.tokens))
+        y = F.scaled_dot_product_attention(q, k, v)
+        for branch in self.branches.values():
+            y = y + branch(q, ctx)
+        return self.merge(y)
+
+
+class GEGLU(nn.Module):
+    """``a · gelu(b)`` with [a, b] = W x, (…, C) -> (…, 4C). Source: Shazeer 2020."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.proj = nn.Linear(channels, 8 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """A gated hidden layer four times as wide; `net.1` is where the published layout had dropout."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(channels), nn.Identity(), nn.Linear(4 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, attention to the text, feed-forward, each normalised before and added to its input."""
+
+    def __init__(self, channels: int, *, heads: int, token_channels: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn1 = Attention(channels, heads=heads, source_channels=channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.attn2 = CrossAttention(channels, heads=heads, source_channels=token_channels)
+        self.norm3 = nn.LayerNorm(channels)
+        self.ff = FeedForward(channels)
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = x + self.attn1(self.norm1(x), ctx)
+        x = x + self.attn2(self.norm2(x), ctx)
+        return x + self.ff(self.norm3(x))
+
+
+class Transformer(nn.Module):
+    """Transformer blocks over the cells of a grid, added to the grid. Source: Rombach et al. 2022, appendix E.2.1.
+
+    Args:
+        channels: C of the grid.
+        depth: number of blocks, >= 1.
+        config: of the network.
+        heads: divides C.
+    """
+
+    def __init__(self, channels: int, *, depth: int, heads: int, config: UNetConfig):
+        super().__init__()
+        self.linear = config.use_linear_projection
+        self.norm = nn.GroupNorm(config.norm_num_groups, channels, TRANSFORMER_EPS)
+        self.proj_in = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(channels, heads=heads, token_channels=config.cross_attention_dim) for _ in range(depth)
+        )
+        self.proj_out = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        h = self.norm(x)
+        h = self.proj_in(cells(h)) if self.linear else cells(self.proj_in(h))  # (B, HW, C)
+        for block in self.transformer_blocks:
+            h = block(h, ctx)
+        h = grid(self.proj_out(h), height, width) if self.linear else self.proj_out(grid(h, height, width))
+        return x + h
+
+
+def cells(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, HW, C); a view where x is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def grid(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, HW, C) -> (B, C, H, W), channels-last."""
+    return x.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+class Same(nn.Module):
+    """The layer that changes nothing: it stands where a level has no attention."""
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        return x
+
+
+class Stage(nn.Module):
+    """Steps at one resolution: a residual block, its transformer, and whatever was inserted after them (port 2).
+
+    Args:
+        widths: channels in and out of each step's residual block.
+        depths: transformer blocks of each step; 0 for none.
+        heads: of the transformers.
+        config: of the network.
+    """
+
+    def __init__(self, widths: list[tuple[int, int]], *, depths: list[int], heads: int, config: UNetConfig):
+        super().__init__()
+        shared: dict[str, Any] = {"groups": config.norm_num_groups, "eps": EPS, "time_channels": config.time_channels}
+        self.resnets = nn.ModuleList(ResnetBlock(before, after, **shared) for before, after in widths)
+        self.attentions = nn.ModuleList(
+            Transformer(after, depth=depth, heads=heads, config=config) if depth else Same()
+            for (_, after), depth in zip(widths, depths, strict=True)
+        )
+        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in widths)
+
+    def step(self, i: int, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its transformer, the inserted layers."""
+        x = self.attentions[i](self.resnets[i](x, ctx), ctx)
+        for layer in self.inserted[i].values():  # type: ignore[operator]  # an nn.ModuleDict
+            x = layer(x, ctx)
+        return x
+
+
+class Down(Stage):
+    """The way down at one level; every step leaves a skip."""
+
+    def __init__(self, widths: list[tuple[int, int]], *, last: bool, depths: list[int], heads: int, config: UNetConfig):
+        super().__init__(widths, depths=depths, heads=heads, config=config)
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(widths[-1][1])])
+
+    def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2), or H, W at the last level; appends to ``skips``."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, x, ctx)
+            skips.append(x)
+        for layer in self.downsamplers:
+            x = layer(x, ctx)
+            skips.append(x)
+        return x
+
+
+class Mid(Stage):
+    """The middle, at the coarsest resolution."""
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, x, ctx)
+        return x
+
+
+class Up(Stage):
+    """The way up at one level; every step reads the latest skip left."""
+
+    def __init__(self, widths: list[tuple[int, int]], *, last: bool, depths: list[int], heads: int, config: UNetConfig):
+        super().__init__(widths, depths=depths, heads=heads, config=config)
+        self.upsamplers = nn.ModuleList([] if last else [Upsample(widths[-1][1])])
+
+    def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; takes from the end of ``skips``."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
+        for layer in self.upsamplers:
+            # The next skip knows the size: it is not twice ours where a height or width was odd on the way down.
+            x = layer.resize(x, tuple(skips[-1].shape[-2:]))  # type: ignore[operator]
+        return x
+
+
+class UNet(nn.Module):
+    """The denoising UNet of latent diffusion, conditioned on time, text tokens and, for XL, a pooled summary.
+
+    Module names are those of diffusers' `UNet2DConditionModel`. Source: Ronneberger et al. 2015; Rombach et al. 2022; Podell et al. 2023.
+
+    Args:
+        config: the shape; `SD1`, `SD2`, `SDXL`, `SDXL_REFINER` and `MINI` are at hand.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        widths, depths, heads = config.block_out_channels, config.transformer_layers, config.attention_heads
+        if not len(widths) == len(depths) == len(heads):
+            raise InvalidInput(
+                f"a UNet of {len(widths)} levels {widths} has {len(depths)} transformer_layers {depths} and {len(heads)} "
+                f"attention_heads {heads}: give one of each a level"
+            )
+        layers, levels = config.layers_per_block, range(len(widths))
+        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.time_embedding = Embedding(widths[0], config.time_channels)
+        self.add_embedding = Embedding(config.pooled_channels, config.time_channels) if config.pooled_channels else None
+
+        skips = [widths[0]]  # channels of every skip, in the order in which they are left
+        self.down_blocks = nn.ModuleList()
+        for i in levels:
+            steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
+            last = i == levels[-1]
+            self.down_blocks.append(Down(steps, last=last, depths=[depths[i]] * layers, heads=heads[i], config=config))
+            skips += [widths[i]] * (layers if last else layers + 1)
+
+        middle = [(widths[-1], widths[-1])] * 2
+        self.mid_block = Mid(middle, depths=[config.mid_transformer_layers, 0], heads=heads[-1], config=config)
+
+        self.up_blocks = nn.ModuleList()
+        before = widths[-1]
+        for i in reversed(levels):
+            steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
+            more = [depths[i]] * (layers + 1)
+            self.up_blocks.append(Up(steps, last=i == 0, depths=more, heads=heads[i], config=config))
+            before = widths[i]
+
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
+        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+
+    def embed(self, x: Tensor, time: Tensor, pooled: Tensor | None) -> Tensor:
+        """The embedding of time, plus that of the pooled conditioning where the network reads one, (B, E).
+
+        The sinusoid is computed in at least float32, since bfloat16 cannot tell time 999 from 1000, and then takes x's dtype.
+        """
+        embedding = self.time_embedding(sinusoid(time, self.config.block_out_channels[0]).to(x.dtype))
+        if self.add_embedding is None:
+            return embedding
+        if pooled is None or pooled.shape[-1] != self.config.pooled_channels:
+            given = "none" if pooled is None else f"one of width {pooled.shape[-1]}"
+            raise InvalidInput(
+                f"this UNet reads a pooled conditioning of width {self.config.pooled_channels} and was given {given}: "
+                "concatenate the text summary and size_embedding(ids)"
+            )
+        return embedding + self.add_embedding(pooled.to(x.dtype))
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        tokens: Tensor,
+        *,
+        pooled: Tensor | None = None,
+        extra: Mapping[str, Tensor] = NOTHING,
+        residuals: Residuals = NO_RESIDUALS,
+    ) -> Tensor:
+        """The network's raw output (what it means is the Denoiser's business), (B, C_out, H, W).
+
+        Args:
+            x: (B, C_in, H, W), any H and W.
+            time: (B,), in the units of the published schedule, 0 .. 1000.
+            tokens: (B, L, D), L >= 1.
+            pooled: (B, P), for a network with ``pooled_channels``; others do not read it.
+            extra: tensors for adapters.
+            residuals: port 1; ``down`` has ``config.skips`` entries or none.
+
+        Raises:
+            InvalidInput: channels, token width, pooled width or the number of residuals do not match the configuration.
+        """
+        if x.shape[1] != self.config.in_channels or tokens.shape[-1] != self.config.cross_attention_dim:
+            raise InvalidInput(
+                f"this UNet reads {self.config.in_channels} channels and tokens of width {self.config.cross_attention_dim}; "
+                f"given were {x.shape[1]} channels and tokens of width {tokens.shape[-1]}: use the text encoder and codec of its model"
+            )
+        ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
+        x = self.conv_in(x)
+        skips = [x]
+        for stage in self.down_blocks:
+            x = stage(x, skips, ctx)
+        x = self.mid_block(x, ctx)
+        x, skips = add_residuals(x, skips, residuals)
+        for stage in self.up_blocks:
+            x = stage(x, skips, ctx)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+
+def add_residuals(mid: Tensor, skips: list[Tensor], residuals: Residuals) -> tuple[Tensor, list[Tensor]]:
+    """Port 1: the middle and the skips with the residuals added; the empty `Residuals` computes nothing.
+
+    Raises:
+        InvalidInput: there are residuals for the skips, but not one for each.
+    """
+    if residuals.down and len(residuals.down) != len(skips):
+        raise InvalidInput(f"{len(residuals.down)} residuals for {len(skips)} skips: give one for each skip, or none")
+    if residuals.down:
+        skips = [skip + residual for skip, residual in zip(skips, residuals.down, strict=True)]
+    return (mid if residuals.mid is None else mid + residuals.mid), skips
+
+
+def diffusers_config(config: UNetConfig) -> dict[str, Any]:
+    """The keyword arguments of diffusers' `UNet2DConditionModel` of the same weights.
+
+    It always has a transformer in the middle, so ``mid_transformer_layers`` >= 1; of a level without attention it never
+    reads the depth, which is given as 1.
+    """
+    down = tuple("CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.transformer_layers)
+    up = tuple("CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.transformer_layers))
+    # The middle takes the last level's depth there, which is free where that level has no attention.
+    depths = (*(max(depth, 1) for depth in config.transformer_layers[:-1]), config.mid_transformer_layers)
+    if config.transformer_layers[-1] not in (0, config.mid_transformer_layers) or config.mid_transformer_layers < 1:
+        raise InvalidInput(
+            f"diffusers cannot hold a middle of {config.mid_transformer_layers} transformer layers under a last level of "
+            f"{config.transformer_layers[-1]}: make them equal, or the last level 0 and the middle at least 1"
+        )
+    pooled: dict[str, Any] = {}
+    if config.pooled_channels:
+        pooled = {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": config.pooled_channels,
+        }
+    return {
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "block_out_channels": config.block_out_channels,
+        "layers_per_block": config.layers_per_block,
+        "down_block_types": down,
+        "up_block_types": up,
+        "transformer_layers_per_block": depths,
+        # In diffusers this argument counts heads, its name notwithstanding.
+        "attention_head_dim": config.attention_heads,
+        "cross_attention_dim": config.cross_attention_dim,
+        "use_linear_projection": config.use_linear_projection,
+        "norm_num_groups": config.norm_num_groups,
+        **pooled,
+    }

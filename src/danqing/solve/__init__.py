@@ -1,0 +1,55 @@
+"""Solvers: one file a family. ``SOLVERS`` names each as users know it; ``sample`` is the one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from danqing.errors import InvalidInput, UnknownName
+from danqing.solve.ancestral import DDIM, DDPM, LCM, Inversion
+from danqing.solve.classic import LMS, PLMS, DPMSolver, Heun
+from danqing.solve.core import Draw, Estimate, Noise, Point, Solver, points, sample, silence
+from danqing.solve.dpmpp import Multistep, Singlestep, SinglestepSDE
+from danqing.solve.unipc import UniPC
+
+__all__ = [
+    "DDIM", "DDPM", "LCM", "LMS", "PLMS", "SOLVERS", "DPMSolver", "Draw", "Estimate", "Heun", "Inversion",
+    "Multistep", "Noise", "Point", "Singlestep", "SinglestepSDE", "Solver", "UniPC", "points", "sample", "silence",
+    "solver",
+]  # fmt: skip
+
+#: Every solver by its usual name; options are the class's own, e.g. ``SOLVERS["ddim"](eta=0.5)``.
+SOLVERS: Mapping[str, Callable[..., Solver]] = {
+    "ddim": DDIM,
+    "ddpm": DDPM,
+    "euler": DDIM,
+    "euler-a": partial(DDIM, eta=1.0),
+    "heun": Heun,
+    "lms": LMS,
+    "plms": PLMS,
+    "dpm2": DPMSolver,
+    "dpm3": partial(DPMSolver, order=3),
+    "dpmpp-2s": Singlestep,
+    "dpmpp-2s-a": partial(Singlestep, eta=1.0),
+    "dpmpp-2m": Multistep,
+    "dpmpp-3m": partial(Multistep, order=3),
+    "dpmpp-sde": SinglestepSDE,
+    "dpmpp-1m-sde": partial(Multistep, order=1, eta=1.0),
+    "dpmpp-2m-sde": partial(Multistep, eta=1.0),
+    "dpmpp-3m-sde": partial(Multistep, order=3, eta=1.0, curvature=0.5),
+    "unipc": UniPC,
+    "unipc-3": partial(UniPC, order=3),
+    "lcm": LCM,
+    "inversion": Inversion,
+}
+
+
+def solver(name: str, **options: Any) -> Solver:
+    """The solver of that name; raises ``UnknownName`` with the nearest, ``InvalidInput`` for options it has not."""
+    if name not in SOLVERS:
+        raise UnknownName("solver", name, SOLVERS)
+    try:
+        return SOLVERS[name](**options)
+    except TypeError as error:
+        raise InvalidInput(f"solver {name!r} does not take these options: {options}. {error}") from error

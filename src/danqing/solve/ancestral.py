@@ -1,0 +1,104 @@
+"""First-order steps, with noise and without: DDPM, DDIM (which is Euler, and Euler ancestral), its inversion, LCM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from danqing.solve.core import Draw, Estimate, Point, along, evaluate, transfer
+from danqing.types import Denoise
+
+
+def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:
+    """The ancestral split of q: aim at the lower point with kappa_down, then add noise of standard deviation alpha_q
+    kappa_up.
+
+        kappa_up = min(kappa_q, eta kappa_q sqrt(1 - kappa_q^2 / kappa_p^2)),      kappa_down = sqrt(kappa_q^2 -
+        kappa_up^2)
+    """
+    up = min(q.kappa, eta * q.kappa * math.sqrt(max(0.0, 1 - (q.kappa / p.kappa) ** 2)))
+    return (q.lowered(math.sqrt(q.kappa**2 - up**2)), q.alpha * up) if up else (q, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDIM:
+    """x_q = alpha_q D + sqrt(sigma_q^2 - s^2) e + s z,  s = eta sigma_q sqrt(1 - kappa_q^2 / kappa_p^2).
+
+    eta = 0 is DDIM proper (Song et al. 2020, equation 12) and at once Euler's method in kappa (Karras et al. 2022),
+    Euler's method of a flow, and DPM-Solver-1; eta = 1 is DDPM and at once Euler ancestral.
+    """
+
+    eta: float = 0.0
+    memory: int = 0
+
+    def step(
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
+    ) -> tuple[Tensor, Estimate]:
+        estimate = evaluate(denoise, x, p)
+        down, up = split(p, q, self.eta)
+        x = transfer(x, p, down, estimate.x0)
+        return (x + noise(x, 0) * up if up else x), estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDPM:
+    """A draw from q(x_q | x_p, x_0 = D), with a = alpha_p / alpha_q and beta = sigma_p^2 - a^2 sigma_q^2:
+
+        mean = (a sigma_q^2 / sigma_p^2) x_p + (alpha_q beta / sigma_p^2) D,      variance = beta sigma_q^2 /
+        sigma_p^2
+
+    (Ho et al. 2020, equations 6 and 7, for any alpha and sigma).
+    """
+
+    memory: int = 0
+
+    def step(
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
+    ) -> tuple[Tensor, Estimate]:
+        estimate = evaluate(denoise, x, p)
+        a = p.alpha / q.alpha
+        beta = p.sigma**2 - (a * q.sigma) ** 2
+        x = x * (a * q.sigma**2 / p.sigma**2) + estimate.x0 * (q.alpha * beta / p.sigma**2)
+        std = q.sigma / p.sigma * math.sqrt(max(beta, 0.0))
+        return (x + noise(x, 0) * std if std else x), estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """DDIM backwards, clean to noise, over increasing times: x_q = (alpha_q / alpha_p) x_p + (sigma_q - sigma_p
+    alpha_q / alpha_p) e.
+
+    A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, q) stands in for it (Song et al. 2020,
+    section 4.3), and each further iteration puts the x_q found so far in its place, so that many of them invert DDIM
+    exactly.
+    """
+
+    iterations: int = 0
+    memory: int = 0
+
+    def step(
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
+    ) -> tuple[Tensor, Estimate]:
+        estimate = evaluate(denoise, x, q)
+        y = along(x, p, q, estimate.eps)
+        for _ in range(self.iterations):
+            estimate = evaluate(denoise, y, q)
+            y = along(x, p, q, estimate.eps)
+        return y, estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LCM:
+    """x_q = alpha_q D + sigma_q z: jump to the clean estimate, and noise it afresh (Luo et al. 2023, algorithm 3)."""
+
+    memory: int = 0
+
+    def step(
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
+    ) -> tuple[Tensor, Estimate]:
+        estimate = evaluate(denoise, x, p)
+        clean = estimate.x0 * q.alpha
+        return (clean + noise(x, 0) * q.sigma if q.sigma else clean), estimate
