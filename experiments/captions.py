@@ -40,13 +40,13 @@ def pick(rng: Random, items: Sequence[T]) -> T:
 # ---- nouns -------------------------------------------------------------------------------------------------------------
 
 HEAD_ENDS = re.compile(
-    r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding|getting|playing"
-    r"|lifting|gesturing|frowning|walking|running|kneeling|kissing)( |$)"
+    r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding|getting|playing|savoring"
+    r"|lifting|gesturing|frowning|walking|running|kneeling|kissing|exhaling|vomiting|blowing|screaming|wrestling|hugging|rolling)( |$)"
 )
 MASS = set(
-    "bread rice popcorn butter salt spaghetti sushi fire fog ice wood bacon sake custard garlic broccoli food oden falafel mate"
-    " camping bowling badminton tennis hockey lacrosse pong baseball softball volleyball basketball football yarn thread"
-    " soap confetti money lightning clothing luggage salad breast-feeding e-mail racing construction information"
+    "bread rice popcorn butter salt spaghetti sushi fire fog ice wood bacon sake custard garlic broccoli oden falafel"
+    " camping bowling badminton tennis hockey lacrosse pong football yarn thread"
+    " soap confetti money lightning clothing luggage salad"
     " toast ginger coral sunrise sunset dusk kabob shaking exhaling vomiting".split()
 )
 SINGULAR_S = set(
@@ -56,10 +56,9 @@ SINGULAR_S = set(
 )
 IRREGULAR_PLURALS = {"people", "men", "women", "children", "fries", "dice", "mice", "teeth", "feet"}
 NAMES = re.compile(
-    r"^(Santa|Mrs\.|Mx|Tokyo|Aries|Taurus|Gemini|Cancer|Leo|Virgo|Libra|Scorpio|Sagittarius|Capricorn|Aquarius|Pisces|Ophiuchus|mount fuji"
-    r"|thumbs|two |zzz|keycap|one hundred|star-struck|hundred|beach|couple kissing|[A-Z]+ arrow$)"
+    r"^(Santa|Mrs\.|Mx|Tokyo|Mount Fuji|thumbs|keycap|skull and|[A-Z]+ arrow$)"
 )
-UNIQUE = re.compile(r"^(flag of|Statue of Liberty|sun$|milky way|world map|Japanese dolls|globe showing|kaaba)")
+UNIQUE = re.compile(r"^(flag of|Statue of Liberty|sun$|milky way|world map|kaaba)")
 
 
 def noun_en(label: str) -> str:
@@ -71,27 +70,31 @@ def noun_en(label: str) -> str:
     plural = head in IRREGULAR_PLURALS or (head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S)
     if NAMES.match(label) or head in MASS or plural or label.split()[0] in ("two", "three"):
         return label
-    vowel = re.match(r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O|NEW) )", label, re.IGNORECASE)
-    vowel = vowel and not re.match(r"(one|once|eu|NEW|Uni)", label)
+    vowel = re.match(r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE)
+    vowel = vowel and not re.match(r"(one|once|eu|ewe)", label)
     return f"{'an' if vowel else 'a'} {label}"
 
 
-MEASURE_BY_END = (
-    ("的时钟|时钟|按钮|标志|符号|标识|手势|表情|箭头", "个"), ("脸", "张"), ("旗", "面"), ("自行车|摩托车|汽车|赛车|货车|公交车|救护车|消防车|警车|出租车|电车|小巴|拖拉机|卡车|车", "辆"),
-    ("船|艇|轮|舟", "艘"), ("飞机|直升机|直升飞机", "架"), ("火箭", "枚"), ("树", "棵"), ("花|玫瑰|郁金香|向日葵|云|蘑菇", "朵"), ("叶", "片"),
-    ("鱼|蛇|龙|蠕虫|毛毛虫|裤|围巾|领带|连衣裙|项链|毛巾", "条"), ("马", "匹"), ("书|笔记本|账本|护照|相册", "本"), ("伞|刀|椅|剑|锯|锁|钥匙|梳|扇|吉他|小提琴|扫帚|牙刷|斧头|锤子|勺|匙", "把"),
-    ("心", "颗"), ("星星|流星|牙齿|彗星|糖|宝石|骰子|行星", "颗"), ("鞋|靴|袜子|手套|筷子|眼睛|滑雪板", "双"), ("笔|蜡烛|香烟|箭|玫瑰", "支"), ("灯", "盏"), ("塔|山|桥|城堡|教堂|寺|神社|工厂|火山|雕像|女神像|楼|寺庙", "座"),
-    ("房|房子|房屋|小屋|别墅|医院|学校|银行|酒店", "座"), ("帽|皇冠|头盔", "顶"), ("图|地图|照片|画|票|床|信用卡|弓|纸|椅子", "张"), ("手", "只"), ("耳朵|眼", "只"), ("信|情书|信封", "封"), ("电脑|相机|电视机|打印机|收音机|摄像机|手机", "台"), ("火车|列车", "列"),
-    ("香蕉", "根"), ("羽毛|骨头|胡萝卜|黄瓜|棒棒糖", "根"), ("衣|外套|西装|衬衫|T恤|和服|背心|纱丽|大褂", "件"), ("面条|米饭|汤", "碗"), ("镜", "面"), ("葡萄", "串"), ("面包|披萨|西瓜|蛋糕|芝士", "块"),
+MEASURE_BY_END = (  # the first that fits counts; 一个 is right for everything else
+    ("按钮|标志|符号|标识|手势|表情|箭头|时钟|[河木]马|靶心|[车齿法天]轮|中心|手机号|邮箱|圆号", "个"),
+    ("[歌选骑][手]", "名"), ("[扳]手", "把"), ("脸", "张"), ("旗", "面"), ("背心|救生衣|毛衣|大褂|外套|衬衫|T恤|和服|纱丽|泳衣|比基尼|女装", "件"),
+    ("地铁|轻轨|火车|列车", "列"), ("车|小巴", "辆"), ("船|艇|客轮|渡轮|独木舟", "艘"), ("飞机|直升机", "架"), ("火箭", "枚"), ("树|仙人掌|四叶草|三叶草", "棵"),
+    ("花束", "个"), ("雪花|叶", "片"), ("火花|爆米花|烟花|梅花", "个"), ("花|玫瑰|郁金香|向日葵|云|蘑菇", "朵"), ("章鱼", "只"), ("鱼|蛇|龙|鳄|蠕虫|毛毛虫|裤|围巾|领带|连衣裙", "条"),
+    ("马", "匹"), ("情书|信|信封", "封"), ("书|书本|笔记本|账本", "本"), ("伞|刀|椅|轮椅|剑|锯|锁|钥匙|扇|吉他|小提琴|扫帚|牙刷|斧头|锤子|勺|匙", "把"), ("心|星星|流星|牙齿|彗星|糖|宝石|骰子", "颗"),
+    ("鞋|靴|袜子|手套|筷子|滑雪板", "双"), ("笔|蜡烛|香烟", "支"), ("灯", "盏"), ("塔|山|桥|城堡|教堂|神社|工厂|女神像|楼|寺庙|清真寺|房子|小屋|别墅|医院|学校|银行|酒店", "座"),
+    ("帽|皇冠|头盔", "顶"), ("图|照片|画|票|床|信用卡|报纸|椅子", "张"), ("的手|手套|耳朵", "只"), ("电脑|相机|电视机|打印机|收音机|摄像机|手机", "台"), ("香蕉|羽毛|骨头|胡萝卜|黄瓜|棒棒糖", "根"),
+    ("面条|米饭|咖喱饭", "碗"), ("眼镜|墨镜|护目镜", "副"), ("镜子", "面"), ("葡萄", "串"), ("面包|披萨|蛋糕|芝士", "块"), ("杯|瓶|壶|盒|罐", "个"), ("酒|奶|茶|热饮|饮料|香槟", "杯"),
 )  # fmt: skip
 MEASURE_BY_SUBGROUP = {
     "animal-mammal": "只", "animal-bird": "只", "animal-amphibian": "只", "animal-reptile": "只", "animal-marine": "只", "animal-bug": "只",
-    "monkey-face": "只", "cat-face": "只", "plant-flower": "朵", "plant-other": "棵", "food-prepared": "份", "food-asian": "份",
-    "drink": "杯", "transport-ground": "辆", "transport-water": "艘", "transport-air": "架", "clothing": "件",
-    "musical-instrument": "件", "person-role": "名", "person-sport": "个",
+    "monkey-face": "只", "cat-face": "只", "plant-flower": "朵", "food-prepared": "份", "food-asian": "份", "person-role": "名",
 }  # fmt: skip
-COUNTED = re.compile(r"^(一|两|双|二|三|多|男人、|女人、|\d)|(的?双手|两个|夫妻|一男一女|家庭|一家人|天空|雾|雨|雪|座|时间|下雨|日出|日落|数字|城市|乳|宝|露营|沙滩)$")
-UNCOUNTED_SUBGROUPS = {"zodiac", "keycap", "event", "sky-weather", "sport", "game", "place-geographic", "hand-fingers-open", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands", "emotion", "av-symbol", "punctuation"}  # fmt: skip
+COUNTED = re.compile(
+    r"^(一百|一家|一锅|一碗|一杯|一孩|二孩|单亲|两|双眼|多个)|两个|、|双手|双人|一男一女|家庭|情侣$|(雾|日出|日落|城市|露营|沙漠|荒岛|公园|滑坡|施工|黄昏|夜晚|雪|银河|彩虹|太阳|月|闪电|火焰|风|唇印)$"
+)
+UNCOUNTED_SUBGROUPS = {
+    "keycap", "event", "sport", "game", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands", "emotion", "punctuation",
+}  # fmt: skip
 
 
 def noun_zh(label: str, subgroup: str = "") -> str:
@@ -217,7 +220,7 @@ def _composite(record: Record, lang: str, rng: Random | None) -> str:
 # ---- portraits ---------------------------------------------------------------------------------------------------------
 
 MANNER = ("expression",)  # said before the person; the rest after
-ORDER = ("hair", "beard", "glasses", "earrings", "hat", "extra", "gesture", "clothes")
+ORDER = ("hair", "hat", "skin", "beard", "glasses", "earrings", "extra", "gesture", "clothes")
 
 
 def _portrait(record: Record, lang: str, rng: Random | None) -> str:

@@ -6,10 +6,10 @@ A byte-level BPE, so no text is ever unknown, over words that the rules below cu
 so the rules make one word one token wherever it stands:
 
 - text is NFKC and lower case; full-width punctuation thereby becomes English punctuation, shared by both languages;
-- a Latin word or number always carries one space before it, at the start of a text and beside Chinese too, so that "fox" has one spelling;
+- a Latin word or number carries one space before it, at the start of a text and beside Chinese too, so that "fox" has one spelling;
 - Chinese characters never carry a space and are cut one by one: 消防车 and 救护车 share 车, and a subject is spelled alike in every
   sentence, which merges learned from running text would not keep to. Only the words of grammar and layout that any caption may hold
-  (一只, 左上角, 背景: `CLOSED`) stay whole, so that a caption with three placed subjects fits the window.
+  (一只, 左上角, 背景: `CLOSED`) are kept whole, so that a caption with three placed subjects fits the window.
 
 Ids: <pad> 0, bytes and merges from 1, <bos> vocab - 2, <eos> vocab - 1. The three are never read out of a text: "<eos>" in a prompt is five characters.
 The result depends on the captions and their counts alone, not on their order.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ PLACES = "左上角 右上角 左下角 右下角 左上方 右上方 左下方 
 MANNERS = "背景 渐变 风格 图片 图标 图像 照片 肖像 头像 人物 表情 符号 颜色".split()
 CLOSED = [f"[一两二三四五六七八九十几][{MEASURES}]", *PLACES, *MANNERS]
 
+OPENING = ",;:、。/&+-(\""  # a space follows these before a word: the word after a hyphen is the word elsewhere
+CLOSING = ",;:.!?、。)]"  # no space before these
 SPACED = r"[[\p{L}\p{M}\p{N}]&&[^\p{Han}]]"
 CUTS = [*CLOSED, r"\p{Han}", f" ?{SPACED}+", r" ?[^\s\p{L}\p{M}\p{N}]"]
 
@@ -41,11 +44,13 @@ def rules() -> Tokenizer:
             normalizers.NFKC(),
             normalizers.Lowercase(),
             normalizers.NFKC(),
+            # spaces first around every Chinese character, then none before one: what is left stands between 狐 and fox
+            normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False),
+            *(normalizers.Replace(Regex(rf"{re.escape(mark)}(?={SPACED})"), f"{mark} ") for mark in OPENING),
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),
             normalizers.Prepend(" "),
-            normalizers.Replace(Regex(r" (?=\p{Han})"), ""),
-            normalizers.Replace(Regex(rf"(?<=[\p{{Han}},;、。])(?={SPACED})"), " "),
+            normalizers.Replace(Regex(rf" (?=[\p{{Han}}{re.escape(CLOSING)}])"), ""),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
@@ -67,7 +72,7 @@ def train(captions: Iterable[str], vocabulary: int = 8192, least: int = 2) -> To
         least: merges seen fewer times than this are not made.
     """
     tokenizer = rules()
-    tokenizer.train_from_iterable(
+    tokenizer.train_from_iterator(
         captions,
         trainers.BpeTrainer(
             vocab_size=vocabulary - 3,

@@ -36,7 +36,7 @@ class Parametrisation(NamedTuple):
     time: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
-def _edm(data: float = 0.5) -> Parametrisation:
+def edm(data: float = 0.5) -> Parametrisation:
     """Karras et al. 2022, table 1, kappa for their sigma; ``data`` is the standard deviation of x_0."""
 
     def norm(alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ PARAMETRISATIONS: Mapping[str, Parametrisation] = {
     "v": Parametrisation(a=lambda alpha, sigma: -sigma, b=lambda alpha, sigma: alpha),
     "score": Parametrisation(a=lambda alpha, sigma: 0 * alpha, b=lambda alpha, sigma: -1 / sigma),
     "flow": Parametrisation(a=lambda alpha, sigma: -torch.ones_like(alpha), b=lambda alpha, sigma: 0 * alpha + 1),
-    "edm": _edm(),
+    "edm": edm(),
 }
 
 
@@ -96,8 +96,7 @@ class Denoiser(nn.Module):
 
     Raises:
         UnknownName: no such prediction.
-        InvalidInput: eps or score with a schedule whose end holds no signal (alpha = 0), where they say nothing of
-        x_0.
+        InvalidInput: eps, score or edm with a schedule whose end holds no signal (alpha = 0): they say nothing of x_0.
     """
 
     def __init__(self, net: nn.Module, schedule: Schedule, prediction: str | Parametrisation):
@@ -106,7 +105,8 @@ class Denoiser(nn.Module):
             raise UnknownName("prediction", prediction, PARAMETRISATIONS)
         self.net, self.schedule = net, schedule
         self.prediction = PARAMETRISATIONS[prediction] if isinstance(prediction, str) else prediction
-        if not bool(coefficients(self.prediction, schedule, torch.ones(1, dtype=torch.float64)).skip.isfinite()):
+        top = coefficients(self.prediction, schedule, torch.ones(1, dtype=torch.float64))
+        if not (top.skip.isfinite().all() and top.time.isfinite().all()):
             raise InvalidInput(
                 f"prediction {prediction!r} cannot go with {schedule}: at t = 1 there is no signal (alpha = 0), where"
                 " this output says nothing of the picture. Use v, flow or x0, or a schedule that keeps some signal."
@@ -143,19 +143,21 @@ class Denoiser(nn.Module):
 
 
 def convert(value: Tensor, x: Tensor, t: Tensor, schedule: Schedule, source: str, to: str) -> Tensor:
-    """One parametrisation's output as another's: solve ``source`` for x_0 and eps = (x_t - alpha x_0) / sigma, and
-    state ``to``.
+    """One parametrisation's output as another's: F' = a' x_0 + b' eps, with x_0 and eps solved from F = a x_0 + b eps and
 
-    value, x: (B, ...), t: (B,) in (0, 1].
+        x_t = alpha x_0 + sigma eps:      eps = (alpha F - a x_t) / (b alpha - a sigma)
+
+    value, x: (B, ...), t: (B,) in (0, 1]. Raises UnknownName.
     """
     for name in (source, to):
         if name not in PARAMETRISATIONS:
             raise UnknownName("prediction", name, PARAMETRISATIONS)
     here, there = (coefficients(PARAMETRISATIONS[name], schedule, t) for name in (source, to))
     alpha, sigma = schedule(t)
+    under = here.b * alpha - here.a * sigma.clamp_min(TINY)
     x0 = _like(here.skip, x) * x + _like(here.out, x) * value
-    eps = (x - _like(alpha, x) * x0) / _like(sigma, x)
-    return _like(there.a, x) * x0 + _like(there.b, x) * eps
+    eps = _like(alpha / under, x) * value - _like(here.a / under, x) * x
+    return (_like(there.a, x) * x0 + _like(there.b, x) * eps).to(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

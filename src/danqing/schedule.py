@@ -1,7 +1,6 @@
 """Schedules t -> (alpha, sigma), and spacings: which times a sampler visits.
 
-    x_t = alpha_t x_0 + sigma_t eps,      kappa_t = sigma_t / alpha_t,      log SNR = log(alpha_t^2 / sigma_t^2) = -2
-    log kappa_t
+    x_t = alpha_t x_0 + sigma_t eps,   kappa_t = sigma_t / alpha_t,   log SNR = log(alpha_t^2 / sigma_t^2) = -2 log kappa_t
 
 Time t runs over [0, 1]: t = 0 is clean (sigma = 0) in every schedule, t = 1 the most noise. A published network with
 T discrete levels i = 0 .. T-1 keeps them: level i is t = (i + 1) / T, and ``timestep`` gives the number that the
@@ -66,6 +65,7 @@ class Table:
     it preserves variance (alpha^2 + sigma^2 = 1) or holds alpha = 1.
     """
 
+    count: int
     preserving: bool = True
 
     def kappas(self) -> Tensor:
@@ -73,7 +73,7 @@ class Table:
 
     @property
     def levels(self) -> int:
-        return len(self.kappas())
+        return self.count
 
     @property
     def t_min(self) -> float:

@@ -84,14 +84,14 @@ class Posterior:
         return self.mean
 
     def sample(self, noise: Tensor | torch.Generator | None = None) -> Tensor:
-        """z = mean + std · noise, (B, C, h, w); ``noise`` is standard normal of that shape, or the generator that draws it."""
+        """z = mean + std · noise, (B, C, h, w); ``noise`` is standard normal, or the generator that draws it."""
         if not isinstance(noise, Tensor):
             device = self.mean.device if noise is None else noise.device
             noise = torch.randn(self.mean.shape, generator=noise, dtype=self.mean.dtype, device=device)
         return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean)
 
     def kl(self) -> Tensor:
-        """KL(q ‖ N(0, I)) = ½ Σ (mean² + var − 1 − log var) in nats a picture, (B,). Kingma & Welling 2013, appendix B."""
+        """KL(q ‖ N(0, I)) = ½ Σ (mean² + var − 1 − log var), nats a picture, (B,). Kingma & Welling 2013, app. B."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar).flatten(1).sum(1)
 
 
@@ -123,10 +123,13 @@ class SelfAttention(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one resolution, then a change of resolution where there is one."""
 
-    def __init__(self, channels: int, out_channels: int, *, layers: int, groups: int, down: bool = False, up: bool = False):
+    def __init__(
+        self, channels: int, out_channels: int, *, layers: int, groups: int, down: bool = False, up: bool = False
+    ):
         super().__init__()
         self.resnets = nn.ModuleList(
-            ResnetBlock(channels if i == 0 else out_channels, out_channels, groups=groups, eps=EPS) for i in range(layers)
+            ResnetBlock(channels if i == 0 else out_channels, out_channels, groups=groups, eps=EPS)
+            for i in range(layers)
         )
         # Named lists, because the published names are `downsamplers.0` and `upsamplers.0`; an empty list has no keys.
         self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=(0, 1, 0, 1))] if down else [])
@@ -225,7 +228,9 @@ class AutoencoderKL(nn.Module):
         height, width = image.shape[-2:]
         f = self.config.factor
         if height % f or width % f:
-            raise InvalidInput(f"a picture of {width}×{height} does not fit the autoencoder: use multiples of {f} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} does not fit the autoencoder: use multiples of {f} pixels"
+            )
         x = F.pixel_unshuffle(image, self.config.patch)  # (B, 3p², H/p, W/p)
         mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))

@@ -44,7 +44,8 @@ class Downsample(nn.Module):
 
     Args:
         channels: of input and output.
-        padding: rows and columns of zeros (left, right, top, bottom): (1, 1, 1, 1) in the UNet, (0, 1, 0, 1) in the autoencoder.
+        padding: columns and rows of zeros (left, right, top, bottom): (1, 1, 1, 1) in the UNet, (0, 1, 0, 1) in the
+            autoencoder.
     """
 
     def __init__(self, channels: int, *, padding: tuple[int, int, int, int] = (1, 1, 1, 1)):
@@ -59,7 +60,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Repeat every pixel to the wanted size, then a 3×3 convolution.
+    """Repeat the nearest pixel, twice along each side or up to the wanted size, then a 3×3 convolution.
 
     Args:
         channels: of input and output.
@@ -69,10 +70,6 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
-        """(B, C, H, W) -> (B, C, 2H, 2W)."""
-        return self.resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
-
-    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, C, H, W) -> (B, C, *size): the UNet asks for its skip's size, which is odd where a height was odd."""
-        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+    def forward(self, x: Tensor, ctx: Context | None = None, size: tuple[int, int] | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, 2H, 2W), or (B, C, *size)."""
+        return self.conv(F.interpolate(x, size=size or (2 * x.shape[-2], 2 * x.shape[-1]), mode="nearest"))

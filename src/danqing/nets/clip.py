@@ -193,6 +193,19 @@ class ImageFeatures(Features):
     """`Features` of a picture: L is 1 + the number of patches, the class token first."""
 
 
+def draw(weight: Tensor, variance: float) -> None:
+    """Fill with N(0, variance), in place. On the meta device there is nothing to fill, and trying costs a second."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=variance**0.5)
+
+
+def table(rows: int, width: int, std: float) -> nn.Embedding:
+    """An embedding drawn from N(0, std²)."""
+    embedding = nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+    draw(embedding.weight, std**2)
+    return embedding
+
+
 class Attention(nn.Module):
     """``W_o softmax(q kᵀ / √d) v`` over ``heads`` heads of width d = D / heads; causal: position i sees j <= i."""
 
@@ -259,7 +272,7 @@ class Encoder(nn.Module):
         variance = {"out_proj": 0.5 / depth, "fc1": 0.5, "fc2": 0.5 / depth}
         for name, linear in self.named_modules():
             if isinstance(linear, nn.Linear):
-                nn.init.normal_(linear.weight, std=(variance.get(name.rpartition(".")[-1], 1.0) / width) ** 0.5)
+                draw(linear.weight, variance.get(name.rpartition(".")[-1], 1.0) / width)
                 nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -282,10 +295,8 @@ class TextEmbeddings(nn.Module):
 
     def __init__(self, config: CLIPTextConfig):
         super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.position_embedding.weight, std=0.01)
+        self.token_embedding = table(config.vocab_size, config.hidden_size, 0.02)
+        self.position_embedding = table(config.max_position_embeddings, config.hidden_size, 0.01)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) -> (B, L, D); refuses L longer than the window."""
@@ -327,10 +338,10 @@ class VisionEmbeddings(nn.Module):
         width, patch, self.size = config.hidden_size, config.patch_size, config.image_size
         if config.image_size % patch:
             raise InvalidInput(f"pictures of {config.image_size} px do not divide into patches of {patch} px")
-        self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        draw(self.class_embedding, 1 / width)
         self.patch_embedding = nn.Conv2d(config.num_channels, width, patch, stride=patch, bias=False)
-        self.position_embedding = nn.Embedding((config.image_size // patch) ** 2 + 1, width)
-        nn.init.normal_(self.position_embedding.weight, std=width**-0.5)
+        self.position_embedding = table((config.image_size // patch) ** 2 + 1, width, width**-0.5)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 1 + n, D); refuses another size than the tower's."""
@@ -365,7 +376,7 @@ def projection(width: int, projection_dim: int) -> nn.Linear | None:
     if projection_dim == 0:
         return None
     linear = nn.Linear(width, projection_dim, bias=False)
-    nn.init.normal_(linear.weight, std=width**-0.5)
+    draw(linear.weight, 1 / width)
     return linear
 
 

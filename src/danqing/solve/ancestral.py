@@ -68,12 +68,12 @@ class DDPM:
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
-    """DDIM backwards, clean to noise, over increasing times: x_q = (alpha_q / alpha_p) x_p + (sigma_q - sigma_p
-    alpha_q / alpha_p) e.
+    """DDIM backwards, clean to noise, over increasing times: x_q = along(x_p, p -> q, e).
 
-    A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, q) stands in for it (Song et al. 2020,
-    section 4.3), and each further iteration puts the x_q found so far in its place, so that many of them invert DDIM
-    exactly.
+    A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, p) stands in for it (Song et al. 2020, section
+    4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far in its place,
+    so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace of x_p but through
+    D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
     """
 
     iterations: int = 0
@@ -82,11 +82,11 @@ class Inversion:
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
     ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, q)
+        estimate = evaluate(denoise, x, p) if p.sigma else evaluate(denoise, x * (q.alpha / p.alpha), q)
         y = along(x, p, q, estimate.eps)
         for _ in range(self.iterations):
             estimate = evaluate(denoise, y, q)
-            y = along(x, p, q, estimate.eps)
+            y = along(x, p, q, estimate.eps) if q.alpha else (x - estimate.x0 * p.alpha) * (q.sigma / p.sigma)
         return y, estimate
 
 

@@ -1,0 +1,61 @@
+"""丹青 danqing: one engine for generative painting.
+
+>>> import danqing
+>>> danqing.paint("a red fox, 3d style", seed=42).save("fox.png")   # doctest: +SKIP
+
+Nothing heavy is imported before it is used: torch loads with the first picture.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .easel.api import Replay, edit, paint, paint_all, replay
+    from .easel.picture import Picture
+    from .easel.request import Request
+    from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Replay": ".easel.api",
+    "edit": ".easel.api",
+    "paint": ".easel.api",
+    "paint_all": ".easel.api",
+    "replay": ".easel.api",
+    "Picture": ".easel.picture",
+    "Request": ".easel.request",
+    "DanqingError": ".errors",
+    "InvalidFile": ".errors",
+    "InvalidInput": ".errors",
+    "UnknownName": ".errors",
+}
+
+__all__ = [
+    "DanqingError",
+    "InvalidFile",
+    "InvalidInput",
+    "Picture",
+    "Replay",
+    "Request",
+    "UnknownName",
+    "__version__",
+    "edit",
+    "paint",
+    "paint_all",
+    "replay",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

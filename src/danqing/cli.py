@@ -1,0 +1,349 @@
+"""The command line, made from `Request`: every field is an option, its help the field's own.
+
+torch is loaded by the first command that paints, so help and refusals come at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from .errors import DanqingError, InvalidFile, InvalidInput
+
+if TYPE_CHECKING:
+    from .easel.painter import Painter
+    from .easel.picture import Picture
+    from .easel.request import Request
+
+#: Fields that are no options of their own: arguments, or the command itself.
+ELSEWHERE = ("recipe", "prompt", "image", "seed", "index")
+
+
+class Group(click.Group):
+    """Offers the nearest command for one that is not there."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
+            raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
+
+
+class Command(click.Command):
+    """Keeps the line breaks of the examples under the options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write_heading("Examples")
+            formatter.indent()
+            for line in self.epilog.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+            formatter.dedent()
+
+
+def fields(*leave_out: str) -> Callable[[Any], Any]:
+    """One option for each field of `Request`; values go to `Request` as typed, which alone judges them."""
+    from .easel.request import Request, choices, domain, kind
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(Request.model_fields):
+            if name in leave_out:
+                continue
+            pair = name == "interval"
+            what = "NAME" if choices(name) else {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
+            text = f"{Request.model_fields[name].description} {domain(name)[:1].upper()}{domain(name)[1:]}."
+            if kind(name) is str and not choices(name):
+                text = str(Request.model_fields[name].description)
+            command = click.option(
+                f"--{name.replace('_', '-')}", name, default=None, nargs=2 if pair else 1, metavar="LOW HIGH" if pair else what, help=text
+            )(command)
+        return command
+
+    return decorate
+
+
+def outputs(command: Any) -> Any:
+    """The options of every command that paints."""
+    for option in (
+        click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
+        click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
+        click.option("--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."),
+        click.option("--grid", is_flag=True, help="Also write all pictures as one sheet."),
+        click.option("--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."),
+        click.option("-o", "--output", "output", metavar="PATH", default=None,
+                     help="A file (.png .jpg .webp), a folder, or a pattern of {prompt} {seed} {index} {n} {model}."),
+        click.option("--count", metavar="N", default="1", help="How many pictures of each seed."),
+        click.option("--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="danqing")
+def danqing() -> None:
+    """丹青 danqing: paint pictures from words, offline, on your own machine."""
+
+
+@danqing.command(
+    "paint",
+    cls=Command,
+    epilog="""
+danqing paint "a red fox, 3d style"
+danqing paint "一只红色的狐狸" --seed 42 -o fox.png
+danqing paint "a cat" "a dog" --seed 1 --seed 2 --grid -o pets/
+danqing paint "[a cat:a dog:0.5]" --negative "frame" --steps 30 --solver euler
+danqing paint "a house" --count 4 --json -o "{prompt}-{seed}-{index}.webp"
+""",
+)
+@click.argument("prompts", nargs=-1, metavar="PROMPT...")
+@fields(*ELSEWHERE, "mask", "mask_blur", "strength")
+@outputs
+def paint(prompts: tuple[str, ...], **options: Any) -> None:
+    """Paint each PROMPT; no prompt paints anything."""
+    run("text2image", prompts or ("",), options)
+
+
+@danqing.command(
+    "edit",
+    cls=Command,
+    epilog="""
+danqing edit fox.png "a blue fox" --strength 0.5
+danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
+""",
+)
+@click.argument("image")
+@click.argument("prompts", nargs=-1, metavar="PROMPT...")
+@fields(*ELSEWHERE)
+@outputs
+def edit(image: str, prompts: tuple[str, ...], **options: Any) -> None:
+    """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes."""
+    recipe = "inpaint" if options["mask"] is not None else "image2image"
+    run(recipe, prompts or ("",), {**options, "image": image})
+
+
+@danqing.command("replay", cls=Command, epilog="danqing replay fox.png")
+@click.argument("picture")
+@click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
+def replay(picture: str, device: str | None, as_json: bool) -> None:
+    """Paint PICTURE again from the record inside it, and say whether every pixel is the same.
+
+    Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
+    """
+    from .easel.api import replay as again
+
+    found = again(picture, device=device)
+    if as_json:
+        say({"exact": found.exact, "max_abs": found.max_abs, "mean_abs": found.mean_abs, "why": found.why})
+    else:
+        click.echo(found.why)
+    sys.exit(0 if found.exact else 1)
+
+
+@danqing.command("models")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each model.")
+def models(as_json: bool) -> None:
+    """List the models that ship with danqing."""
+    from .easel import zoo
+
+    for name in zoo.names():
+        model = zoo.find(name)
+        size = sum(model.path(part.file).stat().st_size for part in model.components.values())
+        if as_json:
+            say({"name": name, "summary": model.summary, "licence": model.licence, "bytes": size,
+                 "defaults": dict(model.defaults), "folder": str(model.folder)})  # fmt: skip
+        else:
+            click.echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
+            click.echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
+
+
+@danqing.command("inspect", cls=Command, epilog="danqing inspect fox.png\ndanqing inspect model.safetensors")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Say what FILE is: how a picture was painted, or what a weights file holds."""
+    from .easel.inspect import describe
+
+    found = describe(Path(file))
+    if as_json:
+        say(found)
+        return
+    for key, value in found.items():
+        click.echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")
+
+
+# ---------------------------------------------------------------------------------------------------------- painting
+
+
+def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
+    """Paint every prompt × seed × index and write each picture as soon as it is done."""
+    from .easel import files
+    from .easel.request import Request
+
+    output, seeds, count = options.pop("output"), options.pop("seeds"), number("count", options.pop("count"))
+    force, as_json, preview, grid = (options.pop(name) for name in ("force", "as_json", "preview", "grid"))
+    device = options.pop("device")
+    stated = {name: value for name, value in options.items() if value is not None}
+    base = [Request(recipe=recipe, prompt=prompt, seed=seed, **stated) for prompt in prompts for seed in seeds or (None,)]
+    where = Destination.of(output)
+    files.writable(where.folder)
+    done: list[Picture] = []
+    taken: set[Path] = set()
+    with screen(quiet=as_json) as show:
+        show.waiting("loading")
+        painter = load(base[0], device)
+        wanted = [r.but(index=i) for r in map(painter.resolve, base) for i in range(count)]
+        for n, request in enumerate(wanted, 1):
+            name = where.name(request, n)
+            picture = show.one(painter, request, n, len(wanted), name.with_suffix(".preview.png") if preview else None)
+            written = picture.save(name, overwrite=force and name not in taken)
+            taken.add(name)
+            show.finished(picture, written)
+            if not as_json:
+                click.echo(str(written))
+            else:
+                say({"file": str(written), "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
+                     "record": picture.record, "seconds": picture.timings})  # fmt: skip
+            done.append(picture)
+        if grid and len(done) > 1:
+            click.echo(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+
+
+def load(request: Request, device: str | None) -> Painter:
+    from .easel.painter import Painter
+
+    return Painter.load(request.model, device=device, precision=request.precision)
+
+
+class Destination:
+    """Where pictures go: a folder, and a pattern for the names in it."""
+
+    def __init__(self, folder: Path, pattern: str):
+        from .easel import files
+
+        self.folder, self.pattern = folder, pattern
+        files.format_of(Path(pattern))
+
+    @classmethod
+    def of(cls, output: str | None) -> Destination:
+        path = Path(output or ".").expanduser()
+        if path.is_dir() or (output or "").endswith("/"):
+            if path.parent.is_dir() and not path.exists():
+                path.mkdir()
+            return cls(path, "{prompt}-{seed}-{index}.png")
+        return cls(path.parent, path.name)
+
+    def name(self, request: Request, n: int) -> Path:
+        from .easel import files
+
+        values = {"prompt": files.slug(request.prompt), "seed": request.seed, "index": request.index, "n": n}
+        return self.folder / files.fill(self.pattern, {**values, "model": files.slug(Path(request.model).name)})
+
+    def sheet(self) -> Path:
+        import re
+
+        stem = re.sub(r"\{\w+\}", "", Path(self.pattern).stem).strip("-_ ") or "all"
+        return self.folder / f"{stem}-grid.png"
+
+
+class Screen:
+    """What a person sees on standard error: a bar with the time of a step, the file, the warnings."""
+
+    def __init__(self, progress: Any):
+        self.progress = progress
+        self.task = None if progress is None else progress.add_task("", total=None, pace="")
+
+    def waiting(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress.update(self.task, description=text, total=None)
+
+    def one(self, painter: Painter, request: Request, n: int, of: int, preview: Path | None) -> Picture:
+        """Paint one picture, showing each step."""
+        from .easel import files
+        from .easel.picture import Picture
+
+        began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else "painting"
+        try:
+            for state in painter.states(request):
+                if isinstance(state, Picture):
+                    return state
+                if self.progress is not None:
+                    pace = (time.perf_counter() - began) / state.step
+                    self.progress.update(
+                        self.task, description=title, completed=state.step, total=state.steps, pace=f"{pace * 1000:.0f} ms a step"
+                    )
+                if preview is not None:
+                    files.put(preview, files.encode(painter.glimpse(state), {"format": "PNG"}), overwrite=True)
+        finally:
+            if preview is not None:
+                preview.unlink(missing_ok=True)
+        raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+
+    def finished(self, picture: Picture, written: Path) -> None:
+        from .easel import files
+
+        for warning in picture.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        if files.beside(written).exists():
+            click.echo(f"the record lies beside, in {files.beside(written)}", err=True)
+
+
+@contextmanager
+def screen(*, quiet: bool) -> Iterator[Screen]:
+    """A live bar where someone looks, plain lines elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield Screen(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Screen(progress)
+
+
+def number(name: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise InvalidInput(f"{name}: {text!r} was given; possible is a whole number from 1 to 10000")
+    return int(text)
+
+
+def say(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def main(args: list[str] | None = None) -> None:
+    """The entry point. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
+    try:
+        danqing.main(args, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (InvalidInput, InvalidFile) as error:
+        click.echo(f"danqing: {error}", err=True)
+        sys.exit(2)
+    except DanqingError as error:
+        click.echo(f"danqing: {error}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("danqing: interrupted; nothing half-painted was written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

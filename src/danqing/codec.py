@@ -1,0 +1,87 @@
+"""Codecs: between pictures and latents of unit variance."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import InvalidInput
+from .nets.autoencoder_kl import AutoencoderKL
+
+
+class Codec(Protocol):
+    """A picture and its latent; a wrapper of a codec (tiles, a preview) is a codec.
+
+    ``factor`` is the number of pixels along one side of a latent cell, ``channels`` the C of the latent.
+    """
+
+    factor: int
+    channels: int
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f) of about unit variance; without noise the most probable latent."""
+        ...
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, h·f, w·f), about [-1, 1]."""
+        ...
+
+
+class VAECodec:
+    """The codec of latent diffusion: ``latent = (z - shift) · scale`` and back.
+
+    Source: Rombach et al. 2022, appendix G (scale); Esser et al. 2024 (shift).
+
+    Args:
+        vae: an autoencoder; its config holds scale and shift. It computes in its own weights' type, and the answer comes
+            back in float32, or in float64 when that is the weights' type.
+    """
+
+    def __init__(self, vae: AutoencoderKL):
+        self.vae = vae
+        self.scale, self.shift = vae.config.scaling_factor, vae.config.shift_factor
+        self.factor, self.channels = vae.config.factor, vae.config.latent_channels
+
+    @property
+    def _weight(self) -> Tensor:
+        return next(self.vae.parameters())
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> latent (B, C, H/f, W/f).
+
+        Args:
+            noise: standard normal of the latent's shape draws z from the posterior; without it z is the mode.
+
+        Raises:
+            InvalidInput: H or W is not a multiple of ``factor``.
+        """
+        height, width = image.shape[-2:]
+        if height % self.factor or width % self.factor:
+            raise InvalidInput(f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels")
+        posterior = self.vae.encode(image.to(self._weight))
+        z = posterior.mode() if noise is None else posterior.sample(noise.to(self._weight))
+        return (_wide(z) - self.shift) * self.scale
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent (B, C, h, w) -> picture (B, 3, h·f, w·f)."""
+        z = latent / self.scale + self.shift
+        return _wide(self.vae.decode(z.to(self._weight)))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precisions stay inside the network."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def bytes_of(image: Tensor) -> Tensor:
+    """(..., H, W) in [-1, 1] -> the nearest of 256 levels, uint8; what lies outside is clamped."""
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def levels_of(pixels: Tensor) -> Tensor:
+    """uint8 -> [-1, 1] in float32; `bytes_of` gives the same bytes back."""
+    return pixels.float() / 127.5 - 1
+
+

@@ -1,0 +1,392 @@
+"""Pictures in and out of files: hostile input refused with a reason, output written whole or not at all.
+
+Where the record goes: PNG text chunks ``danqing`` (JSON, iTXt) and ``parameters`` (A1111 text); JPEG and WebP carry the JSON
+in an XMP packet, property ``danqing:record``, and the A1111 text in EXIF UserComment.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import html
+import io
+import json
+import math
+import os
+import re
+import secrets
+import unicodedata
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image, ImageOps, PngImagePlugin
+
+from ..errors import InvalidFile, InvalidInput, UnknownName
+from . import infotext
+from .picture import Picture
+
+T = TypeVar("T")
+
+#: More than this is refused before it is decoded: a small file can claim any size.
+MAX_PIXELS = 64_000_000
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+NAMESPACE = "urn:danqing:record:1"
+#: What one JPEG segment holds, less its headers.
+SEGMENT = 65_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What a file says of its making.
+
+    Args:
+        record: the JSON that `write` put in, or None.
+        parameters: the A1111 text, or None.
+        format: PNG, JPEG, ...
+    """
+
+    record: Mapping[str, Any] | None
+    parameters: str | None
+    format: str
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """The bytes of a file or of a ``data:`` URI, and a name for messages.
+
+    Raises:
+        InvalidFile: not there, not a file, or not readable.
+    """
+    given = os.fspath(source)
+    if given.startswith("data:"):
+        try:
+            return base64.b64decode(given.partition(",")[2], validate=True), "the data: URI"
+        except ValueError as error:
+            raise InvalidFile(f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR...") from None
+    path = Path(given).expanduser()
+    try:
+        if path.stat().st_size > 1 << 30:
+            raise InvalidFile(f"{path} has {path.stat().st_size >> 20} MiB, which no picture here needs; at most 1024")
+        return path.read_bytes(), str(path)
+    except FileNotFoundError:
+        there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UnknownFile(path, there) from None
+    except (OSError, ValueError) as error:
+        raise InvalidFile(f"cannot read {given[:200]!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+class UnknownFile(InvalidFile):
+    """A file that is not there; names its nearest neighbour."""
+
+    def __init__(self, path: Path, there: list[str]):
+        import difflib
+
+        near = difflib.get_close_matches(path.name, there, n=1)
+        hint = f" Did you mean {str(path.parent / near[0])!r}?" if near else ""
+        super().__init__(f"there is no file {str(path)!r}.{hint}")
+
+
+def read(source: str | os.PathLike[str]) -> Image.Image:
+    """A picture, upright, decoded, as RGB or RGBA.
+
+    Raises:
+        InvalidFile: missing, not a picture, truncated, or of more than 64 million pixels.
+    """
+    data, name = data_of(source)
+    with _opened(data, name) as image:
+        image = _damaged_as(image, ImageOps.exif_transpose, image)
+        if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
+            image = image.point(lambda v: v / 256).convert("L")
+        transparent = image.has_transparency_data
+        return image.convert("RGBA" if transparent else "RGB")
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    """A decoded image from untrusted bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=READABLE)
+        except Image.DecompressionBombError:
+            raise _bomb(name, "far too many") from None
+        except Exception:  # a decoder may raise anything on a hostile file
+            kinds = ", ".join(READABLE)
+            raise InvalidFile(f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}") from None
+        if image.width * image.height > MAX_PIXELS:
+            raise _bomb(name, f"{image.width}×{image.height} =")
+        try:
+            image.load()
+        except Exception as error:
+            raise InvalidFile(f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again") from None
+    return image
+
+
+def _bomb(name: str, size: str) -> InvalidFile:
+    return InvalidFile(f"{name} claims {size} pixels; at most {MAX_PIXELS // 1_000_000} million are read: make it smaller first")
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """RGB, with what is transparent shown on white."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def read_mask(mask: str | None, image: Image.Image) -> Image.Image:
+    """What to repaint, L of the picture's size, 255 wholly: the mask's brightness, or where the picture is transparent.
+
+    Raises:
+        InvalidInput: no mask and no transparency, another size than the picture, or nothing to repaint.
+    """
+    if mask is not None:
+        given = read(mask)
+        if given.mode == "RGBA":  # white strokes on nothing
+            given = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given)
+        found = given.convert("L")
+    elif image.mode == "RGBA":
+        found = ImageOps.invert(image.getchannel("A"))
+    else:
+        raise InvalidInput("inpaint has no mask: give one (white is repainted), or a picture with transparent parts")
+    if found.size != image.size:
+        ours, theirs = "×".join(map(str, found.size)), "×".join(map(str, image.size))
+        raise InvalidInput(f"the mask is {ours} and the picture {theirs}: make the mask the picture's size")
+    if not found.getbbox():
+        raise InvalidInput("the mask is black all over, so nothing would be repainted: paint white what should change")
+    return found
+
+
+def data_uri(image: Image.Image) -> str:
+    """A picture in memory as a ``data:`` URI, PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def carried(source: str | os.PathLike[str]) -> Carried:
+    """What a picture file says of its making."""
+    data, name = data_of(source)
+    with _opened(data, name) as image:
+        text = getattr(image, "text", {}) if image.format == "PNG" else {}
+        xmp = image.info.get("xmp", b"")
+        record = text.get("danqing") or _from_xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+        if not record and not os.fspath(source).startswith("data:") and beside(Path(source)).is_file():
+            record = beside(Path(source)).read_text(encoding="utf-8", errors="replace")
+        comment = _damaged_as(None, lambda: image.getexif().get_ifd(0x8769).get(0x9286))
+        parameters = text.get("parameters") or _comment(comment)
+        try:
+            value = json.loads(record) if record else None
+        except ValueError:
+            value = None
+        return Carried(
+            record=value if isinstance(value, dict) else None,
+            parameters=str(parameters) if parameters else None,
+            format=str(image.format),
+        )
+
+
+def _damaged_as(instead: T, f: Callable[..., T], *args: Any) -> T:
+    """What reads EXIF may raise anything where it is damaged; a picture without EXIF is still a picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return f(*args)
+        except Exception:
+            return instead
+
+
+def _from_xmp(packet: bytes) -> str | None:
+    """Our property alone, by pattern: an XML parser on a stranger's file is a risk and no gain."""
+    found = re.search(rb'danqing:record="([^"]*)"', packet)
+    return html.unescape(found[1].decode("utf-8", "replace")) if found else None
+
+
+def _comment(value: Any) -> str | None:
+    """EXIF UserComment: eight bytes name the encoding."""
+    if not isinstance(value, bytes) or len(value) <= 8:
+        return value if isinstance(value, str) else None
+    code, rest = value[:8], value[8:]
+    if code != b"UNICODE\0":
+        return rest.decode("utf-8", "replace")
+    big, little = rest.decode("utf-16-be", "replace"), rest.decode("utf-16-le", "replace")
+    return little if "Steps:" in little and "Steps:" not in big else big  # the standard names no byte order
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def record_of(picture: Picture, encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written into a file: enough to paint the picture again and to judge the result."""
+    return {
+        "danqing": 1,
+        "request": picture.request.model_dump(mode="json"),
+        "record": dict(picture.record),
+        "warnings": list(picture.warnings),
+        "encoding": dict(encoding),
+    }
+
+
+def encode(image: Image.Image, encoding: Mapping[str, Any], **metadata: Any) -> bytes:
+    """An image as a file's bytes; the same input gives the same bytes."""
+    buffer = io.BytesIO()
+    options = {"quality": encoding["quality"]} if "quality" in encoding else {}
+    if encoding["format"] == "JPEG":
+        image, options = over_white(image), {**options, "subsampling": 0}
+    image.save(buffer, encoding["format"], **options, **metadata)
+    return buffer.getvalue()
+
+
+def reread(data: bytes) -> Image.Image:
+    """A file's bytes as `read` sees them."""
+    return _opened(data, "the picture").convert("RGB" if data[:2] == b"\xff\xd8" else "RGBA")
+
+
+def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int = 95) -> Path:
+    """Write a picture with its record inside, beside and then renamed, so that the file is whole or absent.
+
+    Returns:
+        the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
+
+    Raises:
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp. InvalidFile: the folder cannot be written to, the disk is full.
+    """
+    kind = format_of(path)
+    encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
+    record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
+    parameters = infotext.write(picture.request, picture.record)
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("danqing", record)
+        chunks.add_text("parameters", parameters)
+        return put(path, encode(picture.image, encoding, pnginfo=chunks), overwrite=overwrite)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    metadata = {"xmp": _to_xmp(record), "exif": exif.tobytes()}
+    fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
+    written = put(path, encode(picture.image, encoding, **fitting), overwrite=overwrite)
+    if "xmp" not in fitting:
+        put(beside(written), record.encode(), overwrite=True)
+    return written
+
+
+def beside(path: Path) -> Path:
+    """Where a record lies that its picture could not hold: a JPEG whose prompts or embedded pictures exceed one segment."""
+    return path.with_name(path.name + ".json")
+
+
+def _to_xmp(record: str) -> bytes:
+    body = html.escape(record, quote=True)
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description rdf:about="" xmlns:danqing="{NAMESPACE}" danqing:record="{body}"/>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+def format_of(path: Path) -> str:
+    """PNG, JPEG or WEBP by the suffix."""
+    if path.suffix.lower() not in WRITABLE:
+        raise UnknownName("picture format", path.suffix or path.name, WRITABLE)
+    return WRITABLE[path.suffix.lower()]
+
+
+def put(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
+    """Write bytes whole or not at all: a hidden file beside, then one atomic step to the name.
+
+    Raises:
+        InvalidFile: no such folder, no right to write, no room.
+    """
+    part = path.parent / f".{secrets.token_hex(6)}.part"
+    made = False
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        made = True
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(part, path)
+            return path
+        for number in range(1, 1_000_000):
+            name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            if _claim(part, name):
+                return name
+        raise InvalidFile(f"a million names like {path} are taken: choose another")
+    except OSError as error:
+        raise InvalidFile(_unwritable(path, error)) from None
+    finally:  # also on Ctrl-C
+        if made:
+            part.unlink(missing_ok=True)
+
+
+def _claim(part: Path, name: Path) -> bool:
+    """Give a written file its name if the name is free; whether it was."""
+    if name.exists():
+        return False
+    try:
+        os.link(part, name)  # fails where another process was faster
+    except FileExistsError:
+        return False
+    except OSError:  # a filesystem without links
+        os.replace(part, name)
+    return True
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {path.parent} is full, so {path.name} was not written and nothing is left behind: make room or choose -o"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"there is no folder {path.parent}: make it, or choose another with -o"
+    return f"cannot write {path}: {error.strerror or error}. Choose a folder you may write to with -o"
+
+
+def writable(folder: Path) -> None:
+    """Find out before painting that a folder takes files.
+
+    Raises:
+        InvalidFile: it does not.
+    """
+    probe = folder / f".{secrets.token_hex(6)}.part"
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        probe.unlink()
+    except OSError as error:
+        raise InvalidFile(_unwritable(folder / "picture", error)) from None
+
+
+def write_sheet(images: Sequence[Image.Image], path: Path, *, overwrite: bool = False) -> Path:
+    """Several pictures as one PNG, row by row, nearly square, each in a cell of the largest one's size."""
+    columns = math.ceil(math.sqrt(len(images)))
+    width, height = max(i.width for i in images), max(i.height for i in images)
+    sheet = Image.new("RGB", (columns * width, math.ceil(len(images) / columns) * height), "white")
+    for n, image in enumerate(images):
+        sheet.paste(over_white(image), (n % columns * width, n // columns * height))
+    return put(path, encode(sheet, {"format": "PNG"}), overwrite=overwrite)
+
+
+def slug(text: str, length: int = 40) -> str:
+    """A prompt as part of a file's name: letters of any script, digits and hyphens."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return re.sub(r"[\W_]+", "-", plain).strip("-")[:length].strip("-") or "picture"
+
+
+def fill(pattern: str, values: Mapping[str, Any]) -> str:
+    """A name from a pattern such as ``{prompt}-{seed}.png``.
+
+    Raises:
+        UnknownName: a field that is not among ``values``.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise UnknownName("field of a file name", match[1], values)
+        return str(values[match[1]])
+
+    return re.sub(r"\{(\w+)\}", one, pattern)

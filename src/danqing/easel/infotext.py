@@ -1,0 +1,166 @@
+"""The A1111 `parameters` text: written so that its readers understand it, and read as they read it.
+
+::
+
+    a red fox
+    Negative prompt: blurry
+    Steps: 20, Sampler: DPM++ 2M, CFG scale: 4, Seed: 42, Size: 128x128, Model: danqing-mini, Version: danqing 0.1.0
+
+The format cannot tell a prompt's own line "Negative prompt: x" from the marker. Where reading back would give other texts,
+the exact ones follow as the settings ``Danqing prompt`` and ``Danqing negative``, JSON-quoted, which our reader prefers.
+Source: the text format of stable-diffusion-webui (its parameters parser), re-implemented from its documented behaviour.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .names import SOLVERS, SPACINGS
+
+if TYPE_CHECKING:
+    from .request import Request
+
+SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+NEGATIVE = "Negative prompt:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infotext:
+    """A parsed text: the two prompts and the settings in their order, ``Size`` left whole."""
+
+    prompt: str = ""
+    negative: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(text: str) -> Infotext:
+    """Parse an A1111 text. Never fails: what is no setting is prompt."""
+    *lines, last = text.strip().split("\n")
+    found = SETTING.findall(last)
+    if len(found) < 3:
+        lines, found = [*lines, last], []
+    settings = {key: _unquote(value) for key, value in found}
+    parts: tuple[list[str], list[str]] = ([], [])
+    side = 0
+    for line in lines:
+        line = line.strip()
+        if line.startswith(NEGATIVE):
+            side, line = 1, line[len(NEGATIVE) :].strip()
+        parts[side].append(line)
+    prompt, negative = ("\n".join(p) for p in parts)
+    return Infotext(
+        prompt=settings.pop("Danqing prompt", prompt), negative=settings.pop("Danqing negative", negative), settings=settings
+    )
+
+
+def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
+    """The text of a resolved request; `read` gives both prompts back exactly.
+
+    Args:
+        record: of the picture: version and hash of the model, where known.
+    """
+    record = record or {}
+    from .request import settled
+
+    settings: dict[str, Any] = {
+        "Steps": request.steps,
+        "Sampler": SOLVERS[settled(request.solver)],
+        "Schedule type": SPACINGS[settled(request.spacing)],
+        "CFG scale": _number(request.scale),
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}",
+        "Model hash": str(record.get("sha256", ""))[:10] or None,
+        "Model": request.model,
+        "Denoising strength": _number(request.strength) if request.recipe != "text2image" else None,
+        "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
+        "Mask blur": request.mask_blur or None,
+        "Index": request.index or None,
+        "RNG": "CPU",
+        "Version": f"danqing {record.get('danqing', '')}".strip(),
+    }
+    return compose(request.prompt, request.negative or "", settings)
+
+
+def compose(prompt: str, negative: str, settings: Mapping[str, Any]) -> str:
+    """Prompts and settings as one text; None is left out."""
+    plain = _join(prompt, negative, settings)
+    back = read(plain)
+    exact = {"Danqing prompt": prompt, "Danqing negative": negative}
+    if (back.prompt, back.negative) == (prompt, negative) and not CONTROL.search(prompt + negative):
+        return plain
+    # An empty quoted value is no value to the readers of this format, so only a text that has letters is repeated;
+    # an empty one reads back as empty when the exact other one takes the whole line.
+    texts = {key: json.dumps(value, ensure_ascii=True) for key, value in exact.items()}
+    shown = _join(_one_line(prompt), _one_line(negative), settings)
+    return shown + "".join(f", {key}: {value}" for key, value in texts.items() if value != '""')
+
+
+def _one_line(text: str) -> str:
+    """A prompt as every reader takes it for a prompt: one line, without the negative's marker at its start."""
+    flat = " ".join(CONTROL.sub(" ", text).split())
+    return flat.replace(NEGATIVE, "Negative prompt -")
+
+
+def _join(prompt: str, negative: str, settings: Mapping[str, Any]) -> str:
+    lines = [prompt] + ([f"{NEGATIVE} {negative}"] if negative else [])
+    lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in settings.items() if value is not None))
+    return "\n".join(lines).strip()
+
+
+def _quote(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',\n:"') else text
+
+
+def _unquote(value: str) -> str:
+    if not (value.startswith('"') and value.endswith('"') and len(value) > 1):
+        return value.strip()
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:g}"
+
+
+def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
+    """The options of `Request` that a text states, and the settings that have no place here.
+
+    Old texts join the spacing to the sampler ("DPM++ 2M Karras"); the two are parted.
+    """
+    options: dict[str, Any] = {"prompt": found.prompt, "negative": found.negative}
+    plain = {"Steps": ("steps", int), "CFG scale": ("scale", float), "Seed": ("seed", int), "Clip skip": ("clip_skip", int)}
+    plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
+    ignored = []
+    for key, value in found.settings.items():
+        if key in plain and re.fullmatch(r"-?\d+(\.\d+)?", value):
+            name, kind = plain[key]
+            options[name] = kind(float(value)) if kind is int and "." in value else kind(value)
+        elif key == "Size" and (size := re.fullmatch(r"(\d+)x(\d+)", value)):
+            options |= {"width": int(size[1]), "height": int(size[2])}
+        elif key == "Sampler" and (sampler := _sampler(value)):
+            options |= sampler
+        elif key == "Schedule type" and (spacing := _named(SPACINGS, value)):
+            options["spacing"] = spacing
+        elif key not in ("Model", "Model hash", "Version", "RNG"):
+            ignored.append(f"{key}: {value}")
+    return options, ignored
+
+
+def _sampler(value: str) -> dict[str, str] | None:
+    for suffix, spacing in (("", None), *((f" {label}", name) for name, label in SPACINGS.items())):
+        name = _named(SOLVERS, value[: len(value) - len(suffix)]) if value.lower().endswith(suffix.lower()) else None
+        if name:
+            return {"solver": name} | ({"spacing": spacing} if spacing else {})
+    return None
+
+
+def _named(table: Mapping[str, str], label: str) -> str | None:
+    return next((name for name, text in table.items() if text.lower() == label.strip().lower()), None)

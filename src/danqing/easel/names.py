@@ -1,0 +1,43 @@
+"""Names that a request may state, with what A1111 calls them: known without loading torch.
+
+A test holds the keys equal to what `solve`, `schedule`, `prompt` and `run` offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SOLVERS: Mapping[str, str] = {
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "euler": "Euler",
+    "euler-a": "Euler a",
+    "heun": "Heun",
+    "lms": "LMS",
+    "plms": "PLMS",
+    "dpm2": "DPM2",
+    "dpm3": "DPM3",
+    "dpmpp-2s": "DPM++ 2S",
+    "dpmpp-2s-a": "DPM++ 2S a",
+    "dpmpp-2m": "DPM++ 2M",
+    "dpmpp-3m": "DPM++ 3M",
+    "dpmpp-sde": "DPM++ SDE",
+    "dpmpp-1m-sde": "DPM++ 1M SDE",
+    "dpmpp-2m-sde": "DPM++ 2M SDE",
+    "dpmpp-3m-sde": "DPM++ 3M SDE",
+    "unipc": "UniPC",
+    "unipc-3": "UniPC 3",
+    "lcm": "LCM",
+}
+
+SPACINGS: Mapping[str, str] = {
+    "leading": "DDIM",
+    "trailing": "Simple",
+    "linspace": "Normal",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "sgm-uniform": "SGM Uniform",
+}
+
+EMPHASES = ("original", "no-norm", "comfy", "ignore")
+PRECISIONS = ("fp32", "bf16", "fp16")

@@ -1,0 +1,297 @@
+"""The painter: a model loaded and put together, from a Request to its Picture.
+
+One picture depends on (recipe, seed, index) and the rest of its request alone: each is painted by itself, and every number of
+noise is keyed by (seed, index, stage, step), so neither neighbours nor order nor previews can change it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import __version__, guide, solve
+from .. import schedule as schedules
+from ..codec import Codec, VAECodec, bytes_of, levels_of
+from ..denoise import Denoiser
+from ..errors import DanqingError, InvalidInput
+from ..run.device import describe
+from ..run.device import device as find_device
+from ..run.precision import name as precision_name
+from ..run.precision import precision as find_precision
+from ..run.textcache import cached_text
+from ..types import Conditioning, Denoise, State
+from . import files, zoo
+from .picture import Picture
+from .recipes import RECIPES, taken
+from .request import Request, settled
+
+#: How many times the model's own area is painted at most: memory grows with its square.
+MOST = 16
+
+
+class Scene(NamedTuple):
+    """What is said in some steps: terms with their weights, and what guidance counts from."""
+
+    terms: tuple[tuple[Conditioning, float], ...]
+    base: Conditioning
+
+
+class Spoken(NamedTuple):
+    """The prompts of a picture: the different scenes, which of them each step shows, and what is to be said of them."""
+
+    scenes: tuple[Scene, ...]
+    steps: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+class NotFinite(DanqingError):
+    """A stage gave NaN or infinity, which would have become a black picture."""
+
+    def __init__(self, stage: str, precision: str):
+        super().__init__(
+            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another solver; if every"
+            " request fails, the weights are damaged: `danqing inspect` tells"
+        )
+        self.stage = stage
+
+
+class Painter:
+    """A loaded model. Get one from `Painter.load`, which keeps the latest two.
+
+    Args:
+        model: the description it was loaded by.
+        denoiser, codec, text: its parts, on ``device``.
+    """
+
+    def __init__(self, *, model: zoo.Model, denoiser: Denoiser, codec: Codec, text: Any, device: torch.device, dtype: torch.dtype):
+        self.model, self.denoiser, self.codec, self.text = model, denoiser, codec, text
+        self.device, self.dtype, self.precision = device, dtype, precision_name(dtype)
+        self._remembering = cached_text(denoiser.net)
+        self._remembering.__enter__()  # for as long as the painter lives
+        self._encoded = lru_cache(maxsize=16)(self._encode)
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] = zoo.DEFAULT, device: str | None = None, precision: str | None = None
+    ) -> Painter:
+        """A model by name or folder, on a device, in a precision; the best of the machine where not given.
+
+        Raises:
+            UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or foreign.
+        """
+        where = find_device(device)
+        return _load(os.fspath(model), where, find_precision(where, precision))
+
+    def _encode(self, prompt, negative, steps, emphasis, skip):
+        from ..prompt.tokenize import framed
+        def one(text):
+            return Conditioning(tokens=self.text(torch.tensor([framed(self.tokenizer, self.tokenizer.encode(text)[:10])]), skip=skip-1).tokens)
+        return Spoken((Scene(((one(prompt), 1.0),), one(negative)),), (0,)*steps, ())
+
+    # ------------------------------------------------------------------------------------------------------ request
+
+    def resolve(self, request: Request) -> Request:
+        """Every default filled, the seed drawn, the size checked against the model and the picture.
+
+        Raises:
+            InvalidInput: a size that the model cannot work in, or a picture that does not fit the recipe.
+        """
+        defaults = dict(self.model.defaults)
+        if request.recipe != "text2image" and request.image and not (request.width and request.height):
+            size = files.read(request.image).size
+            defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
+        request = request.resolve(defaults)
+        if request.precision is None:
+            request = request.but(precision=self.precision)
+        width, height, m = settled(request.width), settled(request.height), self.model.multiple
+        if width % m or height % m:
+            near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
+            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
+        if width * height > MOST * self.area:
+            side = int((MOST * self.area) ** 0.5)
+            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape")
+        solver_of(request)
+        return request
+
+    @property
+    def area(self) -> int:
+        """How many pixels the model is at home in."""
+        return self.model.defaults.get("width", 512) * self.model.defaults.get("height", 512)
+
+    def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
+        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the model's area."""
+        own, m = size[0] * size[1], self.model.multiple
+        share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
+        if width or height:
+            share = width / size[0] if width else settled(height) / size[1]
+        fitted = [max(m, round(side * share / m) * m) for side in size]
+        return width or fitted[0], height or fitted[1]
+
+    # ------------------------------------------------------------------------------------------------------ painting
+
+    def paint(self, request: Request) -> Picture:
+        """The picture of a request, resolved here if it is not yet."""
+        *_, last = self.states(request)
+        if not isinstance(last, Picture):
+            raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+        return last
+
+    def states(self, request: Request) -> Iterator[State | Picture]:
+        """Each step as it is done, then the picture; stop listening and the work stops.
+
+        What is not finite is painted once more in fp32, and the picture's warnings say so.
+        """
+        request = self.resolve(request)
+        if request.precision != self.precision:
+            other = Painter.load(self.model.folder, str(self.device), request.precision)
+            yield from other.states(request)
+            return
+        clock = [time.perf_counter()]
+        try:
+            for state in RECIPES[request.recipe](self, request):
+                clock.append(time.perf_counter())
+                yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
+        except NotFinite as found:
+            if self.precision == "fp32":
+                raise
+            warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
+            for state in Painter.load(self.model.folder, str(self.device), "fp32").states(request.but(precision="fp32")):
+                yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
+
+    # ---------------------------------------------------------------------------------------------------------- text
+
+    def encode(self, request: Request) -> Spoken:
+        """What the prompts say, step by step; the latest are remembered."""
+        steps, _ = taken(request)
+        words = (request.prompt, settled(request.negative), steps, settled(request.emphasis), settled(request.clip_skip))
+        return self._encoded(*words)
+
+    def assemble(self, request: Request, points: Sequence[solve.Point]) -> Denoise:
+        """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time asked."""
+        spoken = self.encode(request)
+        guided = [self._guided(request, scene) for scene in spoken.scenes]
+        if len(guided) == 1:
+            return guided[0]
+        starts = [p.t for p in points]
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            now = float(t[0])
+            step = max(0, sum(start >= now for start in starts[:-1]) - 1)
+            return guided[spoken.steps[step]](x, t)
+
+        return denoise
+
+    def _guided(self, request: Request, scene: Scene) -> Denoise:
+        """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
+        scale, (low, high) = settled(request.scale), settled(request.interval)
+
+        def at(scale: float, rescale: float = 0.0) -> Denoise:
+            terms = [(condition, scale * weight) for condition, weight in scene.terms]
+            return guide.compose(self.denoiser, terms, scene.base, rescale=rescale)
+
+        inside = at(scale, settled(request.rescale))
+        return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
+
+    def points(self, request: Request) -> tuple[solve.Point, ...]:
+        """The times visited, noise first, as points of the schedule."""
+        times = schedules.spacing(settled(request.spacing))(self.denoiser.schedule, settled(request.steps))
+        return solve.points(self.denoiser.schedule, times)
+
+    def walk(
+        self,
+        request: Request,
+        points: Sequence[solve.Point],
+        x0: Tensor,
+        wrap: Callable[[Denoise], Denoise] = lambda denoise: denoise,
+    ) -> Iterator[State]:
+        """Noise a clean latent to the first point and sample from there to the last.
+
+        Args:
+            x0: (1, C, h, w); zeros for a picture from nothing.
+            wrap: what is to stand between the guided estimate and the solver.
+        """
+        noise = solve.Noise.of(settled(request.seed), [request.index])
+        start = solve.Noise.of(settled(request.seed), [request.index], "start")
+        x = x0 * points[0].alpha + start(x0) * points[0].sigma
+        for state in solve.sample(wrap(self.assemble(request, points)), solver_of(request), points, x, noise):
+            if not state.x0.isfinite().all() or not state.x.isfinite().all():
+                raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
+            yield state
+
+    def blank(self, request: Request) -> Tensor:
+        """No picture yet: zeros (1, C, h, w)."""
+        factor = self.codec.factor
+        shape = (1, self.codec.channels, settled(request.height) // factor, settled(request.width) // factor)
+        return torch.zeros(shape, device=self.device)
+
+    def encode_image(self, image: Image.Image) -> Tensor:
+        """An RGB picture as its most probable latent, (1, C, h, w)."""
+        import numpy as np
+
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None]  # (1, 3, H, W)
+        return self._finite("the picture's encoding", self.codec.encode(levels_of(pixels).to(self.device)))
+
+    def decode(self, latent: Tensor) -> Image.Image:
+        """A latent (1, C, h, w) as an RGB picture."""
+        image = self._finite("decoding", self.codec.decode(latent))
+        return Image.fromarray(bytes_of(image)[0].permute(1, 2, 0).cpu().numpy())
+
+    @torch.inference_mode()
+    def glimpse(self, state: State) -> Image.Image:
+        """What a step knows of the picture so far."""
+        return Image.fromarray(bytes_of(self.codec.decode(state.x0[:1]).nan_to_num())[0].permute(1, 2, 0).cpu().numpy())
+
+    def finish(self, request: Request, image: Image.Image) -> Picture:
+        """The picture with its record and whatever is to be said of it."""
+        record = {"danqing": __version__, "model": self.model.name, "sha256": self.model.components["denoiser"].sha256}
+        record |= describe(self.device, self.dtype)
+        return Picture(image=image, request=request, warnings=self.encode(request).warnings, record=record)
+
+    def _finite(self, stage: str, value: Tensor) -> Tensor:
+        if not value.isfinite().all():
+            raise NotFinite(stage, self.precision)
+        return value
+
+
+def solver_of(request: Request) -> solve.Solver:
+    """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
+    return solve.solver(settled(request.solver), **({} if request.eta is None else {"eta": request.eta}))
+
+
+def _timings(clock: Sequence[float]) -> dict[str, float]:
+    """Seconds from the marks of a picture's start, its steps and its end."""
+    begin, *steps, end = clock
+    times = {"total": end - begin}
+    if len(steps) > 1:
+        times |= {"first_step": steps[0] - begin, "step": (steps[-1] - steps[0]) / (len(steps) - 1), "decode": end - steps[-1]}
+    return {name: round(value, 4) for name, value in times.items()}
+
+
+@lru_cache(maxsize=2)
+def _load(name, device, dtype):
+    from ..nets.unet import UNet, UNetConfig
+    from ..nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+    from ..nets.clip import CLIPText, CLIPTextConfig
+    from ..weights import store
+    from ..prompt.tokenize import bilingual_tokenizer
+    fam = {"unet": (UNet, UNetConfig), "autoencoder-kl": (AutoencoderKL, AutoencoderKLConfig), "clip-text": (CLIPText, CLIPTextConfig)}
+    model = zoo.find(name)
+    nets = {}
+    for role, part in model.components.items():
+        N, C = fam[part.family]
+        conf = C(**{k: tuple(v) if isinstance(v, list) else v for k, v in part.config.items()})
+        with torch.device("meta"):
+            net = N(conf)
+        net.load_state_dict(store.read(model.path(part.file)), assign=True)
+        nets[role] = net.to(dtype if role != "text" else torch.float32).eval().requires_grad_(False)
+    p = Painter(model=model, denoiser=Denoiser(nets["denoiser"], schedules.schedule(**model.schedule), model.prediction), codec=VAECodec(nets["codec"]), text=nets["text"], device=device, dtype=dtype)
+    p.tokenizer = bilingual_tokenizer(model.path("tokenizer.json"), window=12)
+    return p

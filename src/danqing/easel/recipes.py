@@ -1,0 +1,120 @@
+"""Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing changed.
+
+``Recipe = Callable[[Painter, Request], Iterator[State | Picture]]``; the last thing yielded is the Picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageChops, ImageFilter
+from torch import Tensor
+
+from ..solve import Point
+from ..types import Denoise, State
+from . import files
+from .picture import Picture
+from .request import Request, settled
+
+if TYPE_CHECKING:
+    from .painter import Painter
+
+Recipe = Callable[["Painter", Request], Iterator[State | Picture]]
+
+
+@torch.inference_mode()
+def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """From noise alone: x_1 = alpha_1 · 0 + sigma_1 eps, walked to clean."""
+    points = painter.points(request)
+    x0 = painter.blank(request)
+    for state in painter.walk(request, points, x0):
+        yield state
+        x0 = state.x
+    yield painter.finish(request, painter.decode(x0))
+
+
+@torch.inference_mode()
+def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the picture."""
+    image = fitted(files.over_white(files.read(settled(request.image))), request)
+    points = later(painter.points(request), request)
+    x = painter.encode_image(image)
+    for state in painter.walk(request, points, x):
+        yield state
+        x = state.x
+    yield painter.finish(request, painter.decode(x) if len(points) > 1 else image)
+
+
+@torch.inference_mode()
+def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the mask.
+
+    D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every solver, as
+    noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it was.
+    """
+    source = files.read(settled(request.image))
+    mask = soft(files.read_mask(request.mask, source), request.mask_blur)
+    known = files.over_white(source)
+    points = later(painter.points(request), request)
+    x = painter.encode_image(fitted(known, request))
+    free = cells(mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor).to(x)
+    for state in painter.walk(request, points, x, hold(free, x)):
+        yield state
+        x = state.x
+    painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
+    result = Image.composite(painted, known, mask)
+    if source.mode == "RGBA" and request.mask is not None:  # the picture keeps its own transparency where it is not repainted
+        result = Image.composite(painted, source.convert("RGB"), mask)
+        result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
+    yield painter.finish(request, result)
+
+
+RECIPES: Mapping[str, Recipe] = {"text2image": text2image, "image2image": image2image, "inpaint": inpaint}
+
+
+def taken(request: Request) -> tuple[int, int]:
+    """How many steps a request takes, and of how many: round(strength · N), at least one unless the strength is 0."""
+    steps, strength = settled(request.steps), settled(request.strength)
+    if request.recipe == "text2image":
+        return steps, steps
+    return min(steps, max(round(strength * steps), 1 if strength else 0)), steps
+
+
+def later(points: tuple[Point, ...], request: Request) -> tuple[Point, ...]:
+    """The points of the steps that are taken, the last ones."""
+    kept, steps = taken(request)
+    return points[steps - kept :]
+
+
+def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:
+    """A wrapper: the estimate is ``x0`` where ``free`` is 0; free (1, 1, h, w), x0 (1, C, h, w)."""
+    return lambda denoise: lambda x, t: torch.where(free > 0, denoise(x, t), x0)
+
+
+def fitted(image: Image.Image, request: Request) -> Image.Image:
+    """The picture at the size that is painted in."""
+    size = (settled(request.width), settled(request.height))
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def cells(mask: Image.Image, factor: int) -> Tensor:
+    """Which latent cells may change: those with any pixel of the mask, (1, 1, h, w) of 0 and 1."""
+    import numpy as np
+
+    pixels = torch.from_numpy(np.asarray(mask.convert("L"), np.float32).copy())[None, None]  # (1, 1, H, W)
+    return (F.max_pool2d(pixels, factor) > 0).float()
+
+
+def soft(mask: Image.Image, rim: int) -> Image.Image:
+    """A ramp ``rim`` pixels wide within the mask's edge: the mean of the mask shrunk by 0 .. rim pixels; 0 stays 0."""
+    import numpy as np
+
+    total, shrunk = np.asarray(mask, np.float32).copy(), mask
+    for _ in range(rim):
+        shrunk = shrunk.filter(ImageFilter.MinFilter(3))
+        total += np.asarray(shrunk, np.float32)
+    # Rounded up, so that no pixel of the mask falls out of it.
+    return Image.fromarray(np.ceil(total / (rim + 1)).astype(np.uint8))

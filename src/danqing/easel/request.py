@@ -1,0 +1,215 @@
+"""The one record behind every picture: what the command line, the Python API, a file's provenance and a replay share.
+
+Free of torch, so that a wrong option is refused before anything heavy is loaded. The command line's options and their help
+are made from the fields below.
+"""
+
+from __future__ import annotations
+
+import secrets
+import types
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from ..errors import InvalidInput, UnknownName
+from .names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
+
+T = TypeVar("T")
+
+#: What a field is when neither the request nor the model says.
+FALLBACK: Mapping[str, Any] = {
+    "negative": "",
+    "width": 512,
+    "height": 512,
+    "steps": 20,
+    "solver": "dpmpp-2m",
+    "spacing": "trailing",
+    "scale": 7.0,
+    "rescale": 0.0,
+    "interval": (0.0, 1.0),
+    "strength": 0.6,
+    "emphasis": "original",
+    "clip_skip": 1,
+}
+
+
+class Request(BaseModel):
+    """All that determines a picture. Frozen; a field left at None is filled by `resolve` from the model's defaults.
+
+    The JSON of a request, the options of the command line, and the record in a painted file are this same thing.
+
+    Raises:
+        InvalidInput: a field outside its domain; UnknownName for an option, solver or choice that is not there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    recipe: Literal["text2image", "image2image", "inpaint"] = Field(
+        "text2image", description="What is done: paint from nothing, paint over a picture, or paint a part of it."
+    )
+    model: str = Field("danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
+    prompt: str = Field(
+        "",
+        max_length=20_000,
+        description="What to paint, in English or Chinese; empty paints anything.",
+        examples=["a red fox, 3d style", "一只(红色:1.2)的狐狸", "[a cat:a dog:0.5]"],
+    )
+    negative: str | None = Field(None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"])
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
+    index: int = Field(0, ge=0, lt=2**31, description="Which picture of the seed this is.")
+    width: int | None = Field(None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    height: int | None = Field(None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    steps: int | None = Field(None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
+    solver: str | None = Field(None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
+    spacing: str | None = Field(None, description="Which times are visited.", examples=["trailing", "karras"])
+    eta: float | None = Field(None, ge=0, le=1, description="How much fresh noise a solver that takes one adds in each step: 0 none, 1 all.")
+    scale: float | None = Field(
+        None, ge=-100, le=100, description="Guidance towards the prompt; 1 is none, and then costs half.", examples=[4]
+    )
+    rescale: float | None = Field(None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back.")
+    interval: tuple[float, float] | None = Field(
+        None, description="The times within which guidance acts, 0 clean to 1 noise.", examples=[(0.1, 0.9)]
+    )
+    strength: float | None = Field(
+        None, ge=0, le=1, description="How far a given picture is painted anew: 0 not at all, 1 wholly.", examples=[0.6]
+    )
+    image: str | None = Field(None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"])
+    mask: str | None = Field(
+        None, description="What to repaint: white yes, black no, grey partly. Without it the picture's transparency says.",
+        examples=["mask.png"],
+    )  # fmt: skip
+    mask_blur: int = Field(0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
+    emphasis: str | None = Field(None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
+    clip_skip: int | None = Field(None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before.")
+    precision: str | None = Field(None, description="What is computed in; chosen for the machine when not given.", examples=["fp32", "bf16"])
+
+    if not TYPE_CHECKING:  # checkers keep the generated signature
+
+        def __init__(self, **data: Any):
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise translate(error.errors(include_url=False)) from None
+
+    @field_validator("solver", "spacing", "emphasis", "precision")
+    @classmethod
+    def _named(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and value not in choices(info.field_name):
+            raise UnknownName(info.field_name, value, choices(info.field_name))
+        return value
+
+    @field_validator("interval")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1] <= 1:
+            raise InvalidInput(f"interval: {value} was given; possible are two times 0 <= low <= high <= 1, as 0.1 0.9")
+        return value
+
+    def but(self, **changes: Any) -> Request:
+        """The same request with some fields changed, checked again."""
+        return Request(**{**self.model_dump(), **changes})
+
+    def json_text(self) -> str:
+        """The request as JSON, all fields; `parse` gives the same request back."""
+        return self.model_dump_json()
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Request:
+        """A request from its JSON.
+
+        Raises:
+            InvalidInput: not JSON, not an object, or a field outside its domain.
+        """
+        import json
+
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise InvalidInput(f"a request is a JSON object such as {{\"prompt\": \"a fox\"}}; this is not JSON: {error}") from None
+        if not isinstance(data, dict):
+            raise InvalidInput(f"a request is a JSON object such as {{\"prompt\": \"a fox\"}}; given was {text[:80]!r}")
+        return cls(**data)
+
+    def resolve(self, defaults: Mapping[str, Any] | None = None) -> Request:
+        """Every default filled and the seed drawn: nothing left to choose but the precision of the machine.
+
+        Args:
+            defaults: the model's own values of some fields.
+
+        Raises:
+            InvalidInput: the recipe wants a picture and none is given, or is given one it cannot use.
+        """
+        if self.recipe == "text2image" and (self.image or self.mask):
+            raise InvalidInput("text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint")
+        if self.recipe != "text2image" and not self.image:
+            raise InvalidInput(f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file")
+        if self.recipe == "image2image" and self.mask:
+            raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
+        wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
+        fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {})}
+        wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None}
+        return self.but(**wanted) if wanted else self
+
+
+def settled(value: T | None) -> T:
+    """The value of a field that `resolve` filled."""
+    if value is None:
+        raise InvalidInput("this request is not resolved yet: call painter.resolve(request) first")
+    return value
+
+
+def choices(field: str) -> list[str]:
+    """The names a field can take; empty when it is no choice."""
+    named = {"solver": SOLVERS, "spacing": SPACINGS, "emphasis": EMPHASES, "precision": PRECISIONS}
+    if field in named:
+        return list(named[field])
+    return list(typing.get_args(kind(field))) if typing.get_origin(kind(field)) is Literal else []
+
+
+def kind(field: str) -> Any:
+    """A field's type, without its None."""
+    hint = Request.model_fields[field].annotation
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(a for a in typing.get_args(hint) if a is not type(None))
+    return hint
+
+
+def domain(field: str) -> str:
+    """What a field can be, in words: "a whole number from 1 to 1000"."""
+    if names := choices(field):
+        return "one of " + ", ".join(names)
+    info: FieldInfo = Request.model_fields[field]
+    limits = {m: getattr(rule, m) for rule in info.metadata for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)}
+    noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(field), "two numbers")
+    if "max_length" in limits:
+        return f"{noun} of at most {limits['max_length']} characters"
+    if "lt" in limits:
+        return f"{noun} from {limits['ge']} to {limits['lt'] - 1}"
+    return f"{noun} from {limits['ge']} to {limits['le']}" if "ge" in limits else noun
+
+
+def translate(errors: list[ErrorDetails]) -> InvalidInput:
+    """Pydantic's findings as one danqing error: what was given, what is possible, what to do."""
+    lines = []
+    for found in errors:
+        name, given = str(found["loc"][0]) if found["loc"] else "request", found["input"]
+        cause = found.get("ctx", {}).get("error")
+        if found["type"] == "extra_forbidden":
+            cause = UnknownName("option", name, Request.model_fields)
+        elif found["type"] == "literal_error":
+            cause = UnknownName(name, str(given), choices(name))
+        if isinstance(cause, InvalidInput):
+            if len(errors) == 1:
+                return cause
+            lines.append(str(cause))
+            continue
+        shown = f"{len(given)} characters" if found["type"] == "string_too_long" else repr(given)
+        hint = Request.model_fields[name].examples if name in Request.model_fields else None
+        example = f", for example {hint[0]!r}" if hint and found["type"] != "string_too_long" else ""
+        lines.append(f"{name}: {shown[:100]} was given; possible is {domain(name)}{example}")
+    return InvalidInput("\n".join(lines))

@@ -1,0 +1,184 @@
+"""What a model folder holds: `model.json`, read and written without loading a network.
+
+A model is a folder with a ``model.json`` and the files it names, all relative to the folder::
+
+    {
+      "danqing": 1,                                  the version of this format
+      "name": "danqing-mini",
+      "summary": "...", "licence": "...",            for people
+      "components": {
+        "denoiser": {"family": "unet", "file": "unet.safetensors", "config": {...}, "sha256": "..."},
+        "codec":    {"family": "autoencoder-kl", "file": "vae.safetensors", "config": {...}, "sha256": "..."},
+        "text":     {"family": "clip-text", "file": "text.safetensors", "config": {...}, "sha256": "..."}
+      },
+      "tokenizer": {"kind": "bilingual", "file": "tokenizer.json", "window": 32},
+      "schedule": {"kind": "flow", "shift": 1.0},    a schedule's class by its short name, and its arguments
+      "prediction": "flow",                          what the network's output means
+      "multiple": 16,                                width and height are multiples of it
+      "defaults": {"width": 128, "height": 128, "steps": 20, "solver": "...", "scale": 4.0, ...}
+    }
+
+``config`` holds the fields of the network's frozen dataclass. ``sha256`` is checked by whoever verifies the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidFile, UnknownName
+from ..weights.store import sha256
+
+FORMAT = 1
+ROLES = ("denoiser", "codec", "text")
+DEFAULT = "danqing-mini"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One network of a model.
+
+    Args:
+        family: the network's family in `danqing.weights`.
+        file: the safetensors file, relative to the model's folder.
+        config: the fields of the network's config.
+        sha256: of the file, in hex; empty when unknown.
+    """
+
+    family: str
+    file: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model folder's description, as ``model.json`` states it; the module's docstring has the fields."""
+
+    folder: Path
+    name: str
+    components: Mapping[str, Component]
+    tokenizer: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    prediction: str
+    multiple: int = 8
+    summary: str = ""
+    licence: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def path(self, file: str) -> Path:
+        """A file of the model.
+
+        Raises:
+            InvalidFile: it lies outside the folder, or is not there.
+        """
+        path = self.folder / file
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InvalidFile(f"{self.folder / 'model.json'} names {file!r}, which lies outside its folder: refused")
+        if not path.is_file():
+            raise InvalidFile(f"the model {self.name!r} lacks its file {path}: copy the whole folder again")
+        return path
+
+
+def zoo() -> Path:
+    """The folder of the models that ship with danqing."""
+    return Path(str(files("danqing"))) / "zoo"
+
+
+def names() -> list[str]:
+    """The shipped models."""
+    root = zoo()
+    return sorted(p.parent.name for p in root.glob("*/model.json")) if root.is_dir() else []
+
+
+def find(model: str | os.PathLike[str]) -> Model:
+    """A model by its shipped name, or by the path of its folder.
+
+    Raises:
+        UnknownName: neither a shipped model nor a folder.
+        InvalidFile: the folder is there, but its model.json is missing or wrong.
+    """
+    given = os.fspath(model)
+    if given in names():
+        return read_model(zoo() / given)
+    folder = Path(given).expanduser()
+    if folder.name == "model.json" and folder.is_file():
+        folder = folder.parent
+    if folder.is_dir() and (folder / "model.json").exists():
+        return read_model(folder)
+    if folder.is_dir() and os.sep in given:
+        raise InvalidFile(f"the folder {given} is no model: it holds no model.json. `danqing models` lists what is here")
+    raise UnknownName("model", given, [*names(), "the path of a model folder"])
+
+
+def read_model(folder: Path) -> Model:
+    """Read ``folder/model.json``.
+
+    Raises:
+        InvalidFile: not JSON, another format version, or a field missing or unknown.
+    """
+    path = folder / "model.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidFile(f"cannot read {path}: {error}") from None
+    if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
+        raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
+    try:
+        parts = {role: Component(**part) for role, part in data.pop("components").items()}
+        model = Model(folder=folder, components=parts, **data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
+    if lacking := [role for role in ROLES if role not in parts]:
+        raise InvalidFile(f"{path} names no {', '.join(lacking)} among its components")
+    return model
+
+
+def write_model(
+    folder: Path,
+    *,
+    name: str,
+    components: Mapping[str, tuple[str, str, Mapping[str, Any]]],
+    tokenizer: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    prediction: str,
+    multiple: int = 8,
+    summary: str = "",
+    licence: str = "",
+    defaults: Mapping[str, Any],
+) -> Model:
+    """Write ``folder/model.json`` for files that already lie there, with their SHA-256, and read it back.
+
+    Args:
+        components: role -> (family, file, config as `dataclasses.asdict` gives it).
+        tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}.
+        defaults: values of `Request` fields for whoever states none.
+
+    Raises:
+        InvalidFile: a named file is not in the folder.
+    """
+    parts = {}
+    for role, (family, file, config) in components.items():
+        if not (folder / file).is_file():
+            raise InvalidFile(f"{folder / file} is missing: write the weights before the description")
+        parts[role] = {"family": family, "file": file, "sha256": sha256(folder / file), "config": dict(config)}
+    data = {
+        "danqing": FORMAT,
+        "name": name,
+        "summary": summary,
+        "licence": licence,
+        "components": parts,
+        "tokenizer": dict(tokenizer),
+        "schedule": dict(schedule),
+        "prediction": prediction,
+        "multiple": multiple,
+        "defaults": dict(defaults),
+    }
+    path = folder / "model.json"
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_model(folder)

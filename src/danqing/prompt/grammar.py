@@ -1,0 +1,400 @@
+"""The prompt grammar of AUTOMATIC1111's web UI: weights, schedules, alternation, composition, breaks and tags.
+
+=====================  =======================================================================================
+``(x)``, ``[x]``       weight times 1.1, divided by 1.1; nesting multiplies
+``(x:1.3)``            weight times 1.3
+``[a:b:when]``         a until step ``when``, b after it; ``[b:when]`` adds b, ``[a::when]`` takes a away
+``[a|b|]``             a, b, nothing, a, ...: the next one each step
+``x AND y:0.5``        composed: each term guides by itself, with its weight (1 if none; negative steers away)
+``BREAK``              the rest starts a new chunk
+``<lora:name:0.8>``    a tag: taken out of the text and listed
+``\\( \\) \\[ \\] \\\\``    the character itself
+=====================  =======================================================================================
+
+``when`` with a point is a fraction of the steps (0.25 of 20 is step 5), otherwise a step; steps count from 1, and a switch comes after step ``when``.
+Whatever does not parse, an unbalanced bracket above all, is text: no string is an error, and the time taken is linear in its length.
+
+This module imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import InvalidInput
+
+#: Schedules nested deeper than this are text.
+DEPTH = 64
+#: Weights are held to [-LIMIT, LIMIT]: 1.1 to the power of ten thousand brackets is no number.
+LIMIT = 1000.0
+
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_EDGE = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"  # not \b: 狐狸AND猫 is two terms
+_AND = re.compile(_EDGE.format("AND"))
+_BREAK = re.compile(r"\s*" + _EDGE.format("BREAK") + r"\s*")
+_TERM_WEIGHT = re.compile(rf":[^\S\n]*({_NUMBER})\s*\Z")
+_WHEN = re.compile(rf"\s*({_NUMBER}(?:[eE][+-]?[0-9]+)?)\s*\Z")
+_TAG = re.compile(r"<(\w+):([^<>]+)>")
+_OUTER = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\", re.DOTALL)
+_INNER = re.compile(rf"\\[()\[\]\\]|\\|[(\[]|:\s*({_NUMBER})\s*\)|[)\]]|[^\\()\[\]:]+|:")
+
+
+# ---- records -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tag:
+    """``<kind:name:te:unet>``, taken out of the prompt and not acted upon here.
+
+    Args:
+        kind: "lora", "hypernet", or whatever was written.
+        name: what to apply.
+        te: strength on the text encoder; 1 where none is written.
+        unet: strength on the backbone; ``te`` where none is written.
+        text: the tag as written.
+    """
+
+    kind: str
+    name: str
+    te: float = 1.0
+    unet: float = 1.0
+    text: str = ""
+
+
+class Piece(NamedTuple):
+    """A run of text of one weight."""
+
+    text: str
+    weight: float
+
+
+#: Weighted text, a tuple of pieces for each part between BREAKs; at least one part, which may be empty. Hashable.
+Weighted = tuple[tuple[Piece, ...], ...]
+
+
+class Term(NamedTuple):
+    """One of the conditionings that AND composes, at one step."""
+
+    text: Weighted
+    weight: float
+
+
+@dataclass(frozen=True)
+class Switch:
+    """``[before:after:when]``: ``before`` while step <= when, then ``after``."""
+
+    before: Nodes
+    after: Nodes
+    when: float
+    fraction: bool
+
+    def last(self, steps: int, first: int | None) -> int:
+        """The last step that still shows ``before``, at most ``steps``; below 1 there is none.
+
+        Args:
+            first: how many steps an earlier pass had, of which this is the second: fractions 1 .. 2 and steps > first address it.
+        """
+        offset = 0.0 if first is None else 1.0 if self.fraction else float(first)
+        when = (self.when - offset) * (steps if self.fraction else 1)
+        return int(max(-1.0, min(when, float(steps))))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """``[a|b|c]``: one option a step, in turn."""
+
+    options: tuple[Nodes, ...]
+
+
+Node = str | Switch | Turn
+Nodes = tuple[Node, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A parsed prompt: terms (nodes, weight), and the tags that stood in it."""
+
+    terms: tuple[tuple[Nodes, float], ...]
+    tags: tuple[Tag, ...] = ()
+
+
+class Run(NamedTuple):
+    """Steps ``start`` .. ``stop``, both included and counted from 1, which share their terms."""
+
+    start: int
+    stop: int
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a prompt says at every step.
+
+    Args:
+        steps: how many steps there are.
+        runs: the steps in order, in the fewest runs of equal terms.
+        tags: the prompt's.
+    """
+
+    steps: int
+    runs: tuple[Run, ...]
+    tags: tuple[Tag, ...] = ()
+    texts: tuple[Weighted, ...] = field(init=False)  # every distinct text, in order of first use: what an encoder must encode
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", tuple(dict.fromkeys(term.text for run in self.runs for term in run.terms)))
+
+    def at(self, step: int) -> tuple[Term, ...]:
+        """The terms at a step, 1 .. steps.
+
+        Raises:
+            InvalidInput: no such step.
+        """
+        if not 1 <= step <= self.steps:
+            raise InvalidInput(f"this plan has no step {step}: its steps are 1 to {self.steps}")
+        return self.runs[bisect_right(self.runs, step, key=lambda run: run.start) - 1].terms
+
+
+# ---- text to prompt ----------------------------------------------------------------------------------------------------
+
+
+def _tag(found: re.Match[str]) -> Tag:
+    name, *rest = found[2].split(":")
+    named = dict(part.strip().split("=", 1) for part in rest if "=" in part)  # <lora:x:te=0.5:unet=1>
+    placed = [part for part in rest if "=" not in part]
+
+    def strength(key: str, place: int, default: float) -> float:
+        given = named.get(key, placed[place] if place < len(placed) else "").strip()
+        return float(given) if re.fullmatch(_NUMBER, given) else default
+
+    te = strength("te", 0, 1.0)
+    return Tag(kind=found[1], name=name.strip(), te=te, unet=strength("unet", 1, te), text=found[0])
+
+
+@dataclass
+class _Frame:
+    """An open bracket: the parts of its content, and the separators between them."""
+
+    bracket: str
+    parts: list[list[Node]] = field(default_factory=lambda: [[]])
+    separators: list[str] = field(default_factory=list)
+
+    def add(self, *nodes: Node) -> None:
+        self.parts[-1].extend(nodes)
+
+    def literal(self, close: str = "") -> list[Node]:
+        """All of it as it was written."""
+        nodes: list[Node] = [self.bracket, *self.parts[0]]
+        for separator, part in zip(self.separators, self.parts[1:], strict=True):
+            nodes += [separator, *part]
+        return [*nodes, close]
+
+    def closed(self, deep: bool) -> list[Node]:
+        """What ``[ ... ]`` means: alternation, a schedule, or brackets that lower the weight."""
+        kinds, last = set(self.separators), self.parts[-1]
+        if not deep and kinds == {"|"}:
+            return [Turn(tuple(_joined(part) for part in self.parts))]
+        if not deep and kinds == {":"} and len(self.parts) <= 3 and all(isinstance(node, str) for node in last):
+            when = _WHEN.match("".join(str(node) for node in last))
+            if when:
+                before = _joined(self.parts[0]) if len(self.parts) == 3 else ()
+                return [Switch(before, _joined(self.parts[-2]), float(when[1]), "." in when[1])]
+        return self.literal("]")
+
+
+def _joined(nodes: Sequence[Node]) -> Nodes:
+    """The nodes with neighbouring texts joined and empty ones left out."""
+    out: list[Node] = []
+    texts: list[str] = []
+    for node in (*nodes, None):
+        if isinstance(node, str):
+            texts.append(node)
+            continue
+        if text := "".join(texts):
+            out.append(text)
+        texts.clear()
+        if node is not None:
+            out.append(node)
+    return tuple(out)
+
+
+def _schedules(text: str) -> Nodes:
+    """Find the schedules and alternations; weights, escapes and BREAK stay in the text, for they apply to what a step shows."""
+    root = _Frame("")
+    stack = [root]
+
+    def spill() -> None:
+        """A bracket that cannot close makes every open one text."""
+        for frame in stack[1:]:
+            root.add(*frame.literal())
+        del stack[1:]
+
+    for found in _OUTER.finditer(text):
+        token = found[0]
+        if token in ("(", "["):
+            stack.append(_Frame(token))
+        elif token in (")", "]"):
+            if stack[-1].bracket != {")": "(", "]": "["}[token]:
+                spill()
+                root.add(token)
+                continue
+            frame = stack.pop()
+            stack[-1].add(*(frame.closed(len(stack) > DEPTH) if token == "]" else frame.literal(token)))
+        elif token in (":", "|") and stack[-1].bracket == "[":
+            stack[-1].separators.append(token)
+            stack[-1].parts.append([])
+        else:
+            stack[-1].add(token)
+    spill()
+    return _joined(root.parts[0])
+
+
+def parse(prompt: str, *, compose: bool = True) -> Prompt:
+    """Read a prompt; any string is one.
+
+    Args:
+        prompt: as typed.
+        compose: False reads AND as a word, for a negative prompt, which is one conditioning.
+    """
+    tags = tuple(_tag(found) for found in _TAG.finditer(prompt))
+    texts = _AND.split(text := _TAG.sub("", prompt)) if compose else [text := _TAG.sub("", prompt)]
+    if len(texts) == 1:  # without AND, "at 10:30" ends in no weight
+        return Prompt(terms=((_schedules(text), 1.0),), tags=tags)
+    terms = []
+    for text in texts:
+        found = _TERM_WEIGHT.search(text)
+        weight = _held(float(found[1])) if found else 1.0
+        terms.append((_schedules((text[: found.start()] if found else text).strip()), weight))
+    return Prompt(terms=tuple(terms), tags=tags)
+
+
+# ---- prompt to plan ----------------------------------------------------------------------------------------------------
+
+
+def _show(nodes: Nodes, step: int, steps: int, first: int | None) -> Iterator[str]:
+    """The texts that stand there at a step."""
+    for node in nodes:
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, Turn):
+            yield from _show(node.options[(step - 1) % len(node.options)], step, steps, first)
+        else:
+            yield from _show(node.before if step <= node.last(steps, first) else node.after, step, steps, first)
+
+
+def _changes(nodes: Nodes, steps: int, first: int | None) -> set[int]:
+    """Every step that may show another text than the step before it."""
+    out: set[int] = set()
+    for node in nodes:
+        if isinstance(node, Turn):
+            return set(range(1, steps + 1))
+        if isinstance(node, Switch):
+            out |= {node.last(steps, first) + 1} | _changes(node.before, steps, first) | _changes(node.after, steps, first)
+    return out
+
+
+def _held(weight: float) -> float:
+    return max(-LIMIT, min(LIMIT, weight))
+
+
+def weigh(text: str) -> Weighted:
+    """Read weights, escapes and BREAK in a text without schedules.
+
+    Round and square brackets pair by themselves, so ``(a [b) c]`` weights b by both; an unclosed bracket reaches to the end, an unopened
+    one is text, and so is ``:1.2)`` without its bracket.
+    """
+    parts: list[list[str]] = [[]]  # texts of each part between BREAKs
+    count = 0  # texts so far, over all parts
+    spans: dict[str, list[list[float]]] = {"(": [], "[": []}  # [first text, end, factor] of each bracket in order of opening
+    still: dict[str, list[list[float]]] = {"(": [], "[": []}  # the open ones
+
+    for found in _INNER.finditer(text):
+        token, weight = found[0], found[1]
+        if token in spans:
+            span = [count, float("inf"), 1.1 if token == "(" else 1 / 1.1]
+            spans[token].append(span)
+            still[token].append(span)
+        elif weight is not None and still["("]:
+            still["("].pop()[1:] = [count, _held(float(weight))]
+        elif token == ")" and still["("]:
+            still["("].pop()[1] = count
+        elif token == "]" and still["["]:
+            still["["].pop()[1] = count
+        else:
+            first, *rest = [token[1:]] if token[0] == "\\" else _BREAK.split(token)
+            parts[-1].append(first)
+            parts.extend([piece] for piece in rest)
+            count += 1 + len(rest)
+
+    factors = [_products(spans["("], count), _products(spans["["], count)]
+    weights = iter([_held(a * b) for a, b in zip(*factors, strict=True)])
+    return tuple(_merged([Piece(piece, next(weights)) for piece in part]) for part in parts)
+
+
+def _products(spans: list[list[float]], count: int) -> list[float]:
+    """For each of ``count`` texts the product of the factors of all spans around it; spans nest, and are in order of opening."""
+    out: list[float] = []
+    stack: list[tuple[float, float]] = [(float("inf"), 1.0)]  # (end, product)
+    following = iter([*(span for span in spans if span[0] < span[1]), [float("inf"), 0.0, 1.0]])
+    start, end, factor = next(following)
+    for k in range(count):
+        while stack[-1][0] <= k:
+            stack.pop()
+        while start <= k:
+            product = stack[-1][1] * factor
+            stack.append((end, max(-1e9, min(1e9, product))))  # finite, so that a factor of 0 within stays 0
+            start, end, factor = next(following)
+        out.append(stack[-1][1])
+    return out
+
+
+def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Neighbours of equal weight joined, empty ones left out."""
+    out: list[tuple[list[str], float]] = []
+    for piece in pieces:
+        if not piece.text:
+            continue
+        if out and out[-1][1] == piece.weight:
+            out[-1][0].append(piece.text)
+        else:
+            out.append(([piece.text], piece.weight))
+    return tuple(Piece("".join(texts), weight) for texts, weight in out)
+
+
+def plan(prompt: Prompt | str, steps: int, *, first: int | None = None) -> Plan:
+    """What the prompt says at each of ``steps`` steps.
+
+    Args:
+        prompt: parsed, or as typed.
+        steps: number of solver steps, >= 1.
+        first: for a second pass (hires fix), the steps of the first: ``when`` 1.0 .. 2.0, or above ``first``, then addresses this one.
+
+    Raises:
+        InvalidInput: steps < 1.
+    """
+    if steps < 1:
+        raise InvalidInput(f"a plan over {steps} steps is none: give 1 step or more")
+    if isinstance(prompt, str):
+        prompt = parse(prompt)
+    changes = {1}.union(*(_changes(nodes, steps, first) for nodes, _ in prompt.terms))
+    starts = sorted(step for step in changes if 1 <= step <= steps)
+    known: dict[str, Weighted] = {}
+
+    def weighted(nodes: Nodes, step: int) -> Weighted:
+        text = "".join(_show(nodes, step, steps, first))
+        if text not in known:
+            known[text] = weigh(text)
+        return known[text]
+
+    runs: list[Run] = []
+    for start, following in zip(starts, [*starts[1:], steps + 1], strict=True):
+        terms = tuple(Term(weighted(nodes, start), weight) for nodes, weight in prompt.terms)
+        if runs and runs[-1].terms == terms:
+            runs[-1] = runs[-1]._replace(stop=following - 1)
+        else:
+            runs.append(Run(start, following - 1, terms))
+    return Plan(steps=steps, runs=tuple(runs), tags=prompt.tags)

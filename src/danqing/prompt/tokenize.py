@@ -1,0 +1,173 @@
+"""Text to token ids: the published CLIP vocabulary, and the bilingual one of the default model.
+
+Source of CLIP's byte-pair encoding: Radford et al. 2021, "Learning transferable visual models from natural language supervision"; the merges
+are OpenAI's published data (see ``data/NOTICE``).
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+from ..errors import InvalidFile, InvalidInput
+
+CLIP_BOS, CLIP_EOS = 49406, 49407
+
+
+class Tokenizer(Protocol):
+    """What an encoder of prompts needs to know about a vocabulary.
+
+    ``bos``, ``eos`` and ``pad`` are ids; ``window`` is the number of ids that a text tower reads at once, bos and eos included.
+    """
+
+    @property
+    def bos(self) -> int: ...
+    @property
+    def eos(self) -> int: ...
+    @property
+    def pad(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text of any length, without bos, eos and padding."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, normalised as the vocabulary sees it."""
+        ...
+
+
+def framed(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """One window: bos, at most window - 2 ids, eos, padding.
+
+    Raises:
+        InvalidInput: more ids than fit.
+    """
+    room = tokenizer.window - 2 - len(ids)
+    if room < 0:
+        raise InvalidInput(f"{len(ids)} ids do not fit a window of {tokenizer.window}: give at most {tokenizer.window - 2}, or chunks of them")
+    return [tokenizer.bos, *ids, tokenizer.eos, *[tokenizer.pad] * room]
+
+
+def _whole(text: str) -> str:
+    """The text as valid Unicode: a lone surrogate, which no UTF-8 can hold, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytePairTokenizer:
+    """A byte-level BPE vocabulary of the ``tokenizers`` library: no text is unknown to it.
+
+    Args:
+        bpe: the vocabulary with its rules.
+        bos, eos, pad: ids that open, close and fill a window.
+        window: ids that a text tower reads at once, bos and eos included; at least 3.
+        end: what ends a word in the vocabulary's own spelling; a space in decoded text.
+    """
+
+    bpe: tokenizers.Tokenizer = field(repr=False)
+    bos: int
+    eos: int
+    pad: int
+    window: int
+    end: str = ""
+
+    def __post_init__(self) -> None:
+        if self.window < 3:
+            raise InvalidInput(f"a window of {self.window} ids holds no text: it must be at least 3 (bos, one id, eos)")
+
+    def normalise(self, text: str) -> str:
+        """The text as the vocabulary sees it (case, spaces, Unicode form), without space at either end."""
+        rule = self.bpe.normalizer
+        return (_whole(text) if rule is None else rule.normalize_str(_whole(text))).strip(" ")
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text of any length, without bos, eos and padding."""
+        return self.bpe.encode(_whole(text), add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, without bos, eos and padding; part of a character shows as U+FFFD."""
+        special = {self.bos, self.eos, self.pad} - ({0} if self.end else set())  # CLIP's id 0 pads, but is also "!"
+        text = self.bpe.decode([i for i in ids if i not in special], skip_special_tokens=False)
+        return (text.replace(self.end, " ") if self.end else text).strip(" ")
+
+
+# ---- CLIP --------------------------------------------------------------------------------------------------------------
+
+
+def _byte_letters() -> list[str]:
+    """The letter that stands for each byte, in the order of CLIP's ids: printable bytes stand for themselves and come first."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
+
+
+def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """CLIP's 49,408 tokens with their ids, and its 48,894 merges in order of precedence, from the shipped data."""
+    packed = files("danqing.prompt").joinpath("data", "bpe_simple_vocab_16e6.txt.gz").read_bytes()
+    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]  # the published file holds more than CLIP uses
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    letters = _byte_letters()
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {token: index for index, token in enumerate(tokens)}, merges
+
+
+@cache
+def _clip_bpe() -> tokenizers.Tokenizer:
+    vocabulary, merges = clip_vocabulary()
+    bpe = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>"))
+    bpe.normalizer = normalizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
+        [
+            pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    bpe.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
+    return bpe
+
+
+def clip_tokenizer(*, pad: int = CLIP_EOS, window: int = 77) -> BytePairTokenizer:
+    """The published CLIP vocabulary: lower case, 49,408 ids, bos 49406, eos 49407.
+
+    Args:
+        pad: 49407 for Stable Diffusion 1 and every ViT-L/14; 0 for the OpenCLIP towers (Stable Diffusion 2, bigG in XL and 3).
+        window: ids read at once.
+    """
+    return BytePairTokenizer(bpe=_clip_bpe(), bos=CLIP_BOS, eos=CLIP_EOS, pad=pad, window=window, end="</w>")
+
+
+# ---- the default model -------------------------------------------------------------------------------------------------
+
+
+def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokenizer:
+    """The vocabulary of the default model from its ``tokenizer.json``, which names <pad>, <bos> and <eos>.
+
+    Raises:
+        InvalidFile: the file is missing, damaged or of another kind.
+    """
+    try:
+        bpe = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidFile(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
+    except Exception as error:  # the library raises nothing narrower
+        raise InvalidFile(f"{path} is not a tokenizer.json of the tokenizers library ({error}): restore it from the model's folder") from error
+    ids = {name: bpe.token_to_id(f"<{name}>") for name in ("bos", "eos", "pad")}
+    missing = [name for name, value in ids.items() if value is None]
+    if missing:
+        raise InvalidFile(f"{path} has no {', '.join(f'<{name}>' for name in missing)}: it is not the vocabulary of a danqing model")
+    return BytePairTokenizer(bpe=bpe, bos=ids["bos"], eos=ids["eos"], pad=ids["pad"], window=window)

@@ -1,0 +1,140 @@
+"""The machine: which device paints, how many threads it may use, and the record of both that a picture carries."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InvalidInput, UnknownName
+
+CPUINFO = Path("/proc/cpuinfo")
+#: Instruction sets worth telling apart, the most capable first, by the flag that shows them.
+CLASSES = (
+    ("amx-bf16", "amx_bf16"),
+    ("avx512-bf16", "avx512_bf16"),
+    ("avx512", "avx512f"),
+    ("avx2", "avx2"),
+    ("neon-bf16", "bf16"),
+    ("neon", "asimd"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpu:
+    """What this machine's processor says of itself.
+
+    Args:
+        model: its name, as it states it.
+        flags: its instruction-set flags in Linux's spelling; empty where nobody tells.
+    """
+
+    model: str
+    flags: frozenset[str] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """The most capable of `CLASSES` among the flags, or the bare architecture's name."""
+        return next((name for name, flag in CLASSES if flag in self.flags), platform.machine().lower() or "unknown")
+
+
+def parse_cpuinfo(text: str) -> Cpu:
+    """Read the first processor of a /proc/cpuinfo, of x86 ("flags") or of ARM ("Features")."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip().lower(), value.strip())
+    flags = fields.get("flags") or fields.get("features") or ""
+    return Cpu(model=fields.get("model name") or platform.machine(), flags=frozenset(flags.lower().split()))
+
+
+@functools.cache
+def cpu() -> Cpu:
+    """This machine's processor: from /proc/cpuinfo, elsewhere from torch."""
+    try:
+        return parse_cpuinfo(CPUINFO.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        names = {name for name, value in capabilities.items() if value is True}
+        model = str(capabilities.get("cpu_name") or platform.processor() or platform.machine())
+        return Cpu(model=model, flags=frozenset("avx512f" if name == "avx512_f" else name for name in names))
+
+
+def available() -> list[str]:
+    """The kinds of device that this machine has and this torch can use, the fastest first."""
+    usable = {"cuda": torch.cuda.is_available, "xpu": torch.xpu.is_available, "mps": torch.backends.mps.is_available}
+    return [*(name for name, there in usable.items() if there()), "cpu"]
+
+
+def device(name: str | torch.device | None = None) -> torch.device:
+    """The device to compute on: the one named, or the fastest that is there.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", "mps", "xpu"; None or "auto" for the first of cuda, xpu, mps, cpu.
+
+    Raises:
+        UnknownName: a name that is no kind of device.
+        InvalidInput: a device that this machine has not, or this torch was built without.
+    """
+    here = available()
+    if name is None or str(name) == "auto":
+        return torch.device(here[0])
+    kind, _, index = str(name).lower().partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps", "xpu"):
+        raise UnknownName("device", str(name), ("auto", "cpu", "cuda", "mps", "xpu"))
+    if kind not in here:
+        usable = " or ".join(here)
+        raise InvalidInput(f"the device {name} is not usable here with torch {torch.__version__}: use {usable}")
+    counts = {"cuda": torch.cuda.device_count, "xpu": torch.xpu.device_count}
+    count = counts[kind]() if kind in counts else 1
+    if index and not (index.isdecimal() and int(index) < count):
+        raise InvalidInput(f"there is no device {name}: {kind} devices here are numbered 0 to {count - 1}")
+    return torch.device(kind, int(index)) if index else torch.device(kind)
+
+
+def quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """How many processors a container may keep busy, infinity without a limit."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+        return int(limit) / int(period)
+    except (OSError, ValueError):  # no such file, another system, or "max"
+        return math.inf
+
+
+def threads() -> int:
+    """How many threads to compute with: torch's own choice, but no more than this process may run on, >= 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(torch.get_num_threads(), allowed, quota())))
+
+
+def describe(on: str | torch.device | None = None, dtype: torch.dtype | None = None) -> dict[str, Any]:
+    """A small JSON-able record of what computes, for a picture's provenance.
+
+    Two machines with the same record are expected to paint the same bytes. Where a replay differs, comparing records
+    tells another kind of machine from a changed result.
+
+    Args:
+        on, dtype: as chosen; None for what `device` and `precision` choose.
+    """
+    from .precision import name, precision  # it asks this file about the processor
+
+    where = device(on)
+    record: dict[str, Any] = {
+        "device": where.type,
+        "cpu": cpu().model,
+        "instructions": cpu().kind,
+        "precision": name(dtype or precision(where)),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}".strip(),
+    }
+    if where.type == "cuda":
+        record["gpu"] = torch.cuda.get_device_name(where)
+    return record

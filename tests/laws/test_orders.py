@@ -1,0 +1,159 @@
+"""Orders of convergence, exact ends and schedule invariance, on problems whose answer is known."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from danqing import solve
+from danqing.errors import InvalidInput, UnknownName
+from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, Linear, ScaledLinear, Schedule
+from danqing.solve import SOLVERS, Noise
+from solver_orders import CLAIMS, DOUBLE, FullStart, Mixture, initial, last, measured, path, truth
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SCHEDULES = [
+    Linear(), ScaledLinear(), ScaledLinear(zero_snr=True), Cosine(), VP(), VE(), EDM(), Flow(), Flow(shift=3.0),
+]  # fmt: skip
+FORWARD = [name for name in SOLVERS if name != "inversion"]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_order_of_convergence(name: str):
+    claim = CLAIMS[name]
+    assert measured(claim.make(), VP(), full_start=True) == pytest.approx(claim.full, abs=0.3)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_order_from_a_cold_start_is_no_worse_than_its_first_steps_allow(name: str):
+    claim = CLAIMS[name]
+    assert measured(claim.make(), VP(), full_start=False) > claim.cold - 0.3
+
+
+@cache
+def coarse(name: str) -> float:
+    return measured(CLAIMS[name].make(), VP(), full_start=True, steps=12)
+
+
+@pytest.mark.parametrize("schedule", [s for s in SCHEDULES if s != VP()], ids=str)
+def test_every_schedule_has_the_order_of_every_other(schedule: Schedule):
+    for name, claim in CLAIMS.items():
+        assert measured(claim.make(), schedule, True, steps=12) == pytest.approx(coarse(name), abs=0.02)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_schedule_invariance(name: str):
+    """The same problem under every schedule, step by step the same y = x / alpha, and the same estimates."""
+    mixture, ends = Mixture(), []
+    for schedule in SCHEDULES:
+        points = path(schedule, 8)
+        x = initial(schedule, 4)
+        if name == "inversion":
+            points, x = points[::-1], x / points[0].alpha * points[-1].alpha
+        states = list(solve.sample(mixture.denoise(schedule), solve.solver(name), points, x, Noise.of(3, [0])))
+        walk = zip(states, points[1:], strict=True)
+        ends.append(torch.stack([torch.stack([s.x / q.alpha, s.x0]) for s, q in walk]))
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("name", FORWARD)
+def test_a_distribution_of_one_picture_is_reached_exactly(name: str, schedule: Schedule):
+    """Whatever the solver, spacing and schedule, from pure noise (alpha = 0 too) to exactly clean."""
+    picture = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
+    for spacing, steps in [*((spacing, 7) for spacing in SPACINGS), ("linspace", 1), ("trailing", 2)]:
+        points = solve.points(schedule, SPACINGS[spacing](schedule, steps))
+        assert (points[-1].t, points[-1].alpha, points[-1].sigma) == (0.0, 1.0, 0.0)
+        noise = Noise.of(0, [0])
+        x = points[0].alpha * picture + points[0].sigma * noise(picture)
+        end = last(lambda x, t: picture, solve.solver(name), points, x)
+        torch.testing.assert_close(end, picture, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(set(FORWARD) - {"lms", "plms"}))
+def test_the_last_look_is_the_answer_at_a_clean_end(name: str):
+    """A step to clean is of first order, so that the sample there is the last estimate itself."""
+    points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 6))
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
+    *_, state = solve.sample(Mixture().denoise(Flow()), solve.solver(name), points, x, Noise.of(0, [0]))
+    assert torch.equal(state.x, state.x0)
+
+
+def test_full_start_is_the_exact_flow():
+    points = path(VP(), 2)
+    end = last(Mixture().denoise(VP()), FullStart(solve.LMS(order=3)), points, initial(VP()))
+    assert torch.equal(end, truth(points[-1]))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_ddim_at_eta_one_is_ddpm(schedule: Schedule):
+    points = solve.points(schedule, SPACINGS["sgm-uniform"](schedule, 10))
+    x = points[0].sigma * Noise.of(1, [0])(torch.zeros(1, 2, 4, 4, dtype=DOUBLE))
+    walks = [
+        torch.stack([s.x for s in solve.sample(Mixture().denoise(schedule), solver, points, x, Noise.of(1, [0]))])
+        for solver in (solve.DDIM(eta=1.0), solve.DDPM(), solve.Multistep(order=1, eta=1.0))
+    ]
+    torch.testing.assert_close(walks[0], walks[1], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(walks[0], walks[2], rtol=1e-9, atol=1e-9)
+
+
+def round_trip(schedule: Schedule, steps: int, iterations: int, top: float = 0.8) -> float:
+    """Clean to noise by inversion and back by DDIM: how far from where it began."""
+    denoise = Mixture().denoise(schedule)
+    times = torch.linspace(0, top, steps + 1, dtype=DOUBLE)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
+    noisy = last(denoise, solve.Inversion(iterations=iterations), solve.points(schedule, times), x)
+    back = last(denoise, solve.DDIM(), solve.points(schedule, times.flip(0)), noisy)
+    return (back - x).abs().max().item()
+
+
+@pytest.mark.parametrize("schedule", [VP(), Flow()], ids=str)
+def test_ddim_inversion_is_undone_by_ddim(schedule: Schedule):
+    assert round_trip(schedule, 10, iterations=80) < 1e-10  # the fixed point inverts each step exactly
+    assert round_trip(schedule, 200, 0) < 0.6 * round_trip(schedule, 100, 0)  # one look is of first order
+
+
+def test_ddim_inversion_reaches_pure_noise_and_returns():
+    assert round_trip(Flow(), 10, iterations=80, top=1.0) < 1e-10
+
+
+class Looks:
+    """Counts the looks at a denoiser."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        self.count += 1
+        return 0.5 * x
+
+
+def test_looks_at_the_network_per_step():
+    """Multistep solvers look once a step; singlestep ones as often as their order, but once where h is infinite."""
+    once = {"ddim", "ddpm", "euler", "euler-a", "lms", "dpmpp-2m", "dpmpp-3m", "unipc", "unipc-3", "lcm", "inversion"}
+    expected = {name: 6 for name in once | {n for n in SOLVERS if n.endswith("m-sde")}}
+    expected |= {"plms": 7, "heun": 11, "dpm2": 11, "dpm3": 16, "dpmpp-2s": 11, "dpmpp-2s-a": 11, "dpmpp-sde": 11}
+    for name in SOLVERS:
+        looks, points = Looks(), solve.points(VP(), SPACINGS["linspace"](VP(), 6))
+        last(looks, solve.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
+        assert looks.count == expected[name], name
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_coefficients_never_change_the_precision_of_the_sample(name: str):
+    for dtype in (torch.float32, torch.bfloat16, DOUBLE):
+        points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 4))
+        points = points[::-1] if name == "inversion" else points
+        x = torch.ones(1, 1, 2, 2, dtype=dtype)
+        states = list(solve.sample(lambda x, t: 0.5 * x, solve.solver(name), points, x, Noise.of(0, [0])))
+        assert all(s.x.dtype == dtype for s in states)
+        assert [s.step for s in states] == [1, 2, 3, 4] and [s.t for s in states] == [p.t for p in points[1:]]
+
+
+def test_unknown_solver_offers_the_nearest_and_wrong_options_are_refused():
+    with pytest.raises(UnknownName, match="dpmpp-2m"):
+        solve.solver("dpm++2m")
+    with pytest.raises(InvalidInput, match="etta"):
+        solve.solver("ddim", etta=1.0)
