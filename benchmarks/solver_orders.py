@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -160,6 +160,90 @@ CLAIMS: dict[str, Claim] = {
     "unipc-3 (B1)": Claim(lambda: solve.UniPC(order=3, b=1), "4", 3, 4),
 }
 
+# Stochastic solvers: the covariance that they end in ------------------------------------------------------------------
+
+MEAN = torch.tensor([0.7, -0.4], dtype=DOUBLE)[:, None, None]
+GAUSSIAN = torch.tensor([[0.5, 0.3], [0.3, 0.8]], dtype=DOUBLE)
+
+
+def root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values.sqrt()) @ vectors.T
+
+
+def marginal(alpha: float, sigma: float) -> Tensor:
+    """The covariance of x_t, alpha^2 S + sigma^2 I."""
+    return alpha**2 * GAUSSIAN + sigma**2 * torch.eye(2, dtype=DOUBLE)
+
+
+def _affine(matrix: Tensor, x: Tensor, alpha: float) -> Tensor:
+    return MEAN + torch.einsum("cd,bdhw->bchw", matrix, x - alpha * MEAN)
+
+
+def posterior(schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
+    """E[x_0 | x_t] = m + alpha S (alpha^2 S + sigma^2 I)^-1 (x_t - alpha m)."""
+    alpha, sigma = (c.item() for c in schedule(t[:1]))
+    return _affine(alpha * GAUSSIAN @ torch.linalg.inv(marginal(alpha, sigma)), x, alpha)
+
+
+def consistency(schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
+    """Where the probability flow from x_t ends: m + S^(1/2) (alpha^2 S + sigma^2 I)^(-1/2) (x_t - alpha m)."""
+    alpha, sigma = (c.item() for c in schedule(t[:1]))
+    return _affine(root(GAUSSIAN) @ torch.linalg.inv(root(marginal(alpha, sigma))), x, alpha)
+
+
+@dataclass(frozen=True)
+class Impulses:
+    """In the place of noise: draw k of step i is 1 at its own pixel (one for each channel) and 0 elsewhere.
+
+    With a linear denoiser the end is a sum over all draws z of B z, and so each pixel shows a column of its B.
+    """
+
+    def at(self, step: int) -> solve.Draw:
+        return lambda like, draw=0: self(like, 1 + 2 * step + draw)
+
+    def __call__(self, like: Tensor, place: int = 0) -> Tensor:
+        impulse = torch.zeros_like(like)
+        impulse[:, 0, 0, 2 * place] = impulse[:, 1, 0, 2 * place + 1] = 1
+        return impulse
+
+
+def gaussian_path(schedule: Schedule, steps: int) -> tuple[Point, ...]:
+    return path(schedule, steps, -2.0, 3.0)
+
+
+def moments(solver: solve.Solver, points: Sequence[Point], how: Denoise | None = None) -> tuple[Tensor, Tensor]:
+    """Errors of mean and covariance at the last point, from the exact marginal at the first; without chance."""
+    schedule, p, q = points[0].schedule, points[0], points[-1]
+    pixels = torch.zeros(1, 2, 1, 4 * len(points) + 1, dtype=DOUBLE)  # the last one takes no impulse: the mean
+    x = p.alpha * MEAN + torch.einsum("cd,bdhw->bchw", root(marginal(p.alpha, p.sigma)), Impulses()(pixels))
+    for state in solve.sample(how or partial(posterior, schedule), solver, points, x, Impulses()):
+        x = state.x
+    mean, columns = x[0, :, 0, -1], x[0, :, 0, :-1] - x[0, :, 0, -1:]
+    # A consistency function ends at clean whatever the last point: LCM's last draw puts it in the marginal again.
+    return mean - q.alpha * MEAN.flatten(), columns @ columns.T - marginal(q.alpha, q.sigma)
+
+
+def weak_order(solver: solve.Solver, steps: int = 100) -> float:
+    """log2 of how much the largest error of the covariance falls from ``steps`` to twice as many."""
+    errors = [moments(solver, gaussian_path(VP(), n))[1].abs().max().item() for n in (steps, 2 * steps)]
+    return math.log2(errors[0] / errors[1])
+
+
+NOISY: dict[str, Claim] = {
+    "ddpm": Claim(solve.DDPM, "1", 1, 1),
+    "euler-a, ddim eta 1": Claim(lambda: solve.DDIM(eta=1.0), "1", 1, 1),
+    "ddim eta 0.5": Claim(lambda: solve.DDIM(eta=0.5), "1", 1, 1),
+    "dpmpp-2s-a": Claim(lambda: solve.Singlestep(eta=1.0), "2", 2, 2),
+    "dpmpp-sde": Claim(solve.SinglestepSDE, "2", 2, 2),
+    "dpmpp-sde, independent draws": Claim(lambda: solve.SinglestepSDE(brownian=False), "2", 1, 1),
+    "dpmpp-1m-sde": Claim(lambda: solve.Multistep(order=1, eta=1.0), "1", 1, 1),
+    "dpmpp-2m-sde": Claim(lambda: solve.Multistep(eta=1.0), "2", 2, 2),
+    "dpmpp-2m-sde eta 0.5": Claim(lambda: solve.Multistep(eta=0.5), "2", 2, 2),
+    "dpmpp-3m-sde": Claim(lambda: solve.Multistep(order=3, eta=1.0, curvature=0.5), "3", 2, 2),
+    "dpmpp-3m-sde, curvature 1": Claim(lambda: solve.Multistep(order=3, eta=1.0), "3", 2, 2),
+}
+
 SCHEDULES: dict[str, Schedule] = {
     "scaled-linear": ScaledLinear(),
     "cosine": Cosine(),
@@ -176,7 +260,9 @@ def table() -> str:
         cold = measured(claim.make(), SCHEDULES["VP"], False)
         full = [measured(claim.make(), schedule, True) for schedule in SCHEDULES.values()]
         rows.append([name, claim.claimed, f"{cold:.2f}", *(f"{order:.2f}" for order in full)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    noisy = [["stochastic solver", "claimed", "covariance (VP)"], ["---"] * 3]
+    noisy += [[name, claim.claimed, f"{weak_order(claim.make()):.2f}"] for name, claim in NOISY.items()]
+    return "\n\n".join("\n".join("| " + " | ".join(row) + " |" for row in t) for t in (rows, noisy))
 
 
 START, END = "<!-- measured -->", "<!-- end measured -->"

@@ -37,27 +37,26 @@ def pick(rng: Random, items: Sequence[T]) -> T:
     return items[min(int(rng.random() * len(items)), len(items) - 1)]
 
 
-# ---- nouns -------------------------------------------------------------------------------------------------------------
+# ---- nouns
 
 HEAD_ENDS = re.compile(
     r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding|getting|playing|savoring"
     r"|lifting|gesturing|frowning|walking|running|kneeling|kissing|exhaling|vomiting|blowing|screaming|wrestling|hugging|rolling)( |$)"
 )
 MASS = set(
-    "bread rice popcorn butter salt spaghetti sushi fire fog ice wood bacon sake custard garlic broccoli oden falafel"
-    " camping bowling badminton tennis hockey lacrosse pong football yarn thread"
-    " soap confetti money lightning clothing luggage salad"
-    " toast ginger coral sunrise sunset dusk kabob shaking exhaling vomiting".split()
+    ["bread", "rice", "popcorn", "butter", "salt", "spaghetti", "sushi", "fire", "fog", "ice", "wood", "bacon", "sake",
+    "custard", "garlic", "broccoli", "oden", "falafel", "camping", "bowling", "badminton", "tennis", "hockey",
+    "lacrosse", "pong", "football", "yarn", "thread", "soap", "confetti", "money", "lightning", "clothing", "luggage",
+    "salad", "toast", "ginger", "coral", "sunrise", "sunset", "dusk", "kabob", "shaking", "exhaling", "vomiting"]
 )
 SINGULAR_S = set(
-    "compass glass dress cactus bus octopus lotus walrus cross rhinoceros hippopotamus hibiscus trolleybus minibus class"
-    " biceps bullseye tennis metropolis iris asparagus cypress pass dress mattress moss campus circus abacus platypus T-Rex walrus"
-    " swiss headdress hourglass santa business canvas lens plus minus amulet claus".split()
+    ["compass", "glass", "dress", "cactus", "bus", "octopus", "lotus", "walrus", "cross", "rhinoceros", "hippopotamus",
+    "hibiscus", "trolleybus", "minibus", "class", "biceps", "bullseye", "tennis", "metropolis", "iris", "asparagus",
+    "cypress", "pass", "dress", "mattress", "moss", "campus", "circus", "abacus", "platypus", "T-Rex", "walrus",
+    "swiss", "headdress", "hourglass", "santa", "business", "canvas", "lens", "plus", "minus", "amulet", "claus"]
 )
 IRREGULAR_PLURALS = {"people", "men", "women", "children", "fries", "dice", "mice", "teeth", "feet"}
-NAMES = re.compile(
-    r"^(Santa|Mrs\.|Mx|Tokyo|Mount Fuji|thumbs|keycap|skull and|[A-Z]+ arrow$)"
-)
+NAMES = re.compile(r"^(Santa|Mrs\.|Mx|Tokyo|Mount Fuji|thumbs|keycap|skull and|[A-Z]+ arrow$)")
 UNIQUE = re.compile(r"^(flag of|Statue of Liberty|sun$|milky way|world map|kaaba)")
 
 
@@ -67,33 +66,48 @@ def noun_en(label: str) -> str:
         return f"the {label}"
     found = HEAD_ENDS.search(label)
     head = (label[: found.start()] if found else label).split()[-1].lower()
-    plural = head in IRREGULAR_PLURALS or (head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S)
+    plural = head in IRREGULAR_PLURALS or (
+        head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S
+    )
     if NAMES.match(label) or head in MASS or plural or label.split()[0] in ("two", "three"):
         return label
-    vowel = re.match(r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE)
+    vowel = re.match(
+        r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE
+    )
     vowel = vowel and not re.match(r"(one|once|eu|ewe)", label)
     return f"{'an' if vowel else 'a'} {label}"
 
 
 MEASURE_BY_END = (  # the first that fits counts; 一个 is right for everything else
     ("按钮|标志|符号|标识|手势|表情|箭头|时钟|[河木]马|靶心|[车齿法天]轮|中心|手机号|邮箱|圆号", "个"),
-    ("[歌选骑][手]", "名"), ("[扳]手", "把"), ("脸", "张"), ("旗", "面"), ("背心|救生衣|毛衣|大褂|外套|衬衫|T恤|和服|纱丽|泳衣|比基尼|女装", "件"),
-    ("地铁|轻轨|火车|列车", "列"), ("车|小巴", "辆"), ("船|艇|客轮|渡轮|独木舟", "艘"), ("飞机|直升机", "架"), ("火箭", "枚"), ("树|仙人掌|四叶草|三叶草", "棵"),
-    ("花束", "个"), ("雪花|叶", "片"), ("火花|爆米花|烟花|梅花", "个"), ("花|玫瑰|郁金香|向日葵|云|蘑菇", "朵"), ("章鱼", "只"), ("鱼|蛇|龙|鳄|蠕虫|毛毛虫|裤|围巾|领带|连衣裙", "条"),
-    ("马", "匹"), ("情书|信|信封", "封"), ("书|书本|笔记本|账本", "本"), ("伞|刀|椅|轮椅|剑|锯|锁|钥匙|扇|吉他|小提琴|扫帚|牙刷|斧头|锤子|勺|匙", "把"), ("心|星星|流星|牙齿|彗星|糖|宝石|骰子", "颗"),
-    ("鞋|靴|袜子|手套|筷子|滑雪板", "双"), ("笔|蜡烛|香烟", "支"), ("灯", "盏"), ("塔|山|桥|城堡|教堂|神社|工厂|女神像|楼|寺庙|清真寺|房子|小屋|别墅|医院|学校|银行|酒店", "座"),
-    ("帽|皇冠|头盔", "顶"), ("图|照片|画|票|床|信用卡|报纸|椅子", "张"), ("的手|手套|耳朵", "只"), ("电脑|相机|电视机|打印机|收音机|摄像机|手机", "台"), ("香蕉|羽毛|骨头|胡萝卜|黄瓜|棒棒糖", "根"),
-    ("面条|米饭|咖喱饭", "碗"), ("眼镜|墨镜|护目镜", "副"), ("镜子", "面"), ("葡萄", "串"), ("面包|披萨|蛋糕|芝士", "块"), ("杯|瓶|壶|盒|罐", "个"), ("酒|奶|茶|热饮|饮料|香槟", "杯"),
+    ("[歌选骑][手]", "名"), ("[扳]手", "把"), ("脸", "张"), ("旗", "面"),
+    ("背心|救生衣|毛衣|大褂|外套|衬衫|T恤|和服|纱丽|泳衣|比基尼|女装", "件"),
+    ("地铁|轻轨|火车|列车", "列"), ("车|小巴", "辆"), ("船|艇|客轮|渡轮|独木舟", "艘"), ("飞机|直升机", "架"), ("火箭",
+    "枚"), ("树|仙人掌|四叶草|三叶草", "棵"),
+    ("花束", "个"), ("雪花|叶", "片"), ("火花|爆米花|烟花|梅花", "个"), ("花|玫瑰|郁金香|向日葵|云|蘑菇", "朵"),
+    ("章鱼", "只"), ("鱼|蛇|龙|鳄|蠕虫|毛毛虫|裤|围巾|领带|连衣裙", "条"),
+    ("马", "匹"), ("情书|信|信封", "封"), ("书|书本|笔记本|账本", "本"),
+    ("伞|刀|椅|轮椅|剑|锯|锁|钥匙|扇|吉他|小提琴|扫帚|牙刷|斧头|锤子|勺|匙", "把"),
+    ("心|星星|流星|牙齿|彗星|糖|宝石|骰子", "颗"),
+    ("鞋|靴|袜子|手套|筷子|滑雪板", "双"), ("笔|蜡烛|香烟", "支"), ("灯", "盏"),
+    ("塔|山|桥|城堡|教堂|神社|工厂|女神像|楼|寺庙|清真寺|房子|小屋|别墅|医院|学校|银行|酒店", "座"),
+    ("帽|皇冠|头盔", "顶"), ("图|照片|画|票|床|信用卡|报纸|椅子", "张"), ("的手|手套|耳朵", "只"),
+    ("电脑|相机|电视机|打印机|收音机|摄像机|手机", "台"), ("香蕉|羽毛|骨头|胡萝卜|黄瓜|棒棒糖", "根"),
+    ("面条|米饭|咖喱饭", "碗"), ("眼镜|墨镜|护目镜", "副"), ("镜子", "面"), ("葡萄", "串"), ("面包|披萨|蛋糕|芝士",
+    "块"), ("杯|瓶|壶|盒|罐", "个"), ("酒|奶|茶|热饮|饮料|香槟", "杯"),
 )  # fmt: skip
 MEASURE_BY_SUBGROUP = {
-    "animal-mammal": "只", "animal-bird": "只", "animal-amphibian": "只", "animal-reptile": "只", "animal-marine": "只", "animal-bug": "只",
-    "monkey-face": "只", "cat-face": "只", "plant-flower": "朵", "food-prepared": "份", "food-asian": "份", "person-role": "名",
+    "animal-mammal": "只", "animal-bird": "只", "animal-amphibian": "只", "animal-reptile": "只",
+    "animal-marine": "只", "animal-bug": "只",
+    "monkey-face": "只", "cat-face": "只", "plant-flower": "朵", "food-prepared": "份", "food-asian": "份",
+    "person-role": "名",
 }  # fmt: skip
 COUNTED = re.compile(
     r"^(一百|一家|一锅|一碗|一杯|一孩|二孩|单亲|两|双眼|多个)|两个|、|双手|双人|一男一女|家庭|情侣$|(雾|日出|日落|城市|露营|沙漠|荒岛|公园|滑坡|施工|黄昏|夜晚|雪|银河|彩虹|太阳|月|闪电|火焰|风|唇印)$"
 )
 UNCOUNTED_SUBGROUPS = {
-    "keycap", "event", "sport", "game", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands", "emotion", "punctuation",
+    "keycap", "event", "sport", "game", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands",
+    "emotion", "punctuation",
 }  # fmt: skip
 
 
@@ -109,16 +123,19 @@ def noun_zh(label: str, subgroup: str = "") -> str:
     return f"一{MEASURE_BY_SUBGROUP.get(subgroup, '个')}{label}"
 
 
-# ---- single pictures ---------------------------------------------------------------------------------------------------
+# ---- single pictures
 
 # {a} the noun with its article, {n} the bare label, {s} the style, {t} another word for the subject
 WITH_STYLE = {
     "en": (
-        "{a}, {s}", "{a}, {s}", "{a}, {s}", "{n}, {s}", "{n}, {s}", "{s} picture of {a}", "{a} in {s}", "a picture of {a}, {s}",
-        "{s}, {n}", "a drawing of {a} in {s}", "{n}, {t}, {s}", "{a}, emoji, {s}", "an icon of {a}, {s}", "{s} {n}", "{n} {s}", "{n} emoji, {s}",
+        "{a}, {s}", "{a}, {s}", "{a}, {s}", "{n}, {s}", "{n}, {s}", "{s} picture of {a}", "{a} in {s}",
+        "a picture of {a}, {s}",
+        "{s}, {n}", "a drawing of {a} in {s}", "{n}, {t}, {s}", "{a}, emoji, {s}", "an icon of {a}, {s}", "{s} {n}",
+        "{n} {s}", "{n} emoji, {s}",
     ),
     "zh": (
-        "{n}，{s}", "{n}，{s}", "{n}，{s}", "{a}，{s}", "{a}，{s}", "{s}的{n}", "{s}，{n}", "{n}的图片，{s}", "画{a}，{s}", "{n}，{t}，{s}",
+        "{n}，{s}", "{n}，{s}", "{n}，{s}", "{a}，{s}", "{a}，{s}", "{s}的{n}", "{s}，{n}", "{n}的图片，{s}",
+        "画{a}，{s}", "{n}，{t}，{s}",
         "一张{n}的图，{s}", "{n}图标，{s}", "{n}表情符号，{s}", "{s}{n}", "{n} {s}",
     ),
 }  # fmt: skip
@@ -153,15 +170,19 @@ def _single(record: Record, lang: str, rng: Random) -> str:
     return text + (pick(rng, ON_WHITE[lang]) if rng.random() < WHITE_SAID else "")
 
 
-# ---- composites --------------------------------------------------------------------------------------------------------
+# ---- composites
 
 PLACES = {
-    "left": ("on the left", "在左边"), "right": ("on the right", "在右边"), "top": ("at the top", "在上方"), "bottom": ("at the bottom", "在下方"),
-    "centre": ("in the centre", "在中间"), "top left": ("in the top left corner", "在左上角"), "top right": ("in the top right corner", "在右上角"),
-    "bottom left": ("in the bottom left corner", "在左下角"), "bottom right": ("in the bottom right corner", "在右下角"),
+    "left": ("on the left", "在左边"), "right": ("on the right", "在右边"), "top": ("at the top", "在上方"),
+    "bottom": ("at the bottom", "在下方"),
+    "centre": ("in the centre", "在中间"), "top left": ("in the top left corner", "在左上角"),
+    "top right": ("in the top right corner", "在右上角"),
+    "bottom left": ("in the bottom left corner", "在左下角"), "bottom right": ("in the bottom right corner",
+    "在右下角"),
 }  # fmt: skip
 RELATIONS = {  # first piece to second
-    "left": (("to the left of", "left of", "on the left of"), "左边"), "right": (("to the right of", "right of", "on the right of"), "右边"),
+    "left": (("to the left of", "left of", "on the left of"), "左边"), "right": (("to the right of", "right of",
+    "on the right of"), "右边"),
     "top": (("above", "over"), "上方"), "bottom": (("below", "under"), "下方"),
 }  # fmt: skip
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
@@ -217,7 +238,7 @@ def _composite(record: Record, lang: str, rng: Random | None) -> str:
     return comma.join([scene, *parts])
 
 
-# ---- portraits ---------------------------------------------------------------------------------------------------------
+# ---- portraits
 
 MANNER = ("expression",)  # said before the person; the rest after
 ORDER = ("hair", "hat", "skin", "beard", "glasses", "earrings", "extra", "gesture", "clothes")
@@ -237,7 +258,11 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
         text = f"a{'n' * (who[0] in 'aeiou')} {who}"
         if rest:
             text += " with " + (", ".join(rest[:-1]) + " and " if len(rest) > 1 else "") + rest[-1]
-        lead = "" if rng is None or rng.random() < 0.7 else pick(rng, ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "))
+        lead = (
+            ""
+            if rng is None or rng.random() < 0.7
+            else pick(rng, ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "))
+        )
         return ", ".join(part for part in (lead + text, style, f"{ground} background" if ground else "") if part)
     text = f"一个{manner}的{person}" if manner else f"一个{person}"
     text = "，".join([text, *rest])
@@ -245,7 +270,7 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
     return "，".join(part for part in (lead + text, style, f"{ground}背景" if ground else "") if part)
 
 
-# ---- the door ----------------------------------------------------------------------------------------------------------
+# ---- the door
 
 
 def canonical(record: Record, lang: str = "en") -> str:

@@ -23,7 +23,7 @@ from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.objectives import contrastive
 from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import clip
-from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
+from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
 from danqing.run.device import device as pick_device
 from danqing.run.precision import autocast, precision, scaler
 from experiments.captions import captions
@@ -32,11 +32,7 @@ from experiments.common import DATA, RUNS, drive, set_up
 
 def encode_texts(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """Token ids (B, window): bos, the text cut to the window, eos, padding."""
-    rows = []
-    for text in texts:
-        ids = tokenizer.encode(text)[: tokenizer.window - 2]
-        rows.append([tokenizer.bos, *ids, tokenizer.eos] + [tokenizer.pad] * (tokenizer.window - 2 - len(ids)))
-    return torch.tensor(rows, dtype=torch.long)
+    return torch.tensor([framed(tokenizer, tokenizer.encode(text)[: tokenizer.window - 2]) for text in texts])
 
 
 class Captioned:
@@ -76,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=RUNS / "clip")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
@@ -101,6 +97,7 @@ def main() -> None:
                 shown.append(np.roll(picture, (y, x), (0, 1)))
                 said.append(source.caption(kind, item, draw))
         ids = encode_texts(tokenizer, [s["en"] for s in said] + [s["zh"] for s in said])
+        ids = ids[:, : int((ids != tokenizer.pad).sum(1).max())]  # the tower is causal: what follows the last eos is heard by nobody
         return to_unit(np.stack(shown)).to(device), ids.to(device)
 
     edges = ["vision_model.embeddings", "text_model.embeddings", "logit_scale"]
@@ -109,7 +106,7 @@ def main() -> None:
         objective=Bilingual(),
         batches=batch,
         optimisers={"loss": Muon(muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=precision(device))},
-        rate=Trapezoid(100, args.steps, args.steps // 3),
+        rate=Trapezoid(50, args.steps, args.steps // 3),
         ema=EMA(model, 0.995),
         autocast=lambda: autocast(device),
         scaler=scaler(device),

@@ -17,10 +17,13 @@ SIZE = 128
 COUNT = 12_000
 SEED = 20
 COLOURS: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "red": ("红色", (220, 50, 47)), "orange": ("橙色", (245, 140, 40)), "yellow": ("黄色", (250, 215, 60)), "green": ("绿色", (60, 165, 75)),
-    "light green": ("浅绿色", (185, 230, 165)), "teal": ("青色", (40, 165, 165)), "light blue": ("浅蓝色", (170, 215, 250)),
+    "red": ("红色", (220, 50, 47)), "orange": ("橙色", (245, 140, 40)), "yellow": ("黄色", (250, 215, 60)),
+    "green": ("绿色", (60, 165, 75)),
+    "light green": ("浅绿色", (185, 230, 165)), "teal": ("青色", (40, 165, 165)), "light blue": ("浅蓝色", (170, 215,
+    250)),
     "blue": ("蓝色", (45, 105, 220)), "dark blue": ("深蓝色", (20, 35, 90)), "purple": ("紫色", (125, 65, 180)),
-    "pink": ("粉色", (250, 175, 200)), "brown": ("棕色", (130, 85, 50)), "beige": ("米色", (240, 225, 195)), "grey": ("灰色", (150, 150, 150)),
+    "pink": ("粉色", (250, 175, 200)), "brown": ("棕色", (130, 85, 50)), "beige": ("米色", (240, 225, 195)),
+    "grey": ("灰色", (150, 150, 150)),
     "black": ("黑色", (15, 15, 18)), "white": ("白色", (255, 255, 255)),
 }  # fmt: skip
 PLACES = {  # centres, in fractions of the picture
@@ -28,7 +31,8 @@ PLACES = {  # centres, in fractions of the picture
     "top left": (0.25, 0.25), "top right": (0.75, 0.25), "bottom left": (0.25, 0.75), "bottom right": (0.75, 0.75),
 }  # fmt: skip
 TRIPLES = (
-    ("left", "centre", "right"), ("top", "centre", "bottom"), ("top left", "top right", "bottom"), ("top", "bottom left", "bottom right"),
+    ("left", "centre", "right"), ("top", "centre", "bottom"), ("top left", "top right", "bottom"), ("top",
+    "bottom left", "bottom right"),
     ("top left", "centre", "bottom right"), ("left", "top right", "bottom right"),
 )  # fmt: skip
 CROWDED = {"flags", "symbols"}  # half of all subjects, a smaller part of the scenes
@@ -86,7 +90,10 @@ def plan(singles: Sequence[Mapping[str, Any]], count: int = COUNT, seed: int = S
         mixed = pieces_count > 1 and rng.random() > SAME_STYLE
         while len(chosen) < pieces_count:
             other = rng.choice(usual if mixed else by_style.get(first["style"], usual))
-            if other["subject"] not in {c["subject"] for c in chosen} or len({r["subject"] for r in usual}) < pieces_count:
+            if (
+                other["subject"] not in {c["subject"] for c in chosen}
+                or len({r["subject"] for r in usual}) < pieces_count
+            ):
                 chosen.append(other)
         pieces = []
         for record, place in zip(chosen, places, strict=True):
@@ -94,13 +101,17 @@ def plan(singles: Sequence[Mapping[str, Any]], count: int = COUNT, seed: int = S
             size = 1.0 if place == "full" else scale_for(pieces_count, rng)
             slack = 0.0 if place == "full" else 0.03
             pieces.append({
-                "index": record["index"], "subject": record["subject"], "style": record["style"], "label_en": record["label_en"],
-                "label_zh": record["label_zh"], "subgroup": record["subgroup"], "package": record["package"], "place": place,
-                "x": round(x + rng.uniform(-slack, slack), 3), "y": round(y + rng.uniform(-slack, slack), 3), "scale": size,
+                "index": record["index"], "subject": record["subject"], "style": record["style"],
+                "label_en": record["label_en"],
+                "label_zh": record["label_zh"], "subgroup": record["subgroup"], "package": record["package"],
+                "place": place,
+                "x": round(x + rng.uniform(-slack, slack), 3), "y": round(y + rng.uniform(-slack, slack), 3),
+                "scale": size,
             })  # fmt: skip
         style = first["style"] if len({piece["style"] for piece in pieces}) == 1 else ""
         lines.append({
-            "kind": "composite", "array": "composites", "index": index, "style": style, "pieces": pieces, "relation": relation,
+            "kind": "composite", "array": "composites", "index": index, "style": style, "pieces": pieces,
+            "relation": relation,
             "background": plan_background(rng), "split": "train", "seed": seed,
             "licence": " AND ".join(sorted({record["licence"] for record in chosen})),
             "author": "; ".join(sorted({record["author"] for record in chosen})),
@@ -124,15 +135,23 @@ def compose(record: Mapping[str, Any], pictures: np.ndarray, opacity: np.ndarray
     """The composite (128, 128, 3) uint8 of a ledger line, from the single pictures (on white) and their opacity."""
     canvas = paint_background(record["background"])
     for piece in record["pieces"]:
-        picture, alpha = pictures[piece["index"]].astype(np.float32), opacity[piece["index"]].astype(np.float32)[..., None] / 255
-        ink = np.concatenate([picture - 255 * (1 - alpha), alpha * 255], axis=-1).clip(0, 255)  # premultiplied: white taken off
+        picture, alpha = (
+            pictures[piece["index"]].astype(np.float32),
+            opacity[piece["index"]].astype(np.float32)[..., None] / 255,
+        )
+        ink = np.concatenate([picture - 255 * (1 - alpha), alpha * 255], axis=-1).clip(
+            0, 255
+        )  # premultiplied: white taken off
         size = round(SIZE * piece["scale"])
         if size != SIZE:
             box = _bounds(ink[..., 3])
             ink = ink[box]
             fit = size / max(ink.shape[:2])
             width, height = max(1, round(ink.shape[1] * fit)), max(1, round(ink.shape[0] * fit))
-            bands = [Image.fromarray(ink[..., c]).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0) for c in range(4)]
+            bands = [
+                Image.fromarray(ink[..., c]).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+                for c in range(4)
+            ]
             ink = np.stack([np.asarray(band) for band in bands], axis=-1).clip(0, 255)
         height, width = ink.shape[:2]
         left = min(max(round(piece["x"] * SIZE - width / 2), 0), SIZE - width)
@@ -150,7 +169,9 @@ def _bounds(alpha: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def make_composites(out: Path, singles: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def make_composites(
+    out: Path, singles: Sequence[Mapping[str, Any]], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Renders all composites into composites.npy and returns their ledger lines."""
     lines = plan(singles)
     pictures, opacity = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha"))

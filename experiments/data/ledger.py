@@ -62,18 +62,26 @@ def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield from (caption(record, rng, lang) for _ in range(2))
             if record["kind"] == "single":
                 tags = record[f"tags_{lang}"] or [record[f"label_{lang}"]]
-                words = {"a": _noun(record, lang), "n": record[f"label_{lang}"], "s": style_name(record["style"], lang), "t": tags[0]}
-                template = (*WITH_STYLE[lang], *WITHOUT[lang])[int(rng.random() * len((*WITH_STYLE[lang], *WITHOUT[lang])))]
+                words = {
+                    "a": _noun(record, lang),
+                    "n": record[f"label_{lang}"],
+                    "s": style_name(record["style"], lang),
+                    "t": tags[0],
+                }
+                template = (*WITH_STYLE[lang], *WITHOUT[lang])[
+                    int(rng.random() * len((*WITH_STYLE[lang], *WITHOUT[lang])))
+                ]
                 yield template.format(**words)
 
 
 def summary(records: Sequence[Mapping[str, Any]]) -> str:
-    """Counts by array and package, licence, style and split, as text."""
+    """Counts by array and package, licence, style and split, as text; a composite counts once for each package and licence in it."""
     lines = [f"{len(records)} pictures, {len({r['subject'] for r in records if r['kind'] == 'single'})} subjects"]
     for array in ARRAYS:
         part = [r for r in records if r["array"] == array]
         for key in ("package", "licence", "style", "split"):
-            counts = Counter(str(r[key]) for r in part if key in r)
+            parting = {"package": "+", "licence": " AND "}.get(key)
+            counts = Counter(name or "mixed" for r in part for name in r[key].split(parting or "\n"))
             if counts:
                 lines.append(f"{array} by {key}: " + ", ".join(f"{name} {n}" for name, n in sorted(counts.items())))
     return "\n".join(lines)

@@ -14,7 +14,16 @@ import numpy as np
 from PIL import Image
 
 from experiments.data.attributes import (
-    CLOTHES_COLOURS, EXPRESSIONS, GROUNDS, HAIR, HAIR_COLOURS, HAIR_WEIGHTS, HATS, SETS, SKINS, THINGS,
+    CLOTHES_COLOURS,
+    EXPRESSIONS,
+    GROUNDS,
+    HAIR,
+    HAIR_COLOURS,
+    HAIR_WEIGHTS,
+    HATS,
+    SETS,
+    SKINS,
+    THINGS,
 )  # fmt: skip
 from experiments.data.singles import render_svg, version
 from experiments.data.sources import PORTRAITS
@@ -25,7 +34,7 @@ SEED = 30
 Words = dict[str, str]
 
 
-def _said(pair: tuple[str, str] | tuple[str, str, Any]) -> Words:
+def _said(pair: tuple[str, ...]) -> Words:
     return {"en": pair[0], "zh": pair[1]}
 
 
@@ -40,7 +49,9 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     """
     table = SETS[name]
     sex = rng.choice(("women", "men"))
-    said: dict[str, Words] = {"person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}}
+    said: dict[str, Words] = {
+        "person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}
+    }
     options: dict[str, Any] = {}
 
     def draw(option: str, value: str) -> None:
@@ -61,7 +72,10 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
         said["hat"] = _said(HATS[form])
         if table.get("coloured_hats"):
             words = HATS[form]
-            said["hat"] = {"en": words[0].replace("a ", f"a {colour} ", 1), "zh": words[1].replace("戴", f"戴{HAIR_COLOURS[colour][0]}")}
+            said["hat"] = {
+                "en": words[0].replace("a ", f"a {colour} ", 1),
+                "zh": words[1].replace("戴", f"戴{HAIR_COLOURS[colour][0]}"),
+            }
     elif form == "flowers":
         said["hair"] = _coloured(("{c} hair", "{c}头发"), shown, HAIR_COLOURS[shown][0])
         said["extra"] = _said(THINGS["flowers"])
@@ -76,7 +90,9 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     # expression
     for option, values in table.get("pin", {}).items():
         options[option] = [rng.choice(values)]
-    expression = rng.choice([e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)])
+    expression = rng.choice(
+        [e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)]
+    )
     draw(table["mouth"], rng.choice(table["faces"][expression]))
     for option, pinned in table.get("face_pins", {}).get(expression, {}).items():
         options[option] = [pinned]
@@ -87,7 +103,7 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
 
     # things worn, one option at most once
     def wear(slot: str, chance: float, option: str, kinds: dict[str, list[str]]) -> None:
-        if option in options and option != table["hair"] or slot in said:
+        if (option in options and option != table["hair"]) or slot in said:
             return
         options[f"{option}Probability"] = 0
         if rng.random() < chance:
@@ -115,16 +131,21 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     # colours of skin, clothes and background
     if "skin" in table and name not in ("lorelei", "croodles"):
         skin = rng.choice(list(SKINS))
-        said["skin"] = _said(SKINS[skin])
+        said["skin"] = _said(SKINS[skin][:2])
         options[table["skin"][0]] = [rng.choice(SKINS[skin][2])]
     if "clothes" in table:
         clothes = rng.choice(list(CLOTHES_COLOURS))
         options[table["clothes"][0]] = [CLOTHES_COLOURS[clothes][1]]
-        said["clothes"] = {"en": f"{'an' if clothes[0] == 'o' else 'a'} {clothes} shirt", "zh": f"穿{CLOTHES_COLOURS[clothes][0]}衣服"}
+        said["clothes"] = {
+            "en": f"{'an' if clothes[0] == 'o' else 'a'} {clothes} shirt",
+            "zh": f"穿{CLOTHES_COLOURS[clothes][0]}衣服",
+        }
     ground = "white" if rng.random() < 0.25 else rng.choice(list(GROUNDS))
     said["background"] = {"en": ground, "zh": GROUNDS[ground][0]}
     options["backgroundColor"] = [GROUNDS[ground][1]]
     options["size"] = SIZE
+    if said.get("extra") == _said(THINGS["face mask"]):  # what a mask hides is not told
+        said = {slot: words for slot, words in said.items() if slot not in ("expression", "beard")}
     return options, said, GROUNDS[ground][1]
 
 
@@ -138,8 +159,10 @@ def plan(modules: Path, count: int = COUNT, seed: int = SEED) -> list[dict[str, 
         options, said, _ = person(source.style, rng)
         options["seed"] = f"danqing-{seed}-{index}"
         lines.append({
-            "kind": "portrait", "array": "portraits", "index": index, "style": source.style, "attributes": said, "options": options,
-            "package": source.package, "version": versions[source.package], "licence": source.licence, "author": source.author,
+            "kind": "portrait", "array": "portraits", "index": index, "style": source.style, "attributes": said,
+            "options": options,
+            "package": source.package, "version": versions[source.package], "licence": source.licence,
+            "author": source.author,
             "split": "train", "seed": seed,
         })  # fmt: skip
     return lines
@@ -159,7 +182,9 @@ def make_portraits(modules: Path, out: Path, say: Callable[[str], None], workers
     lines = plan(modules)
     orders = "".join(json.dumps({"set": line["style"], "options": line["options"]}) + "\n" for line in lines)
     script = Path(__file__).resolve().parent.parent / "portraits.mjs"
-    drawn = subprocess.run(["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True).stdout.splitlines()
+    drawn = subprocess.run(
+        ["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     say(f"portraits drawn: {len(drawn)}")
     part = out / "portraits.part.npy"
     array = np.lib.format.open_memmap(part, "w+", np.uint8, (len(lines), SIZE, SIZE, 3))

@@ -84,7 +84,11 @@ def shrink(picture: Image.Image, box: int) -> Image.Image:
         return picture
     scale = box / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.convert("RGBa").resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX).convert("RGBA")
+    return (
+        picture.convert("RGBa")
+        .resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX)
+        .convert("RGBA")
+    )
 
 
 def render_svg(svg: str, box: int) -> Image.Image:
@@ -169,9 +173,12 @@ def make_singles(modules: Path, out: Path, say: Callable[[str], None], workers: 
         subject, source = subjects[job.hexcode], job.source
         lines.append({
             "kind": "single", "array": "singles", "index": index, "subject": job.hexcode, "label_en": subject.label_en,
-            "label_zh": subject.label_zh, "tags_en": subject.tags_en, "tags_zh": subject.tags_zh, "group": subject.group,
-            "subgroup": subject.subgroup, "style": source.style, "package": source.package, "version": versions[source.package],
-            "icon": job.name, "licence": source.licence, "author": source.author, "split": where[job.hexcode, source.style],
+            "label_zh": subject.label_zh, "tags_en": subject.tags_en, "tags_zh": subject.tags_zh,
+            "group": subject.group,
+            "subgroup": subject.subgroup, "style": source.style, "package": source.package,
+            "version": versions[source.package],
+            "icon": job.name, "licence": source.licence, "author": source.author, "split": where[job.hexcode,
+            source.style],
         })  # fmt: skip
     (out / "singles.part.npy").replace(out / "singles.npy")
     (out / "singles_alpha.part.npy").replace(out / "singles_alpha.npy")

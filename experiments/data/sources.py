@@ -22,12 +22,13 @@ class Source:
 
 ART = (
     Source(
-        style="3d", package="@lobehub/fluent-emoji-3d", licence="MIT", author="Microsoft Corporation (Fluent Emoji), packaged by LobeHub",
+        style="3d", package="@lobehub/fluent-emoji-3d", licence="MIT",
+        author="Microsoft Corporation (Fluent Emoji), packaged by LobeHub",
         en=("3d style", "3d", "3d render", "glossy 3d style"), zh=("3D风格", "3D", "三维风格", "立体风格"),
     ),
     Source(
         style="gradient", package="@iconify-json/fluent-emoji", licence="MIT", author="Microsoft Corporation",
-        en=("gradient style", "soft gradient style", "gradient"), zh=("渐变风格", "柔和渐变风格", "渐变"), detail=2,
+        en=("gradient style", "soft gradient style", "gradient"), zh=("渐变风格", "柔和渐变风格", "渐变"), detail=3,
     ),
     Source(
         style="flat", package="@iconify-json/fluent-emoji-flat", licence="MIT", author="Microsoft Corporation",
@@ -42,7 +43,8 @@ ART = (
         en=("blob style", "blob"), zh=("软糖风格", "软糖"), margin=4,
     ),
     Source(
-        style="twemoji", package="@iconify-json/twemoji", licence="CC-BY-4.0", author="Twitter, Inc and other contributors",
+        style="twemoji", package="@iconify-json/twemoji", licence="CC-BY-4.0",
+        author="Twitter, Inc and other contributors",
         en=("twemoji style", "twemoji"), zh=("twemoji风格", "推特风格"), margin=5,
     ),
     Source(
@@ -54,19 +56,32 @@ ART = (
         en=("firefox style", "fxemoji style"), zh=("火狐风格", "firefox风格"), margin=4,
     ),
 )  # fmt: skip
-SHARE_ALIKE = ("@iconify-json/openmoji", "@iconify-json/emojione-v1")  # never read: their licence would bind the weights
+SHARE_ALIKE = (
+    "@iconify-json/openmoji",
+    "@iconify-json/emojione-v1",
+)  # never read: their licence would bind the weights
 
 PORTRAITS = (
-    Source(style="lorelei", package="@dicebear/lorelei", licence="CC0-1.0", author="Lisa Wischofsky", en=("lorelei style",), zh=("lorelei风格",)),
-    Source(style="notionists", package="@dicebear/notionists", licence="CC0-1.0", author="Zoish", en=("notionists style",), zh=("notionists风格",)),
-    Source(style="open-peeps", package="@dicebear/open-peeps", licence="CC0-1.0", author="Pablo Stanley", en=("open peeps style",), zh=("open peeps风格",)),
-    Source(style="adventurer", package="@dicebear/adventurer", licence="CC-BY-4.0", author="Lisa Wischofsky", en=("adventurer style",), zh=("adventurer风格",)),
-    Source(style="micah", package="@dicebear/micah", licence="CC-BY-4.0", author="Micah Lanier", en=("micah style",), zh=("micah风格",)),
-    Source(style="personas", package="@dicebear/personas", licence="CC-BY-4.0", author="Draftbit", en=("personas style",), zh=("personas风格",)),
-    Source(style="toon-head", package="@dicebear/toon-head", licence="CC-BY-4.0", author="Johan Melin", en=("toon head style",), zh=("toon head风格",)),
-    Source(style="big-smile", package="@dicebear/big-smile", licence="CC-BY-4.0", author="Ashley Seo", en=("big smile style",), zh=("big smile风格",)),
-    Source(style="dylan", package="@dicebear/dylan", licence="CC-BY-4.0", author="Natalia Spivak", en=("dylan style",), zh=("dylan风格",)),
-    Source(style="croodles", package="@dicebear/croodles", licence="CC-BY-4.0", author="Vijay Verma", en=("croodles style",), zh=("croodles风格",)),
+    Source(style="lorelei", package="@dicebear/lorelei", licence="CC0-1.0", author="Lisa Wischofsky",
+    en=("lorelei style",), zh=("lorelei风格",)),
+    Source(style="notionists", package="@dicebear/notionists", licence="CC0-1.0", author="Zoish",
+    en=("notionists style",), zh=("notionists风格",)),
+    Source(style="open-peeps", package="@dicebear/open-peeps", licence="CC0-1.0", author="Pablo Stanley",
+    en=("open peeps style",), zh=("open peeps风格",)),
+    Source(style="adventurer", package="@dicebear/adventurer", licence="CC-BY-4.0", author="Lisa Wischofsky",
+    en=("adventurer style",), zh=("adventurer风格",)),
+    Source(style="micah", package="@dicebear/micah", licence="CC-BY-4.0", author="Micah Lanier", en=("micah style",),
+    zh=("micah风格",)),
+    Source(style="personas", package="@dicebear/personas", licence="CC-BY-4.0", author="Draftbit",
+    en=("personas style",), zh=("personas风格",)),
+    Source(style="toon-head", package="@dicebear/toon-head", licence="CC-BY-4.0", author="Johan Melin",
+    en=("toon head style",), zh=("toon head风格",)),
+    Source(style="big-smile", package="@dicebear/big-smile", licence="CC-BY-4.0", author="Ashley Seo",
+    en=("big smile style",), zh=("big smile风格",)),
+    Source(style="dylan", package="@dicebear/dylan", licence="CC-BY-4.0", author="Natalia Spivak", en=("dylan style",),
+    zh=("dylan风格",)),
+    Source(style="croodles", package="@dicebear/croodles", licence="CC-BY-4.0", author="Vijay Verma",
+    en=("croodles style",), zh=("croodles风格",)),
 )  # fmt: skip
 
 

@@ -31,7 +31,9 @@ ELSEWHERE = ("recipe", "prompt", "image", "seed", "index")
 class Group(click.Group):
     """Offers the nearest command for one that is not there."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -67,7 +69,12 @@ def fields(*leave_out: str) -> Callable[[Any], Any]:
             if kind(name) is str and not choices(name):
                 text = str(Request.model_fields[name].description)
             command = click.option(
-                f"--{name.replace('_', '-')}", name, default=None, nargs=2 if pair else 1, metavar="LOW HIGH" if pair else what, help=text
+                f"--{name.replace('_', '-')}",
+                name,
+                default=None,
+                nargs=2 if pair else 1,
+                metavar="LOW HIGH" if pair else what,
+                help=text,
             )(command)
         return command
 
@@ -197,7 +204,8 @@ def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
     force, as_json, preview, grid = (options.pop(name) for name in ("force", "as_json", "preview", "grid"))
     device = options.pop("device")
     stated = {name: value for name, value in options.items() if value is not None}
-    base = [Request(recipe=recipe, prompt=prompt, seed=seed, **stated) for prompt in prompts for seed in seeds or (None,)]
+    stated["recipe"] = recipe
+    base = [Request(prompt=prompt, seed=seed, **stated) for prompt in prompts for seed in seeds or (None,)]
     where = Destination.of(output)
     files.writable(where.folder)
     done: list[Picture] = []
@@ -283,7 +291,11 @@ class Screen:
                 if self.progress is not None:
                     pace = (time.perf_counter() - began) / state.step
                     self.progress.update(
-                        self.task, description=title, completed=state.step, total=state.steps, pace=f"{pace * 1000:.0f} ms a step"
+                        self.task,
+                        description=title,
+                        completed=state.step,
+                        total=state.steps,
+                        pace=f"{pace * 1000:.0f} ms a step",
                     )
                 if preview is not None:
                     files.put(preview, files.encode(painter.glimpse(state), {"format": "PNG"}), overwrite=True)

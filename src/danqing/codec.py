@@ -59,7 +59,9 @@ class VAECodec:
         """
         height, width = image.shape[-2:]
         if height % self.factor or width % self.factor:
-            raise InvalidInput(f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels"
+            )
         posterior = self.vae.encode(image.to(self._weight))
         z = posterior.mode() if noise is None else posterior.sample(noise.to(self._weight))
         return (_wide(z) - self.shift) * self.scale
@@ -83,5 +85,3 @@ def bytes_of(image: Tensor) -> Tensor:
 def levels_of(pixels: Tensor) -> Tensor:
     """uint8 -> [-1, 1] in float32; `bytes_of` gives the same bytes back."""
     return pixels.float() / 127.5 - 1
-
-

@@ -143,7 +143,7 @@ class Denoiser(nn.Module):
 
 
 def convert(value: Tensor, x: Tensor, t: Tensor, schedule: Schedule, source: str, to: str) -> Tensor:
-    """One parametrisation's output as another's: F' = a' x_0 + b' eps, with x_0 and eps solved from F = a x_0 + b eps and
+    """One parametrisation's output as another's: a' x_0 + b' eps, with x_0 and eps solved from F = a x_0 + b eps and
 
         x_t = alpha x_0 + sigma eps:      eps = (alpha F - a x_t) / (b alpha - a sigma)
 

@@ -32,7 +32,10 @@ def vocabulary(path):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special = ["<pad>", "<bos>", "<eos>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(LINES, trainer)
     tokenizer.save(str(path))
@@ -69,7 +72,9 @@ def tiny(tmp_path_factory):
     write_model(
         folder,
         name="tiny",
-        components={role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()},
+        components={
+            role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()
+        },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json", "window": 12},
         schedule={"kind": "flow", "shift": 1.0},
         prediction="flow",

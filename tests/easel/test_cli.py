@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import danqing
 from danqing import cli
 from danqing.easel import files, recipes
 from danqing.easel.request import Request
@@ -64,7 +66,9 @@ def test_a_taken_name_is_numbered_and_force_overwrites(run):
 def test_json_is_all_that_stands_on_standard_output_and_paints_the_same(run):
     _, out, _ = run("paint", "fox", "-o", "x.png", "--json", "--preview")
     found = json.loads(out)
-    assert found["file"] == "x.png" and Request(**found["request"]) == Request(**files.carried("x.png").record["request"])
+    assert found["file"] == "x.png" and Request(**found["request"]) == Request(
+        **files.carried("x.png").record["request"]
+    )
     assert found["seconds"]["total"] > 0 and os.listdir() == ["x.png"]
 
 
@@ -153,8 +157,21 @@ def test_an_interrupt_in_mid_sampling_ends_with_130_and_no_file(run, monkeypatch
 
 
 def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp_path):
-    command = [sys.executable, "-m", "danqing.cli", "paint", "fox", "--model", str(tiny), "--steps", "1000", "--solver", "heun", "--preview"]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "danqing.cli",
+        "paint",
+        "fox",
+        "--model",
+        str(tiny),
+        "--steps",
+        "1000",
+        "--solver",
+        "heun",
+        "--preview",
+    ]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(danqing.__file__).parents[1])}
     process = subprocess.Popen([*command, "-o", "x.png"], cwd=tmp_path, stderr=subprocess.PIPE, env=one_thread)
     deadline = time.monotonic() + 60
     while not (tmp_path / "x.preview.png").exists():

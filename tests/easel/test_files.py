@@ -18,7 +18,14 @@ from danqing.easel.picture import Picture
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 
-PROMPTS = ["", "a red fox", "一只红色的狐狸，<b>&\"'", "Negative prompt: x\nSteps: 1, Sampler: x, Seed: 3", "a" * 20_000, "\x00\x01\ufffe"]
+PROMPTS = [
+    "",
+    "a red fox",
+    "一只红色的狐狸，<b>&\"'",
+    "Negative prompt: x\nSteps: 1, Sampler: x, Seed: 3",
+    "a" * 20_000,
+    "\x00\x01\ufffe",
+]
 
 
 def noise(width=24, height=16, mode="RGB", seed=0):
@@ -187,7 +194,9 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 def test_every_mode_is_read_as_colour(tmp_path, mode):
-    noise().convert("RGBA" if mode == "LA" else "RGB").convert(mode).save(tmp_path / ("x.tiff" if mode == "CMYK" else "x.png"))
+    noise().convert("RGBA" if mode == "LA" else "RGB").convert(mode).save(
+        tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
+    )
     read = files.read(next(tmp_path.iterdir()))
     assert read.mode in ("RGB", "RGBA") and read.size == (24, 16)
 

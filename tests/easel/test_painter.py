@@ -22,16 +22,27 @@ def bytes_of(pictures):
     return [p.image.tobytes() for p in pictures]
 
 
+def series(tiny, count, **options):
+    small = {"model": str(tiny), "prompt": "a red fox", "seed": 5, "width": 16, "height": 16, "steps": 2}
+    return [Request(**small, index=i, **options) for i in range(count)]
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_picture_is_the_same_alone_in_a_batch_and_in_any_order(tiny, solver):
-    every = [Request(model=str(tiny), prompt="a red fox", seed=5, index=i, solver=solver) for i in range(8)]
-    alone = [danqing.paint("a red fox", model=str(tiny), seed=5, index=i, solver=solver).image.tobytes() for i in range(8)]
+    every = series(tiny, 8, solver=solver, precision="fp32")
+    alone = [next(danqing.paint_all([request])).image.tobytes() for request in every]
     assert len(set(alone)) == 8
-    for batch in (1, 2, 3, 8):
+    for batch in (2, 3, 8):
         together = [p for i in range(0, 8, batch) for p in danqing.paint_all(every[i : i + batch])]
         assert bytes_of(together) == alone
     order = random.Random(0).sample(range(8), 8)
     assert bytes_of(danqing.paint_all([every[i] for i in order])) == [alone[i] for i in order]
+
+
+def test_the_same_holds_in_half_precision(tiny):
+    every = series(tiny, 3, precision="bf16", solver="euler-a")
+    forwards = bytes_of(danqing.paint_all(every))
+    assert bytes_of(danqing.paint_all(every[::-1])) == forwards[::-1] and len(set(forwards)) == 3
 
 
 def test_what_was_painted_before_changes_nothing(painter):
@@ -95,7 +106,13 @@ def test_a_prompt_that_switches_midway_shares_the_steps_before(painter, prompt):
 
 
 def test_prompts_that_alternate_and_that_compose_differ_from_each_part(painter):
-    texts = ["a red fox", "a blue cat", "[a red fox|a blue cat]", "a red fox AND a blue cat", "a red fox AND a blue cat :-0.5"]
+    texts = [
+        "a red fox",
+        "a blue cat",
+        "[a red fox|a blue cat]",
+        "a red fox AND a blue cat",
+        "a red fox AND a blue cat :-0.5",
+    ]
     assert len({painter.paint(Request(prompt=t, seed=1, steps=4)).image.tobytes() for t in texts}) == len(texts)
 
 
@@ -152,7 +169,9 @@ def test_what_is_not_finite_even_in_fp32_is_an_error_and_no_picture(painter, mon
 # -------------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")])
+@pytest.mark.parametrize(
+    ("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")]
+)
 def test_a_size_that_does_not_divide_offers_the_nearest(painter, size, near):
     with pytest.raises(InvalidInput, match=f"multiples of 8.*({near})"):
         painter.paint(Request(width=size[0], height=size[1]))
@@ -175,7 +194,9 @@ def test_an_unknown_model_offers_the_nearest_and_a_folder_without_one_is_told(tm
         danqing.paint("x", model=str(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}']
+)
 def test_a_wrong_description_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(InvalidFile, match="model.json"):
@@ -214,6 +235,8 @@ def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40))
+@given(
+    prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40)
+)
 def test_no_prompt_is_an_error(painter, prompt):
     assert isinstance(painter.paint(Request(prompt=prompt, seed=1, steps=1)).image, Image.Image)

@@ -15,7 +15,7 @@ from danqing.errors import InvalidFile, InvalidInput
 
 
 def pixels(image):
-    return np.asarray(image.convert("RGB"), np.int16)
+    return np.asarray(image.convert("RGB"), int)
 
 
 def over(picture, **options):
@@ -59,7 +59,10 @@ def test_every_solver_paints_over_a_picture_the_same_each_time(painter, picture,
         assert painter.paint(request).image.tobytes() == painter.paint(request).image.tobytes()
 
 
-@pytest.mark.parametrize(("size", "painted"), [((32, 32), (32, 32)), ((40, 24), (40, 24)), ((37, 30), (40, 32)), ((320, 160), (48, 24)), ((8, 8), (32, 32))])
+@pytest.mark.parametrize(
+    ("size", "painted"),
+    [((32, 32), (32, 32)), ((40, 24), (40, 24)), ((37, 30), (40, 32)), ((320, 160), (48, 24)), ((8, 8), (32, 32))],
+)
 def test_a_picture_of_any_size_is_painted_in_its_shape_where_the_model_is_at_home(painter, tmp_path, size, painted):  # fmt: skip
     Image.new("RGB", size, "red").save(tmp_path / "x.png")
     assert painter.paint(over(tmp_path / "x.png")).image.size == painted
@@ -151,7 +154,9 @@ def test_a_mask_of_another_size_and_a_missing_one_are_refused(painter, picture, 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_replay_is_exact_in_every_format(painter, tiny, tmp_path, suffix):
-    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(tmp_path / f"x{suffix}")
+    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(
+        tmp_path / f"x{suffix}"
+    )
     found = danqing.replay(path)
     assert found.exact and found.max_abs == 0 == found.mean_abs and "exact" in found.why
 

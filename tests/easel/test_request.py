@@ -96,7 +96,12 @@ def test_json_that_is_no_request_is_refused(text):
 
 @pytest.mark.parametrize(
     "options",
-    [{"recipe": "image2image"}, {"recipe": "inpaint"}, {"image": "x.png"}, {"recipe": "image2image", "image": "a", "mask": "b"}],
+    [
+        {"recipe": "image2image"},
+        {"recipe": "inpaint"},
+        {"image": "x.png"},
+        {"recipe": "image2image", "image": "a", "mask": "b"},
+    ],
 )
 def test_a_recipe_without_its_picture_or_with_one_too_many_is_refused(options):
     with pytest.raises(InvalidInput):
@@ -125,11 +130,16 @@ def test_the_names_are_those_that_the_parts_offer():
 
 
 def test_importing_danqing_loads_neither_torch_nor_pydantic():
-    heavy = "torch numpy pydantic click rich PIL tokenizers".split()
+    heavy = ["torch", "numpy", "pydantic", "click", "rich", "PIL", "tokenizers"]
     code = f"import danqing, sys; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_a_request_and_the_command_line_load_no_torch():
     code = "import danqing.cli, danqing, sys; danqing.Request(prompt='x'); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

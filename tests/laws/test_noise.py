@@ -85,6 +85,7 @@ def paint(name: str, pictures: list[int]) -> Tensor:
     return x
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_batch_of_n_equals_n_singles_byte_for_byte(name: str):
     singles = torch.cat([paint(name, [i]) for i in range(8)])

@@ -155,5 +155,9 @@ def test_coefficients_never_change_the_precision_of_the_sample(name: str):
 def test_unknown_solver_offers_the_nearest_and_wrong_options_are_refused():
     with pytest.raises(UnknownName, match="dpmpp-2m"):
         solve.solver("dpm++2m")
-    with pytest.raises(InvalidInput, match="etta"):
-        solve.solver("ddim", etta=1.0)
+    for name, option, value in [
+        ("ddim", "etta", 1.0), ("ddim", "eta", 1.5), ("ddim", "eta", float("nan")), ("dpmpp-2m", "order", 4),
+        ("lms", "order", 0), ("unipc", "order", 2.5), ("inversion", "iterations", -1),
+    ]:  # fmt: skip
+        with pytest.raises(InvalidInput, match=option):
+            solve.solver(name, **{option: value})

@@ -54,7 +54,9 @@ def read(text: str) -> Infotext:
         parts[side].append(line)
     prompt, negative = ("\n".join(p) for p in parts)
     return Infotext(
-        prompt=settings.pop("Danqing prompt", prompt), negative=settings.pop("Danqing negative", negative), settings=settings
+        prompt=settings.pop("Danqing prompt", prompt),
+        negative=settings.pop("Danqing negative", negative),
+        settings=settings,
     )
 
 
@@ -136,7 +138,12 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
     Old texts join the spacing to the sampler ("DPM++ 2M Karras"); the two are parted.
     """
     options: dict[str, Any] = {"prompt": found.prompt, "negative": found.negative}
-    plain = {"Steps": ("steps", int), "CFG scale": ("scale", float), "Seed": ("seed", int), "Clip skip": ("clip_skip", int)}
+    plain = {
+        "Steps": ("steps", int),
+        "CFG scale": ("scale", float),
+        "Seed": ("seed", int),
+        "Clip skip": ("clip_skip", int),
+    }
     plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
     ignored = []
     for key, value in found.settings.items():

@@ -1,11 +1,62 @@
-"""What a file is: a picture with its record, a model's folder, or weights."""
+"""What a file is: a picture with its record, a model's folder, or weights. Needs no torch."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidFile
+from ..weights import families, store
 from . import files, infotext, zoo
 
+
+def describe(path: Path) -> dict[str, Any]:
+    """What there is to say of a file or a model's folder, as JSON.
+
+    Raises:
+        InvalidFile: missing, damaged, or nothing that danqing knows.
+    """
+    if path.is_dir() or path.name == "model.json":
+        return _model(path)
+    if path.suffix.lower() == ".safetensors":
+        return _weights(path)
+    try:
+        return _picture(path)
+    except InvalidFile:
+        if not path.is_file() or path.suffix.lower() in files.WRITABLE:
+            raise
+        return _weights(path)  # which says what the file is instead
+
+
+def _picture(path: Path) -> dict[str, Any]:
+    carried = files.carried(path)
+    size = "×".join(map(str, files.read(path).size))
+    found: dict[str, Any] = {"file": str(path), "is": f"a {carried.format} picture of {size}"}
+    if carried.record is not None:
+        return found | {name: carried.record.get(name) for name in ("request", "record", "warnings", "encoding")}
+    if carried.parameters is None:
+        return found | {"record": "none: neither danqing's nor A1111's"}
+    options, ignored = infotext.request_of(infotext.read(carried.parameters))
+    return found | {"parameters": carried.parameters, "request": options, "without a place here": ignored}
+
+
+def _model(path: Path) -> dict[str, Any]:
+    model = asdict(zoo.find(os.path.join(path, "")))
+    return {"file": str(model.pop("folder")), "is": "a model of danqing", **model}
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    header = store.header(path)
+    networks = [family.title for family in families.candidates(header)]
+    return {
+        "file": str(path),
+        "is": " and ".join(networks) or "a safetensors file of no network that is known here",
+        "tensors": len(header.tensors),
+        "parameters": header.parameters,
+        "types": header.dtypes,
+        "bytes": header.size,
+        "sha256": store.sha256(path),
+        "metadata": dict(header.metadata),
+    }

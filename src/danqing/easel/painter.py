@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -21,13 +21,17 @@ from .. import __version__, guide, solve
 from .. import schedule as schedules
 from ..codec import Codec, VAECodec, bytes_of, levels_of
 from ..denoise import Denoiser
-from ..errors import DanqingError, InvalidInput
+from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from ..nets.autoencoder_kl import AutoencoderKL
+from ..nets.clip import CLIPText
+from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
 from ..run.device import describe
 from ..run.device import device as find_device
 from ..run.precision import name as precision_name
 from ..run.precision import precision as find_precision
 from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
+from ..weights.load import load
 from . import files, zoo
 from .picture import Picture
 from .recipes import RECIPES, taken
@@ -68,11 +72,24 @@ class Painter:
 
     Args:
         model: the description it was loaded by.
-        denoiser, codec, text: its parts, on ``device``.
+        denoiser, codec, tower: its networks, on ``device``.
+        tokenizer: of the prompts.
+        dtype: of the denoiser and the codec.
     """
 
-    def __init__(self, *, model: zoo.Model, denoiser: Denoiser, codec: Codec, text: Any, device: torch.device, dtype: torch.dtype):
-        self.model, self.denoiser, self.codec, self.text = model, denoiser, codec, text
+    def __init__(
+        self,
+        *,
+        model: zoo.Model,
+        denoiser: Denoiser,
+        codec: Codec,
+        tower: CLIPText,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
+        self.model, self.denoiser, self.codec = model, denoiser, codec
+        self.tower, self.tokenizer = tower, tokenizer
         self.device, self.dtype, self.precision = device, dtype, precision_name(dtype)
         self._remembering = cached_text(denoiser.net)
         self._remembering.__enter__()  # for as long as the painter lives
@@ -92,9 +109,15 @@ class Painter:
 
     def _encode(self, prompt, negative, steps, emphasis, skip):
         from ..prompt.tokenize import framed
+
         def one(text):
-            return Conditioning(tokens=self.text(torch.tensor([framed(self.tokenizer, self.tokenizer.encode(text)[:10])]), skip=skip-1).tokens)
-        return Spoken((Scene(((one(prompt), 1.0),), one(negative)),), (0,)*steps, ())
+            return Conditioning(
+                tokens=self.tower(
+                    torch.tensor([framed(self.tokenizer, self.tokenizer.encode(text)[:10])]), skip=skip - 1
+                ).tokens
+            )
+
+        return Spoken((Scene(((one(prompt), 1.0),), one(negative)),), (0,) * steps, ())
 
     # ------------------------------------------------------------------------------------------------------ request
 
@@ -114,10 +137,14 @@ class Painter:
         width, height, m = settled(request.width), settled(request.height), self.model.multiple
         if width % m or height % m:
             near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
-            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
+            raise InvalidInput(
+                f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}"
+            )
         if width * height > MOST * self.area:
             side = int((MOST * self.area) ** 0.5)
-            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape")
+            raise InvalidInput(
+                f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
+            )
         solver_of(request)
         return request
 
@@ -163,7 +190,9 @@ class Painter:
             if self.precision == "fp32":
                 raise
             warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
-            for state in Painter.load(self.model.folder, str(self.device), "fp32").states(request.but(precision="fp32")):
+            for state in Painter.load(self.model.folder, str(self.device), "fp32").states(
+                request.but(precision="fp32")
+            ):
                 yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
 
     # ---------------------------------------------------------------------------------------------------------- text
@@ -171,7 +200,13 @@ class Painter:
     def encode(self, request: Request) -> Spoken:
         """What the prompts say, step by step; the latest are remembered."""
         steps, _ = taken(request)
-        words = (request.prompt, settled(request.negative), steps, settled(request.emphasis), settled(request.clip_skip))
+        words = (
+            request.prompt,
+            settled(request.negative),
+            steps,
+            settled(request.emphasis),
+            settled(request.clip_skip),
+        )
         return self._encoded(*words)
 
     def assemble(self, request: Request, points: Sequence[solve.Point]) -> Denoise:
@@ -271,27 +306,48 @@ def _timings(clock: Sequence[float]) -> dict[str, float]:
     begin, *steps, end = clock
     times = {"total": end - begin}
     if len(steps) > 1:
-        times |= {"first_step": steps[0] - begin, "step": (steps[-1] - steps[0]) / (len(steps) - 1), "decode": end - steps[-1]}
+        times |= {
+            "first_step": steps[0] - begin,
+            "step": (steps[-1] - steps[0]) / (len(steps) - 1),
+            "decode": end - steps[-1],
+        }
     return {name: round(value, 4) for name, value in times.items()}
 
 
 @lru_cache(maxsize=2)
-def _load(name, device, dtype):
-    from ..nets.unet import UNet, UNetConfig
-    from ..nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
-    from ..nets.clip import CLIPText, CLIPTextConfig
-    from ..weights import store
-    from ..prompt.tokenize import bilingual_tokenizer
-    fam = {"unet": (UNet, UNetConfig), "autoencoder-kl": (AutoencoderKL, AutoencoderKLConfig), "clip-text": (CLIPText, CLIPTextConfig)}
+def _load(name: str, device: torch.device, dtype: torch.dtype) -> Painter:
+    """Every part on the device; the text is encoded once a picture, in fp32 in every precision, so that all hear the same."""
     model = zoo.find(name)
-    nets = {}
-    for role, part in model.components.items():
-        N, C = fam[part.family]
-        conf = C(**{k: tuple(v) if isinstance(v, list) else v for k, v in part.config.items()})
-        with torch.device("meta"):
-            net = N(conf)
-        net.load_state_dict(store.read(model.path(part.file)), assign=True)
-        nets[role] = net.to(dtype if role != "text" else torch.float32).eval().requires_grad_(False)
-    p = Painter(model=model, denoiser=Denoiser(nets["denoiser"], schedules.schedule(**model.schedule), model.prediction), codec=VAECodec(nets["codec"]), text=nets["text"], device=device, dtype=dtype)
-    p.tokenizer = bilingual_tokenizer(model.path("tokenizer.json"), window=12)
-    return p
+
+    def part(role: str, dtype: torch.dtype) -> torch.nn.Module:
+        component = model.components[role]
+        path = model.path(component.file)
+        net = load(path, family=component.family, config=component.config or None, device=device, dtype=dtype)
+        return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    net, vae, tower = part("denoiser", dtype), part("codec", dtype), part("text", torch.float32)
+    if not isinstance(vae, AutoencoderKL) or not isinstance(tower, CLIPText):
+        raise InvalidFile(
+            f"{model.folder / 'model.json'}: the codec must be an autoencoder-kl and the text a clip-text"
+        )
+    schedule = schedules.schedule(**model.schedule)
+    return Painter(
+        model=model,
+        denoiser=Denoiser(net, schedule, model.prediction),
+        codec=VAECodec(vae),
+        tower=tower,
+        tokenizer=tokenizer_of(model),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def tokenizer_of(model: zoo.Model) -> Tokenizer:
+    """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...}."""
+    options = dict(model.tokenizer)
+    kind = options.pop("kind", "")
+    if kind == "bilingual":
+        return bilingual_tokenizer(model.path(options.pop("file")), **options)
+    if kind == "clip":
+        return clip_tokenizer(**options)
+    raise UnknownName("kind of tokenizer", kind, ("bilingual", "clip"))

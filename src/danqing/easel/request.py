@@ -50,43 +50,81 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     recipe: Literal["text2image", "image2image", "inpaint"] = Field(
-        "text2image", description="What is done: paint from nothing, paint over a picture, or paint a part of it."
+        default="text2image",
+        description="What is done: paint from nothing, paint over a picture, or paint a part of it.",
     )
-    model: str = Field("danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
+    model: str = Field(
+        default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder."
+    )
     prompt: str = Field(
-        "",
+        default="",
         max_length=20_000,
         description="What to paint, in English or Chinese; empty paints anything.",
         examples=["a red fox, 3d style", "一只(红色:1.2)的狐狸", "[a cat:a dog:0.5]"],
     )
-    negative: str | None = Field(None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"])
-    seed: int | None = Field(None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
-    index: int = Field(0, ge=0, lt=2**31, description="Which picture of the seed this is.")
-    width: int | None = Field(None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
-    height: int | None = Field(None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
-    steps: int | None = Field(None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
-    solver: str | None = Field(None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
-    spacing: str | None = Field(None, description="Which times are visited.", examples=["trailing", "karras"])
-    eta: float | None = Field(None, ge=0, le=1, description="How much fresh noise a solver that takes one adds in each step: 0 none, 1 all.")
-    scale: float | None = Field(
-        None, ge=-100, le=100, description="Guidance towards the prompt; 1 is none, and then costs half.", examples=[4]
+    negative: str | None = Field(
+        default=None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"]
     )
-    rescale: float | None = Field(None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back.")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42]
+    )
+    index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
+    width: int | None = Field(
+        default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128]
+    )
+    height: int | None = Field(
+        default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128]
+    )
+    steps: int | None = Field(
+        default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20]
+    )
+    solver: str | None = Field(default=None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
+    spacing: str | None = Field(default=None, description="Which times are visited.", examples=["trailing", "karras"])
+    eta: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How much fresh noise a solver that takes one adds in each step: 0 none, 1 all.",
+    )
+    scale: float | None = Field(
+        default=None,
+        ge=-100,
+        le=100,
+        description="Guidance towards the prompt; 1 is none, and then costs half.",
+        examples=[4],
+    )
+    rescale: float | None = Field(
+        default=None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back."
+    )
     interval: tuple[float, float] | None = Field(
-        None, description="The times within which guidance acts, 0 clean to 1 noise.", examples=[(0.1, 0.9)]
+        default=None, description="The times within which guidance acts, 0 clean to 1 noise.", examples=[(0.1, 0.9)]
     )
     strength: float | None = Field(
-        None, ge=0, le=1, description="How far a given picture is painted anew: 0 not at all, 1 wholly.", examples=[0.6]
+        default=None,
+        ge=0,
+        le=1,
+        description="How far a given picture is painted anew: 0 not at all, 1 wholly.",
+        examples=[0.6],
     )
-    image: str | None = Field(None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"])
+    image: str | None = Field(
+        default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
+    )
     mask: str | None = Field(
-        None, description="What to repaint: white yes, black no, grey partly. Without it the picture's transparency says.",
+        default=None, description="What to repaint: white yes, black no, grey partly. Without it the picture's transparency says.",
         examples=["mask.png"],
     )  # fmt: skip
-    mask_blur: int = Field(0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
-    emphasis: str | None = Field(None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
-    clip_skip: int | None = Field(None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before.")
-    precision: str | None = Field(None, description="What is computed in; chosen for the machine when not given.", examples=["fp32", "bf16"])
+    mask_blur: int = Field(
+        default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
+    )
+    emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
+    clip_skip: int | None = Field(
+        default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
+    )
+    precision: str | None = Field(
+        default=None,
+        description="What is computed in; chosen for the machine when not given.",
+        examples=["fp32", "bf16"],
+    )
 
     if not TYPE_CHECKING:  # checkers keep the generated signature
 
@@ -130,9 +168,11 @@ class Request(BaseModel):
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise InvalidInput(f"a request is a JSON object such as {{\"prompt\": \"a fox\"}}; this is not JSON: {error}") from None
+            raise InvalidInput(
+                f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}'
+            ) from None
         if not isinstance(data, dict):
-            raise InvalidInput(f"a request is a JSON object such as {{\"prompt\": \"a fox\"}}; given was {text[:80]!r}")
+            raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; given was {text[:80]!r}')
         return cls(**data)
 
     def resolve(self, defaults: Mapping[str, Any] | None = None) -> Request:
@@ -145,9 +185,13 @@ class Request(BaseModel):
             InvalidInput: the recipe wants a picture and none is given, or is given one it cannot use.
         """
         if self.recipe == "text2image" and (self.image or self.mask):
-            raise InvalidInput("text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint")
+            raise InvalidInput(
+                "text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint"
+            )
         if self.recipe != "text2image" and not self.image:
-            raise InvalidInput(f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file")
+            raise InvalidInput(
+                f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file"
+            )
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
         wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
@@ -184,7 +228,12 @@ def domain(field: str) -> str:
     if names := choices(field):
         return "one of " + ", ".join(names)
     info: FieldInfo = Request.model_fields[field]
-    limits = {m: getattr(rule, m) for rule in info.metadata for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)}
+    limits = {
+        m: getattr(rule, m)
+        for rule in info.metadata
+        for m in ("ge", "gt", "le", "lt", "max_length")
+        if hasattr(rule, m)
+    }
     noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(field), "two numbers")
     if "max_length" in limits:
         return f"{noun} of at most {limits['max_length']} characters"

@@ -461,9 +461,17 @@ def spread(controls: Sequence[Tensor], config: MMDiTConfig) -> tuple[Tensor, ...
     return tuple(controls[i * count // layers] for i in range(config.skips))
 
 
+class HeadNorm(nn.RMSNorm):
+    """``w · x / √(mean x² + ε)`` in x's dtype: under autocast x is coarser than w, the fused kernel wants one dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, heads, N, d) -> the same."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 def head_norm(config: MMDiTConfig) -> nn.Module:
     """The norm of queries or keys, over each head's width."""
-    return nn.RMSNorm(config.attention_head_dim, eps=EPS) if config.qk_norm else nn.Identity()
+    return HeadNorm(config.attention_head_dim, eps=EPS) if config.qk_norm else nn.Identity()
 
 
 def zero(linear: nn.Linear) -> nn.Linear:

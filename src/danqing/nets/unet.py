@@ -171,7 +171,7 @@ class Attention(nn.Module):
 class CrossAttention(Attention):
     """Attention of a grid's cells over the text tokens, plus what the branches add (port 3).
 
-    ``y = W_o (softmax(q kᵀ / √d) v + Σ branch(q, ctx))``; a branch maps queries (B, heads, N, d) to a term of that shape.
+    ``y = W_o (softmax(q kᵀ / √d) v + Σ branch(q, ctx))``; a branch maps queries (B, heads, N, d) to that shape.
     Source: Rombach et al. 2022, section 3.3; Ye et al. 2023, equation 5 (the branches).
     """
 

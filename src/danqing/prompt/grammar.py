@@ -32,10 +32,10 @@ DEPTH = 64
 #: Weights are held to [-LIMIT, LIMIT]: 1.1 to the power of ten thousand brackets is no number.
 LIMIT = 1000.0
 
-_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _EDGE = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"  # not \b: 狐狸AND猫 is two terms
 _AND = re.compile(_EDGE.format("AND"))
-_BREAK = re.compile(r"\s*" + _EDGE.format("BREAK") + r"\s*")
+_BREAK = re.compile(_EDGE.format("BREAK"))
 _TERM_WEIGHT = re.compile(rf":[^\S\n]*({_NUMBER})\s*\Z")
 _WHEN = re.compile(rf"\s*({_NUMBER}(?:[eE][+-]?[0-9]+)?)\s*\Z")
 _TAG = re.compile(r"<(\w+):([^<>]+)>")
@@ -175,35 +175,12 @@ def _tag(found: re.Match[str]) -> Tag:
     return Tag(kind=found[1], name=name.strip(), te=te, unet=strength("unet", 1, te), text=found[0])
 
 
-@dataclass
-class _Frame:
-    """An open bracket: the parts of its content, and the separators between them."""
+class _Open(NamedTuple):
+    """An open bracket: where it stands among the nodes, and where its ":" and "|" stand."""
 
     bracket: str
-    parts: list[list[Node]] = field(default_factory=lambda: [[]])
-    separators: list[str] = field(default_factory=list)
-
-    def add(self, *nodes: Node) -> None:
-        self.parts[-1].extend(nodes)
-
-    def literal(self, close: str = "") -> list[Node]:
-        """All of it as it was written."""
-        nodes: list[Node] = [self.bracket, *self.parts[0]]
-        for separator, part in zip(self.separators, self.parts[1:], strict=True):
-            nodes += [separator, *part]
-        return [*nodes, close]
-
-    def closed(self, deep: bool) -> list[Node]:
-        """What ``[ ... ]`` means: alternation, a schedule, or brackets that lower the weight."""
-        kinds, last = set(self.separators), self.parts[-1]
-        if not deep and kinds == {"|"}:
-            return [Turn(tuple(_joined(part) for part in self.parts))]
-        if not deep and kinds == {":"} and len(self.parts) <= 3 and all(isinstance(node, str) for node in last):
-            when = _WHEN.match("".join(str(node) for node in last))
-            if when:
-                before = _joined(self.parts[0]) if len(self.parts) == 3 else ()
-                return [Switch(before, _joined(self.parts[-2]), float(when[1]), "." in when[1])]
-        return self.literal("]")
+    start: int
+    separators: list[int]
 
 
 def _joined(nodes: Sequence[Node]) -> Nodes:
@@ -222,35 +199,46 @@ def _joined(nodes: Sequence[Node]) -> Nodes:
     return tuple(out)
 
 
+def _meaning(nodes: list[Node], opened: _Open) -> Node | None:
+    """What a square bracket around the last of the nodes means: an alternation, a schedule, or None for lower weight."""
+    marks = [nodes[i] for i in opened.separators]
+    edges = [opened.start, *opened.separators, len(nodes)]
+
+    def part(k: int) -> list[Node]:
+        return nodes[edges[k] + 1 : edges[k + 1]]
+
+    if marks and all(mark == "|" for mark in marks):
+        return Turn(tuple(_joined(part(k)) for k in range(len(marks) + 1)))
+    if marks in ([":"], [":", ":"]) and len(last := part(len(marks))) == 1 and isinstance(last[0], str):
+        when = _WHEN.match(last[0])
+        if when:
+            before = _joined(part(0)) if len(marks) == 2 else ()
+            return Switch(before, _joined(part(len(marks) - 1)), float(when[1]), "." in when[1])
+    return None
+
+
 def _schedules(text: str) -> Nodes:
     """Find the schedules and alternations; weights, escapes and BREAK stay in the text, for they apply to what a step shows."""
-    root = _Frame("")
-    stack = [root]
-
-    def spill() -> None:
-        """A bracket that cannot close makes every open one text."""
-        for frame in stack[1:]:
-            root.add(*frame.literal())
-        del stack[1:]
-
+    nodes: list[Node] = []
+    stack: list[_Open] = []
     for found in _OUTER.finditer(text):
         token = found[0]
         if token in ("(", "["):
-            stack.append(_Frame(token))
+            stack.append(_Open(token, len(nodes), []))
         elif token in (")", "]"):
-            if stack[-1].bracket != {")": "(", "]": "["}[token]:
-                spill()
-                root.add(token)
-                continue
-            frame = stack.pop()
-            stack[-1].add(*(frame.closed(len(stack) > DEPTH) if token == "]" else frame.literal(token)))
-        elif token in (":", "|") and stack[-1].bracket == "[":
-            stack[-1].separators.append(token)
-            stack[-1].parts.append([])
-        else:
-            stack[-1].add(token)
-    spill()
-    return _joined(root.parts[0])
+            if stack and stack[-1].bracket == {")": "(", "]": "["}[token]:
+                opened = stack.pop()
+                node = _meaning(nodes, opened) if token == "]" and len(stack) < DEPTH else None
+                if node is not None:
+                    del nodes[opened.start :]
+                    nodes.append(node)
+                    continue
+            else:
+                stack.clear()  # a bracket that closes none makes every open one text
+        elif token in (":", "|") and stack and stack[-1].bracket == "[":
+            stack[-1].separators.append(len(nodes))
+        nodes.append(token)
+    return _joined(nodes)
 
 
 def parse(prompt: str, *, compose: bool = True) -> Prompt:
@@ -301,6 +289,14 @@ def _held(weight: float) -> float:
     return max(-LIMIT, min(LIMIT, weight))
 
 
+def _broken(text: str) -> list[str]:
+    """The text cut at each BREAK, without the spaces around it."""
+    pieces = _BREAK.split(text)
+    pieces[1:] = [piece.lstrip() for piece in pieces[1:]]
+    pieces[:-1] = [piece.rstrip() for piece in pieces[:-1]]
+    return pieces
+
+
 def weigh(text: str) -> Weighted:
     """Read weights, escapes and BREAK in a text without schedules.
 
@@ -325,7 +321,7 @@ def weigh(text: str) -> Weighted:
         elif token == "]" and still["["]:
             still["["].pop()[1] = count
         else:
-            first, *rest = [token[1:]] if token[0] == "\\" else _BREAK.split(token)
+            first, *rest = [token[1:]] if token[0] == "\\" else _broken(token)
             parts[-1].append(first)
             parts.extend([piece] for piece in rest)
             count += 1 + len(rest)

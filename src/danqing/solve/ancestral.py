@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.solve.core import Draw, Estimate, Point, along, evaluate, transfer
+from danqing.solve.core import Draw, Estimate, Point, along, evaluate, transfer, within
 from danqing.types import Denoise
 
 
@@ -32,7 +32,10 @@ class DDIM:
     """
 
     eta: float = 0.0
-    memory: int = 0
+    memory: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        within("eta", self.eta, 0.0, 1.0)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -53,7 +56,7 @@ class DDPM:
     (Ho et al. 2020, equations 6 and 7, for any alpha and sigma).
     """
 
-    memory: int = 0
+    memory: int = field(default=0, init=False)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -70,14 +73,17 @@ class DDPM:
 class Inversion:
     """DDIM backwards, clean to noise, over increasing times: x_q = along(x_p, p -> q, e).
 
-    A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, p) stands in for it (Song et al. 2020, section
-    4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far in its place,
-    so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace of x_p but through
-    D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
+    A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, p) stands in for it (Song et al. 2020,
+    section 4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far in
+    its place, so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace of x_p
+    but through D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
     """
 
     iterations: int = 0
-    memory: int = 0
+    memory: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        within("iterations", self.iterations, 0, 1000)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -94,7 +100,7 @@ class Inversion:
 class LCM:
     """x_q = alpha_q D + sigma_q z: jump to the clean estimate, and noise it afresh (Luo et al. 2023, algorithm 3)."""
 
-    memory: int = 0
+    memory: int = field(default=0, init=False)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.solve.core import Draw, Estimate, Point, along, blend, evaluate, transfer
+from danqing.solve.core import Draw, Estimate, Point, along, blend, evaluate, transfer, within
 from danqing.types import Denoise
 
 
@@ -20,7 +20,7 @@ class Heun:
     Euler's.
     """
 
-    memory: int = 0
+    memory: int = field(default=0, init=False)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -44,7 +44,10 @@ class DPMSolver:
     """
 
     order: int = 2
-    memory: int = 0
+    memory: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        within("order", self.order, 1, 3)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -74,6 +77,9 @@ class LMS:
     """
 
     order: int = 4
+
+    def __post_init__(self):
+        within("order", self.order, 1, 4)
 
     @property
     def memory(self) -> int:
@@ -110,7 +116,7 @@ class PLMS:
     The first step is Heun's. Of second order: the weights are right only for equal spacing in kappa.
     """
 
-    memory: int = 3
+    memory: int = field(default=3, init=False)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw

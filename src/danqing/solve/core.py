@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from danqing.errors import InvalidInput
 from danqing.schedule import Schedule
 from danqing.types import Denoise, State
 
@@ -79,6 +80,12 @@ class Estimate(NamedTuple):
 
 #: Standard normal numbers like a tensor in shape, dtype and device; the number tells the draws of one step apart.
 Draw = Callable[[Tensor, int], Tensor]
+
+
+class Source(Protocol):
+    """Where the draws of each step come from."""
+
+    def at(self, step: int) -> Draw: ...
 
 
 class Solver(Protocol):
@@ -156,13 +163,21 @@ class Noise:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
 
 
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse an option outside [low, high]; an integer range asks for an integer."""
+    if isinstance(value, bool) or not low <= value <= high or (isinstance(low, int) and not isinstance(value, int)):
+        raise InvalidInput(
+            f"{name} is {value!r}: give {'a whole number' if isinstance(low, int) else 'a number'} from {low} to {high}"
+        )
+
+
 def silence(like: Tensor, draw: int = 0) -> Tensor:
     """No noise at all, for a solver that asks for none."""
     return torch.zeros_like(like)
 
 
 @torch.no_grad()
-def sample(denoise: Denoise, solver: Solver, points: Sequence[Point], x: Tensor, noise: Noise) -> Iterator[State]:
+def sample(denoise: Denoise, solver: Solver, points: Sequence[Point], x: Tensor, noise: Source) -> Iterator[State]:
     """Walk x along the points, yielding after each step; the caller's ``for`` is progress, preview and cancel.
 
     Args:

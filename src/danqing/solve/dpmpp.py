@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from danqing.solve.ancestral import split
-from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer
+from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer, within
 from danqing.types import Denoise
 
 
@@ -56,6 +56,10 @@ class Multistep:
     eta: float = 0.0
     midpoint: bool = True
     curvature: float = 1.0
+
+    def __post_init__(self):
+        within("order", self.order, 1, 3)
+        within("eta", self.eta, 0.0, 1.0)
 
     @property
     def memory(self) -> int:
@@ -110,7 +114,10 @@ class Singlestep:
     """
 
     eta: float = 0.0
-    memory: int = 0
+    memory: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        within("eta", self.eta, 0.0, 1.0)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
@@ -127,21 +134,39 @@ class Singlestep:
 
 @dataclass(frozen=True, kw_only=True)
 class SinglestepSDE:
-    """The SDE form of 2S in k-diffusion: the look ahead to m and the step to q are both ancestral, a draw each."""
+    """DPM-Solver++ (2S) as an SDE: the look ahead to m and the step to q are both ancestral, as in k-diffusion.
+
+    Both noises are of one Brownian motion, whose clock is 1 / kappa^2 (at eta = 1): those of [p, m] and [p, q] have the
+    correlation c = sqrt((kappa_m^-2 - kappa_p^-2) / (kappa_q^-2 - kappa_p^-2)). With independent draws it is a method of
+    first order.
+
+    Args:
+        eta: how much noise, in [0, 1].
+        brownian: whether the two draws are correlated so.
+    """
 
     eta: float = 1.0
-    memory: int = 0
+    brownian: bool = True
+    memory: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        within("eta", self.eta, 0.0, 1.0)
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
     ) -> tuple[Tensor, Estimate]:
         estimate = evaluate(denoise, x, p)
-        x0 = estimate.x0
-        if math.isfinite(q.lam - p.lam):
-            m = p.between(q, 0.5)
-            down, up = split(p, m, self.eta)
-            ahead = transfer(x, p, down, x0)
-            x0 = evaluate(denoise, ahead + noise(x, 0) * up if up else ahead, m).x0
         down, up = split(p, q, self.eta)
-        x = transfer(x, p, down, x0)
-        return (x + noise(x, 1) * up if up else x), estimate
+        if math.isinf(q.lam - p.lam):
+            x = transfer(x, p, down, estimate.x0)
+            return (x + noise(x, 1) * up if up else x), estimate
+        m = p.between(q, 0.5)
+        low, lift = split(p, m, self.eta)
+        ahead = transfer(x, p, low, estimate.x0)
+        if not up:
+            return transfer(x, p, q, evaluate(denoise, ahead, m).x0), estimate
+        first = noise(x, 0)
+        x = transfer(x, p, down, evaluate(denoise, ahead + first * lift, m).x0)
+        clock = [k.kappa**-2 - p.kappa**-2 for k in (m, q)]
+        c = math.sqrt(clock[0] / clock[1]) if self.brownian else 0.0
+        return x + blend((c * up, first), (math.sqrt(1 - c * c) * up, noise(x, 1))), estimate

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer
+from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer, within
 from danqing.solve.dpmpp import phi
 from danqing.types import Denoise
 
@@ -32,6 +32,10 @@ class UniPC:
 
     order: int = 2
     b: int = 2
+
+    def __post_init__(self):
+        within("order", self.order, 1, 3)
+        within("b", self.b, 1, 2)
 
     @property
     def memory(self) -> int:

@@ -47,8 +47,8 @@ def groups(widths: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def unet(shapes: Shapes) -> Facts:
-    """`danqing.nets.unet.UNetConfig`. Heads: 8 a level with convolutions around the transformers (1.x), width / 64 with
-    linear layers (2.x, XL)."""
+    """`danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384: 8 a level where
+    convolutions stand around the transformers (1.x), width / 64 where linear layers do (2.x, XL)."""
     levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
     block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
@@ -71,18 +71,17 @@ def unet(shapes: Shapes) -> Facts:
     told["use_linear_projection"] = linear = len(shapes[f"{stages[0]}.attentions.0.proj_in.weight"]) == 2
     first = f"{stages[0]}.attentions.0.transformer_blocks.0"
     told["cross_attention_dim"] = shapes[f"{first}.attn2.to_k.weight"][1]
-    attended = {widths[i] for i in levels if depths[i]} | ({widths[-1]} if middle else set())
-    if all(width % (64 if linear else 8) == 0 for width in attended):
-        assumed["attention_heads"] = tuple(max(1, width // 64) if linear else 8 for width in widths)
+    if widths[0] in (320, 384):
+        assumed["attention_heads"] = tuple(width // 64 if linear else 8 for width in widths)
     else:
-        rule = "heads of width 64" if linear else "8 heads"
-        unknown["attention_heads"] = f"the published {rule} do not fit the widths {widths}"
+        unknown["attention_heads"] = f"the widths {widths} are none of Stable Diffusion's"
     return Facts(told=told, assumed=assumed, unknown=unknown)
 
 
 def autoencoder_kl(shapes: Shapes) -> Facts:
-    """`danqing.nets.autoencoder_kl.AutoencoderKLConfig`. A picture has 3 channels, so that more are a patch of pixels. The
-    scale is no shape: 0.18215 is that of 1.x and 2.x (XL: 0.13025), 1.5305 and 0.0609 those of 3 (FLUX: 0.3611, 0.1159)."""
+    """`danqing.nets.autoencoder_kl.AutoencoderKLConfig`. A picture has 3 channels, so that more are a patch of pixels.
+    No shape tells the scale: assumed are 0.18215 of 1.x and 2.x (XL has 0.13025) and, for 16 channels, 1.5305 with the
+    shift 0.0609 of 3 (FLUX has 0.3611, 0.1159)."""
     levels = range(count(shapes, "encoder.down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"encoder.down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
     latent = shapes["decoder.conv_in.weight"][1]
@@ -110,41 +109,67 @@ def tower(shapes: Shapes, prefix: str) -> tuple[dict[str, Any], int]:
     return {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}, width
 
 
-def head_facts(width: int, heads: Mapping[int, int]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The number of heads of published towers: of width 64, but for some."""
-    if width in heads or width % 64 == 0:
-        return {"num_attention_heads": heads.get(width, width // 64)}, {}
-    return {}, {"num_attention_heads": f"the published heads of width 64 do not fit a tower of width {width}"}
+def attention(width: int, heads: Mapping[int, int], quick: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What published towers of this width have: how many heads, and which GELU."""
+    if width in heads:
+        act = "quick_gelu" if width in quick else "gelu"
+        return {"num_attention_heads": heads[width], "hidden_act": act, "layer_norm_eps": 1e-5}, {}
+    why = f"no published tower has the width {width}"
+    return {"layer_norm_eps": 1e-5}, {"num_attention_heads": why, "hidden_act": why}
 
 
 def clip_text(shapes: Shapes) -> Facts:
-    """`danqing.nets.clip.CLIPTextConfig`. OpenAI's towers, of width 512 and 768, have the quick GELU, OpenCLIP's the exact."""
+    """`danqing.nets.clip.CLIPTextConfig`. OpenAI's towers (512, 768) have the quick GELU, OpenCLIP's not."""
     told, width = tower(shapes, "text_model")
     vocabulary = shapes["text_model.embeddings.token_embedding.weight"][0]
     told["vocab_size"] = vocabulary
     told["max_position_embeddings"] = shapes["text_model.embeddings.position_embedding.weight"][0]
     told["projection_dim"] = shapes.get("text_projection.weight", (0,))[0]
-    assumed, unknown = head_facts(width, {})
-    assumed["hidden_act"] = "quick_gelu" if width in (512, 768) else "gelu"
-    assumed["layer_norm_eps"] = 1e-5
+    assumed, unknown = attention(width, {512: 8, 768: 12, 1024: 16, 1280: 20}, (512, 768))
     assumed["eos_token_id"] = min(vocabulary, 49408) - 1  # learned words are appended behind the published vocabulary
     return Facts(told=told, assumed=assumed, unknown=unknown)
 
 
 def clip_vision(shapes: Shapes) -> Facts:
-    """`danqing.nets.clip.CLIPVisionConfig`. ViT-H and ViT-bigG have 16 heads; OpenAI's towers, of width 768 and 1024, have
-    the quick GELU, OpenCLIP's the exact."""
+    """`danqing.nets.clip.CLIPVisionConfig`. OpenAI's towers (768, 1024) have the quick GELU, OpenCLIP's not."""
     told, width = tower(shapes, "vision_model")
     _, channels, patch, _ = shapes["vision_model.embeddings.patch_embedding.weight"]
     positions = shapes["vision_model.embeddings.position_embedding.weight"][0]
     told |= {"num_channels": channels, "patch_size": patch, "image_size": math.isqrt(positions - 1) * patch}
     told["projection_dim"] = shapes.get("visual_projection.weight", (0,))[0]
-    assumed, unknown = head_facts(width, {1280: 16, 1664: 16})
-    assumed["hidden_act"] = "quick_gelu" if width in (768, 1024) else "gelu"
-    assumed["layer_norm_eps"] = 1e-5
+    assumed, unknown = attention(width, {768: 12, 1024: 16, 1280: 16, 1664: 16}, (768, 1024))
     return Facts(told=told, assumed=assumed, unknown=unknown)
 
 
 def clip(shapes: Shapes) -> Facts:
     """`danqing.nets.clip.CLIPConfig`: its two towers."""
     return Facts(told={}, parts={"text": clip_text(shapes), "vision": clip_vision(shapes)})
+
+
+def mmdit(shapes: Shapes) -> Facts:
+    """`danqing.nets.mmdit.MMDiTConfig`. Published ones have as many heads as layers, of width 64; norms tell it."""
+    width, channels, patch, _ = shapes["pos_embed.proj.weight"]
+    layers = count(shapes, "transformer_blocks.{}.attn.to_q.weight")
+    norm = shapes.get("transformer_blocks.0.attn.norm_q.weight")
+    dual = tuple(i for i in range(layers) if f"transformer_blocks.{i}.attn2.to_q.weight" in shapes)
+    told: dict[str, Any] = {
+        "patch_size": patch,
+        "in_channels": channels,
+        "out_channels": shapes["proj_out.weight"][0] // patch**2,
+        "num_layers": layers,
+        "joint_attention_dim": shapes["context_embedder.weight"][1],
+        "pooled_projection_dim": shapes["time_text_embed.text_embedder.linear_1.weight"][1],
+        "pos_embed_max_size": math.isqrt(shapes["pos_embed.pos_embed"][1]),
+        "dual_attention_layers": dual,
+        "qk_norm": norm is not None,
+    }
+    # The table of positions is in the file, so that the size it was made for changes nothing.
+    assumed: dict[str, Any] = {"sample_size": 128}
+    if norm is not None:
+        told |= {"attention_head_dim": norm[0], "num_attention_heads": width // norm[0]}
+    elif width == 64 * layers:
+        assumed |= {"attention_head_dim": 64, "num_attention_heads": layers}
+    else:
+        why = f"a width of {width} in {layers} layers is none of Stable Diffusion 3's"
+        return Facts(told=told, assumed=assumed, unknown={"attention_head_dim": why, "num_attention_heads": why})
+    return Facts(told=told, assumed=assumed)

@@ -1,8 +1,8 @@
 """The layout of the first latent diffusion code (Stable Diffusion's single files) to that of diffusers.
 
-It numbers the UNet's blocks through, input_blocks.0 .. and output_blocks.0 .., so that the rules depend on the number of
-levels and of residual blocks a level; both are read off the names. Source: the names in CompVis/latent-diffusion,
-ldm/modules/diffusionmodules/{openaimodel,model}.py.
+It numbers the UNet's blocks through, input_blocks.0 .. and output_blocks.0 .., so that the rules depend on the number
+of levels and of residual blocks a level; both are read off the names. Source: the names in CompVis/latent-diffusion,
+ldm/modules/diffusionmodules/openaimodel.py and model.py.
 """
 
 from __future__ import annotations
@@ -47,25 +47,37 @@ SHORTCUT: tuple[Rule, ...] = (
 )
 
 
-def prefixed(prefix: str, keymap: KeyMap) -> KeyMap:
-    """The map of one network out of a file of several: names without the prefix are dropped."""
-    return KeyMap(((((prefix + "{key*}"), "{key*}"), ("{other*}", None)), *keymap.stages))
-
-
 def unet(shapes: Shapes) -> KeyMap:
-    """The UNet's, for names without the prefix ``model.diffusion_model.``."""
-    ends = [int(key.split(".")[1]) for key in shapes if key.startswith("input_blocks.") and key.endswith(".0.op.weight")]
-    inputs = count(shapes, "input_blocks.{}.0.in_layers.0.weight".replace("{}", "{0}")) or 0
-    levels = len(ends) + 1
-    each = min(ends) if ends else inputs  # residual blocks a level, and one more
+    """The UNet's. With L residual blocks a level, level i has the input blocks from 1 + i (L + 1) on, L and one for its
+    change of resolution, and the output blocks from i (L + 1) on, L + 1."""
+    numbers = {key.split(".")[1] for key in shapes if key.startswith("input_blocks.")}
+    levels = 1 + sum(f"input_blocks.{n}.0.op.weight" in shapes for n in numbers)
+    steps = len(numbers) // levels  # L + 1
     rules: list[Rule] = []
     for i in range(levels):
-        for j in range(each):
-            n, m = 1 + i * each + j, i * each + j
-            down = "downsamplers.0.conv" if j == each - 1 else f"resnets.{j}"
-            rules.append((f"input_blocks.{n}.0.op.{{end}}", f"down_blocks.{i}.downsamplers.0.conv.{{end}}"))
-            if down != "downsamplers.0.conv":
-                rules.append((f"input_blocks.{n}.0.{{end*}}", f"down_blocks.{i}.{down}.{{end*}}"))
-                rules.append((f"input_blocks.{n}.1.{{end*}}", f"down_blocks.{i}.attentions.{j}.{{end*}}"))
-            del m
-    return KeyMap((tuple(rules), RESNET, OUTSIDE))
+        for j in range(steps):
+            before, after = f"input_blocks.{1 + i * steps + j}", f"output_blocks.{i * steps + j}"
+            if j < steps - 1:
+                rules.append((f"{before}.0.{{end*}}", f"down_blocks.{i}.resnets.{j}.{{end*}}"))
+                rules.append((f"{before}.1.{{end*}}", f"down_blocks.{i}.attentions.{j}.{{end*}}"))
+            else:
+                rules.append((f"{before}.0.op.{{end}}", f"down_blocks.{i}.downsamplers.0.conv.{{end}}"))
+                resize = (
+                    2 if f"{after}.1.norm.weight" in shapes else 1
+                )  # it stands after the attention, where there is one
+                rules.append((f"{after}.{resize}.conv.{{end}}", f"up_blocks.{i}.upsamplers.0.conv.{{end}}"))
+            rules.append((f"{after}.0.{{end*}}", f"up_blocks.{i}.resnets.{j}.{{end*}}"))
+            rules.append((f"{after}.1.{{end*}}", f"up_blocks.{i}.attentions.{j}.{{end*}}"))
+    return KeyMap((tuple(rules) + OUTSIDE, RESNET))
+
+
+def autoencoder(shapes: Shapes) -> KeyMap:
+    """The autoencoder's, whose decoder counts its levels from the finest."""
+    levels = count(shapes, "decoder.up.{}.block.0.norm1.weight")
+    rules: list[Rule] = []
+    for i in range(levels):
+        rules += [
+            (f"decoder.up.{i}.block.{{j}}.{{end*}}", f"decoder.up_blocks.{levels - 1 - i}.resnets.{{j}}.{{end*}}"),
+            (f"decoder.up.{i}.upsample.{{end*}}", f"decoder.up_blocks.{levels - 1 - i}.upsamplers.0.{{end*}}"),
+        ]
+    return KeyMap((tuple(rules) + AUTOENCODER, SHORTCUT))

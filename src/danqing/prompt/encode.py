@@ -1,0 +1,229 @@
+"""From a plan and a text encoder to conditionings: windows, weights, and what had to be left out.
+
+A text of any length is cut into chunks of window - 2 ids, each framed by bos and eos, encoded by itself, and the chunks' tokens stand one after the
+other: (1, k * window, D). Every prompt is computed alone, so nothing that is encoded beside it changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import InvalidInput, UnknownName
+from ..types import Conditioning
+from .grammar import Plan, Tag, Weighted
+from .tokenize import Tokenizer, framed
+
+#: Longest cut text that a warning quotes whole.
+QUOTED = 240
+
+
+class Encoder(Protocol):
+    """A text tower, or several side by side, as an encoder of prompts sees it."""
+
+    def embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ids (B, window), on the CPU, to tokens (B, window, D) and a summary (B, P) or None."""
+        ...
+
+
+# ---- weights -----------------------------------------------------------------------------------------------------------
+
+Weighting = Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]
+"""(tokens (k, window, D), weights (k, window), the empty chunk's tokens () -> (1, window, D)) -> tokens (k, window, D)."""
+
+
+def _scaled(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
+    return z * w[..., None]
+
+
+def _original(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
+    wide = torch.promote_types(z.dtype, torch.float32)  # a mean of 60,000 small numbers needs the digits
+    before = z.to(wide).mean((1, 2), keepdim=True)  # (k, 1, 1)
+    scaled = _scaled(z.to(wide), w.to(wide), empty)
+    after = scaled.mean((1, 2), keepdim=True)
+    ratio = torch.where(after == 0, 1.0, before / after)
+    return (scaled * ratio).to(z.dtype)
+
+
+def _between(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
+    return torch.lerp(empty().expand_as(z), z, w[..., None])
+
+
+def _ignored(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
+    return z
+
+
+#: How weights act on the tokens z of a chunk. "original" (A1111): w z, then the chunk's mean is restored; "none" (A1111's "No norm"): w z;
+#: "comfy" (ComfyUI): z_empty + w (z - z_empty); "ignore": z.
+WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType({"original": _original, "none": _scaled, "comfy": _between, "ignore": _ignored})
+
+
+# ---- chunks ------------------------------------------------------------------------------------------------------------
+
+
+class Chunk(NamedTuple):
+    """At most window - 2 ids, and a weight for each."""
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+def chunked(text: Weighted, tokenizer: Tokenizer, *, backtrack: int | None = None) -> tuple[Chunk, ...]:
+    """Cut a weighted text into chunks; each BREAK starts another, and the empty text is one empty chunk.
+
+    Args:
+        text: as a plan holds it.
+        tokenizer: its window sets the room, window - 2.
+        backtrack: a chunk that would end within so many ids after a comma ends at the comma instead, so that phrases stay together;
+            0 cuts anywhere. The default is A1111's 20 of 75, in proportion to the window.
+
+    Raises:
+        InvalidInput: backtrack < 0.
+    """
+    room = tokenizer.window - 2
+    reach = room * 20 // 75 if backtrack is None else backtrack
+    if reach < 0:
+        raise InvalidInput(f"backtrack {backtrack} is below zero: give 0 (cut anywhere) or up to {room}")
+    comma = tokenizer.encode(",")[-1]
+    chunks: list[Chunk] = []
+    for part in text:
+        encoded = [(i, piece.weight) for piece in part for i in tokenizer.encode(piece.text)]
+        ids, weights = tuple(i for i, _ in encoded), tuple(w for _, w in encoded)
+        start = 0
+        while start == 0 or start < len(ids):
+            stop = min(start + room, len(ids))
+            if stop < len(ids) and ids[stop] != comma:
+                commas = [k for k in range(max(start, stop - reach), stop) if ids[k] == comma]
+                stop = commas[-1] + 1 if commas else stop
+            chunks.append(Chunk(ids[start:stop], weights[start:stop]))
+            if stop == 0:
+                break
+            start = stop
+    return tuple(chunks)
+
+
+def _quote(text: str) -> str:
+    if len(text) <= QUOTED:
+        return f'"{text}"'
+    return f'"{text[: QUOTED // 2]} … {text[-QUOTED // 2 :]}" ({len(text)} characters)'
+
+
+# ---- plans to conditionings --------------------------------------------------------------------------------------------
+
+
+class EncodedRun(NamedTuple):
+    """Steps ``start`` .. ``stop``, both included and counted from 1, and what they are conditioned on: (conditioning, weight) a term."""
+
+    start: int
+    stop: int
+    terms: tuple[tuple[Conditioning, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One prompt's conditionings over the steps.
+
+    Args:
+        steps: how many steps there are.
+        runs: the steps in order; each conditioning is of one picture: tokens (1, L, D), pooled (1, P) or None.
+        warnings: what of the prompt was cut or ignored, a sentence each.
+    """
+
+    steps: int
+    runs: tuple[EncodedRun, ...]
+    warnings: tuple[str, ...] = ()
+
+    def at(self, step: int) -> tuple[tuple[Conditioning, float], ...]:
+        """The terms at a step, 1 .. steps.
+
+        Raises:
+            InvalidInput: no such step.
+        """
+        for run in self.runs:
+            if run.start <= step <= run.stop:
+                return run.terms
+        raise InvalidInput(f"this prompt has no step {step}: its steps are 1 to {self.steps}")
+
+
+def encode(
+    plans: Sequence[Plan],
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    *,
+    weighting: str = "original",
+    even: bool = True,
+    max_chunks: int = 16,
+    backtrack: int | None = None,
+    applied: Collection[Tag] = (),
+) -> tuple[Encoded, ...]:
+    """Encode the prompts of one picture: usually the prompt and its negative prompt. Each distinct text is encoded once.
+
+    Args:
+        plans: what each prompt says at each step.
+        tokenizer, encoder: of the text tower.
+        weighting: one of `WEIGHTINGS`.
+        even: fill every text with empty chunks up to the longest one's count, over all plans and steps. Where text and picture attend
+            to each other (MMDiT) streams of unequal length are no neutral thing; it also keeps shapes, hence compiled code, constant.
+        max_chunks: longer texts are cut, with a warning; >= 1.
+        backtrack: see `chunked`.
+        applied: tags that the caller acts on; the others are warned of.
+
+    Raises:
+        UnknownName: no such weighting.
+        InvalidInput: max_chunks < 1 or backtrack < 0.
+    """
+    if weighting not in WEIGHTINGS:
+        raise UnknownName("weighting", weighting, WEIGHTINGS)
+    if max_chunks < 1:
+        raise InvalidInput(f"max_chunks {max_chunks} leaves no room for a prompt: give 1 or more")
+    weigh = WEIGHTINGS[weighting]
+    texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
+    whole = {text: chunked(text, tokenizer, backtrack=backtrack) for text in texts}
+    longest = max((min(len(chunks), max_chunks) for chunks in whole.values()), default=1)
+    blank: list[Tensor] = []  # the empty chunk's tokens, encoded when first asked for
+
+    def empty() -> Tensor:
+        if not blank:
+            blank.append(encoder.embed(torch.tensor([framed(tokenizer, ())]))[0])
+        return blank[0]
+
+    def conditioning(text: Weighted) -> Conditioning:
+        chunks = whole[text][:max_chunks]
+        chunks += (Chunk((), ()),) * (longest - len(chunks) if even else 0)
+        z, pooled = encoder.embed(torch.tensor([framed(tokenizer, chunk.ids) for chunk in chunks]))  # (k, window, D), (k, P)
+        if any(weight != 1 for chunk in chunks for weight in chunk.weights):
+            rest = [tokenizer.window - 1 - len(chunk.ids) for chunk in chunks]
+            weights = [[1.0, *chunk.weights, *[1.0] * n] for chunk, n in zip(chunks, rest, strict=True)]
+            z = weigh(z, torch.tensor(weights, dtype=z.dtype, device=z.device), empty)
+        # a summary is of one window: the first, which holds what the prompt begins with
+        return Conditioning(tokens=z.reshape(1, -1, z.shape[-1]), pooled=None if pooled is None else pooled[:1])
+
+    known = {text: conditioning(text) for text in texts}
+    return tuple(
+        Encoded(
+            steps=plan.steps,
+            runs=tuple(EncodedRun(run.start, run.stop, tuple((known[t.text], t.weight) for t in run.terms)) for run in plan.runs),
+            warnings=_warnings(plan, whole, tokenizer, max_chunks, applied),
+        )
+        for plan in plans
+    )
+
+
+def _warnings(
+    plan: Plan, whole: Mapping[Weighted, tuple[Chunk, ...]], tokenizer: Tokenizer, max_chunks: int, applied: Collection[Tag]
+) -> tuple[str, ...]:
+    """What of this plan was cut or ignored."""
+    out = [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]
+    for text in plan.texts:
+        lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
+        if lost:
+            room = tokenizer.window - 2
+            out.append(
+                f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} tokens were cut: {_quote(tokenizer.decode(lost))}."
+            )
+    return tuple(dict.fromkeys(out))

@@ -1,0 +1,137 @@
+"""A file to a network and back: detect, read the config, build without memory, compare every name and shape, assign."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DanqingError, InvalidFile
+from . import store
+from .families import CONFIG_KEY, FAMILY_KEY, Family, find, of
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+#: How many names of a kind a refusal lists.
+LISTED = 5
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    config: Mapping[str, Any] | DataclassInstance | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """The network in a safetensors file, for use: in eval mode, no gradients.
+
+    Args:
+        family: which network, where the file holds several ("unet", "autoencoder-kl", "clip-text", ...).
+        config: fields of the network's config that the shapes do not tell; goes before the file's metadata.
+        device: where to put it.
+        dtype: of its floating-point numbers; None keeps the file's.
+
+    Raises:
+        UnknownName: ``family`` is none.
+        InvalidFile: the file cannot be read, holds no such network, or differs from it by a single name or shape; the
+            message lists what is missing, what is unexpected and the nearest names.
+    """
+    header = store.header(path)
+    which = find(header, family)
+    stated = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    module = empty(which, header, stated)
+    names = which.names(header)
+    wanted = module.state_dict()
+    compare(header, which, names, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    given = store.read(path, names)
+    state = {new: fit(given.pop(old), wanted[new], device, dtype) for old, new in names.items()}
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def save(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a network with its family and config, so that `load` needs nothing else.
+
+    Args:
+        metadata: more strings for the file.
+        dtype: of its floating-point numbers; None keeps them.
+
+    Raises:
+        UnknownName: the module is no network of a family.
+        InvalidFile: the place cannot be written.
+    """
+    config = json.dumps(dataclasses.asdict(getattr(module, "config")), sort_keys=True)  # noqa: B009  # of every network
+    said = {**(metadata or {}), FAMILY_KEY: of(module).name, CONFIG_KEY: config}
+    state = module.state_dict()
+    return store.write(path, {name: cast(tensor, dtype) for name, tensor in state.items()}, said)
+
+
+def empty(family: Family, header: store.Header, stated: Mapping[str, Any] | None) -> nn.Module:
+    """The network of a file on the meta device: names and shapes, no numbers."""
+    config = family.config(header, stated)
+    try:
+        with torch.device("meta"):
+            return family.build(config)
+    except (DanqingError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise InvalidFile(f"{header.path} says that it is {family.title}, but none can be built so: {error}") from None
+
+
+def compare(
+    header: store.Header, family: Family, names: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuse a file whose names or shapes are not exactly the network's."""
+    given = {new: header.tensors[old].shape for old, new in names.items()}
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
+    misshapen = [n for n, shape in given.items() if n in wanted and squeezed(shape, wanted[n]) != wanted[n]]
+    if not (missing or unexpected or misshapen):
+        return
+    lines = [f"{header.path} does not fit {family.title}:"]
+    lines += report("missing", missing, {n: near(n, unexpected) for n in missing[:LISTED]})
+    lines += report("unexpected", unexpected, {n: near(n, missing or wanted) for n in unexpected[:LISTED]})
+    shapes = {n: f"is {list(given[n])}, should be {list(wanted[n])}" for n in misshapen[:LISTED]}
+    lines += report("of another shape", misshapen, shapes)
+    lines.append("Nothing was loaded: use a file of this network, or state the config that it was made with")
+    raise InvalidFile("\n  ".join(lines))
+
+
+def report(kind: str, names: list[str], remarks: Mapping[str, str]) -> list[str]:
+    """The lines for one kind of difference."""
+    lines = [f"{kind}: {name}" + (f" ({remarks[name]})" if remarks[name] else "") for name in names[:LISTED]]
+    return [*lines, f"{kind}: {len(names) - LISTED} more"] if len(names) > LISTED else lines
+
+
+def near(name: str, others: list[str] | Mapping[str, Any]) -> str:
+    """A remark with the most similar of other names, or nothing."""
+    found = difflib.get_close_matches(name, list(others)[:2000], n=1, cutoff=0.6)
+    return f"nearest: {found[0]}" if found else ""
+
+
+def squeezed(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a 1×1 convolution, (out, in, 1, 1), as a linear layer's where one is wanted; any other as it is."""
+    return shape[:2] if len(wanted) == 2 and shape[2:] == (1, 1) else shape
+
+
+def fit(tensor: Tensor, wanted: Tensor, device: str | torch.device, dtype: torch.dtype | None) -> Tensor:
+    """A tensor of the file as the network holds it."""
+    return cast(tensor.reshape(wanted.shape).to(device), dtype)
+
+
+def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A floating-point tensor in another dtype; numbers of other kinds stay as they are."""
+    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
