@@ -220,7 +220,6 @@ def moments(solver: solve.Solver, points: Sequence[Point], how: Denoise | None =
     for state in solve.sample(how or partial(posterior, schedule), solver, points, x, Impulses()):
         x = state.x
     mean, columns = x[0, :, 0, -1], x[0, :, 0, :-1] - x[0, :, 0, -1:]
-    # A consistency function ends at clean whatever the last point: LCM's last draw puts it in the marginal again.
     return mean - q.alpha * MEAN.flatten(), columns @ columns.T - marginal(q.alpha, q.sigma)
 
 

@@ -1,4 +1,6 @@
-"""Captions: what a painter's user would type for a picture, in English and Chinese, drawn anew at every step from its ledger line.
+"""Captions: what a painter's user would type for a picture, in English and Chinese.
+
+They are drawn anew at every step from the picture's ledger line.
 
 A record is a line of the ledger (`data/ledger.jsonl`) as a dict. Three kinds exist:
 
@@ -6,7 +8,8 @@ A record is a line of the ledger (`data/ledger.jsonl`) as a dict. Three kinds ex
 - `composite`: one to three subjects placed on a coloured background;
 - `portrait`: a drawn person with named attributes.
 
-`rng` is anything with `.random()` in [0, 1): `random.Random` or `numpy.random.Generator`. The same state gives the same captions.
+`rng` is anything with `.random()` in [0, 1): `random.Random` or `numpy.random.Generator`.
+The same state gives the same captions.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from experiments.data.labels import word_set
 from experiments.data.sources import ART, PORTRAITS
 
 T = TypeVar("T")
@@ -40,20 +44,23 @@ def pick(rng: Random, items: Sequence[T]) -> T:
 # ---- nouns
 
 HEAD_ENDS = re.compile(
-    r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding|getting|playing|savoring"
-    r"|lifting|gesturing|frowning|walking|running|kneeling|kissing|exhaling|vomiting|blowing|screaming|wrestling|hugging|rolling)( |$)"
+    r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding"
+    r"|getting|playing|savoring|lifting|gesturing|frowning|walking|running|kneeling|kissing"
+    r"|exhaling|vomiting|blowing|screaming|wrestling|hugging|rolling)( |$)"
 )
-MASS = set(
-    ["bread", "rice", "popcorn", "butter", "salt", "spaghetti", "sushi", "fire", "fog", "ice", "wood", "bacon", "sake",
-    "custard", "garlic", "broccoli", "oden", "falafel", "camping", "bowling", "badminton", "tennis", "hockey",
-    "lacrosse", "pong", "football", "yarn", "thread", "soap", "confetti", "money", "lightning", "clothing", "luggage",
-    "salad", "toast", "ginger", "coral", "sunrise", "sunset", "dusk", "kabob", "shaking", "exhaling", "vomiting"]
+MASS = word_set(
+    """
+    bread rice popcorn butter salt spaghetti sushi fire fog ice wood bacon sake custard garlic broccoli oden falafel
+    camping bowling badminton tennis hockey lacrosse pong football yarn thread soap confetti money lightning
+    clothing luggage salad toast ginger coral sunrise sunset dusk kabob shaking exhaling vomiting
+    """
 )
-SINGULAR_S = set(
-    ["compass", "glass", "dress", "cactus", "bus", "octopus", "lotus", "walrus", "cross", "rhinoceros", "hippopotamus",
-    "hibiscus", "trolleybus", "minibus", "class", "biceps", "bullseye", "tennis", "metropolis", "iris", "asparagus",
-    "cypress", "pass", "dress", "mattress", "moss", "campus", "circus", "abacus", "platypus", "T-Rex", "walrus",
-    "swiss", "headdress", "hourglass", "santa", "business", "canvas", "lens", "plus", "minus", "amulet", "claus"]
+SINGULAR_S = word_set(
+    """
+    compass glass dress cactus bus octopus lotus walrus cross rhinoceros hippopotamus hibiscus trolleybus minibus
+    class biceps bullseye tennis metropolis iris asparagus cypress pass mattress moss campus circus abacus platypus
+    T-Rex swiss headdress hourglass santa business canvas lens plus minus amulet claus
+    """
 )
 IRREGULAR_PLURALS = {"people", "men", "women", "children", "fries", "dice", "mice", "teeth", "feet"}
 NAMES = re.compile(r"^(Santa|Mrs\.|Mx|Tokyo|Mount Fuji|thumbs|keycap|skull and|[A-Z]+ arrow$)")
@@ -274,7 +281,7 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
 
 
 def canonical(record: Record, lang: str = "en") -> str:
-    """The one caption used in evaluation: subject, then style, then (composites, portraits) everything else that is drawn.
+    """The one caption used in evaluation: subject, then style, then whatever else is drawn.
 
     A single picture: "a fox, 3d style" in English, "狐狸，3D风格" in Chinese. `lang` is "en" or "zh".
     """

@@ -4,9 +4,10 @@
     python -m experiments.data --out data --summary  # counts by package, licence, style and split
     python -m experiments.data --out data --sheet composites
 
-Writes into the folder: singles.npy (N, 128, 128, 3) and singles_alpha.npy (N, 128, 128), composites.npy, portraits.npy (all uint8),
+Writes singles.npy (N, 128, 128, 3), singles_alpha.npy (N, 128, 128), composites.npy, portraits.npy (uint8),
 ledger.jsonl (a line for every picture), styles.json, corpus.txt (a caption a line, for the tokenizer).
-Needs node and npm for the drawings; `npm ci` runs by itself in experiments/ unless --modules names an installed node_modules.
+Needs node and npm for the drawings; `npm ci` runs by itself in experiments/ unless --modules names
+an installed node_modules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the options of the drawn portraits mean: each set's option values sorted by the human attribute that one sees.
 
-Values were named by looking at each of them; what cannot be named from the picture is not in the captions. Every list holds option
-values as the set calls them; `v` stands for `variant`.
+Values were named by looking at each of them; what cannot be named from the picture is not in the captions.
+Every list holds option values as the set calls them; `v` stands for `variant`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def v(*numbers: int) -> list[str]:
     return [f"variant{number:02d}" for number in numbers]
 
 
-# Each set: option names (hair, mouth ...) and what their values show. `women`/`men` sort hair by form; both may share a form.
+# Each set: option names (hair, mouth ...) and what their values show. `women` and `men` sort hair by form.
 SETS: dict[str, dict[str, Any]] = {
     "lorelei": {
         "hair": "hair", "mouth": "mouth", "hair_colour": ["hairColor"], "skin": ["skinColor"],

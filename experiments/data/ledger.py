@@ -43,7 +43,7 @@ def join(out: Path) -> None:
 
 
 def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Captions for a tokenizer: of every subject all templates in both languages, and drawn ones for every training picture.
+    """Captions for a tokenizer: every subject's names and tags, and drawn ones of every training picture.
 
     No caption pairs a subject with a style that is held out: templates take a style in which the subject is trained.
     """
@@ -75,7 +75,7 @@ def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def summary(records: Sequence[Mapping[str, Any]]) -> str:
-    """Counts by array and package, licence, style and split, as text; a composite counts once for each package and licence in it."""
+    """Counts by array and package, licence, style and split, as text; composites count for each package in them."""
     lines = [f"{len(records)} pictures, {len({r['subject'] for r in records if r['kind'] == 'single'})} subjects"]
     for array in ARRAYS:
         part = [r for r in records if r["array"] == array]

@@ -1,4 +1,4 @@
-"""Single pictures: every icon that shows a known subject, rendered at 128 px on white, with the split that keeps some for evaluation."""
+"""Single pictures: every icon that shows a known subject, at 128 px on white, and the split that keeps some unseen."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def svg_jobs(modules: Path, source: Source, subjects: dict[str, Subject]) -> Ite
         icon = drawn[base]
         width, height = icon.get("width", icons["width"]), icon.get("height", icons["height"])
         svg = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}"'
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+            f' width="{width}" height="{height}"'
             f' viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
         )
         yield Job(hexcode=hexcode, source=source, name=name, svg=svg, flip=flip, turns=turns)
@@ -98,8 +99,8 @@ def render_svg(svg: str, box: int) -> Image.Image:
     head = svg[: svg.index(">")]
     width, height = (float(head.split(f' {side}="')[1].split('"')[0]) for side in ("width", "height"))
     scale = box / max(width, height)
-    size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
-    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, **size))).convert("RGBA")
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=across, height=down))).convert("RGBA")
 
 
 def render(job: Job) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One art set. `en` and `zh` name its style; the first of each is the canonical name. `margin` is blank border in pixels of 128;
+    """One art set. `en` and `zh` name its style; the first of each is the canonical name.
+
+    `margin` is blank border in pixels of 128;
     `detail` renders so many times larger and shrinks, for sets whose filters leave hard edges."""
 
     style: str

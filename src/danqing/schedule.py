@@ -1,6 +1,6 @@
 """Schedules t -> (alpha, sigma), and spacings: which times a sampler visits.
 
-    x_t = alpha_t x_0 + sigma_t eps,  kappa_t = sigma_t / alpha_t,  log SNR = log(alpha_t^2 / sigma_t^2) = -2 log kappa_t
+    x_t = alpha_t x_0 + sigma_t eps,  kappa_t = sigma_t / alpha_t,  log SNR = log alpha_t^2 / sigma_t^2 = -2 log kappa_t
 
 Time t runs over [0, 1]: t = 0 is clean (sigma = 0) in every schedule, t = 1 the most noise. A published network with
 T discrete levels i = 0 .. T-1 keeps them: level i is t = (i + 1) / T, and ``timestep`` gives the number that the

@@ -192,9 +192,9 @@ MULTISTEP = {
 
 @pytest.mark.parametrize("name", MULTISTEP)
 def test_dpm_solver_multistep(name: str):
-    """Their 3M takes the second divided difference of D for its second derivative, which is twice it, and so is of second
-    order: ``curvature=0.5`` does as they do. Their third-order SDE has moreover -1/2 for +1/2 in the weight of that
-    difference, which then does not vanish with the step: 3M SDE is compared with k-diffusion's instead."""
+    """Their 3M takes the second divided difference of D for its second derivative, which is twice it, and so is of
+    second order: ``curvature=0.5`` does as they do. Their third-order SDE has moreover -1/2 for +1/2 in the weight of
+    that difference, which then does not vanish with the step: 3M SDE is compared with k-diffusion's instead."""
     solver, options = MULTISTEP[name]
     scheduler = diffusers.DPMSolverMultistepScheduler(**BETAS, **options, timestep_spacing="trailing")
     scheduler.set_timesteps(16)

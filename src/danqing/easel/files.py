@@ -102,11 +102,15 @@ def read(source: str | os.PathLike[str]) -> Image.Image:
     """
     data, name = data_of(source)
     with _opened(data, name) as image:
-        image = _damaged_as(image, ImageOps.exif_transpose, image)
+        image = _damaged_as(image, _upright, image)
         if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
             image = image.point(lambda v: v / 256).convert("L")
         transparent = image.has_transparency_data
         return image.convert("RGBA" if transparent else "RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image)
 
 
 def _opened(data: bytes, name: str) -> Image.Image:

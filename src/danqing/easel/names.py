@@ -39,5 +39,5 @@ SPACINGS: Mapping[str, str] = {
     "sgm-uniform": "SGM Uniform",
 }
 
-EMPHASES = ("original", "no-norm", "comfy", "ignore")
+EMPHASES = ("original", "none", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")

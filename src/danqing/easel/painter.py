@@ -24,6 +24,9 @@ from ..denoise import Denoiser
 from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
+from ..nets.unet import UNet
+from ..prompt.encode import encode
+from ..prompt.grammar import parse, plan
 from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
 from ..run.device import describe
 from ..run.device import device as find_device
@@ -54,6 +57,18 @@ class Spoken(NamedTuple):
     scenes: tuple[Scene, ...]
     steps: tuple[int, ...]
     warnings: tuple[str, ...]
+
+
+class Heard(NamedTuple):
+    """A text tower as `prompt.encode` asks it: the state ``skip`` layers before the last."""
+
+    tower: CLIPText
+    skip: int
+
+    def embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ids (B, window) -> tokens (B, window, D); each window alone, so that its neighbours do not move its bits."""
+        device = next(self.tower.parameters()).device
+        return torch.cat([self.tower(one[None].to(device), skip=self.skip).tokens for one in ids]), None
 
 
 class NotFinite(DanqingError):
@@ -107,18 +122,6 @@ class Painter:
         where = find_device(device)
         return _load(os.fspath(model), where, find_precision(where, precision))
 
-    def _encode(self, prompt, negative, steps, emphasis, skip):
-        from ..prompt.tokenize import framed
-
-        def one(text):
-            return Conditioning(
-                tokens=self.tower(
-                    torch.tensor([framed(self.tokenizer, self.tokenizer.encode(text)[:10])]), skip=skip - 1
-                ).tokens
-            )
-
-        return Spoken((Scene(((one(prompt), 1.0),), one(negative)),), (0,) * steps, ())
-
     # ------------------------------------------------------------------------------------------------------ request
 
     def resolve(self, request: Request) -> Request:
@@ -145,6 +148,9 @@ class Painter:
             raise InvalidInput(
                 f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
             )
+        layers = self.tower.config.num_hidden_layers
+        if settled(request.clip_skip) > layers:
+            raise InvalidInput(f"clip_skip: {request.clip_skip} was given; possible is 1 to {layers}, the layers of this text encoder")
         solver_of(request)
         return request
 
@@ -199,7 +205,7 @@ class Painter:
 
     def encode(self, request: Request) -> Spoken:
         """What the prompts say, step by step; the latest are remembered."""
-        steps, _ = taken(request)
+        steps = max(1, taken(request)[0])
         words = (
             request.prompt,
             settled(request.negative),
@@ -208,6 +214,23 @@ class Painter:
             settled(request.clip_skip),
         )
         return self._encoded(*words)
+
+    def _encode(self, prompt: str, negative: str, steps: int, emphasis: str, skip: int) -> Spoken:
+        plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
+        # Attention to the text alone takes streams of any length; a network in which text and picture attend to each other does not.
+        even = not isinstance(self.denoiser.net, UNet)
+        said, unsaid = encode(plans, self.tokenizer, Heard(self.tower, skip - 1), weighting=emphasis, even=even)
+        for run in (*said.runs, *unsaid.runs):
+            for condition, _ in run.terms:
+                self._finite("the text encoder", condition.tokens)
+        scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
+        order = []
+        for step in range(1, steps + 1):
+            scene = Scene(said.at(step), unsaid.at(step)[0][0])
+            key = (*(id(condition) for condition, _ in scene.terms), id(scene.base))
+            order.append(scenes.setdefault(key, (len(scenes), scene))[0])
+        every = tuple(scene for _, scene in scenes.values())
+        return Spoken(every, tuple(order), (*said.warnings, *unsaid.warnings))
 
     def assemble(self, request: Request, points: Sequence[solve.Point]) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time asked."""

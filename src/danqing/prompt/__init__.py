@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from .grammar import Piece, Plan, Prompt, Run, Switch, Tag, Term, Turn, Weighted, parse, plan, weigh
 
 if TYPE_CHECKING:
-    from .encode import WEIGHTINGS, Chunk, Encoded, EncodedRun, Encoder, chunked, encode
+    from .encode import WEIGHTINGS, Chunk, ClipEncoder, Encoded, EncodedRun, Encoder, chunked, condition
     from .tokenize import BytePairTokenizer, Tokenizer, bilingual_tokenizer, clip_tokenizer, framed
 
 _LAZY = {
-    **dict.fromkeys(("WEIGHTINGS", "Chunk", "Encoded", "EncodedRun", "Encoder", "chunked", "encode"), ".encode"),
+    **dict.fromkeys(
+        ("WEIGHTINGS", "Chunk", "ClipEncoder", "Encoded", "EncodedRun", "Encoder", "chunked", "condition"), ".encode"
+    ),
     **dict.fromkeys(("BytePairTokenizer", "Tokenizer", "bilingual_tokenizer", "clip_tokenizer", "framed"), ".tokenize"),
 }
 
@@ -21,6 +23,7 @@ __all__ = [
     "WEIGHTINGS",
     "BytePairTokenizer",
     "Chunk",
+    "ClipEncoder",
     "Encoded",
     "EncodedRun",
     "Encoder",
@@ -37,7 +40,7 @@ __all__ = [
     "bilingual_tokenizer",
     "chunked",
     "clip_tokenizer",
-    "encode",
+    "condition",
     "framed",
     "parse",
     "plan",

@@ -1,7 +1,8 @@
 """From a plan and a text encoder to conditionings: windows, weights, and what had to be left out.
 
-A text of any length is cut into chunks of window - 2 ids, each framed by bos and eos, encoded by itself, and the chunks' tokens stand one after the
-other: (1, k * window, D). Every prompt is computed alone, so nothing that is encoded beside it changes it.
+A text of any length is cut into chunks of window - 2 ids, each framed by bos and eos and encoded by itself, and the
+chunks' tokens stand one after the other: (1, k * window, D). Every text is computed alone, so nothing that is encoded
+beside it changes its numbers.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ..errors import InvalidInput, UnknownName
+from ..nets.clip import CLIPText
 from ..types import Conditioning
 from .grammar import Plan, Tag, Weighted
 from .tokenize import Tokenizer, framed
@@ -31,10 +33,33 @@ class Encoder(Protocol):
         ...
 
 
-# ---- weights -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class ClipEncoder:
+    """A CLIP text tower as an `Encoder`.
+
+    Args:
+        tower: the network, wherever it is.
+        skip: layers left out at the end, so A1111's "Clip skip" n is n - 1 here.
+        normed: whether tokens pass the final norm (Stable Diffusion 1 and 2: yes; XL and 3: no, with skip=1).
+        summary: "projected" or "pooled" for models that read a summary, None for those that read none.
+    """
+
+    tower: CLIPText
+    skip: int = 0
+    normed: bool = True
+    summary: Literal["projected", "pooled"] | None = None
+
+    def embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ids (B, window) to tokens (B, window, D) and a summary (B, P) or None, on the tower's device."""
+        device = next(self.tower.parameters()).device
+        features = self.tower(ids.to(device), skip=self.skip, normed=self.normed)
+        return features.tokens, None if self.summary is None else getattr(features, self.summary)
+
+
+# ---- weights -------------------------------------------------------------------------------------------------------
 
 Weighting = Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]
-"""(tokens (k, window, D), weights (k, window), the empty chunk's tokens () -> (1, window, D)) -> tokens (k, window, D)."""
+"""(tokens (k, window, D), weights (k, window), () -> the empty chunk's tokens (1, window, D)) -> (k, window, D)."""
 
 
 def _scaled(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
@@ -58,12 +83,14 @@ def _ignored(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
     return z
 
 
-#: How weights act on the tokens z of a chunk. "original" (A1111): w z, then the chunk's mean is restored; "none" (A1111's "No norm"): w z;
-#: "comfy" (ComfyUI): z_empty + w (z - z_empty); "ignore": z.
-WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType({"original": _original, "none": _scaled, "comfy": _between, "ignore": _ignored})
+#: How weights w act on the tokens z of a chunk. "original" (A1111): w z, then the chunk's mean is restored; "no-norm"
+#: (A1111's "No norm"): w z; "comfy" (ComfyUI): z_empty + w (z - z_empty); "ignore": z.
+WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType(
+    {"original": _original, "no-norm": _scaled, "comfy": _between, "ignore": _ignored}
+)
 
 
-# ---- chunks ------------------------------------------------------------------------------------------------------------
+# ---- chunks --------------------------------------------------------------------------------------------------------
 
 
 class Chunk(NamedTuple):
@@ -79,8 +106,8 @@ def chunked(text: Weighted, tokenizer: Tokenizer, *, backtrack: int | None = Non
     Args:
         text: as a plan holds it.
         tokenizer: its window sets the room, window - 2.
-        backtrack: a chunk that would end within so many ids after a comma ends at the comma instead, so that phrases stay together;
-            0 cuts anywhere. The default is A1111's 20 of 75, in proportion to the window.
+        backtrack: a chunk that would end within so many ids after a comma ends at the comma instead, so that phrases
+            stay together; 0 cuts anywhere. The default is A1111's 20 of 75, in proportion to the window.
 
     Raises:
         InvalidInput: backtrack < 0.
@@ -113,11 +140,11 @@ def _quote(text: str) -> str:
     return f'"{text[: QUOTED // 2]} … {text[-QUOTED // 2 :]}" ({len(text)} characters)'
 
 
-# ---- plans to conditionings --------------------------------------------------------------------------------------------
+# ---- plans to conditionings ----------------------------------------------------------------------------------------
 
 
 class EncodedRun(NamedTuple):
-    """Steps ``start`` .. ``stop``, both included and counted from 1, and what they are conditioned on: (conditioning, weight) a term."""
+    """Steps ``start`` .. ``stop``, both included and counted from 1, and their terms: (conditioning, weight) each."""
 
     start: int
     stop: int
@@ -150,7 +177,7 @@ class Encoded:
         raise InvalidInput(f"this prompt has no step {step}: its steps are 1 to {self.steps}")
 
 
-def encode(
+def condition(
     plans: Sequence[Plan],
     tokenizer: Tokenizer,
     encoder: Encoder,
@@ -161,14 +188,14 @@ def encode(
     backtrack: int | None = None,
     applied: Collection[Tag] = (),
 ) -> tuple[Encoded, ...]:
-    """Encode the prompts of one picture: usually the prompt and its negative prompt. Each distinct text is encoded once.
+    """Encode the prompts of one picture, usually the prompt and its negative; each distinct text is encoded once.
 
     Args:
         plans: what each prompt says at each step.
         tokenizer, encoder: of the text tower.
         weighting: one of `WEIGHTINGS`.
-        even: fill every text with empty chunks up to the longest one's count, over all plans and steps. Where text and picture attend
-            to each other (MMDiT) streams of unequal length are no neutral thing; it also keeps shapes, hence compiled code, constant.
+        even: fill every text with empty chunks up to the longest one's count, over all plans and steps, as A1111 does.
+            Where text and picture attend to each other (MMDiT) repeating the shorter stream would not be neutral.
         max_chunks: longer texts are cut, with a warning; >= 1.
         backtrack: see `chunked`.
         applied: tags that the caller acts on; the others are warned of.
@@ -195,7 +222,8 @@ def encode(
     def conditioning(text: Weighted) -> Conditioning:
         chunks = whole[text][:max_chunks]
         chunks += (Chunk((), ()),) * (longest - len(chunks) if even else 0)
-        z, pooled = encoder.embed(torch.tensor([framed(tokenizer, chunk.ids) for chunk in chunks]))  # (k, window, D), (k, P)
+        ids = torch.tensor([framed(tokenizer, chunk.ids) for chunk in chunks])  # (k, window)
+        z, pooled = encoder.embed(ids)  # (k, window, D), (k, P)
         if any(weight != 1 for chunk in chunks for weight in chunk.weights):
             rest = [tokenizer.window - 1 - len(chunk.ids) for chunk in chunks]
             weights = [[1.0, *chunk.weights, *[1.0] * n] for chunk, n in zip(chunks, rest, strict=True)]
@@ -207,7 +235,10 @@ def encode(
     return tuple(
         Encoded(
             steps=plan.steps,
-            runs=tuple(EncodedRun(run.start, run.stop, tuple((known[t.text], t.weight) for t in run.terms)) for run in plan.runs),
+            runs=tuple(
+                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms))
+                for start, stop, terms in plan.runs
+            ),
             warnings=_warnings(plan, whole, tokenizer, max_chunks, applied),
         )
         for plan in plans
@@ -215,15 +246,19 @@ def encode(
 
 
 def _warnings(
-    plan: Plan, whole: Mapping[Weighted, tuple[Chunk, ...]], tokenizer: Tokenizer, max_chunks: int, applied: Collection[Tag]
+    plan: Plan,
+    whole: Mapping[Weighted, tuple[Chunk, ...]],
+    tokenizer: Tokenizer,
+    max_chunks: int,
+    applied: Collection[Tag],
 ) -> tuple[str, ...]:
     """What of this plan was cut or ignored."""
     out = [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]
     for text in plan.texts:
         lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
         if lost:
-            room = tokenizer.window - 2
+            room, quoted = tokenizer.window - 2, _quote(tokenizer.decode(lost))
             out.append(
-                f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} tokens were cut: {_quote(tokenizer.decode(lost))}."
+                f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}."
             )
     return tuple(dict.fromkeys(out))

@@ -11,8 +11,9 @@
 ``\\( \\) \\[ \\] \\\\``    the character itself
 =====================  =======================================================================================
 
-``when`` with a point is a fraction of the steps (0.25 of 20 is step 5), otherwise a step; steps count from 1, and a switch comes after step ``when``.
-Whatever does not parse, an unbalanced bracket above all, is text: no string is an error, and the time taken is linear in its length.
+``when`` with a point is a fraction of the steps (0.25 of 20 is step 5), otherwise a step; steps count from 1, and a
+switch comes after step ``when``. What does not parse, an unbalanced bracket above all, is text: no string is an error,
+and the time taken is linear in its length.
 
 This module imports no torch.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import InvalidInput
@@ -43,7 +44,7 @@ _OUTER = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\", re.DOTALL)
 _INNER = re.compile(rf"\\[()\[\]\\]|\\|[(\[]|:\s*({_NUMBER})\s*\)|[)\]]|[^\\()\[\]:]+|:")
 
 
-# ---- records -----------------------------------------------------------------------------------------------------------
+# ---- records -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Piece(NamedTuple):
     weight: float
 
 
-#: Weighted text, a tuple of pieces for each part between BREAKs; at least one part, which may be empty. Hashable.
+#: Weighted text: a tuple of pieces for each part between BREAKs; at least one part, which may be empty. Hashable.
 Weighted = tuple[tuple[Piece, ...], ...]
 
 
@@ -96,7 +97,7 @@ class Switch:
         """The last step that still shows ``before``, at most ``steps``; below 1 there is none.
 
         Args:
-            first: how many steps an earlier pass had, of which this is the second: fractions 1 .. 2 and steps > first address it.
+            first: in a second pass, how many steps the first had: fractions 1 .. 2 and steps > first address this one.
         """
         offset = 0.0 if first is None else 1.0 if self.fraction else float(first)
         when = (self.when - offset) * (steps if self.fraction else 1)
@@ -143,10 +144,11 @@ class Plan:
     steps: int
     runs: tuple[Run, ...]
     tags: tuple[Tag, ...] = ()
-    texts: tuple[Weighted, ...] = field(init=False)  # every distinct text, in order of first use: what an encoder must encode
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "texts", tuple(dict.fromkeys(term.text for run in self.runs for term in run.terms)))
+    @property
+    def texts(self) -> tuple[Weighted, ...]:
+        """Every distinct text, in order of first use: what an encoder must encode."""
+        return tuple(dict.fromkeys(term.text for run in self.runs for term in run.terms))
 
     def at(self, step: int) -> tuple[Term, ...]:
         """The terms at a step, 1 .. steps.
@@ -159,7 +161,7 @@ class Plan:
         return self.runs[bisect_right(self.runs, step, key=lambda run: run.start) - 1].terms
 
 
-# ---- text to prompt ----------------------------------------------------------------------------------------------------
+# ---- text to prompt ------------------------------------------------------------------------------------------------
 
 
 def _tag(found: re.Match[str]) -> Tag:
@@ -200,7 +202,7 @@ def _joined(nodes: Sequence[Node]) -> Nodes:
 
 
 def _meaning(nodes: list[Node], opened: _Open) -> Node | None:
-    """What a square bracket around the last of the nodes means: an alternation, a schedule, or None for lower weight."""
+    """What a square bracket around the last nodes means: an alternation, a schedule, or None for lower weight."""
     marks = [nodes[i] for i in opened.separators]
     edges = [opened.start, *opened.separators, len(nodes)]
 
@@ -218,7 +220,7 @@ def _meaning(nodes: list[Node], opened: _Open) -> Node | None:
 
 
 def _schedules(text: str) -> Nodes:
-    """Find the schedules and alternations; weights, escapes and BREAK stay in the text, for they apply to what a step shows."""
+    """Find the schedules and alternations; weights, escapes and BREAK stay text: they apply to what a step shows."""
     nodes: list[Node] = []
     stack: list[_Open] = []
     for found in _OUTER.finditer(text):
@@ -260,7 +262,7 @@ def parse(prompt: str, *, compose: bool = True) -> Prompt:
     return Prompt(terms=tuple(terms), tags=tags)
 
 
-# ---- prompt to plan ----------------------------------------------------------------------------------------------------
+# ---- prompt to plan ------------------------------------------------------------------------------------------------
 
 
 def _show(nodes: Nodes, step: int, steps: int, first: int | None) -> Iterator[str]:
@@ -281,7 +283,8 @@ def _changes(nodes: Nodes, steps: int, first: int | None) -> set[int]:
         if isinstance(node, Turn):
             return set(range(1, steps + 1))
         if isinstance(node, Switch):
-            out |= {node.last(steps, first) + 1} | _changes(node.before, steps, first) | _changes(node.after, steps, first)
+            out.add(node.last(steps, first) + 1)
+            out |= _changes(node.before, steps, first) | _changes(node.after, steps, first)
     return out
 
 
@@ -300,12 +303,12 @@ def _broken(text: str) -> list[str]:
 def weigh(text: str) -> Weighted:
     """Read weights, escapes and BREAK in a text without schedules.
 
-    Round and square brackets pair by themselves, so ``(a [b) c]`` weights b by both; an unclosed bracket reaches to the end, an unopened
-    one is text, and so is ``:1.2)`` without its bracket.
+    Round and square brackets pair by themselves, so ``(a [b) c]`` weights b by both; an unclosed bracket reaches to the
+    end, an unopened one is text, and so is ``:1.2)`` without its bracket.
     """
     parts: list[list[str]] = [[]]  # texts of each part between BREAKs
     count = 0  # texts so far, over all parts
-    spans: dict[str, list[list[float]]] = {"(": [], "[": []}  # [first text, end, factor] of each bracket in order of opening
+    spans: dict[str, list[list[float]]] = {"(": [], "[": []}  # each bracket's [first text, end, factor], as they open
     still: dict[str, list[list[float]]] = {"(": [], "[": []}  # the open ones
 
     for found in _INNER.finditer(text):
@@ -332,7 +335,7 @@ def weigh(text: str) -> Weighted:
 
 
 def _products(spans: list[list[float]], count: int) -> list[float]:
-    """For each of ``count`` texts the product of the factors of all spans around it; spans nest, and are in order of opening."""
+    """For each of ``count`` texts the product of the factors of its spans; spans nest, and come in order of opening."""
     out: list[float] = []
     stack: list[tuple[float, float]] = [(float("inf"), 1.0)]  # (end, product)
     following = iter([*(span for span in spans if span[0] < span[1]), [float("inf"), 0.0, 1.0]])
@@ -367,7 +370,8 @@ def plan(prompt: Prompt | str, steps: int, *, first: int | None = None) -> Plan:
     Args:
         prompt: parsed, or as typed.
         steps: number of solver steps, >= 1.
-        first: for a second pass (hires fix), the steps of the first: ``when`` 1.0 .. 2.0, or above ``first``, then addresses this one.
+        first: for a second pass (hires fix), the steps of the first: ``when`` 1.0 .. 2.0, or above ``first``, then
+            addresses this one.
 
     Raises:
         InvalidInput: steps < 1.

@@ -1,7 +1,8 @@
 """Text to token ids: the published CLIP vocabulary, and the bilingual one of the default model.
 
-Source of CLIP's byte-pair encoding: Radford et al. 2021, "Learning transferable visual models from natural language supervision"; the merges
-are OpenAI's published data (see ``data/NOTICE``).
+Source of CLIP's byte-pair encoding: Radford et al. 2021, "Learning transferable visual models from natural language
+supervision"; the
+merges are OpenAI's published data (see ``data/NOTICE``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ CLIP_BOS, CLIP_EOS = 49406, 49407
 class Tokenizer(Protocol):
     """What an encoder of prompts needs to know about a vocabulary.
 
-    ``bos``, ``eos`` and ``pad`` are ids; ``window`` is the number of ids that a text tower reads at once, bos and eos included.
+    ``bos``, ``eos`` and ``pad`` are ids; ``window`` is the number of ids that a text tower reads at once, bos and eos
+    included.
     """
 
     @property
@@ -54,7 +56,8 @@ def framed(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
     """
     room = tokenizer.window - 2 - len(ids)
     if room < 0:
-        raise InvalidInput(f"{len(ids)} ids do not fit a window of {tokenizer.window}: give at most {tokenizer.window - 2}, or chunks of them")
+        most = tokenizer.window - 2
+        raise InvalidInput(f"{len(ids)} ids do not fit a window of {tokenizer.window}: give at most {most} at a time")
     return [tokenizer.bos, *ids, tokenizer.eos, *[tokenizer.pad] * room]
 
 
@@ -101,11 +104,11 @@ class BytePairTokenizer:
         return (text.replace(self.end, " ") if self.end else text).strip(" ")
 
 
-# ---- CLIP --------------------------------------------------------------------------------------------------------------
+# ---- CLIP ----------------------------------------------------------------------------------------------------------
 
 
 def _byte_letters() -> list[str]:
-    """The letter that stands for each byte, in the order of CLIP's ids: printable bytes stand for themselves and come first."""
+    """The letter for each byte, in the order of CLIP's ids: printable bytes stand for themselves and come first."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
@@ -114,7 +117,8 @@ def _byte_letters() -> list[str]:
 def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """CLIP's 49,408 tokens with their ids, and its 48,894 merges in order of precedence, from the shipped data."""
     packed = files("danqing.prompt").joinpath("data", "bpe_simple_vocab_16e6.txt.gz").read_bytes()
-    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]  # the published file holds more than CLIP uses
+    lines = gzip.decompress(packed).decode("utf-8").split("\n")
+    lines = lines[1 : 49152 - 256 - 2 + 1]  # the published file has a heading, and more merges than CLIP uses
     merges = [(left, right) for left, right in (line.split() for line in lines)]
     letters = _byte_letters()
     tokens = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
@@ -145,13 +149,14 @@ def clip_tokenizer(*, pad: int = CLIP_EOS, window: int = 77) -> BytePairTokenize
     """The published CLIP vocabulary: lower case, 49,408 ids, bos 49406, eos 49407.
 
     Args:
-        pad: 49407 for Stable Diffusion 1 and every ViT-L/14; 0 for the OpenCLIP towers (Stable Diffusion 2, bigG in XL and 3).
+        pad: 49407 for Stable Diffusion 1 and every ViT-L/14; 0 for the OpenCLIP towers (Stable Diffusion 2, bigG in XL
+            and 3).
         window: ids read at once.
     """
     return BytePairTokenizer(bpe=_clip_bpe(), bos=CLIP_BOS, eos=CLIP_EOS, pad=pad, window=window, end="</w>")
 
 
-# ---- the default model -------------------------------------------------------------------------------------------------
+# ---- the default model ---------------------------------------------------------------------------------------------
 
 
 def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokenizer:
@@ -165,9 +170,14 @@ def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokeni
     except OSError as error:
         raise InvalidFile(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
     except Exception as error:  # the library raises nothing narrower
-        raise InvalidFile(f"{path} is not a tokenizer.json of the tokenizers library ({error}): restore it from the model's folder") from error
-    ids = {name: bpe.token_to_id(f"<{name}>") for name in ("bos", "eos", "pad")}
-    missing = [name for name, value in ids.items() if value is None]
-    if missing:
-        raise InvalidFile(f"{path} has no {', '.join(f'<{name}>' for name in missing)}: it is not the vocabulary of a danqing model")
-    return BytePairTokenizer(bpe=bpe, bos=ids["bos"], eos=ids["eos"], pad=ids["pad"], window=window)
+        raise InvalidFile(
+            f"{path} is no tokenizer.json ({error}): restore it from where the model came from"
+        ) from error
+
+    def special(name: str) -> int:
+        found = bpe.token_to_id(name)
+        if found is None:
+            raise InvalidFile(f"{path} has no {name}: it is not the vocabulary of a danqing model")
+        return found
+
+    return BytePairTokenizer(bpe=bpe, bos=special("<bos>"), eos=special("<eos>"), pad=special("<pad>"), window=window)

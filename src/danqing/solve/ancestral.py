@@ -74,9 +74,9 @@ class Inversion:
     """DDIM backwards, clean to noise, over increasing times: x_q = along(x_p, p -> q, e).
 
     A DDIM step from q would use e(x_q, q), but x_q is what is sought: e(x_p, p) stands in for it (Song et al. 2020,
-    section 4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far in
-    its place, so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace of x_p
-    but through D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
+    section 4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far
+    in its place, so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace
+    of x_p but through D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
     """
 
     iterations: int = 0

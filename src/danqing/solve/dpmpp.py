@@ -36,8 +36,7 @@ def phi(k: int, z: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Multistep:
-    """DPM-Solver++ (1M, 2M, 3M) and its SDE forms: D between p and q is the polynomial through the latest ``order``
-    estimates.
+    """DPM-Solver++ (1M, 2M, 3M) and its SDE forms: D is the polynomial through the latest ``order`` estimates.
 
         x_q = (sigma_q / sigma_p) exp(-eta h) x_p + alpha_q (phi_0 D + phi_1 D' + phi_2 D'') + noise
 
@@ -71,8 +70,8 @@ class Multistep:
         estimate = evaluate(denoise, x, p)
         h = q.lam - p.lam
         if math.isinf(h):
-            kept, std, terms = self.infinite(p, q)
-            weights = [(terms, estimate.x0)]
+            kept, std, weight = self.infinite(p, q)
+            weights = [(weight, estimate.x0)]
         else:
             known = [estimate, *(e for e in reversed(past) if math.isfinite(e.point.lam))][: self.order]
             kept = q.sigma / p.sigma * math.exp(-self.eta * h)
@@ -137,8 +136,8 @@ class SinglestepSDE:
     """DPM-Solver++ (2S) as an SDE: the look ahead to m and the step to q are both ancestral, as in k-diffusion.
 
     Both noises are of one Brownian motion, whose clock is 1 / kappa^2 (at eta = 1): those of [p, m] and [p, q] have the
-    correlation c = sqrt((kappa_m^-2 - kappa_p^-2) / (kappa_q^-2 - kappa_p^-2)). With independent draws it is a method of
-    first order.
+    correlation c = sqrt((kappa_m^-2 - kappa_p^-2) / (kappa_q^-2 - kappa_p^-2)). With independent draws it is a method
+    of first order.
 
     Args:
         eta: how much noise, in [0, 1].

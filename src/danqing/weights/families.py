@@ -83,8 +83,22 @@ class Family(NamedTuple):
             InvalidFile: a statement contradicts the shapes, names no field or has the wrong type; or a field is known
                 from nowhere.
         """
+        settled = self.settle(header, stated)
+        for name, why in settled.unknown.items():
+            raise InvalidFile(
+                f"{header.path} ({self.title}): {name} cannot be told from the shapes ({why}), and the file says nothing "
+                f"of it. State it: config={{{name!r}: ...}}"
+            )
+        return construct(self.classes()[1], settled.values, f"{header.path} ({self.title})")
+
+    def settle(self, header: Header, stated: Mapping[str, Any] | None = None) -> Settled:
+        """What the file and the statement settle of the config; needs no torch.
+
+        Raises:
+            InvalidFile: the statement, or the file's own, contradicts the shapes.
+        """
         said = {**said_by(header), **(stated or {})}
-        return resolve(self.classes()[1], self.facts(header), said, f"{header.path} ({self.title})")
+        return settle(self.facts(header), said, f"{header.path} ({self.title})")
 
     def build(self, config: Config) -> nn.Module:
         """The network, its tensors on torch's default device."""
@@ -107,40 +121,60 @@ def said_by(header: Header) -> dict[str, Any]:
     return config
 
 
-def resolve(cls: type, facts: Facts, stated: Mapping[str, Any], where: str) -> Any:
-    """A config of what is told, stated, assumed, in this order; a statement may repeat what is told, not alter it."""
+class Settled(NamedTuple):
+    """A config's fields as far as a file settles them; names of parts are dotted in the last two.
+
+    Args:
+        values: field -> value, of parts as mappings.
+        assumed: fields that are as in the family's published models.
+        unknown: fields that are known from nowhere, and why.
+    """
+
+    values: dict[str, Any]
+    assumed: tuple[str, ...]
+    unknown: dict[str, str]
+
+
+def settle(facts: Facts, stated: Mapping[str, Any], where: str) -> Settled:
+    """What is told, stated, assumed, in this order; a statement may repeat what is told, not alter it."""
+    values: dict[str, Any] = {**facts.assumed, **facts.told}
+    for name, value in stated.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+        if name in facts.told and facts.told[name] != values[name]:
+            raise InvalidFile(
+                f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}"
+            )
+    assumed = tuple(name for name in facts.assumed if name not in stated)
+    unknown = {name: why for name, why in facts.unknown.items() if name not in stated}
+    for name, inner in facts.parts.items():
+        said = stated.get(name, {})
+        if not isinstance(said, Mapping):
+            raise InvalidFile(f"{where}: {name} should be a config, but is {said!r:.50}")
+        part = settle(inner, said, f"{where}, {name}")
+        values[name] = part.values
+        assumed += tuple(f"{name}.{key}" for key in part.assumed)
+        unknown |= {f"{name}.{key}": why for key, why in part.unknown.items()}
+    return Settled(values, assumed, unknown)
+
+
+def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """A config of these values, each checked against the type of the field's default."""
     usual = cls()
     fields = [field.name for field in dataclasses.fields(cls)]
-    for name in stated:
+    made: dict[str, Any] = {}
+    for name, value in values.items():
         if name not in fields:
             raise InvalidFile(f"{where}: {UnknownName('config field', name, fields)}")
-    values: dict[str, Any] = {}
-    for name in fields:
         default = getattr(usual, name)
-        if name in facts.parts:
-            part = stated.get(name, {})
-            if not isinstance(part, Mapping):
-                raise InvalidFile(f"{where}: {name} should be a config, but is {part!r:.50}")
-            values[name] = resolve(type(default), facts.parts[name], part, f"{where}, {name}")
-            continue
-        if name in stated:
-            values[name] = checked(stated[name], default, f"{where}: {name}")
-            if name in facts.told and facts.told[name] != values[name]:
-                raise InvalidFile(
-                    f"{where}: {name} is said to be {values[name]}, but the tensors' shapes say {facts.told[name]}"
-                )
-        elif name in facts.told or name in facts.assumed:
-            values[name] = facts.told[name] if name in facts.told else facts.assumed[name]
-        elif name in facts.unknown:
-            raise InvalidFile(
-                f"{where}: {name} cannot be told from the shapes ({facts.unknown[name]}), and the file says nothing "
-                f"of it. State it: config={{{name!r}: ...}}"
-            )
-    return cls(**values)
+        if dataclasses.is_dataclass(default):
+            made[name] = construct(type(default), value, f"{where}, {name}")
+        else:
+            made[name] = checked(value, default, f"{where}: {name}")
+    return cls(**made)
 
 
 def checked(value: Any, default: Any, where: str) -> Any:
-    """A stated value in the type of the field's default: a list as a tuple, a whole number as a float where one stands."""
+    """A stated value in the type of the field's default: a list as a tuple, a whole number as a float if need be."""
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if isinstance(value, list | tuple):

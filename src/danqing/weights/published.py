@@ -1,0 +1,146 @@
+"""Files that are published beside our networks, each told by its keys: one explicit tuple, `PUBLISHED`.
+
+Source: the names in the files themselves, and the keys by which diffusers, ComfyUI and spandrel tell them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .infer import Shapes, count
+
+
+class Published(NamedTuple):
+    """A kind of file that is told by its keys alone."""
+
+    family: str
+    variant: str
+    layout: str
+    detect: Callable[[Shapes], bool]
+    note: str = "this kind of file is recognised, but not loaded"
+
+
+def dim(shapes: Shapes, key: str, axis: int) -> int:
+    """The size of one axis of a tensor; 0 where there is none."""
+    shape = shapes.get(key, ())
+    return shape[axis] if -len(shape) <= axis < len(shape) else 0
+
+
+def any_key(*endings: str) -> Callable[[Shapes], bool]:
+    """Whether a key ends so."""
+    return lambda shapes: any(key.endswith(endings) for key in shapes)
+
+
+def starts(*beginnings: str) -> Callable[[Shapes], bool]:
+    """Whether a key begins so."""
+    return lambda shapes: any(key.startswith(beginnings) for key in shapes)
+
+
+def at(*keys: str) -> Callable[[Shapes], bool]:
+    """Whether all of these keys are there."""
+    return lambda shapes: all(key in shapes for key in keys)
+
+
+def sized(key: str, axis: int, size: int) -> Callable[[Shapes], bool]:
+    """Whether one axis of a tensor has this size."""
+    return lambda shapes: dim(shapes, key, axis) == size
+
+
+U = "model.diffusion_model."
+FIRST = U + "input_blocks.0.0.weight"
+CONTROL = "controlnet_cond_embedding.conv_in.weight"
+MOTION = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
+
+
+def _single(width: int, channels: int = 4) -> Callable[[Shapes], bool]:
+    """A single file whose UNet reads text of this width and so many channels."""
+    return lambda shapes: (
+        dim(shapes, FIRST, 1) == channels
+        and any(
+            dim(shapes, U + f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight", 1) == width for n in (2, 4)
+        )
+    )
+
+
+def _sd3(blocks: int, positions: int) -> Callable[[Shapes], bool]:
+    """Stable Diffusion 3's own layout with so many blocks and positions, with or without a prefix."""
+
+    def detect(shapes: Shapes) -> bool:
+        for prefix in ("", U):
+            found = count(shapes, prefix + "joint_blocks.{}.x_block.mlp.fc1.weight")
+            if found and found == blocks and positions in (0, dim(shapes, prefix + "pos_embed", 1)):
+                return True
+        return False
+
+    return detect
+
+
+def _flux(test: Callable[[Shapes], bool]) -> Callable[[Shapes], bool]:
+    """FLUX's own layout that passes a test, with or without a prefix."""
+    mark = "double_blocks.0.img_attn.norm.key_norm.scale"
+
+    def detect(shapes: Shapes) -> bool:
+        bare = {name.removeprefix(U): shape for name, shape in shapes.items()}
+        return mark in bare and test(bare)
+
+    return detect
+
+
+_TASKS = ((9, " inpainting"), (8, " InstructPix2Pix"), (5, " depth"), (4, ""))
+_MODELS = ((768, "SD1.x", ""), (1024, "SD2.x", "its text encoder is in OpenCLIP's layout, which is not loaded"))
+_MODELS += ((2048, "SDXL", "its second text encoder is in OpenCLIP's layout, which is not loaded"),)
+_MODELS += ((1280, "SDXL refiner", "its text encoder is in OpenCLIP's layout, which is not loaded"),)
+_OURS = ("lora_up.weight", "lora_down.weight", "lora_A.weight", "lora_B.weight", "lora_A.default.weight")
+_OURS += ("_lora.up.weight", ".lora.up.weight", ".lora_linear_layer.up.weight")
+
+#: Adapters before networks: they contain the names of what they adapt. The first that fits names the file.
+PUBLISHED: tuple[Published, ...] = (
+    Published("controlnet", "Control-LoRA", "ComfyUI", at("lora_controlnet")),
+    Published("lora", "LyCORIS LoHa", "kohya", any_key(".hada_w1_a")),
+    Published("lora", "LyCORIS LoKr", "kohya", any_key(".lokr_w1", ".lokr_w1_a")),
+    Published("lora", "OFT", "kohya", any_key(".oft_blocks", ".oft_diag")),
+    Published("lora", "DoRA", "kohya", any_key(".dora_scale")),
+    Published("lora", "SDXL", "kohya", starts("lora_te2_")),
+    Published("lora", "for a UNet or text encoder", "kohya", starts("lora_unet_", "lora_te_", "lora_te1_", "lycoris_")),
+    Published("lora", "for a transformer", "kohya", starts("lora_transformer_")),
+    Published("lora", "", "PEFT or diffusers", any_key(*_OURS)),
+    Published("ip-adapter", "FaceID Plus", "published", at("image_proj.perceiver_resampler.proj_in.weight")),
+    Published("ip-adapter", "Plus", "published", at("image_proj.latents")),
+    Published("ip-adapter", "full face", "published", at("image_proj.proj.3.weight")),
+    Published("ip-adapter", "base", "published", at("image_proj.proj.weight")),
+    Published("ip-adapter", "FaceID", "published", at("image_proj.norm.weight")),
+    Published("ip-adapter", "", "published", starts("ip_adapter.")),
+    Published("controlnet", "SDXL", "diffusers", at(CONTROL, "add_embedding.linear_1.weight")),
+    Published("controlnet", "SD1.x or SD2.x", "diffusers", at(CONTROL)),
+    Published("controlnet", "SD1.x or SD2.x", "LDM", at("control_model.time_embed.0.weight")),
+    Published("controlnet", "difference to a UNet", "ComfyUI", at("difference")),
+    Published("controlnet", "", "LDM", at("zero_convs.0.0.weight")),
+    Published(
+        "motion-module", "AnimateDiff v2", "published", at("mid_block.motion_modules.0.temporal_transformer.norm.bias")
+    ),
+    Published("motion-module", "AnimateDiff v1", "published", sized(MOTION, 1, 24)),
+    Published("motion-module", "AnimateDiff v3 or SDXL", "published", at(MOTION)),
+    Published("textual-inversion", "SDXL", "published", lambda s: {"clip_l", "clip_g"} == set(s)),
+    Published("textual-inversion", "", "published", lambda s: len(s) == 1 and len(next(iter(s.values()))) in (1, 2)),
+    *(
+        Published("checkpoint", model + task, "single file", _single(width, channels), note)
+        for width, model, note in _MODELS
+        for channels, task in _TASKS
+    ),
+    Published("checkpoint", "SD3 medium", "single file", _sd3(24, 36864)),
+    Published("checkpoint", "SD3.5 medium", "single file", _sd3(24, 147456)),
+    Published("checkpoint", "SD3.5 large", "single file", _sd3(38, 0)),
+    Published("checkpoint", "FLUX fill", "single file", _flux(sized("img_in.weight", 1, 384))),
+    Published("checkpoint", "FLUX depth or canny", "single file", _flux(sized("img_in.weight", 1, 128))),
+    Published("checkpoint", "FLUX dev", "single file", _flux(starts("guidance_in."))),
+    Published("checkpoint", "FLUX schnell", "single file", _flux(at())),
+    Published(
+        "upscaler", "ESRGAN", "old", lambda s: "model.0.weight" in s and any(k.startswith("model.1.sub.") for k in s)
+    ),
+    Published("upscaler", "ESRGAN", "new", lambda s: "conv_first.weight" in s and "body.0.rdb1.conv1.weight" in s),
+    Published("face-restorer", "GFPGAN", "published", lambda s: "stylegan_decoder.style_mlp.1.weight" in s),
+    Published("upscaler", "Real-ESRGAN compact", "published", lambda s: {"body.0.weight", "body.1.weight"} <= set(s)),
+    Published("text-encoder", "T5", "transformers", at("encoder.block.0.layer.0.SelfAttention.q.weight")),
+    Published("text-encoder", "CLIP", "OpenCLIP", at("transformer.resblocks.0.attn.in_proj_weight")),
+)
