@@ -80,7 +80,8 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     their_net.load_state_dict(net.state_dict())
     their_codec = AutoencoderKL(**autoencoder_kl.diffusers_config(codec.config))
     their_codec.load_state_dict(codec.state_dict())
-    their_tower = CLIPTextModel(CLIPTextConfig(**{**dataclasses.asdict(tower.config), "pad_token_id": 0, "bos_token_id": tower.config.vocab_size - 2}))
+    shape = {**dataclasses.asdict(tower.config), "pad_token_id": 0, "bos_token_id": tower.config.vocab_size - 2}
+    their_tower = CLIPTextModel(CLIPTextConfig(**shape))
     prefix = "" if any(k.startswith("text_model.") for k in their_tower.state_dict()) else "text_model."
     state = {k.removeprefix(prefix): v for k, v in tower.state_dict().items() if k.startswith("text_model.")}
     their_tower.load_state_dict(state)

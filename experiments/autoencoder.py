@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danqing.learn.data import Mixture, keyed, to_unit
+from danqing.learn.data import Mixture, to_unit
 from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.objectives import Autoencoding
 from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import autoencoder_kl
 from danqing.run.device import device as pick_device
 from danqing.run.precision import autocast, precision, scaler
-from experiments.common import DATA, RUNS, drive, grid, set_up, to_bytes
+from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
 
 
 class Crops:
@@ -78,11 +78,10 @@ def main() -> None:
     device = pick_device()
 
     torch.manual_seed(0)
-    model = autoencoder_kl.AutoencoderKL(autoencoder_kl.MINI).to(device, memory_format=torch.channels_last)
+    model = autoencoder_kl.AutoencoderKL(autoencoder_kl.MINI).to(device)
     crops = Crops(args.data, args.batch, args.crop)
-    groups = muon_groups(
-        model, lr=args.rate, adam_lr=1e-3, edges=["encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.conv_out", "quant", "post_quant"]
-    )
+    edges = [f"{half}.conv_{end}" for half in ("encoder", "decoder") for end in ("in", "out")]
+    groups = muon_groups(model, lr=args.rate, adam_lr=1e-3, edges=[*edges, "quant", "post_quant"])
     run = Training(
         model=model,
         objective=Autoencoding(edge=1.0, kl=1e-3, equivariance=0.25),
@@ -90,7 +89,7 @@ def main() -> None:
         optimisers={"loss": Muon(groups, dtype=precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 4),
         ema=EMA(model, 0.998),
-        autocast=lambda: autocast(device),
+        autocast=lambda: fast(device),
         scaler=scaler(device),
     )
     shown = to_unit(np.asarray(crops.singles[crops.train[:: len(crops.train) // 24][:24]])).to(device)

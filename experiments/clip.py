@@ -25,9 +25,9 @@ from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import clip
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
 from danqing.run.device import device as pick_device
-from danqing.run.precision import autocast, precision, scaler
+from danqing.run.precision import precision, scaler
 from experiments.captions import captions
-from experiments.common import DATA, RUNS, drive, set_up
+from experiments.common import DATA, RUNS, drive, fast, set_up
 
 
 def encode_texts(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
@@ -108,7 +108,7 @@ def main() -> None:
         optimisers={"loss": Muon(muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=precision(device))},
         rate=Trapezoid(50, args.steps, args.steps // 3),
         ema=EMA(model, 0.995),
-        autocast=lambda: autocast(device),
+        autocast=lambda: fast(device),
         scaler=scaler(device),
     )
     drive(run, args.out, args.steps, minutes=args.minutes)

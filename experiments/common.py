@@ -6,15 +6,18 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.learn.loop import Training
+from danqing.run.precision import autocast
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -120,3 +123,11 @@ def drive(
 def set_up(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = True
+
+
+@contextmanager
+def fast(device: torch.device) -> Iterator[None]:
+    """Autocast, and on a CPU attention as plain matrix products: its fused backward pass is the slower one there by a tenth of a step."""
+    kernel = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with autocast(device), kernel:
+        yield

@@ -21,8 +21,8 @@ from danqing.learn.data import Order, keyed, to_unit
 from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.optim import Muon, muon_groups
 from danqing.run.device import device as pick_device
-from danqing.run.precision import autocast, precision, scaler
-from experiments.common import DATA, RUNS, drive, set_up
+from danqing.run.precision import precision, scaler
+from experiments.common import DATA, RUNS, drive, fast, set_up
 
 
 class Residual(nn.Module):
@@ -138,7 +138,7 @@ def main() -> None:
     run = Training(
         model=model, objective=Classify(), batches=batch, optimisers={"loss": Muon(groups, dtype=precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 2), ema=EMA(model, 0.995),
-        autocast=lambda: autocast(device), scaler=scaler(device),
+        autocast=lambda: fast(device), scaler=scaler(device),
     )
     drive(run, args.out, args.steps, minutes=args.minutes)
     assert run.ema is not None

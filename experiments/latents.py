@@ -52,7 +52,7 @@ def main() -> None:
     args = parser.parse_args()
     set_up(args.threads)
     device = pick_device()
-    model = autoencoder(args.runs).to(device, memory_format=torch.channels_last)
+    model = autoencoder(args.runs).to(device)
 
     def encode(pictures: np.ndarray) -> np.ndarray:
         parts = []

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.denoise import Denoiser
 from danqing.guide import compose
@@ -33,7 +30,7 @@ from danqing.schedule import Cosine, Flow, sgm_uniform
 from danqing.solve import Noise, points, sample, solver
 from danqing.types import Conditioning
 from experiments.clip import Captioned, encode_texts
-from experiments.common import DATA, RUNS, drive, grid, set_up, to_bytes
+from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
 from experiments.latents import SOURCES, autoencoder, averaged
 
 SCHEDULES = {"flow": Flow(), "v": Cosine()}
@@ -44,14 +41,6 @@ SHOWN = (
     "一个微笑的女人，红色头发，戴眼镜", "a smiling man with a beard and glasses", "a pizza, blob style", "grinning face, 3d style",
     "flag of Japan, twemoji style", "两朵花，绿色背景", "",
 )  # fmt: skip
-
-
-@contextmanager
-def fast(device: torch.device) -> Iterator[None]:
-    """Autocast, and on a CPU attention as plain matrix products: its fused backward pass is the slower one there by a tenth of a step."""
-    kernel = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with autocast(device), kernel:
-        yield
 
 
 class Words:

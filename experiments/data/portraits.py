@@ -49,9 +49,7 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     """
     table = SETS[name]
     sex = rng.choice(("women", "men"))
-    said: dict[str, Words] = {
-        "person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}
-    }
+    said: dict[str, Words] = {"person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}}
     options: dict[str, Any] = {}
 
     def draw(option: str, value: str) -> None:
@@ -90,9 +88,7 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     # expression
     for option, values in table.get("pin", {}).items():
         options[option] = [rng.choice(values)]
-    expression = rng.choice(
-        [e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)]
-    )
+    expression = rng.choice([e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)])
     draw(table["mouth"], rng.choice(table["faces"][expression]))
     for option, pinned in table.get("face_pins", {}).get(expression, {}).items():
         options[option] = [pinned]

@@ -85,11 +85,7 @@ def shrink(picture: Image.Image, box: int) -> Image.Image:
         return picture
     scale = box / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return (
-        picture.convert("RGBa")
-        .resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX)
-        .convert("RGBA")
-    )
+    return picture.convert("RGBa").resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX).convert("RGBA")
 
 
 def render_svg(svg: str, box: int) -> Image.Image:
@@ -106,10 +102,8 @@ def render_svg(svg: str, box: int) -> Image.Image:
 def render(job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The picture on white (128, 128, 3) and its opacity (128, 128), both uint8."""
     box = SIZE - 2 * job.source.margin
-    if job.svg:
-        picture = shrink(render_svg(job.svg, box * job.source.detail), box)
-    else:
-        picture = shrink(Image.open(job.file).convert("RGBA"), box)
+    drawn = render_svg(job.svg, box * job.source.detail) if job.svg else Image.open(job.file).convert("RGBA")
+    picture = shrink(drawn, box)
     for axis in job.flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT if axis == "h" else Image.Transpose.FLIP_TOP_BOTTOM)
     picture = picture.rotate(-90 * job.turns, expand=True) if job.turns % 4 else picture

@@ -24,6 +24,7 @@ MAY = {
     "weights": {"errors", "nets"},
     "easel": CORE | {"schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "weights", "run"},
     "cli": {"errors", "easel"},
+    "__main__": {"cli"},
 }
 
 

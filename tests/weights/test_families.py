@@ -97,10 +97,7 @@ STATED = [
     (MMDiT, replace(TRANSFORMER, num_attention_heads=4, attention_head_dim=8, sample_size=16)),
 ]
 PUBLISHED = [
-    *(
-        (UNet, config)
-        for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))
-    ),
+    *((UNet, config) for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))),
     *((AutoencoderKL, config) for config in (autoencoder_kl.SD1, autoencoder_kl.SD3, autoencoder_kl.MINI)),
     *((CLIPText, config) for config in (clip.SD1_TEXT, clip.SD2_TEXT, clip.VIT_L_14_TEXT, clip.VIT_BIGG_14_TEXT)),
     (CLIPText, replace(clip.SD1_TEXT, vocab_size=49411)),  # with three learned words

@@ -39,5 +39,5 @@ SPACINGS: Mapping[str, str] = {
     "sgm-uniform": "SGM Uniform",
 }
 
-EMPHASES = ("original", "none", "comfy", "ignore")
+EMPHASES = ("original", "no-norm", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")

@@ -25,7 +25,7 @@ from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
 from ..nets.unet import UNet
-from ..prompt.encode import encode
+from ..prompt.encode import ClipEncoder, condition
 from ..prompt.grammar import parse, plan
 from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
 from ..run.device import describe
@@ -57,18 +57,6 @@ class Spoken(NamedTuple):
     scenes: tuple[Scene, ...]
     steps: tuple[int, ...]
     warnings: tuple[str, ...]
-
-
-class Heard(NamedTuple):
-    """A text tower as `prompt.encode` asks it: the state ``skip`` layers before the last."""
-
-    tower: CLIPText
-    skip: int
-
-    def embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Ids (B, window) -> tokens (B, window, D); each window alone, so that its neighbours do not move its bits."""
-        device = next(self.tower.parameters()).device
-        return torch.cat([self.tower(one[None].to(device), skip=self.skip).tokens for one in ids]), None
 
 
 class NotFinite(DanqingError):
@@ -217,17 +205,18 @@ class Painter:
 
     def _encode(self, prompt: str, negative: str, steps: int, emphasis: str, skip: int) -> Spoken:
         plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
-        # Attention to the text alone takes streams of any length; a network in which text and picture attend to each other does not.
+        # Attention to the text alone takes streams of any length; where text and picture attend to each other, it matters.
         even = not isinstance(self.denoiser.net, UNet)
-        said, unsaid = encode(plans, self.tokenizer, Heard(self.tower, skip - 1), weighting=emphasis, even=even)
+        encoder = ClipEncoder(tower=self.tower, skip=skip - 1)
+        said, unsaid = condition(plans, self.tokenizer, encoder, weighting=emphasis, even=even)
         for run in (*said.runs, *unsaid.runs):
-            for condition, _ in run.terms:
-                self._finite("the text encoder", condition.tokens)
+            for heard, _ in run.terms:
+                self._finite("the text encoder", heard.tokens)
         scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
         order = []
         for step in range(1, steps + 1):
             scene = Scene(said.at(step), unsaid.at(step)[0][0])
-            key = (*(id(condition) for condition, _ in scene.terms), id(scene.base))
+            key = (*(id(heard) for heard, _ in scene.terms), id(scene.base))
             order.append(scenes.setdefault(key, (len(scenes), scene))[0])
         every = tuple(scene for _, scene in scenes.values())
         return Spoken(every, tuple(order), (*said.warnings, *unsaid.warnings))
@@ -252,7 +241,7 @@ class Painter:
         scale, (low, high) = settled(request.scale), settled(request.interval)
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
-            terms = [(condition, scale * weight) for condition, weight in scene.terms]
+            terms = [(heard, scale * weight) for heard, weight in scene.terms]
             return guide.compose(self.denoiser, terms, scene.base, rescale=rescale)
 
         inside = at(scale, settled(request.rescale))

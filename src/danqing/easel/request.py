@@ -116,7 +116,7 @@ class Request(BaseModel):
     mask_blur: int = Field(
         default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
     )
-    emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "none"])
+    emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
     )

@@ -85,9 +85,7 @@ def _ignored(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
 
 #: How weights w act on the tokens z of a chunk. "original" (A1111): w z, then the chunk's mean is restored; "no-norm"
 #: (A1111's "No norm"): w z; "comfy" (ComfyUI): z_empty + w (z - z_empty); "ignore": z.
-WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType(
-    {"original": _original, "no-norm": _scaled, "comfy": _between, "ignore": _ignored}
-)
+WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType({"original": _original, "no-norm": _scaled, "comfy": _between, "ignore": _ignored})
 
 
 # ---- chunks --------------------------------------------------------------------------------------------------------
@@ -236,8 +234,7 @@ def condition(
         Encoded(
             steps=plan.steps,
             runs=tuple(
-                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms))
-                for start, stop, terms in plan.runs
+                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms)) for start, stop, terms in plan.runs
             ),
             warnings=_warnings(plan, whole, tokenizer, max_chunks, applied),
         )
@@ -258,7 +255,5 @@ def _warnings(
         lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
         if lost:
             room, quoted = tokenizer.window - 2, _quote(tokenizer.decode(lost))
-            out.append(
-                f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}."
-            )
+            out.append(f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}.")
     return tuple(dict.fromkeys(out))

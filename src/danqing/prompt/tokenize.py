@@ -170,9 +170,7 @@ def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokeni
     except OSError as error:
         raise InvalidFile(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
     except Exception as error:  # the library raises nothing narrower
-        raise InvalidFile(
-            f"{path} is no tokenizer.json ({error}): restore it from where the model came from"
-        ) from error
+        raise InvalidFile(f"{path} is no tokenizer.json ({error}): restore it from where the model came from") from error
 
     def special(name: str) -> int:
         found = bpe.token_to_id(name)

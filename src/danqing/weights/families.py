@@ -86,8 +86,8 @@ class Family(NamedTuple):
         settled = self.settle(header, stated)
         for name, why in settled.unknown.items():
             raise InvalidFile(
-                f"{header.path} ({self.title}): {name} cannot be told from the shapes ({why}), and the file says nothing "
-                f"of it. State it: config={{{name!r}: ...}}"
+                f"{header.path} ({self.title}): {name} cannot be told from the shapes ({why}), and the file does not "
+                f"say it. State it: config={{{name!r}: ...}}"
             )
         return construct(self.classes()[1], settled.values, f"{header.path} ({self.title})")
 
@@ -141,9 +141,7 @@ def settle(facts: Facts, stated: Mapping[str, Any], where: str) -> Settled:
     for name, value in stated.items():
         values[name] = tuple(value) if isinstance(value, list) else value
         if name in facts.told and facts.told[name] != values[name]:
-            raise InvalidFile(
-                f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}"
-            )
+            raise InvalidFile(f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}")
     assumed = tuple(name for name in facts.assumed if name not in stated)
     unknown = {name: why for name, why in facts.unknown.items() if name not in stated}
     for name, inner in facts.parts.items():
@@ -292,9 +290,7 @@ UNET_LDM = UNET._replace(
 AUTOENCODER_KL = Family(
     "autoencoder-kl",
     "diffusers",
-    has(
-        "encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0.resnets.0.conv1.weight", no=("time_conv",)
-    ),
+    has("encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0.resnets.0.conv1.weight", no=("time_conv",)),
     infer.autoencoder_kl,
     _autoencoder_kl,
     fixed(ATTENTION),
@@ -305,9 +301,7 @@ AUTOENCODER_LDM = AUTOENCODER_KL._replace(
     keymap=lambda shapes: KeyMap(((("loss.{key*}", None),), *ldm.autoencoder(shapes).stages)),
 )
 CLIP = Family("clip", "transformers", has(TEXT_KEY, IMAGE_KEY), infer.clip, _clip, fixed(POSITIONS))
-CLIP_TEXT = Family(
-    "clip-text", "transformers", has(TEXT_KEY, no=("vision_model.",)), infer.clip_text, _clip_text, fixed(POSITIONS)
-)
+CLIP_TEXT = Family("clip-text", "transformers", has(TEXT_KEY, no=("vision_model.",)), infer.clip_text, _clip_text, fixed(POSITIONS))
 CLIP_VISION = Family(
     "clip-vision",
     "transformers",
@@ -355,9 +349,7 @@ FAMILIES: tuple[Family, ...] = (
     CLIP_TEXT._replace(
         layout="a whole CLIP",
         detect=CLIP.detect,
-        keymap=fixed(
-            (("vision_model.{key*}", None), ("visual_projection.{end}", None), ("logit_scale", None)), POSITIONS
-        ),
+        keymap=fixed((("vision_model.{key*}", None), ("visual_projection.{end}", None), ("logit_scale", None)), POSITIONS),
         whole=False,
     ),
     CLIP_VISION._replace(
@@ -370,8 +362,7 @@ FAMILIES: tuple[Family, ...] = (
     part(UNET_LDM, "a single file", "model.diffusion_model."),
     part(AUTOENCODER_LDM, "a single file of SDXL", "first_stage_model.", infer=sdxl_autoencoder)._replace(
         detect=lambda keys: (
-            inside("first_stage_model.", AUTOENCODER_LDM.detect)(keys)
-            and any(name.startswith("conditioner.embedders.") for name in keys)
+            inside("first_stage_model.", AUTOENCODER_LDM.detect)(keys) and any(name.startswith("conditioner.embedders.") for name in keys)
         )
     ),
     part(AUTOENCODER_LDM, "a single file", "first_stage_model."),

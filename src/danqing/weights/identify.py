@@ -9,8 +9,10 @@ from typing import Any
 
 from . import store
 from .families import FAMILY_KEY, Family, candidates
-from .published import PUBLISHED
+from .published import MODELS, PUBLISHED, TASKS
 from .store import Header
+
+UNUSED = "This kind of file is recognised, but not loaded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +69,10 @@ def identify(path: str | os.PathLike[str]) -> Report:
     for kind in PUBLISHED:
         if kind.detect(shapes):
             parts = tuple(family.name for family in found)
-            note = f"load one network at a time by its family: {', '.join(parts)}. " if parts else ""
-            return report(header, kind.family, kind.variant, kind.layout, bool(parts), note + kind.note, parts)
-    return report(header, "unknown", "", "", False, "its names are of no layout that is known here", ())
+            how = f"Load one network at a time, by its family: {', '.join(parts)}" if parts else UNUSED
+            note = ". ".join(filter(None, (how, kind.note)))
+            return report(header, kind.family, kind.variant, kind.layout, bool(parts), note, parts)
+    return report(header, "unknown", "", "", False, "Its names are of no layout that is known here", ())
 
 
 def report(
@@ -103,7 +106,7 @@ def report(
 def describe_network(header: Header, family: Family, parts: tuple[str, ...]) -> Report:
     """The report of a file that is one network."""
     settled = family.settle(header)
-    note = f"to load it, state what its shapes do not tell: {', '.join(settled.unknown)}" if settled.unknown else ""
+    note = f"To load it, state what its shapes do not tell: {', '.join(settled.unknown)}" if settled.unknown else ""
     usual = "danqing" if FAMILY_KEY in header.metadata else "unpublished shape"
     title = variant(family.name, settled.values) or usual
     more = {"config": settled.values, "assumed": settled.assumed, "unknown": settled.unknown}
@@ -111,16 +114,12 @@ def describe_network(header: Header, family: Family, parts: tuple[str, ...]) -> 
 
 
 #: Family, variant, and the fields that tell it; the first that fits names the file.
-VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = tuple(
-    ("unet", f"{model}{task}", {"in_channels": channels, **fields})
-    for model, fields in (
-        ("SD1.x", {"cross_attention_dim": 768, "block_out_channels": (320, 640, 1280, 1280)}),
-        ("SD2.x", {"cross_attention_dim": 1024, "block_out_channels": (320, 640, 1280, 1280)}),
-        ("SDXL", {"cross_attention_dim": 2048, "block_out_channels": (320, 640, 1280)}),
-        ("SDXL refiner", {"cross_attention_dim": 1280, "block_out_channels": (384, 768, 1536, 1536)}),
-    )
-    for channels, task in ((4, ""), (9, " inpainting"), (8, " InstructPix2Pix"), (5, " depth"))
-) + (
+VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    *(
+        ("unet", model + task, {"in_channels": channels, "cross_attention_dim": width, "layers_per_block": 2})
+        for width, model, _ in MODELS
+        for channels, task in TASKS
+    ),
     ("autoencoder-kl", "SD1.x, SD2.x or SDXL", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 4}),
     ("autoencoder-kl", "SD3 or FLUX", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 16}),
     ("clip-text", "ViT-B", {"hidden_size": 512, "num_hidden_layers": 12}),

@@ -52,9 +52,7 @@ class KeyMap:
     def __post_init__(self) -> None:
         for old, new in (rule for stage in self.stages for rule in stage):
             if new is not None and holes(old) != holes(new):
-                raise InvalidInput(
-                    f"the rule {old!r} -> {new!r} has different holes on its two sides: name the same ones"
-                )
+                raise InvalidInput(f"the rule {old!r} -> {new!r} has different holes on its two sides: name the same ones")
 
     @cached_property
     def compiled(self) -> list[list[tuple[re.Pattern[str], str | None]]]:
@@ -90,9 +88,7 @@ class KeyMap:
             if new is None:
                 continue
             if new in taken:
-                raise InvalidFile(
-                    f"the tensors {taken[new]!r} and {key!r} are both {new!r}: the file mixes two layouts"
-                )
+                raise InvalidFile(f"the tensors {taken[new]!r} and {key!r} are both {new!r}: the file mixes two layouts")
             result[key], taken[new] = new, key
         return result
 

@@ -75,8 +75,9 @@ def save(
         UnknownName: the module is no network of a family.
         InvalidFile: the place cannot be written.
     """
-    config = json.dumps(dataclasses.asdict(getattr(module, "config")), sort_keys=True)  # noqa: B009  # of every network
-    said = {**(metadata or {}), FAMILY_KEY: of(module).name, CONFIG_KEY: config}
+    family = of(module)
+    config: Any = module.config  # every network of a family has one
+    said = {**(metadata or {}), FAMILY_KEY: family.name, CONFIG_KEY: json.dumps(dataclasses.asdict(config), sort_keys=True)}
     state = module.state_dict()
     return store.write(path, {name: cast(tensor, dtype) for name, tensor in state.items()}, said)
 
@@ -91,9 +92,7 @@ def empty(family: Family, header: store.Header, stated: Mapping[str, Any] | None
         raise InvalidFile(f"{header.path} says that it is {family.title}, but none can be built so: {error}") from None
 
 
-def compare(
-    header: store.Header, family: Family, names: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
+def compare(header: store.Header, family: Family, names: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a file whose names or shapes are not exactly the network's."""
     given = {new: header.tensors[old].shape for old, new in names.items()}
     missing = [name for name in wanted if name not in given]

@@ -18,7 +18,7 @@ class Published(NamedTuple):
     variant: str
     layout: str
     detect: Callable[[Shapes], bool]
-    note: str = "this kind of file is recognised, but not loaded"
+    note: str = ""
 
 
 def dim(shapes: Shapes, key: str, axis: int) -> int:
@@ -57,9 +57,7 @@ def _single(width: int, channels: int = 4) -> Callable[[Shapes], bool]:
     """A single file whose UNet reads text of this width and so many channels."""
     return lambda shapes: (
         dim(shapes, FIRST, 1) == channels
-        and any(
-            dim(shapes, U + f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight", 1) == width for n in (2, 4)
-        )
+        and any(dim(shapes, U + f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight", 1) == width for n in (2, 4))
     )
 
 
@@ -87,12 +85,21 @@ def _flux(test: Callable[[Shapes], bool]) -> Callable[[Shapes], bool]:
     return detect
 
 
-_TASKS = ((9, " inpainting"), (8, " InstructPix2Pix"), (5, " depth"), (4, ""))
-_MODELS = ((768, "SD1.x", ""), (1024, "SD2.x", "its text encoder is in OpenCLIP's layout, which is not loaded"))
-_MODELS += ((2048, "SDXL", "its second text encoder is in OpenCLIP's layout, which is not loaded"),)
-_MODELS += ((1280, "SDXL refiner", "its text encoder is in OpenCLIP's layout, which is not loaded"),)
-_OURS = ("lora_up.weight", "lora_down.weight", "lora_A.weight", "lora_B.weight", "lora_A.default.weight")
-_OURS += ("_lora.up.weight", ".lora.up.weight", ".lora_linear_layer.up.weight")
+#: Channels that a UNet reads, and what it was trained for.
+TASKS = ((4, ""), (9, " inpainting"), (8, " InstructPix2Pix"), (5, " depth"))
+#: Width of the text tokens, model, and what of a single file is not loaded.
+OPENCLIP = "in OpenCLIP's layout, which is not loaded"
+MODELS = (
+    (768, "SD1.x", ""),
+    (1024, "SD2.x", f"Its text encoder is {OPENCLIP}"),
+    (2048, "SDXL", f"Its second text encoder is {OPENCLIP}"),
+    (1280, "SDXL refiner", f"Its text encoder is {OPENCLIP}"),
+)
+#: How the two factors of a LoRA are called.
+FACTORS = (
+    *(".lora_up.weight", ".lora_A.weight", ".lora_A.default.weight"),
+    *("_lora.up.weight", ".lora.up.weight", ".lora_linear_layer.up.weight"),
+)
 
 #: Adapters before networks: they contain the names of what they adapt. The first that fits names the file.
 PUBLISHED: tuple[Published, ...] = (
@@ -104,7 +111,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published("lora", "SDXL", "kohya", starts("lora_te2_")),
     Published("lora", "for a UNet or text encoder", "kohya", starts("lora_unet_", "lora_te_", "lora_te1_", "lycoris_")),
     Published("lora", "for a transformer", "kohya", starts("lora_transformer_")),
-    Published("lora", "", "PEFT or diffusers", any_key(*_OURS)),
+    Published("lora", "", "PEFT or diffusers", any_key(*FACTORS)),
     Published("ip-adapter", "FaceID Plus", "published", at("image_proj.perceiver_resampler.proj_in.weight")),
     Published("ip-adapter", "Plus", "published", at("image_proj.latents")),
     Published("ip-adapter", "full face", "published", at("image_proj.proj.3.weight")),
@@ -116,17 +123,15 @@ PUBLISHED: tuple[Published, ...] = (
     Published("controlnet", "SD1.x or SD2.x", "LDM", at("control_model.time_embed.0.weight")),
     Published("controlnet", "difference to a UNet", "ComfyUI", at("difference")),
     Published("controlnet", "", "LDM", at("zero_convs.0.0.weight")),
-    Published(
-        "motion-module", "AnimateDiff v2", "published", at("mid_block.motion_modules.0.temporal_transformer.norm.bias")
-    ),
+    Published("motion-module", "AnimateDiff v2", "published", at("mid_block.motion_modules.0.temporal_transformer.norm.bias")),
     Published("motion-module", "AnimateDiff v1", "published", sized(MOTION, 1, 24)),
     Published("motion-module", "AnimateDiff v3 or SDXL", "published", at(MOTION)),
     Published("textual-inversion", "SDXL", "published", lambda s: {"clip_l", "clip_g"} == set(s)),
     Published("textual-inversion", "", "published", lambda s: len(s) == 1 and len(next(iter(s.values()))) in (1, 2)),
     *(
         Published("checkpoint", model + task, "single file", _single(width, channels), note)
-        for width, model, note in _MODELS
-        for channels, task in _TASKS
+        for width, model, note in MODELS
+        for channels, task in TASKS
     ),
     Published("checkpoint", "SD3 medium", "single file", _sd3(24, 36864)),
     Published("checkpoint", "SD3.5 medium", "single file", _sd3(24, 147456)),
@@ -135,9 +140,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published("checkpoint", "FLUX depth or canny", "single file", _flux(sized("img_in.weight", 1, 128))),
     Published("checkpoint", "FLUX dev", "single file", _flux(starts("guidance_in."))),
     Published("checkpoint", "FLUX schnell", "single file", _flux(at())),
-    Published(
-        "upscaler", "ESRGAN", "old", lambda s: "model.0.weight" in s and any(k.startswith("model.1.sub.") for k in s)
-    ),
+    Published("upscaler", "ESRGAN", "old", lambda s: "model.0.weight" in s and any(k.startswith("model.1.sub.") for k in s)),
     Published("upscaler", "ESRGAN", "new", lambda s: "conv_first.weight" in s and "body.0.rdb1.conv1.weight" in s),
     Published("face-restorer", "GFPGAN", "published", lambda s: "stylegan_decoder.style_mlp.1.weight" in s),
     Published("upscaler", "Real-ESRGAN compact", "published", lambda s: {"body.0.weight", "body.1.weight"} <= set(s)),

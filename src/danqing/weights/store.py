@@ -168,13 +168,9 @@ def _refuse(path: Path, start: bytes, size: int, length: int) -> NoReturn:
         if start.lower().startswith(magic.lower()):
             raise InvalidFile(f"{path} {reason}")
     if start[8:9] == b"{" and length <= MAX_HEADER:
-        raise InvalidFile(
-            f"{path} is truncated: its header alone has {length:,} bytes, the file {size:,}. Copy or download it again"
-        )
+        raise InvalidFile(f"{path} is truncated: its header alone has {length:,} bytes, the file {size:,}. Copy or download it again")
     if start[8:9] == b"{":
-        raise InvalidFile(
-            f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}"
-        )
+        raise InvalidFile(f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}")
     if path.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".pkl"):
         raise InvalidFile(f"{path} is no safetensors file, and by its name it {PICKLE}")
     raise InvalidFile(f"{path} is no safetensors file: its first bytes are {start[:8]!r}. Name a .safetensors file")
@@ -223,9 +219,7 @@ def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
         raise InvalidFile(f"cannot read {path}: {error}") from None
 
 
-def write(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> Path:
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
     """Write a safetensors file whole or not at all: beside its place first, then renamed onto it.
 
     The same tensors and metadata make the same bytes, so that a SHA-256 names them.
