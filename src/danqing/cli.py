@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,9 +32,7 @@ ELSEWHERE = ("recipe", "prompt", "image", "seed", "index")
 class Group(click.Group):
     """Offers the nearest command for one that is not there."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -129,15 +128,17 @@ def paint(prompts: tuple[str, ...], **options: Any) -> None:
     epilog="""
 danqing edit fox.png "a blue fox" --strength 0.5
 danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
+danqing edit cut-out.png "a meadow" --holes
 """,
 )
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="PROMPT...")
+@click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
 @fields(*ELSEWHERE)
 @outputs
-def edit(image: str, prompts: tuple[str, ...], **options: Any) -> None:
+def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes."""
-    recipe = "inpaint" if options["mask"] is not None else "image2image"
+    recipe = "inpaint" if holes or options["mask"] is not None else "image2image"
     run(recipe, prompts or ("",), {**options, "image": image})
 
 
@@ -339,6 +340,8 @@ def say(value: dict[str, Any]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """The entry point. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
+    # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         danqing.main(args, standalone_mode=False)
     except click.ClickException as error:

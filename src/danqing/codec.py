@@ -59,9 +59,7 @@ class VAECodec:
         """
         height, width = image.shape[-2:]
         if height % self.factor or width % self.factor:
-            raise InvalidInput(
-                f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels"
-            )
+            raise InvalidInput(f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels")
         posterior = self.vae.encode(image.to(self._weight))
         z = posterior.mode() if noise is None else posterior.sample(noise.to(self._weight))
         return (_wide(z) - self.shift) * self.scale

@@ -72,9 +72,7 @@ def tiny(tmp_path_factory):
     write_model(
         folder,
         name="tiny",
-        components={
-            role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()
-        },
+        components={role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()},
         tokenizer={"kind": "bilingual", "file": "tokenizer.json", "window": 12},
         schedule={"kind": "flow", "shift": 1.0},
         prediction="flow",

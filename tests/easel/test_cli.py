@@ -66,9 +66,7 @@ def test_a_taken_name_is_numbered_and_force_overwrites(run):
 def test_json_is_all_that_stands_on_standard_output_and_paints_the_same(run):
     _, out, _ = run("paint", "fox", "-o", "x.png", "--json", "--preview")
     found = json.loads(out)
-    assert found["file"] == "x.png" and Request(**found["request"]) == Request(
-        **files.carried("x.png").record["request"]
-    )
+    assert found["file"] == "x.png" and Request(**found["request"]) == Request(**files.carried("x.png").record["request"])
     assert found["seconds"]["total"] > 0 and os.listdir() == ["x.png"]
 
 
@@ -89,6 +87,14 @@ def test_edit_paints_over_and_with_a_mask_leaves_the_rest(run, picture, mask):
     assert Image.open("same.png").tobytes() == Image.open(picture).tobytes()
     assert run("edit", str(picture), "fox", "--mask", str(mask), "-o", "part.png")[0] == 0
     assert files.carried("part.png").record["request"]["recipe"] == "inpaint"
+
+
+def test_edit_repaints_holes(run, picture):
+    image = Image.open(picture).convert("RGBA")
+    image.paste((0, 0, 0, 0), (8, 8, 24, 24))
+    image.save("holes.png")
+    assert run("edit", "holes.png", "fox", "--holes", "-o", "whole.png")[0] == 0
+    assert Image.open("whole.png").crop((0, 0, 32, 8)).tobytes() == Image.open(picture).crop((0, 0, 32, 8)).tobytes()
 
 
 def test_replay_says_exact_and_how_far_off(run):
@@ -124,10 +130,13 @@ def test_help_shows_examples_of_every_command(run, command):
         (["pant", "fox"], "paint"), (["paint", "fox", "--stps", "3"], "--steps"), (["paint", "fox", "--steps", "-3"], "1 to 1000"),
         (["paint", "fox", "--steps", "many"], "whole number"), (["paint", "fox", "--scale", "nan"], "scale"),
         (["paint", "fox", "--solver", "eulr"], "euler"), (["paint", "fox", "--width", "33"], "multiples"),
-        (["paint", "fox", "--width", "-5"], "8 to 4096"), (["paint", "x" * 100_000], "20000 characters"), (["paint", "fox", "--seed", "x"], "seed"),
-        (["paint", "fox", "--count", "0"], "count"), (["paint", "fox", "-o", "x.gif"], ".webp"), (["paint", "fox", "-o", "{sed}.png"], "seed"),
+        (["paint", "fox", "--width", "-5"], "8 to 4096"), (["paint", "x" * 100_000], "20000 characters"),
+        (["paint", "fox", "--seed", "x"], "seed"),
+        (["paint", "fox", "--count", "0"], "count"), (["paint", "fox", "-o", "x.gif"], ".webp"),
+        (["paint", "fox", "-o", "{sed}.png"], "seed"),
         (["paint", "fox", "-o", "no/where/x.png"], "no folder"), (["paint", "fox", "--device", "gpu"], "cpu"),
-        (["edit", "gone.png", "fox"], "gone.png"), (["replay", "gone.png"], "gone.png"), (["paint", "fox", "--interval", "1", "0"], "interval"),
+        (["edit", "gone.png", "fox"], "gone.png"), (["replay", "gone.png"], "gone.png"),
+        (["paint", "fox", "--interval", "1", "0"], "interval"),
     ],
 )  # fmt: skip
 def test_bad_input_is_told_in_a_line_with_code_2_and_writes_nothing(run, args, told):

@@ -52,6 +52,25 @@ def test_what_was_painted_before_changes_nothing(painter):
     assert painter.paint(request).image.tobytes() == first
 
 
+def test_a_painter_that_nobody_holds_frees_its_networks_at_once(tiny):
+    import gc
+    import weakref
+
+    from danqing.easel.painter import _load
+
+    held = weakref.ref(Painter.load(tiny, "cpu", "fp32"))
+    net = weakref.ref(held().denoiser.net)
+    held().paint(Request(prompt="a red fox", seed=1))
+    gc.disable()
+    try:
+        _load.cache_clear()
+        assert held() is None
+    finally:
+        gc.enable()
+        gc.collect()
+    assert net() is None
+
+
 def test_two_pictures_painted_in_turns_are_those_painted_one_after_the_other(painter):
     requests = [painter.resolve(Request(prompt=p, seed=i)) for i, p in enumerate(["a red fox", "a blue cat"])]
     apart = bytes_of(map(painter.paint, requests))
@@ -166,12 +185,19 @@ def test_what_is_not_finite_even_in_fp32_is_an_error_and_no_picture(painter, mon
         painter.paint(Request(prompt="a red fox", seed=1))
 
 
+def test_too_little_memory_is_an_error_with_the_remedy(painter, monkeypatch):
+    def refuses(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 17179869184 bytes")
+
+    monkeypatch.setattr(painter.denoiser.net, "forward", refuses)
+    with pytest.raises(danqing.DanqingError, match="smaller"):
+        painter.paint(Request(seed=1))
+
+
 # -------------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(
-    ("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")]
-)
+@pytest.mark.parametrize(("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")])
 def test_a_size_that_does_not_divide_offers_the_nearest(painter, size, near):
     with pytest.raises(InvalidInput, match=f"multiples of 8.*({near})"):
         painter.paint(Request(width=size[0], height=size[1]))
@@ -194,9 +220,7 @@ def test_an_unknown_model_offers_the_nearest_and_a_folder_without_one_is_told(tm
         danqing.paint("x", model=str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}'])
 def test_a_wrong_description_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(InvalidFile, match="model.json"):
@@ -235,8 +259,6 @@ def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(
-    prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40)
-)
+@given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40))
 def test_no_prompt_is_an_error(painter, prompt):
     assert isinstance(painter.paint(Request(prompt=prompt, seed=1, steps=1)).image, Image.Image)

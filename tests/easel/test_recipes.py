@@ -154,9 +154,7 @@ def test_a_mask_of_another_size_and_a_missing_one_are_refused(painter, picture, 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_replay_is_exact_in_every_format(painter, tiny, tmp_path, suffix):
-    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(
-        tmp_path / f"x{suffix}"
-    )
+    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(tmp_path / f"x{suffix}")
     found = danqing.replay(path)
     assert found.exact and found.max_abs == 0 == found.mean_abs and "exact" in found.why
 

@@ -134,14 +134,9 @@ def test_the_names_are_those_that_the_parts_offer():
 def test_importing_danqing_loads_neither_torch_nor_pydantic():
     heavy = ["torch", "numpy", "pydantic", "click", "rich", "PIL", "tokenizers"]
     code = f"import danqing, sys; print([m for m in {heavy} if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_a_request_and_the_command_line_load_no_torch():
     code = "import danqing.cli, danqing, sys; danqing.Request(prompt='x'); print('torch' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-        == "False"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"

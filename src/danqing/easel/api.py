@@ -135,9 +135,7 @@ def replay(path: str | os.PathLike[str], *, device: str | None = None) -> Replay
     return Replay(exact=most == 0, max_abs=most, mean_abs=mean, why=what, picture=picture)
 
 
-def _reason(
-    then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carried, encoding: Mapping[str, Any]
-) -> str:
+def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carried, encoding: Mapping[str, Any]) -> str:
     """Why two paintings of one request differ, as far as their records tell."""
     if carried.format != encoding["format"]:
         return f"It was painted as {encoding['format']} and is {carried.format} now: it was converted."

@@ -68,9 +68,7 @@ def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
         try:
             return base64.b64decode(given.partition(",")[2], validate=True), "the data: URI"
         except ValueError as error:
-            raise InvalidFile(
-                f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR..."
-            ) from None
+            raise InvalidFile(f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR...") from None
     path = Path(given).expanduser()
     try:
         if path.stat().st_size > 1 << 30:
@@ -123,24 +121,18 @@ def _opened(data: bytes, name: str) -> Image.Image:
             raise _bomb(name, "far too many") from None
         except Exception:  # a decoder may raise anything on a hostile file
             kinds = ", ".join(READABLE)
-            raise InvalidFile(
-                f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}"
-            ) from None
+            raise InvalidFile(f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}") from None
         if image.width * image.height > MAX_PIXELS:
             raise _bomb(name, f"{image.width}×{image.height} =")
         try:
             image.load()
         except Exception as error:
-            raise InvalidFile(
-                f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again"
-            ) from None
+            raise InvalidFile(f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again") from None
     return image
 
 
 def _bomb(name: str, size: str) -> InvalidFile:
-    return InvalidFile(
-        f"{name} claims {size} pixels; at most {MAX_PIXELS // 1_000_000} million are read: make it smaller first"
-    )
+    return InvalidFile(f"{name} claims {size} pixels; at most {MAX_PIXELS // 1_000_000} million are read: make it smaller first")
 
 
 def over_white(image: Image.Image) -> Image.Image:

@@ -60,17 +60,13 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
     known = files.over_white(source)
     points = later(painter.points(request), request)
     x = painter.encode_image(fitted(known, request))
-    free = cells(
-        mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor
-    ).to(x)
+    free = cells(mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor).to(x)
     for state in painter.walk(request, points, x, hold(free, x)):
         yield state
         x = state.x
     painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
     result = Image.composite(painted, known, mask)
-    if (
-        source.mode == "RGBA" and request.mask is not None
-    ):  # the picture keeps its own transparency where it is not repainted
+    if source.mode == "RGBA" and request.mask is not None:  # the picture keeps its own transparency where it is not repainted
         result = Image.composite(painted, source.convert("RGB"), mask)
         result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
     yield painter.finish(request, result)

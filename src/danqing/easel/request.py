@@ -53,31 +53,19 @@ class Request(BaseModel):
         default="text2image",
         description="What is done: paint from nothing, paint over a picture, or paint a part of it.",
     )
-    model: str = Field(
-        default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder."
-    )
+    model: str = Field(default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
     prompt: str = Field(
         default="",
         max_length=20_000,
         description="What to paint, in English or Chinese; empty paints anything.",
         examples=["a red fox, 3d style", "一只(红色:1.2)的狐狸", "[a cat:a dog:0.5]"],
     )
-    negative: str | None = Field(
-        default=None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"]
-    )
-    seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42]
-    )
+    negative: str | None = Field(default=None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"])
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
-    width: int | None = Field(
-        default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128]
-    )
-    height: int | None = Field(
-        default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128]
-    )
-    steps: int | None = Field(
-        default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20]
-    )
+    width: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    height: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    steps: int | None = Field(default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
     solver: str | None = Field(default=None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
     spacing: str | None = Field(default=None, description="Which times are visited.", examples=["trailing", "karras"])
     eta: float | None = Field(
@@ -93,9 +81,7 @@ class Request(BaseModel):
         description="Guidance towards the prompt; 1 is none, and then costs half.",
         examples=[4],
     )
-    rescale: float | None = Field(
-        default=None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back."
-    )
+    rescale: float | None = Field(default=None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back.")
     interval: tuple[float, float] | None = Field(
         default=None, description="The times within which guidance acts, 0 clean to 1 noise.", examples=[(0.1, 0.9)]
     )
@@ -106,16 +92,12 @@ class Request(BaseModel):
         description="How far a given picture is painted anew: 0 not at all, 1 wholly.",
         examples=[0.6],
     )
-    image: str | None = Field(
-        default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
-    )
+    image: str | None = Field(default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"])
     mask: str | None = Field(
-        default=None, description="What to repaint: white yes, black no, grey partly. Without it the picture's transparency says.",
+        default=None, description="What to repaint: white yes, black no, grey partly; of the picture's size.",
         examples=["mask.png"],
     )  # fmt: skip
-    mask_blur: int = Field(
-        default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
-    )
+    mask_blur: int = Field(default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
     emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
@@ -168,9 +150,7 @@ class Request(BaseModel):
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise InvalidInput(
-                f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}'
-            ) from None
+            raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}') from None
         if not isinstance(data, dict):
             raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; given was {text[:80]!r}')
         return cls(**data)
@@ -185,13 +165,9 @@ class Request(BaseModel):
             InvalidInput: the recipe wants a picture and none is given, or is given one it cannot use.
         """
         if self.recipe == "text2image" and (self.image or self.mask):
-            raise InvalidInput(
-                "text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint"
-            )
+            raise InvalidInput("text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint")
         if self.recipe != "text2image" and not self.image:
-            raise InvalidInput(
-                f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file"
-            )
+            raise InvalidInput(f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file")
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
         wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
@@ -228,12 +204,7 @@ def domain(field: str) -> str:
     if names := choices(field):
         return "one of " + ", ".join(names)
     info: FieldInfo = Request.model_fields[field]
-    limits = {
-        m: getattr(rule, m)
-        for rule in info.metadata
-        for m in ("ge", "gt", "le", "lt", "max_length")
-        if hasattr(rule, m)
-    }
+    limits = {m: getattr(rule, m) for rule in info.metadata for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)}
     noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(field), "two numbers")
     if "max_length" in limits:
         return f"{noun} of at most {limits['max_length']} characters"

@@ -112,9 +112,7 @@ def find(model: str | os.PathLike[str]) -> Model:
     if folder.is_dir() and (folder / "model.json").exists():
         return read_model(folder)
     if folder.is_dir() and os.sep in given:
-        raise InvalidFile(
-            f"the folder {given} is no model: it holds no model.json. `danqing models` lists what is here"
-        )
+        raise InvalidFile(f"the folder {given} is no model: it holds no model.json. `danqing models` lists what is here")
     raise UnknownName("model", given, [*names(), "the path of a model folder"])
 
 

@@ -370,6 +370,8 @@ class UNet(nn.Module):
                 f"a UNet of {len(widths)} levels {widths} has {len(depths)} transformer_layers {depths} "
                 f"and {len(heads)} attention_heads {heads}: give one of each a level"
             )
+        if any(width % head for width, head in zip(widths, heads, strict=True)):
+            raise InvalidInput(f"attention_heads {heads} do not divide the widths {widths}: each level's heads must divide its width")
         layers, levels = config.layers_per_block, range(len(widths))
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = Embedding(widths[0], config.time_channels)
