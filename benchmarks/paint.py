@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -74,14 +75,14 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     from danqing.weights.load import load
 
     model = zoo.find(zoo.DEFAULT)
-    net, codec, tower = (load(model.path(model.components[role].file)) for role in ("denoiser", "codec", "text"))
+    net, codec, tower = (cast(Any, load(model.path(model.components[role].file))) for role in ("denoiser", "codec", "text"))
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    their_net = UNet2DConditionModel(**unet.diffusers_config(net.config))
+    their_net: Any = UNet2DConditionModel(**unet.diffusers_config(net.config))
     their_net.load_state_dict(net.state_dict())
-    their_codec = AutoencoderKL(**autoencoder_kl.diffusers_config(codec.config))
+    their_codec: Any = AutoencoderKL(**autoencoder_kl.diffusers_config(codec.config))
     their_codec.load_state_dict(codec.state_dict())
     shape = {**dataclasses.asdict(tower.config), "pad_token_id": 0, "bos_token_id": tower.config.vocab_size - 2}
-    their_tower = CLIPTextModel(CLIPTextConfig(**shape))
+    their_tower: Any = CLIPTextModel(CLIPTextConfig(**shape))
     prefix = "" if any(k.startswith("text_model.") for k in their_tower.state_dict()) else "text_model."
     state = {k.removeprefix(prefix): v for k, v in tower.state_dict().items() if k.startswith("text_model.")}
     their_tower.load_state_dict(state)
@@ -93,7 +94,7 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
 
     @torch.inference_mode()
     def paint() -> Image.Image:
-        scheduler = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0)
+        scheduler: Any = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0)
         scheduler.set_timesteps(STEPS)
         ids = torch.tensor([framed(tokenizer, tokenizer.encode(text)) for text in ("", PROMPT)])
         tokens = their_tower(ids).last_hidden_state

@@ -44,7 +44,7 @@ class Crops:
     def __call__(self, step: int) -> Tensor:
         draw = np.random.default_rng([self.seed, step])
         singles, *rest = self.order(step)
-        crops = [self._cut(self._on_colour(self.train[i], draw), draw) for i in singles.tolist()]
+        crops = [self._cut(self._on_colour(int(self.train[i]), draw), draw) for i in singles.tolist()]
         crops += [self._cut(pictures[i], draw) for pictures, items in zip(self.others, rest, strict=True) for i in items.tolist()]
         return to_unit(np.stack(crops))
 
@@ -98,8 +98,7 @@ def main() -> None:
     def sample():
         assert run.ema is not None
         with autocast(device):
-            posterior = run.ema.model.encode(shown)
-            out = run.ema.model.decode(posterior.mean)
+            out, _ = run.ema.model(shown, torch.zeros(()))  # the mean of the posterior, decoded
         pairs = torch.stack([shown, out.float()], 1).flatten(0, 1)
         return grid(to_bytes(pairs), 8)
 

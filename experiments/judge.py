@@ -127,7 +127,7 @@ def main() -> None:
     train = [row for row in labels.rows if row["split"] == "train"]
     subject, style = labels.of(train)
     order = Order(len(train), args.batch, "judge")
-    model = Judge(len(labels.subjects), len(labels.styles)).to(device, memory_format=torch.channels_last)
+    model = Judge(len(labels.subjects), len(labels.styles)).to(device)
 
     def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
         items = order(step)

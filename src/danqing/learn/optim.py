@@ -65,7 +65,8 @@ class Muon(Optimizer):
                 continue
             rate = group["lr"] * group["scale"]
             if group["weight_decay"]:
-                torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
+                for p in parameters:
+                    p.mul_(1 - rate * group["weight_decay"])
             (self._muon if group["muon"] else self._adam)(parameters, group, rate)
 
     def _muon(self, parameters: list[Tensor], group: dict, rate: float) -> None:
