@@ -45,7 +45,7 @@ for every picture with its subject, style, package, version, licence and author.
 |---|---|---|---|---|
 {sources}
 
-Composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20 subjects were
+{composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20 subjects were
 never trained on. The Creative Commons Attribution sets are named above with their authors, as their licence asks.
 
 ## Measured
@@ -111,7 +111,7 @@ def main() -> None:
     )
 
     ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
-    drawn = [row for row in ledger if row["split"] == "train" and "package" in row]
+    drawn = [row for row in ledger if row["split"] == "train" and row["kind"] != "composite"]
     counts = Counter((row["package"], row["version"], row["licence"], row["author"]) for row in drawn)
     metrics = args.runs / "evaluation.md"
     card = CARD.format(
@@ -119,6 +119,7 @@ def main() -> None:
         megabytes=sum(f.stat().st_size for f in args.out.iterdir() if f.suffix != ".md") / 1e6,
         unet=millions(painter.net), vae=millions(codec), text=millions(text), image=millions(image),
         trained=args.trained, steps=steps,
+        composites=len(ledger) - len(drawn) - sum(row["split"] != "train" for row in ledger),
         sources="\n".join(f"| {' | '.join(source)} | {n} |" for source, n in sorted(counts.items())),
         metrics=metrics.read_text().strip() if metrics.exists() else "Not measured yet: `python -m experiments.evaluate`.",
         files="\n".join(f"| {part.file} | `{part.sha256}` |" for part in model.components.values()),

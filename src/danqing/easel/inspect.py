@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidFile
-from ..weights import families, store
+from ..weights import store
+from ..weights.identify import identify
 from . import files, infotext, zoo
 
 
@@ -48,15 +49,6 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _weights(path: Path) -> dict[str, Any]:
-    header = store.header(path)
-    networks = [family.title for family in families.candidates(header)]
-    return {
-        "file": str(path),
-        "is": " and ".join(networks) or "a safetensors file of no network that is known here",
-        "tensors": len(header.tensors),
-        "parameters": header.parameters,
-        "types": header.dtypes,
-        "bytes": header.size,
-        "sha256": store.sha256(path),
-        "metadata": dict(header.metadata),
-    }
+    found = asdict(identify(path))
+    kind = " ".join(filter(None, (found.pop("family"), found.pop("variant"))))
+    return {"file": str(found.pop("path")), "is": f"weights: {kind}", **found, "sha256": store.sha256(path)}
