@@ -181,7 +181,13 @@ def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp
         "--preview",
     ]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(danqing.__file__).parents[1])}
-    process = subprocess.Popen([*command, "-o", "x.png"], cwd=tmp_path, stderr=subprocess.PIPE, env=one_thread)
+    process = subprocess.Popen(
+        [*command, "-o", "x.png"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=one_thread,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell starts its children deaf to Ctrl-C
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "x.preview.png").exists():
         assert process.poll() is None and time.monotonic() < deadline
