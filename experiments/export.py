@@ -17,7 +17,7 @@ from torch import nn
 
 from danqing.denoise import Denoiser
 from danqing.easel import zoo
-from danqing.nets import clip, unet
+from danqing.nets import unet
 from danqing.schedule import Flow
 from danqing.weights.load import save
 from experiments.common import DATA, RUNS
@@ -30,8 +30,8 @@ CARD = """\
 # danqing-mini
 
 Paints 128 x 128 px pictures from English and Chinese words. {parameters:.1f}M parameters, {megabytes:.1f} MB in bf16: a UNet
-({unet:.1f}M) on 16 x 16 x 8 latents of an autoencoder ({vae:.1f}M), guided by the tokens of a small bilingual CLIP (text tower {text:.1f}M,
-image tower {image:.1f}M). Rectified flow. Trained by this project alone: `experiments/` holds every step.
+({unet:.1f}M) on 16 x 16 x 8 latents of an autoencoder ({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a
+small bilingual CLIP. Rectified flow. Trained by this project alone: `experiments/` holds every step.
 
 - Trained on: {trained}.
 - Painter: {steps} steps of 64 pictures.
@@ -45,8 +45,8 @@ for every picture with its subject, style, package, version, licence and author.
 |---|---|---|---|---|
 {sources}
 
-{composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20 subjects were
-never trained on. The Creative Commons Attribution sets are named above with their authors, as their licence asks.
+{composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20
+subjects were never trained on. The Creative Commons Attribution sets are named above with their authors, as their licence asks.
 
 ## Measured
 
@@ -82,16 +82,11 @@ def main() -> None:
     averaged(args.runs / "painter" / "last.pt", painter)
     steps = torch.load(args.runs / "painter" / "last.pt", map_location="cpu", weights_only=True)["step"]
     codec, text = autoencoder(args.runs), text_tower(args.runs)
-    whole = clip.CLIP(clip.MINI)
-    averaged(args.runs / "clip" / "last.pt", whole)
-    image = clip.CLIPVision(clip.MINI.vision)
-    image.load_state_dict({k: v for k, v in whole.state_dict().items() if k.startswith("vis")})
 
     parts = {
         "denoiser": ("unet", "unet.safetensors", painter.net),
         "codec": ("autoencoder-kl", "vae.safetensors", codec),
         "text": ("clip-text", "text.safetensors", text),
-        "image": ("clip-vision", "image.safetensors", image),
     }
     for _, file, module in parts.values():
         save(module.to(torch.bfloat16), args.out / file)
@@ -117,7 +112,7 @@ def main() -> None:
     card = CARD.format(
         parameters=sum(millions(module) for _, _, module in parts.values()),
         megabytes=sum(f.stat().st_size for f in args.out.iterdir() if f.suffix != ".md") / 1e6,
-        unet=millions(painter.net), vae=millions(codec), text=millions(text), image=millions(image),
+        unet=millions(painter.net), vae=millions(codec), text=millions(text),
         trained=args.trained, steps=steps,
         composites=len(ledger) - len(drawn) - sum(row["split"] != "train" for row in ledger),
         sources="\n".join(f"| {' | '.join(source)} | {n} |" for source, n in sorted(counts.items())),

@@ -13,11 +13,9 @@ from danqing.types import Denoise
 
 
 def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:
-    """The ancestral split of q: aim at the lower point with kappa_down, then add noise of standard deviation alpha_q
-    kappa_up.
+    """The ancestral split of q: aim at the lower point with kappa_down, then add noise of deviation alpha_q kappa_up.
 
-        kappa_up = min(kappa_q, eta kappa_q sqrt(1 - kappa_q^2 / kappa_p^2)),      kappa_down = sqrt(kappa_q^2 -
-        kappa_up^2)
+        kappa_up = min(kappa_q, eta kappa_q sqrt(1 - kappa_q^2 / kappa_p^2)),   kappa_down = sqrt(kappa_q^2 - kappa_up^2)
     """
     up = min(q.kappa, eta * q.kappa * math.sqrt(max(0.0, 1 - (q.kappa / p.kappa) ** 2)))
     return (q.lowered(math.sqrt(q.kappa**2 - up**2)), q.alpha * up) if up else (q, 0.0)
@@ -50,8 +48,7 @@ class DDIM:
 class DDPM:
     """A draw from q(x_q | x_p, x_0 = D), with a = alpha_p / alpha_q and beta = sigma_p^2 - a^2 sigma_q^2:
 
-        mean = (a sigma_q^2 / sigma_p^2) x_p + (alpha_q beta / sigma_p^2) D,      variance = beta sigma_q^2 /
-        sigma_p^2
+        mean = (a sigma_q^2 / sigma_p^2) x_p + (alpha_q beta / sigma_p^2) D,   variance = beta sigma_q^2 / sigma_p^2
 
     (Ho et al. 2020, equations 6 and 7, for any alpha and sigma).
     """
