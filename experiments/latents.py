@@ -11,15 +11,19 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from danqing.codec import VAECodec
+from danqing.easel import zoo
 from danqing.learn.data import to_unit
 from danqing.nets import autoencoder_kl
 from danqing.run.device import device as pick_device
 from danqing.run.precision import autocast
+from danqing.weights.load import load
 from experiments.common import DATA, RUNS, set_up
 
 SOURCES = ("singles", "composites", "portraits")
@@ -32,8 +36,17 @@ def averaged(checkpoint: Path, model: nn.Module) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def shipped(role: str) -> nn.Module:
+    """A network of the model in the zoo, in fp32: what a new training starts from where no checkpoint is left."""
+    model = zoo.find(zoo.DEFAULT)
+    return load(model.path(model.components[role].file), dtype=torch.float32)
+
+
 def autoencoder(runs: Path = RUNS) -> autoencoder_kl.AutoencoderKL:
-    """The trained autoencoder, with the scale and shift of its latents in its config where they are known."""
+    """The trained autoencoder, of the checkpoint or else of the zoo, with the scale and shift of its latents in its config
+    where they are known."""
+    if not (runs / "autoencoder" / "last.pt").exists():
+        return cast(autoencoder_kl.AutoencoderKL, shipped("codec"))
     config = autoencoder_kl.MINI
     known = runs / "autoencoder" / "latents.json"
     if known.exists():
@@ -52,26 +65,24 @@ def main() -> None:
     args = parser.parse_args()
     set_up(args.threads)
     device = pick_device()
-    model = autoencoder(args.runs).to(device)
+    known = args.runs / "autoencoder" / "latents.json"
 
-    def encode(pictures: np.ndarray) -> np.ndarray:
+    def encode(codec: VAECodec, pictures: np.ndarray) -> np.ndarray:
         parts = []
         for first in range(0, len(pictures), 32):
             with autocast(device):
-                z = model.encode(to_unit(pictures[first : first + 32]).to(device)).mean
-            parts.append(z.float().cpu().numpy())
+                parts.append(codec.encode(to_unit(pictures[first : first + 32]).to(device)).cpu().numpy())
         return np.concatenate(parts)
 
-    ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
-    train = [row["index"] for row in ledger if row["array"] == "singles" and row["split"] == "train"]
-    known = args.runs / "autoencoder" / "latents.json"
-    if not known.exists():  # the statistics are of the art that may be trained on, once and for all
-        z = encode(np.load(args.data / "singles.npy", mmap_mode="r")[np.array(train[::8])])
+    if known.parent.exists() and not known.exists():  # the statistics are of the art that may be trained on, once and for all
+        ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
+        train = [row["index"] for row in ledger if row["array"] == "singles" and row["split"] == "train"]
+        plain = VAECodec(autoencoder(args.runs).to(device))  # scale 1, shift 0
+        z = encode(plain, np.load(args.data / "singles.npy", mmap_mode="r")[np.array(train[::8])])
         known.write_text(json.dumps({"scaling_factor": float(1 / z.std()), "shift_factor": float(z.mean())}))
-    statistics = json.loads(known.read_text())
+    codec = VAECodec(autoencoder(args.runs).to(device))
     for source in SOURCES:
-        z = encode(np.load(args.data / f"{source}.npy", mmap_mode="r"))
-        z = (z - statistics["shift_factor"]) * statistics["scaling_factor"]
+        z = encode(codec, np.load(args.data / f"{source}.npy", mmap_mode="r"))
         np.save(args.data / f"latents-{source}.npy", z.astype(np.float16))
         print(source, z.shape, f"std {z.std():.3f}", flush=True)
 

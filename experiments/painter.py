@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from danqing.solve import Noise, points, sample, solver
 from danqing.types import Conditioning
 from experiments.clip import Captioned, encode_texts
 from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
-from experiments.latents import SOURCES, autoencoder, averaged
+from experiments.latents import SOURCES, autoencoder, averaged, shipped
 
 SCHEDULES = {"flow": Flow(), "v": Cosine()}
 SHARES = [0.68, 0.17, 0.15]  # singles, composites, portraits
@@ -56,7 +57,9 @@ class Words:
 
 
 def text_tower(runs: Path = RUNS) -> clip.CLIPText:
-    """The trained text tower alone."""
+    """The trained text tower alone, of the checkpoint or else of the zoo."""
+    if not (runs / "clip" / "last.pt").exists():
+        return cast(clip.CLIPText, shipped("text").requires_grad_(False))
     whole = clip.CLIP(clip.MINI)
     averaged(runs / "clip" / "last.pt", whole)
     tower = clip.CLIPText(clip.MINI_TEXT)
@@ -95,6 +98,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--from-zoo", action="store_true", help="begin with the shipped painter's weights, not with random ones")
     parser.add_argument("--sample-every", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -103,7 +107,10 @@ def main() -> None:
 
     words = Words(args.data / "tokenizer.json", text_tower(args.runs), device)
     torch.manual_seed(0)
-    net = unet.UNet(unet.MINI).to(device)
+    net = unet.UNet(unet.MINI)
+    if args.from_zoo:
+        net.load_state_dict(shipped("denoiser").state_dict())
+    net.to(device)
     model = Denoiser(net, SCHEDULES[args.prediction], args.prediction)
     edges = ["net.conv_in", "net.conv_out", "net.time_embedding"]
     run = Training(
