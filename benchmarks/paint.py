@@ -97,10 +97,11 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
         scheduler: Any = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0)
         scheduler.set_timesteps(STEPS)
         ids = torch.tensor([framed(tokenizer, tokenizer.encode(text)) for text in ("", PROMPT)])
-        tokens = their_tower(ids).last_hidden_state
+        heard = their_tower(ids)
+        tokens, summary = heard.last_hidden_state, {"text_embeds": heard.pooler_output, "time_ids": torch.zeros(2, 0)}
         x = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
         for t in scheduler.timesteps:
-            out = their_net(torch.cat([x, x]).to(dtype), t, encoder_hidden_states=tokens).sample.float()
+            out = their_net(torch.cat([x, x]).to(dtype), t, encoder_hidden_states=tokens, added_cond_kwargs=summary).sample.float()
             base, guided = out.chunk(2)
             x = scheduler.step(base + SCALE * (guided - base), t, x).prev_sample
         z = x / codec.config.scaling_factor + codec.config.shift_factor

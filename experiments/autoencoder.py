@@ -22,6 +22,7 @@ from danqing.learn.objectives import Autoencoding
 from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import autoencoder_kl
 from danqing.run.device import device as pick_device
+from danqing.run.device import send
 from danqing.run.precision import autocast, precision, scaler
 from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
 
@@ -85,7 +86,7 @@ def main() -> None:
     run = Training(
         model=model,
         objective=Autoencoding(edge=1.0, kl=1e-3, equivariance=0.25),
-        batches=lambda step: crops(step).to(device, non_blocking=True),
+        batches=lambda step: send(crops(step), device),
         optimisers={"loss": Muon(groups, dtype=precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 4),
         ema=EMA(model, 0.998),

@@ -25,6 +25,7 @@ from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import clip
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
 from danqing.run.device import device as pick_device
+from danqing.run.device import send
 from danqing.run.precision import precision, scaler
 from experiments.captions import captions
 from experiments.common import DATA, RUNS, drive, fast, set_up
@@ -98,7 +99,7 @@ def main() -> None:
                 said.append(source.caption(kind, item, draw))
         ids = encode_texts(tokenizer, [s["en"] for s in said] + [s["zh"] for s in said])
         ids = ids[:, : int((ids != tokenizer.pad).sum(1).max())]  # the tower is causal: what follows the last eos is heard by nobody
-        return to_unit(np.stack(shown)).to(device), ids.to(device)
+        return send(to_unit(np.stack(shown)), device), send(ids, device)
 
     edges = ["vision_model.embeddings", "text_model.embeddings", "logit_scale"]
     run = Training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +41,16 @@ def grid(pictures: np.ndarray | Sequence[np.ndarray], columns: int) -> Image.Ima
 
 
 class Journal:
-    """The log of a run, one JSON line every few steps; lines past the step that a run resumes from are dropped."""
+    """The log of a run, one JSON line every few steps; lines past the step that a run resumes from are dropped, and so is one
+    that a crash cut short."""
 
     def __init__(self, path: Path, step: int):
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(line + "\n" for line in kept))
+        beside = path.with_suffix(".part")
+        beside.write_text("".join(line + "\n" for line in kept))
+        os.replace(beside, path)
         self.file = path.open("a")
 
     def write(self, **values: float) -> None:
@@ -72,6 +77,26 @@ def curve(folder: Path) -> None:
     plt.close(figure)
 
 
+@contextmanager
+def between_steps() -> Iterator[list[int]]:
+    """Ctrl-C and a polite kill are noted in the list and wait for the end of the step, because half a step, saved, would not
+    resume exactly; a second one does not wait. A signal that the shell has this process ignore is still ignored."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    heard = [kind for kind in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {kind: signal.signal(kind, ask) for kind in heard}
+    try:
+        yield asked
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
 def drive(
     run: Training,
     folder: Path,
@@ -87,37 +112,47 @@ def drive(
 
     Args:
         save_every: seconds between checkpoints.
+        log_every: steps between lines of log.jsonl, which hold the means over them.
+        sample_every: steps between drawings of curve.png and of samples.
         sample: draws a sheet of samples, kept as samples-<step>.png.
+
+    Raises:
+        KeyboardInterrupt: by Ctrl-C or a polite kill, after the step is done and saved. An error saves nothing, since it may
+            come from the middle of a step: the last checkpoint stays.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill saves first, as Ctrl-C does
     checkpoint = folder / "last.pt"
     if run.resume(checkpoint):
         print(f"resumed at step {run.step}", flush=True)
     journal = Journal(folder / "log.jsonl", run.step)
     began = saved = time.monotonic()
-    sums: dict[str, float] = {}
-    try:
+    seen: list[dict[str, float]] = []  # since the last line of the log
+    with between_steps() as asked:
         for progress in run.run(steps):
-            for name, value in progress.losses.items():
-                sums[name] = sums.get(name, 0.0) + value / log_every
-            sums["seconds"] = sums.get("seconds", 0.0) + progress.seconds / log_every
+            seen.append({**progress.losses, "seconds": progress.seconds})
             if progress.step % log_every == 0:
-                journal.write(step=progress.step, **sums)
+                # The first line after resuming may be the mean over fewer steps.
+                means = {name: sum(losses[name] for losses in seen) / len(seen) for name in seen[0]}
+                journal.write(step=progress.step, **means)
                 if progress.step % (10 * log_every) == 0:
-                    print(progress.step, {k: round(v, 4) for k, v in sums.items()}, flush=True)
-                sums = {}
+                    print(progress.step, {k: round(v, 4) for k, v in means.items()}, flush=True)
+                seen = []
             now = time.monotonic()
             if now - saved > save_every:
                 run.save(checkpoint)
                 saved = now
-            if sample is not None and progress.step % sample_every == 0:
-                sample().save(folder / f"samples-{progress.step:06}.png")
+            if asked:
+                break
+            if progress.step % sample_every == 0:
                 curve(folder)
+                if sample is not None:
+                    sample().save(folder / f"samples-{progress.step:06}.png")
             if now - began > minutes * 60:
                 break
-    finally:
         run.save(checkpoint)
     print(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+    if asked:
+        raise KeyboardInterrupt
+    curve(folder)
 
 
 def set_up(threads: int) -> None:

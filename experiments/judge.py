@@ -21,6 +21,7 @@ from danqing.learn.data import Order, keyed, to_unit
 from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.optim import Muon, muon_groups
 from danqing.run.device import device as pick_device
+from danqing.run.device import send
 from danqing.run.precision import precision, scaler
 from experiments.common import DATA, RUNS, drive, fast, set_up
 
@@ -132,7 +133,7 @@ def main() -> None:
     def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
         items = order(step)
         shown = jitter(to_unit(np.stack([pictures[train[i]["index"]] for i in items.tolist()])), keyed("jitter", step))
-        return shown.to(device), subject[items].to(device), style[items].to(device)
+        return send(shown, device), send(subject[items], device), send(style[items], device)
 
     groups = muon_groups(model, lr=0.02, adam_lr=2e-3, edges=["stem", "subject", "style"], weight_decay=0.05)
     run = Training(

@@ -26,6 +26,7 @@ from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import clip, unet
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import device as pick_device
+from danqing.run.device import send
 from danqing.run.precision import autocast, precision, scaler
 from danqing.schedule import Cosine, Flow, sgm_uniform
 from danqing.solve import Noise, points, sample, solver
@@ -53,7 +54,8 @@ class Words:
     @torch.no_grad()
     def __call__(self, texts: list[str]) -> Conditioning:
         with autocast(self.device):
-            return Conditioning(tokens=self.tower(encode_texts(self.tokenizer, texts).to(self.device)).tokens.float())
+            heard = self.tower(send(encode_texts(self.tokenizer, texts), self.device))
+        return Conditioning(tokens=heard.tokens.float(), pooled=heard.pooled.float())
 
 
 def text_tower(runs: Path = RUNS) -> clip.CLIPText:
@@ -83,8 +85,7 @@ class Latents:
                 shown.append(self.latents[kind][self.source.rows[kind][item]["index"]])
                 text = self.source.caption(kind, item, draw)[draw.choice(("en", "zh"))]
                 said.append("" if draw.random() < self.dropout else text)
-        x0 = torch.from_numpy(np.stack(shown)).float().to(self.device)
-        return x0, self.words(said)
+        return send(torch.from_numpy(np.stack(shown)).float(), self.device), self.words(said)
 
 
 def main() -> None:

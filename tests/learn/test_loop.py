@@ -62,6 +62,53 @@ def test_a_broken_checkpoint_is_refused_with_its_name(tmp_path):
     assert not training().resume(tmp_path / "none.pt")
 
 
+def test_a_checkpoint_of_another_training_is_refused_with_its_name(tmp_path):
+    other = training()
+    other.model = nn.Conv2d(3, 4, 1)
+    other.save(tmp_path / "model.pt")
+    averageless = training()
+    averageless.ema = None
+    averageless.save(tmp_path / "ema.pt")
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "dict.pt")
+    torch.save([0.0], tmp_path / "list.pt")
+    for name in ("model.pt", "ema.pt", "dict.pt", "list.pt"):
+        with pytest.raises(InvalidFile, match=f"{name} is no checkpoint of this training"):
+            training().resume(tmp_path / name)
+
+
+def scaled(growth_interval: int) -> Training:
+    run = training()
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**6, growth_interval=growth_interval)
+    return run
+
+
+def test_scaling_the_loss_changes_no_weight_and_resumes_at_its_scale(tmp_path):
+    """Powers of two: scaled and unscaled gradients are the same numbers, and so the clipping sees the same norm."""
+    plain, whole, broken, resumed = training(), scaled(5), scaled(5), scaled(5)
+    norms = [[p.losses["loss_grad"] for p in run.run(12)] for run in (plain, whole)]
+    assert norms[0] == norms[1] and whole.scaler.get_scale() == 2.0**8
+    list(broken.run(7))
+    broken.save(tmp_path / "last.pt")
+    assert resumed.resume(tmp_path / "last.pt")
+    list(resumed.run(12))
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    for run in (whole, resumed):
+        assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(run), strict=True))
+
+
+def test_a_step_whose_gradient_overflows_is_left_out_and_halves_the_scale():
+    run = scaled(1000)
+    sane = run.batches
+    run.batches = lambda step: sane(step) * (1e30 if step == 2 else 1.0)
+    list(run.run(2))
+    before = [p.detach().clone() for p in run.model.parameters()]
+    list(run.run(3))
+    assert run.scaler.get_scale() == 2.0**5
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+    list(run.run(4))
+    assert not any(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(("count", "batch"), [(10, 3), (7, 7), (5, 12)])
 def test_an_order_shows_every_item_once_an_epoch(count, batch):
     order = Order(count, batch, 1)
@@ -91,6 +138,17 @@ def test_newton_schulz_keeps_singular_vectors_and_flattens_singular_values(shape
     off = inner - torch.diag(inner.diagonal())
     assert off.abs().max() < 1e-6
     assert inner.diagonal().min() > 0.6 and inner.diagonal().max() < 1.3
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-8, 1e8])
+def test_newton_schulz_in_float16_takes_gradients_of_any_size(size):
+    """float16 holds 6e-8 to 65504; the gradients keep their type, and the iteration its band."""
+    g = torch.randn(6, 20, generator=keyed("g"))
+    o = orthogonalise(size * g, dtype=torch.float16)
+    assert o.dtype == g.dtype
+    singular = torch.linalg.svdvals(o)
+    assert singular.min() > 0.6 and singular.max() < 1.3
+    assert not orthogonalise(0 * g, dtype=torch.float16).any()
 
 
 def test_the_adam_half_equals_torch_adamw():

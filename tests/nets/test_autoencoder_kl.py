@@ -57,6 +57,17 @@ def test_every_parameter_gets_a_gradient(config: AutoencoderKLConfig) -> None:
 
 
 @torch.no_grad()
+def test_every_linear_and_convolution_is_called_by_name(config: AutoencoderKLConfig) -> None:
+    """An adapter may then stand in for any of them."""
+    net, called = build(config), set()
+    leaves = {name: m for name, m in net.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}
+    for name, module in leaves.items():
+        module.register_forward_hook(lambda m, i, o, name=name: called.add(name))
+    net(image(config))
+    assert called == set(leaves)
+
+
+@torch.no_grad()
 def test_built_on_meta_and_assigned_equals_built_directly(config: AutoencoderKLConfig) -> None:
     net, x = build(config), image(config)
     with torch.device("meta"):

@@ -178,6 +178,18 @@ def test_one_tower_is_the_part_of_the_state_under_its_own_names():
     assert torch.equal(unit(vision(draw_pixels(2)).projected, dim=-1), both.encode_image(draw_pixels(2)))
 
 
+@torch.no_grad()
+def test_every_linear_and_convolution_is_called_by_name():
+    """An adapter may then stand in for any of them."""
+    net = CLIP(CLIPConfig(text=TEXT, vision=VISION))
+    called = set()
+    leaves = {n: m for n, m in net.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}
+    for name, module in leaves.items():
+        module.register_forward_hook(lambda m, i, o, name=name: called.add(name))
+    net(draw_ids(2), draw_pixels(2))
+    assert called == set(leaves)
+
+
 def test_bad_input_is_refused_with_what_is_possible():
     text, vision = CLIPText(TEXT), CLIPVision(VISION)
     with pytest.raises(InvalidInput, match="10 tokens do not fit a window of 9"):

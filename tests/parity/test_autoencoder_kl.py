@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import diffusers
 import pytest
@@ -26,12 +27,21 @@ def test_a_full_shape_has_the_published_names_and_shapes(config: AutoencoderKLCo
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
 
 
+def shake(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random weights in every place, norms and biases too, so that no term can be forgotten or exchanged unseen."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return net.eval()
+
+
 @pytest.mark.parametrize("config", TINY.values(), ids=TINY)
 @torch.no_grad()
 def test_the_same_weights_give_the_same_posterior_and_picture(config: AutoencoderKLConfig) -> None:
     """With a patch, diffusers' model stands between the two pixel shuffles."""
     torch.manual_seed(0)
-    theirs = diffusers.AutoencoderKL(**diffusers_config(config)).eval()
+    theirs = cast(diffusers.AutoencoderKL, shake(diffusers.AutoencoderKL(**diffusers_config(config))))
     ours = AutoencoderKL(config)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     image = torch.randn(2, 3, 4 * config.factor, 3 * config.factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -54,9 +55,18 @@ def shapes(net: torch.nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in net.state_dict().items()}
 
 
+def shake(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random weights in every place, norms and biases too, so that no term can be forgotten or exchanged unseen."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return net.eval()
+
+
 def pair(config: UNetConfig) -> tuple[UNet, UNet2DConditionModel]:
     torch.manual_seed(0)
-    theirs = UNet2DConditionModel(**diffusers_config(config)).eval()
+    theirs = cast(UNet2DConditionModel, shake(UNet2DConditionModel(**diffusers_config(config))))
     ours = UNet(config)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours, theirs
@@ -72,8 +82,9 @@ def call(config: UNetConfig, size: tuple[int, int]) -> tuple[list[torch.Tensor],
     ]
     if not config.pooled_channels:
         return args, {}, {}
-    summary = torch.randn(2, 20, generator=draw)
     ids = torch.tensor([[1024.0, 768, 0, 0, 1024, 768], [512.0, 512, 32, 16, 512, 512]])
+    ids = ids if config.pooled_channels > 6 * 256 else ids[:, :0]  # the small model's summary is the text's alone
+    summary = torch.randn(2, config.pooled_channels - 256 * ids.shape[1], generator=draw)
     ours = {"pooled": torch.cat([summary, size_embedding(ids)], dim=1)}
     return args, ours, {"added_cond_kwargs": {"text_embeds": summary, "time_ids": ids}}
 

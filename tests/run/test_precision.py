@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from danqing.errors import InvalidInput, UnknownName
 from danqing.run import device as machine
 from danqing.run import precision as runs
-from danqing.run.device import Cpu, describe, device, parse_cpuinfo, quota, threads
+from danqing.run.device import Cpu, describe, device, parse_cpuinfo, quota, send, threads
 from danqing.run.precision import NAMES, autocast, choose, name, precision, scaler
 
 ZEN5 = "processor\t: 0\nmodel name\t: AMD EPYC 9755\nflags\t\t: fpu sse2 avx avx2 avx512f avx512_bf16 avx512_vnni\n"
@@ -128,6 +129,20 @@ def test_the_first_available_device_is_the_default(monkeypatch):
     assert device().type == "cuda" and device("cuda:1").index == 1
     with pytest.raises(InvalidInput, match="0 to 1"):
         device("cuda:2")
+
+
+class Recorded(torch.Tensor):
+    """A tensor that tells what is done with it, on a machine without the device."""
+
+    def pin_memory(self):
+        return SimpleNamespace(to=lambda where, non_blocking: ("pinned", where, non_blocking))
+
+
+def test_what_is_sent_to_cuda_goes_through_pinned_memory_and_nothing_else_does():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert send(x.as_subclass(Recorded), torch.device("cuda:1")) == ("pinned", torch.device("cuda:1"), True)
+    assert torch.equal(send(x, torch.device("cpu")), x)
+    assert send(x, torch.device("meta")).shape == x.shape
 
 
 def test_the_scaler_scales_fp16_on_cuda_alone(monkeypatch):

@@ -12,8 +12,9 @@ from danqing.nets.unet import MINI, CrossAttention, UNet
 from danqing.run.textcache import cached_text
 
 CONFIG = replace(
-    MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, cross_attention_dim=12
-)
+    MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, cross_attention_dim=12,
+    pooled_channels=0,
+)  # fmt: skip
 
 
 @pytest.fixture

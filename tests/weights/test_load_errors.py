@@ -80,6 +80,13 @@ def test_a_convolution_passes_for_a_linear_layer_only_where_it_is_one(path, made
         load(path)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.complex64])
+def test_quantised_weights_are_refused_by_name_and_type(path, made, dtype):
+    rewrite(path, lambda state: state.update({KEY: made.state_dict()[KEY].to(dtype)}))
+    with pytest.raises(InvalidFile, match=r"of no floating-point type: mid_block\.resnets\.1\.conv2\.weight \(is [IUBC]"):
+        load(path, dtype=torch.float32)
+
+
 def test_many_differences_are_counted_not_all_listed(path):
     def rename(state):
         for name in [name for name in state if name.startswith("up_blocks.")]:
@@ -100,6 +107,8 @@ def test_many_differences_are_counted_not_all_listed(path):
         ({"attention_heads": "8"}, "attention_heads should be like"),
         ({"attention_heads": [2, 4.5]}, "attention_heads should be like"),
         ({"attention_heads": [2]}, "attention_heads"),
+        ({"attention_heads": [-2, -4]}, "attention_heads should be like"),
+        ({"norm_num_groups": -8}, "norm_num_groups should be like 32"),
         ({"norm_num_groups": 7}, "none can be built"),
         ({"norm_num_groups": 0}, "none can be built"),
         ({"norm_num_groups": True}, "norm_num_groups should be like 32"),

@@ -42,7 +42,7 @@ class Progress:
 class EMA:
     """An exponential moving average of weights: w' <- d w' + (1 - d) w, with d = min(decay, (1 + n) / (10 + n)) at update n.
 
-    The ramp keeps the random start out of the average. Source: Polyak & Juditsky 1992; Ho et al. 2020, section 4.
+    The ramp keeps the random start out of the average. Source: Polyak & Juditsky 1992; Ho et al. 2020, appendix B.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.9995):
@@ -168,12 +168,20 @@ class Training:
         os.replace(beside, path)
 
     def resume(self, path: Path) -> bool:
-        """Continue from ``path`` if it exists; says whether it did. Reads tensors and plain values only, never code."""
+        """Continue from ``path`` if it exists; says whether it did. Reads tensors and plain values only, never code.
+
+        Raises:
+            InvalidFile: it is damaged or no checkpoint, or one of another training: of other weights, say, or optimisers.
+        """
         if not path.exists():
             return False
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise InvalidFile(f"{path} is no checkpoint of a training ({error}). Delete it to begin anew.") from error
-        self.restore(state)
+        try:
+            self.restore(state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InvalidFile(f"{path} is no checkpoint of this training ({reason}). Delete or move it to begin anew.") from error
         return True

@@ -14,9 +14,15 @@ def orthogonalise(g: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
 
     Newton-Schulz iteration X <- a X + (b A + c A^2) X with A = X X^T, whose quintic (a, b, c) = (3.4445, -4.7750, 2.0315)
     has the steepest slope at zero that still converges to a band around one (Jordan et al. 2024, "Muon").
+
+    Args:
+        g: (m, n), any scale.
+        dtype: what the iteration computes in; None is that of ``g``, which the answer always has.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.to(dtype or g.dtype)
+    # float16 has no number under 6e-8, where gradients may lie: they are brought to size before they enter it.
+    x = g.float() / (g.float().norm() + 1e-30) if dtype == torch.float16 else g
+    x = x.to(dtype or g.dtype)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
     x = x / (x.norm() + 1e-7)

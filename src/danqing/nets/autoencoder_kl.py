@@ -136,6 +136,7 @@ class Level(nn.Module):
         self.upsamplers = nn.ModuleList([Upsample(out_channels)] if up else [])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C_out, H', W'): halved, doubled or the same."""
         for layer in (*self.resnets, *self.downsamplers, *self.upsamplers):
             x = layer(x)
         return x
@@ -150,6 +151,7 @@ class Mid(nn.Module):
         self.attentions = nn.ModuleList([SelfAttention(channels, groups=groups)] if attention else [])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         for layer in (self.resnets[0], *self.attentions, self.resnets[1]):
             x = layer(x)
         return x

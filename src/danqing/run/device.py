@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import InvalidInput, UnknownName
 
@@ -97,6 +98,14 @@ def device(name: str | torch.device | None = None) -> torch.device:
     if index and not (index.isdecimal() and int(index) < count):
         raise InvalidInput(f"there is no device {name}: {kind} devices here are numbered 0 to {count - 1}")
     return torch.device(kind, int(index)) if index else torch.device(kind)
+
+
+def send(tensor: Tensor, where: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, of the same shape and numbers.
+
+    CUDA alone copies while the CPU goes on, and only from pinned memory; torch keeps that until the copy is done.
+    """
+    return tensor.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else tensor.to(where)
 
 
 def quota(root: Path = Path("/sys/fs/cgroup")) -> float:

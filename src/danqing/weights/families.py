@@ -172,15 +172,18 @@ def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def checked(value: Any, default: Any, where: str) -> Any:
-    """A stated value in the type of the field's default: a list as a tuple, a whole number as a float if need be."""
+    """A stated value in the type of the field's default: a list as a tuple, a whole number as a float if need be.
+
+    All whole numbers of a config count something, so that none is below zero.
+    """
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if isinstance(value, list | tuple):
         value = tuple(value)
-        if isinstance(default, tuple) and all(type(v) is int for v in value):
+        if isinstance(default, tuple) and all(type(v) is int and v >= 0 for v in value):
             return value
     odd = type(value) is not type(default) or isinstance(default, tuple)
-    if odd or (isinstance(value, float) and not math.isfinite(value)):
+    if odd or (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and value < 0):
         raise InvalidFile(f"{where} should be like {default!r}, but is {value!r:.50}")
     return value
 

@@ -42,8 +42,8 @@ def load(
 
     Raises:
         UnknownName: ``family`` is none.
-        InvalidFile: the file cannot be read, holds no such network, or differs from it by a single name or shape; the
-            message lists what is missing, what is unexpected and the nearest names.
+        InvalidFile: the file cannot be read, holds no such network, differs from it by a single name or shape, or holds
+            quantised numbers; the message lists what is missing, what is unexpected and the nearest names.
     """
     header = store.header(path)
     which = find(header, family)
@@ -93,18 +93,22 @@ def empty(family: Family, header: store.Header, stated: Mapping[str, Any] | None
 
 
 def compare(header: store.Header, family: Family, names: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a file whose names or shapes are not exactly the network's."""
+    """Refuse a file whose names or shapes are not exactly the network's, or whose numbers are not floating-point ones."""
     given = {new: header.tensors[old].shape for old, new in names.items()}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [n for n, shape in given.items() if n in wanted and squeezed(shape, wanted[n]) != wanted[n]]
-    if not (missing or unexpected or misshapen):
+    # Every number of our networks is a real one; whole numbers are a quantised file's, whose scales are tensors of their own.
+    types = {new: header.tensors[old].dtype for old, new in names.items()}
+    whole = [n for n, dtype in types.items() if n in wanted and not dtype.startswith(("F", "BF"))]
+    if not (missing or unexpected or misshapen or whole):
         return
     lines = [f"{header.path} does not fit {family.title}:"]
     lines += report("missing", missing, {n: near(n, unexpected) for n in missing[:LISTED]})
     lines += report("unexpected", unexpected, {n: near(n, missing or wanted) for n in unexpected[:LISTED]})
     shapes = {n: f"is {list(given[n])}, should be {list(wanted[n])}" for n in misshapen[:LISTED]}
     lines += report("of another shape", misshapen, shapes)
+    lines += report("of no floating-point type", whole, {n: f"is {types[n]}: quantised weights are not read" for n in whole[:LISTED]})
     lines.append("Nothing was loaded: use a file of this network, or state the config that it was made with")
     raise InvalidFile("\n  ".join(lines))
 
