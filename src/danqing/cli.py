@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,21 +29,12 @@ if TYPE_CHECKING:
 
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = ("recipe", "prompt", "image", "seed", "index")
+#: What help calls the text of a field that names a file or a folder.
+FILES = {"mask": "FILE", "model": "NAME"}
+INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
 
 
-class Group(click.Group):
-    """Offers the nearest command for one that is not there."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
-            raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
-
-
-class Command(click.Command):
+class Examples(click.Command):
     """Keeps the line breaks of the examples under the options."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -54,6 +47,18 @@ class Command(click.Command):
             formatter.dedent()
 
 
+class Group(Examples, click.Group):
+    """Offers the nearest command for one that is not there."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
+            raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
+
+
 def fields(*leave_out: str) -> Callable[[Any], Any]:
     """One option for each field of `Request`; values go to `Request` as typed, which alone judges them."""
     from .easel.request import Request, choices, domain, kind
@@ -63,7 +68,7 @@ def fields(*leave_out: str) -> Callable[[Any], Any]:
             if name in leave_out:
                 continue
             pair = name == "interval"
-            what = "NAME" if choices(name) else {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
+            what = "NAME" if choices(name) else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
             text = f"{Request.model_fields[name].description} {domain(name)[:1].upper()}{domain(name)[1:]}."
             if kind(name) is str and not choices(name):
                 text = str(Request.model_fields[name].description)
@@ -97,7 +102,17 @@ def outputs(command: Any) -> Any:
     return command
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+danqing paint "a red fox, 3d style"             a new picture, in this folder
+danqing edit fox.png "a blue fox"               another one, from that
+danqing edit fox.png "a hat" --mask mask.png    only where the mask is white
+danqing replay fox.png                          the same again, from its own record
+danqing paint --help                            every option, with examples
+""",
+)
 @click.version_option(__version__, prog_name="danqing")
 def danqing() -> None:
     """丹青 danqing: paint pictures from words, offline, on your own machine."""
@@ -105,7 +120,8 @@ def danqing() -> None:
 
 @danqing.command(
     "paint",
-    cls=Command,
+    cls=Examples,
+    short_help="Paint pictures from words.",
     epilog="""
 danqing paint "a red fox, 3d style"
 danqing paint "一只红色的狐狸" --seed 42 -o fox.png
@@ -114,17 +130,21 @@ danqing paint "[a cat:a dog:0.5]" --negative "frame" --steps 30 --solver euler
 danqing paint "a house" --count 4 --json -o "{prompt}-{seed}-{index}.webp"
 """,
 )
-@click.argument("prompts", nargs=-1, metavar="PROMPT...")
+@click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @fields(*ELSEWHERE, "mask", "mask_blur", "strength")
 @outputs
 def paint(prompts: tuple[str, ...], **options: Any) -> None:
-    """Paint each PROMPT; no prompt paints anything."""
+    """Paint each PROMPT; no prompt paints anything.
+
+    An option that is not given has the model's own value: `danqing models` lists them.
+    """
     run("text2image", prompts or ("",), options)
 
 
 @danqing.command(
     "edit",
-    cls=Command,
+    cls=Examples,
+    short_help="Paint over a picture, or over a part of it.",
     epilog="""
 danqing edit fox.png "a blue fox" --strength 0.5
 danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
@@ -132,17 +152,27 @@ danqing edit cut-out.png "a meadow" --holes
 """,
 )
 @click.argument("image")
-@click.argument("prompts", nargs=-1, metavar="PROMPT...")
+@click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
 @fields(*ELSEWHERE)
 @outputs
 def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
-    """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes."""
+    """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.
+
+    IMAGE is not changed: what is painted is a new file. An option that is not given has the model's own value.
+    """
+    if holes and options["mask"] is not None:
+        raise InvalidInput("--holes and --mask both say what to repaint: give one of them")
     recipe = "inpaint" if holes or options["mask"] is not None else "image2image"
     run(recipe, prompts or ("",), {**options, "image": image})
 
 
-@danqing.command("replay", cls=Command, epilog="danqing replay fox.png")
+@danqing.command(
+    "replay",
+    cls=Examples,
+    short_help="Paint a picture again from its record; is it the same?",
+    epilog="danqing replay fox.png\ndanqing replay fox.png --json",
+)
 @click.argument("picture")
 @click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
@@ -151,9 +181,12 @@ def replay(picture: str, device: str | None, as_json: bool) -> None:
 
     Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
     """
-    from .easel.api import replay as again
+    from .easel.api import compare, recorded
 
-    found = again(picture, device=device)
+    request = recorded(picture)
+    with screen(quiet=as_json) as show:
+        show.waiting("loading")
+        found = compare(picture, show.one(load(request, device, show), request, 1, 1, None))
     if as_json:
         say({"exact": found.exact, "max_abs": found.max_abs, "mean_abs": found.mean_abs, "why": found.why})
     else:
@@ -161,12 +194,14 @@ def replay(picture: str, device: str | None, as_json: bool) -> None:
     sys.exit(0 if found.exact else 1)
 
 
-@danqing.command("models")
+@danqing.command("models", cls=Examples, epilog="danqing models\ndanqing models --json")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each model.")
 def models(as_json: bool) -> None:
     """List the models that ship with danqing."""
     from .easel import zoo
 
+    if not zoo.names():
+        click.echo(f"no model lies in {zoo.zoo()}: install danqing again, or name a model's folder with --model", err=True)
     for name in zoo.names():
         model = zoo.find(name)
         size = sum(model.path(part.file).stat().st_size for part in model.components.values())
@@ -178,11 +213,16 @@ def models(as_json: bool) -> None:
             click.echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
 
 
-@danqing.command("inspect", cls=Command, epilog="danqing inspect fox.png\ndanqing inspect model.safetensors")
+@danqing.command(
+    "inspect",
+    cls=Examples,
+    short_help="Say what a file is: a picture, weights, a model.",
+    epilog="danqing inspect fox.png\ndanqing inspect model.safetensors\ndanqing inspect path/of/a/model --json",
+)
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def inspect(file: str, as_json: bool) -> None:
-    """Say what FILE is: how a picture was painted, or what a weights file holds."""
+    """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole."""
     from .easel.inspect import describe
 
     found = describe(Path(file))
@@ -208,33 +248,55 @@ def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
     stated["recipe"] = recipe
     base = [Request(prompt=prompt, seed=seed, **stated) for prompt in prompts for seed in seeds or (None,)]
     where = Destination.of(output)
-    files.writable(where.folder)
+    files.writable(where.folder / "picture")
     done: list[Picture] = []
     taken: set[Path] = set()
     with screen(quiet=as_json) as show:
         show.waiting("loading")
-        painter = load(base[0], device)
+        painter = load(base[0], device, show)
         wanted = [r.but(index=i) for r in map(painter.resolve, base) for i in range(count)]
-        for n, request in enumerate(wanted, 1):
-            name = where.name(request, n)
-            picture = show.one(painter, request, n, len(wanted), name.with_suffix(".preview.png") if preview else None)
+        names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
+        files.writable(max(names, key=lambda name: len(os.fsencode(name))))
+        for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
+            glimpse = files.free(name.with_suffix(".preview.png")) if preview else None  # it will be overwritten, then removed
+            picture = show.one(painter, request, n, len(wanted), glimpse)
             written = picture.save(name, overwrite=force and name not in taken)
             taken.add(name)
             show.finished(picture, written)
             if not as_json:
-                click.echo(str(written))
+                show.tell(str(written))
             else:
                 say({"file": str(written), "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
                      "record": picture.record, "seconds": picture.timings})  # fmt: skip
             done.append(picture)
         if grid and len(done) > 1:
-            click.echo(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+            show.tell(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
 
 
-def load(request: Request, device: str | None) -> Painter:
-    from .easel.painter import Painter
+def load(request: Request, device: str | None, show: Screen) -> Painter:
+    with leaving(show):
+        from .easel.painter import Painter
 
     return Painter.load(request.model, device=device, precision=request.precision)
+
+
+@contextmanager
+def leaving(show: Screen) -> Iterator[None]:
+    """Ctrl-C ends the process here and now: interrupted while they load, numpy forgets it and torch may abort."""
+    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
+        yield
+        return
+
+    def leave(*_: Any) -> None:
+        show.close()
+        click.echo(INTERRUPTED, err=True)
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Destination:
@@ -248,12 +310,17 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None) -> Destination:
-        path = Path(output or ".").expanduser()
-        if path.is_dir() or (output or "").endswith("/"):
-            if path.parent.is_dir() and not path.exists():
+        path = Path(os.path.expanduser(output or "."))
+        folder = os.path.isdir(path)
+        if not folder and (output or "").endswith("/"):
+            try:
                 path.mkdir()
-            return cls(path, "{prompt}-{seed}-{index}.png")
-        return cls(path.parent, path.name)
+            except OSError as error:
+                raise InvalidFile(f"cannot make the folder {path}: {error.strerror or error}. Choose another with -o") from None
+            folder = True
+        if not folder and not path.suffix:
+            raise InvalidInput(f"-o {output} is no folder, and no picture by its name: write {path}/ to make the folder, or {path}.png")
+        return cls(path, "{prompt}-{seed}-{index}.png") if folder else cls(path.parent, path.name)
 
     def name(self, request: Request, n: int) -> Path:
         from .easel import files
@@ -309,9 +376,21 @@ class Screen:
         from .easel import files
 
         for warning in picture.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            self.tell(f"warning: {warning}", err=True)
         if files.beside(written).exists():
-            click.echo(f"the record lies beside, in {files.beside(written)}", err=True)
+            self.tell(f"the record lies beside, in {files.beside(written)}", err=True)
+
+    def tell(self, line: str, *, err: bool = False) -> None:
+        """A line that stays: the bar makes way for it."""
+        self.close()
+        click.echo(line, err=err)
+        if self.progress is not None:
+            self.progress.start()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.stop()
 
 
 @contextmanager
@@ -354,9 +433,12 @@ def main(args: list[str] | None = None) -> None:
         click.echo(f"danqing: {error}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("danqing: interrupted; nothing half-painted was written", err=True)
+        click.echo(INTERRUPTED, err=True)
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # standard output itself may be a full disk
+        click.echo(f"danqing: {error}", err=True)
         sys.exit(1)
 
 

@@ -72,7 +72,8 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(kind: Parametrisation, schedule: Schedule, t: Tensor) -> Coefficients:
-    """c_skip, c_out, c_in, c_time, a, b at t (any shape)."""
+    """c_skip, c_out, c_in, c_time, a, b at t (any shape), in float32 at least: float16 has no TINY."""
+    t = t.to(torch.promote_types(t.dtype, torch.float32))
     alpha, sigma = schedule(t)
     sigma = sigma.clamp_min(TINY)
     a, b = kind.a(alpha, sigma), kind.b(alpha, sigma)
@@ -152,6 +153,7 @@ def convert(value: Tensor, x: Tensor, t: Tensor, schedule: Schedule, source: str
     for name in (source, to):
         if name not in PARAMETRISATIONS:
             raise UnknownName("prediction", name, PARAMETRISATIONS)
+    t = t.to(torch.promote_types(t.dtype, torch.float32))
     here, there = (coefficients(PARAMETRISATIONS[name], schedule, t) for name in (source, to))
     alpha, sigma = schedule(t)
     under = here.b * alpha - here.a * sigma.clamp_min(TINY)

@@ -25,10 +25,17 @@ class UnknownName(InvalidInput):
 
     def __init__(self, kind: str, given: str, possible: Iterable[str]):
         names = sorted(possible)
-        near = difflib.get_close_matches(str(given).lower(), names, n=3, cutoff=0.4)
+        plain = {_plain(name): name for name in names}
+        found = difflib.get_close_matches(_plain(str(given)), plain, n=3, cutoff=0.4)
+        near = [plain[key] for key in (found[:1] if _plain(str(given)) in plain else found)]
         hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        super().__init__(f"unknown {kind} {given!r}.{hint} Possible: {', '.join(names)}.")
+        super().__init__(f"unknown {kind} {str(given)[:80]!r}.{hint} Possible: {', '.join(names)}.")
         self.kind, self.given, self.possible, self.near = kind, given, names, near
+
+
+def _plain(name: str) -> str:
+    """A name without the spelling of one program: "DPM++ 2M" and "dpmpp_2m" are dpmpp-2m."""
+    return name.lower().replace("++", "pp").replace(" ", "-").replace("_", "-")
 
 
 class InvalidFile(DanqingError):

@@ -29,9 +29,8 @@ def compose(
         denoiser: (x_t, t, cond) -> E[x_0 | x_t, cond].
         terms: (conditioning, weight); each conditioning holds one picture, or as many as the batch.
         base: what the weights count from.
-        rescale: in [0, 1]; how far the standard deviation of the result is drawn to that of the positive estimate,
-        whose excess at
-            high scales burns the picture (Lin et al. 2023, section 3.4, here on x_0).
+        rescale: in [0, 1]; how far the standard deviation of the result, whose excess at high scales burns the picture,
+            is drawn to that of the positive estimate (Lin et al. 2023, section 3.4, here on x_0).
 
     Raises:
         InvalidInput: a weight that is not a finite number, or a rescale outside [0, 1].
@@ -73,9 +72,9 @@ def _rescaled(guided: Tensor, parts: list[tuple[Tensor, float]], amount: float) 
         return guided
     total = sum(w for _, w in positive)
     mean = torch.stack([estimate * (w / total) for estimate, w in positive]).sum(0)
-    axes = tuple(range(1, guided.ndim))
-    ratio = mean.std(axes, keepdim=True) / guided.std(axes, keepdim=True).clamp_min(1e-12)
-    return guided * (amount * ratio + (1 - amount))
+    axes, wide = tuple(range(1, guided.ndim)), torch.promote_types(guided.dtype, torch.float32)  # 1e-12 is 0 in float16
+    ratio = mean.to(wide).std(axes, keepdim=True) / guided.to(wide).std(axes, keepdim=True).clamp_min(1e-12)
+    return (guided * (amount * ratio + (1 - amount))).to(guided.dtype)
 
 
 def interval(guided: Denoise, plain: Denoise, low: float, high: float) -> Denoise:

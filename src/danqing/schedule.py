@@ -4,7 +4,8 @@
 
 Time t runs over [0, 1]: t = 0 is clean (sigma = 0) in every schedule, t = 1 the most noise. A published network with
 T discrete levels i = 0 .. T-1 keeps them: level i is t = (i + 1) / T, and ``timestep`` gives the number that the
-network was trained with. Everything is computed in float64 and returned in the dtype of the argument.
+network was trained with. Everything is computed in float64 and returned in the dtype of the argument. Options outside
+their domain, which each kind states in ``__post_init__``, raise ``InvalidInput``.
 """
 
 from __future__ import annotations
@@ -45,13 +46,25 @@ class Schedule(Protocol):
         ...
 
 
-def _wide(t: Tensor) -> Tensor:
+def _widest(device: torch.device) -> torch.dtype:
     """Float64, or float32 on the one device that has nothing wider."""
-    return t.to(torch.float32 if t.device.type == "mps" else torch.float64)
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _wide(t: Tensor) -> Tensor:
+    return t.to(_widest(t.device))
 
 
 def _kappa(log_snr: Tensor) -> Tensor:
     return torch.exp(-0.5 * _wide(log_snr))
+
+
+def _require(schedule: Schedule, holds: bool, domain: str) -> None:
+    """Refuse options outside their domain; every kind counts two levels at least."""
+    if not holds:
+        raise InvalidInput(f"{schedule} is no schedule: give {domain}")
+    if isinstance(schedule.levels, bool) or not isinstance(schedule.levels, int) or schedule.levels < 2:
+        raise InvalidInput(f"{schedule} is no schedule: give a whole number of levels from 2 up")
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
@@ -100,7 +113,7 @@ class Table:
 @lru_cache(maxsize=32)
 def _nodes(table: Table, device: torch.device) -> Tensor:
     kappas = table.kappas()
-    return _wide(torch.cat([kappas.new_zeros(1), kappas]).to(device))
+    return torch.cat([kappas.new_zeros(1), kappas]).to(device, _widest(device))
 
 
 def _between(a: Tensor, b: Tensor, part: Tensor) -> Tensor:
@@ -139,6 +152,9 @@ class Linear(Table):
     count: int = 1000
     zero_snr: bool = False
 
+    def __post_init__(self):
+        _require(self, 0 < self.start <= self.end < 1, "0 < start <= end < 1")
+
     def kappas(self) -> Tensor:
         return _from_betas(torch.linspace(self.start, self.end, self.count, dtype=torch.float64), self.zero_snr)
 
@@ -151,6 +167,9 @@ class ScaledLinear(Table):
     end: float = 0.012
     count: int = 1000
     zero_snr: bool = False
+
+    def __post_init__(self):
+        _require(self, 0 < self.start <= self.end < 1, "0 < start <= end < 1")
 
     def kappas(self) -> Tensor:
         roots = torch.linspace(self.start**0.5, self.end**0.5, self.count, dtype=torch.float64)
@@ -168,6 +187,9 @@ class Cosine(Table):
     count: int = 1000
     zero_snr: bool = False
 
+    def __post_init__(self):
+        _require(self, 0 <= self.s < math.inf, "0 <= s")
+
     def kappas(self) -> Tensor:
         u = torch.arange(self.count + 1, dtype=torch.float64) / self.count
         abar = torch.cos((u + self.s) / (1 + self.s) * math.pi / 2).square()
@@ -182,6 +204,9 @@ class VE(Table):
     sigma_max: float = 50.0
     count: int = 1000
     preserving = False
+
+    def __post_init__(self):
+        _require(self, 0 < self.sigma_min < self.sigma_max < math.inf, "0 < sigma_min < sigma_max")
 
     def kappas(self) -> Tensor:
         ends = math.log(self.sigma_min), math.log(self.sigma_max)
@@ -199,6 +224,9 @@ class VP:
     beta_max: float = 20.0
     levels: int = 1000
 
+    def __post_init__(self):
+        _require(self, 0 < self.beta_min <= self.beta_max < math.inf, "0 < beta_min <= beta_max")
+
     @property
     def t_min(self) -> float:
         return 1 / self.levels
@@ -211,6 +239,7 @@ class VP:
     def time(self, log_snr: Tensor) -> Tensor:
         slope = self.beta_max - self.beta_min
         c = 2 * torch.log1p(_kappa(log_snr).square())  # -4 log alpha = slope t^2 + 2 beta_min t
+        c = c.clamp_max(slope + 2 * self.beta_min)  # its value at t = 1
         return (c / (self.beta_min + (self.beta_min**2 + slope * c).sqrt())).clamp(0, 1).to(log_snr.dtype)
 
     def timestep(self, t: Tensor) -> Tensor:
@@ -228,6 +257,10 @@ class EDM:
     sigma_max: float = 80.0
     rho: float = 7.0
     levels: int = 1000
+
+    def __post_init__(self):
+        holds = 0 < self.sigma_min < self.sigma_max < math.inf and 0 < self.rho < math.inf
+        _require(self, holds, "0 < sigma_min < sigma_max and 0 < rho")
 
     @property
     def t_min(self) -> float:
@@ -253,6 +286,9 @@ class Flow:
 
     shift: float = 1.0
     levels: int = 1000
+
+    def __post_init__(self):
+        _require(self, 0 < self.shift < math.inf, "0 < shift")
 
     @property
     def t_min(self) -> float:
@@ -303,19 +339,29 @@ def _check(steps: int, most: float = math.inf) -> None:
         raise InvalidInput(f"steps is {steps!r}: give a whole number from 1 {limit}")
 
 
+def _at_levels(schedule: Schedule, i: Tensor) -> Tensor:
+    """The times of levels i, then clean: (i + 1) / T, or evenly from t_min to 1 where t_min is not level 0 (EDM)."""
+    t = (i + 1) / schedule.levels
+    return _closed(t + (schedule.t_min - 1 / schedule.levels) * (1 - t) / (1 - 1 / schedule.levels))
+
+
 def leading(schedule: Schedule, steps: int, offset: int = 1) -> Tensor:
-    """Levels i_k = k floor(T / N) + offset, from the clean end up; the noisiest are left out (DDIM; offset 1 in SD)."""
+    """Levels i_k = k floor(T / N) + offset, from the clean end up; the noisiest are left out (DDIM; offset 1 in SD).
+
+    An offset that would lead past level T-1 (1 of T steps out of T) is lowered to end there.
+    """
     _check(steps, schedule.levels)
-    stride = schedule.levels // steps
-    i = (torch.arange(steps, dtype=torch.float64) * stride + offset).flip(0).clamp_max(schedule.levels - 1)
-    return _closed((i + 1) / schedule.levels)
+    if offset < 0:
+        raise InvalidInput(f"offset is {offset!r}: give a whole number from 0 up")
+    i = torch.arange(steps, dtype=torch.float64) * (schedule.levels // steps)
+    return _at_levels(schedule, (i + min(offset, schedule.levels - 1 - int(i[-1]))).flip(0))
 
 
 def trailing(schedule: Schedule, steps: int) -> Tensor:
     """Levels i_k = round(T - k T / N) - 1, from pure noise down (Lin et al. 2023, table 2)."""
     _check(steps, schedule.levels)
     k = torch.arange(steps, dtype=torch.float64)
-    return _closed((schedule.levels - k * schedule.levels / steps).round() / schedule.levels)
+    return _at_levels(schedule, (schedule.levels - k * schedule.levels / steps).round() - 1)
 
 
 def linspace(schedule: Schedule, steps: int) -> Tensor:

@@ -1,7 +1,11 @@
 """Laws of the command line: what is written where, and how it ends."""
 
+import contextlib
 import json
 import os
+import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +17,10 @@ from PIL import Image
 
 import danqing
 from danqing import cli
-from danqing.easel import files, recipes
+from danqing.easel import files, recipes, zoo
 from danqing.easel.request import Request
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "PYTHONPATH": str(Path(danqing.__file__).parents[1])}
 
 
 @pytest.fixture
@@ -82,6 +88,12 @@ def test_a_preview_is_written_at_each_step_and_gone_at_the_end(run, monkeypatch)
     assert seen == ["x.preview.png"] * 3 + ["x.png"] and os.listdir() == ["x.png"]
 
 
+def test_a_preview_leaves_a_file_of_its_name_alone(run):
+    Path("x.preview.png").write_bytes(b"precious")
+    run("paint", "fox", "-o", "x.png", "--preview")
+    assert Path("x.preview.png").read_bytes() == b"precious" and sorted(os.listdir()) == ["x.png", "x.preview.png"]
+
+
 def test_edit_paints_over_and_with_a_mask_leaves_the_rest(run, picture, mask):
     assert run("edit", str(picture), "fox", "--strength", "0", "-o", "same.png")[0] == 0
     assert Image.open("same.png").tobytes() == Image.open(picture).tobytes()
@@ -114,14 +126,36 @@ def test_inspect_tells_a_picture_from_weights(run, tiny):
     assert run("inspect", "nowhere.png", model=False)[0] == 2
 
 
-def test_models_lists_what_ships(run):
-    assert run("models", model=False)[0] == 0
+def test_inspect_tells_a_whole_model_from_a_damaged_one(run, tiny):
+    shutil.copytree(tiny, "m")
+    code, out, _ = run("inspect", "m", "--json", model=False)
+    assert code == 0 and {part["state"] for part in json.loads(out)["components"].values()} == {"whole"}
+    weights = Path("m/text.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    _, out, _ = run("inspect", "m", "--json", model=False)
+    assert "SHA-256" in json.loads(out)["components"]["text"]["state"]
 
 
-@pytest.mark.parametrize("command", [[], ["paint"], ["edit"], ["replay"], ["inspect"]])
+def test_models_lists_what_ships_and_says_so_where_nothing_does(run, tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo, "zoo", lambda: tiny.parent)
+    code, out, _ = run("models", "--json", model=False)
+    assert code == 0 and json.loads(out)["name"] == "tiny" and json.loads(out)["defaults"]["steps"] == 3
+    assert run("models", model=False)[1].startswith("tiny")
+    monkeypatch.setattr(zoo, "zoo", lambda: tmp_path)
+    code, out, err = run("models", model=False)
+    assert (code, out) == (0, "") and str(tmp_path) in err
+
+
+@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "inspect"])
 def test_help_shows_examples_of_every_command(run, command):
-    code, out, _ = run(*command, "--help", model=False)
-    assert code == 0 and (not command or f"danqing {command[0]} " in out.split("Examples")[1])
+    code, out, _ = run(*command.split(), "--help", model=False)
+    assert code == 0 and f"danqing {command}".strip() in out.split("Examples")[1]
+
+
+def test_help_of_all_names_every_command_in_one_line(run):
+    _, out, _ = run("--help", model=False)
+    listed = out.split("Commands:")[1].split("Examples")[0].strip().splitlines()
+    assert {line.split()[0] for line in listed} == set(cli.danqing.commands) and not any("..." in line for line in listed)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +170,16 @@ def test_help_shows_examples_of_every_command(run, command):
         (["paint", "fox", "-o", "{sed}.png"], "seed"),
         (["paint", "fox", "-o", "no/where/x.png"], "no folder"), (["paint", "fox", "--device", "gpu"], "cpu"),
         (["edit", "gone.png", "fox"], "gone.png"), (["replay", "gone.png"], "gone.png"),
-        (["paint", "fox", "--interval", "1", "0"], "interval"),
+        (["paint", "fox", "--interval", "1", "0"], "interval"), (["paint", "fox", "--solver", "DPM++ 2M"], "'dpmpp-2m'?"),
+        (["paint", "fox", "--eta", "0.5", "--solver", "heun"], "leave eta out"), (["paint", "\udcff"], "UTF-8"),
+        (["paint", "fox", "-o", "fox"], "fox.png"), (["paint", "fox", "-o", "x" * 300 + ".png"], "too long"),
+        (["paint", "x" * 40, "-o", "{prompt}" * 7 + ".png"], "too long"), (["paint", "fox", "-o", "~no-such-user/x.png"], "~no-such-user"),
+        (["paint", "fox", "-o", "no/where/"], "no/where"), (["paint", "fox", "--model", "~no-such-user/m"], "~no-such-user"),
+        (["paint", "fox", "--model", "x" * 5000], "model"), (["edit", "x.png", "--holes", "--mask", "m.png"], "one of them"),
     ],
 )  # fmt: skip
 def test_bad_input_is_told_in_a_line_with_code_2_and_writes_nothing(run, args, told):
-    code, out, err = run(*args, model=args[0] in ("paint", "edit"))
+    code, out, err = run(*args, model=args[0] in ("paint", "edit") and "--model" not in args)
     assert code == 2 and told in err and "Traceback" not in err and out == ""
     assert os.listdir() == []
 
@@ -149,6 +188,60 @@ def test_a_damaged_picture_is_told_and_nothing_written(run, tmp_path):
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     code, _, err = run("edit", str(tmp_path / "x.png"), "fox")
     assert code == 2 and "x.png" in err and os.listdir() == []
+
+
+def test_what_is_cut_or_ignored_is_told_on_standard_error_and_in_the_json(run):
+    _, out, err = run("paint", "a <lora:ink:1> fox", "--scale", "1", "--negative", "tree", "-o", "x.png", "--json")
+    told = json.loads(out)["warnings"]
+    assert len(told) == 2 and "<lora:ink:1>" in told[0] and "negative" in told[1]
+    assert err.splitlines() == [f"warning: {line}" for line in told] and files.carried("x.png").record["warnings"] == told
+
+
+def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):
+    def full(value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "say", full)
+    code, _, err = run("paint", "fox", "--json", "-o", "x.png")
+    assert code == 1 and err == "danqing: [Errno 28] No space left on device\n" and os.listdir() == ["x.png"]
+
+
+def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(tiny, tmp_path):
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "danqing.cli", "paint", "<lora:ink:1>", "--model", str(tiny), "--count", "2", "-o", "{index}.png"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, env=ENVIRONMENT)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal's other end tells that it was left
+        while part := os.read(screen, 65536):
+            shown += part
+    os.close(screen)
+    assert process.communicate()[0].split() == [b"0.png", b"1.png"] and process.returncode == 0
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert "loading" in plain and re.search(r"2/2 .* 3/3 \d+ ms a step", plain)
+    assert len(re.findall(r"[\r\n]warning: ", plain)) == 2 == plain.count("warning: ")
+
+
+def test_an_interrupt_while_torch_loads_ends_the_process_even_where_it_would_be_swallowed(tiny, tmp_path):
+    code = """
+import signal, sys
+from danqing import cli
+
+class Swallows:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except BaseException:
+                pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Swallows())
+cli.main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", code, "paint", "fox", "--model", str(tiny)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=ENVIRONMENT)
+    assert done.returncode == 130 and b"interrupted" in done.stderr and os.listdir(tmp_path) == []
 
 
 def test_an_interrupt_in_mid_sampling_ends_with_130_and_no_file(run, monkeypatch):
@@ -180,12 +273,11 @@ def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp
         "heun",
         "--preview",
     ]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(danqing.__file__).parents[1])}
     process = subprocess.Popen(
         [*command, "-o", "x.png"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
-        env=one_thread,
+        env=ENVIRONMENT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell starts its children deaf to Ctrl-C
     )
     deadline = time.monotonic() + 60

@@ -104,7 +104,7 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_read_only_or_missing_folder_is_refused_before_and_while_writing(tmp_path, monkeypatch):
     with pytest.raises(InvalidFile, match="no folder"):
-        files.writable(tmp_path / "nowhere")
+        files.writable(tmp_path / "nowhere" / "x.png")
     with pytest.raises(InvalidFile, match="no folder"):
         painted().save(tmp_path / "nowhere" / "x.png")
 
@@ -113,9 +113,24 @@ def test_a_read_only_or_missing_folder_is_refused_before_and_while_writing(tmp_p
 
     monkeypatch.setattr(os, "open", denied)
     with pytest.raises(InvalidFile, match=r"(?s)Permission denied.*-o"):
-        files.writable(tmp_path)
+        files.writable(tmp_path / "x.png")
     with pytest.raises(InvalidFile, match="Permission denied"):
         painted().save(tmp_path / "x.png")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "x\0.png"])
+def test_a_name_that_no_file_can_have_is_refused_before_and_while_writing(tmp_path, name):
+    for write in (files.writable, painted().save):
+        with pytest.raises(InvalidFile, match=r"too long|null"):
+            write(tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("quality", [0, 101, -3, "high", 9.5, None])
+def test_a_quality_outside_its_domain_is_refused(tmp_path, quality):
+    with pytest.raises(InvalidInput, match="1 to 100"):
+        painted().save(tmp_path / "x.jpg", quality=quality)
     assert os.listdir(tmp_path) == []
 
 
@@ -170,6 +185,22 @@ def test_what_is_no_picture_file_is_refused(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidFile):
         files.read(source)
+
+
+def test_what_is_no_file_is_refused_unread(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for source in (tmp_path, tmp_path / "pipe.png", "/dev/zero"):  # reading either of the last two would never end
+        with pytest.raises(InvalidFile, match="device or a pipe"):
+            files.read(source)
+
+
+def test_a_folder_that_nobody_may_list_is_no_other_error(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", denied)
+    with pytest.raises(InvalidFile, match="no file"):
+        files.read(tmp_path / "fox.png")
 
 
 def test_a_mistyped_file_offers_its_neighbour(tmp_path):

@@ -1,7 +1,9 @@
 """Laws of painting: one picture depends on its request alone."""
 
+import json
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -152,6 +154,17 @@ def test_an_empty_prompt_is_painted_and_no_guidance_moves_it(painter):
     assert np.abs(a - b).max() <= 1
 
 
+def test_what_is_cut_or_ignored_stands_in_the_warnings(painter):
+    def told(prompt, **options):
+        return painter.paint(Request(prompt=prompt, seed=1, steps=1, **options)).warnings
+
+    assert told("a (red:1.2) fox BREAK [a|b]", negative="tree") == ()
+    assert "<lora:ink:0.5>" in told("a <lora:ink:0.5> fox")[0] and "<hypernet:x>" in told("a fox", negative="<hypernet:x> tree")[0]
+    assert "were cut" in told("狐狸" * 200)[0]
+    assert "negative" in told("a fox", negative="tree", scale=1)[0]
+    assert told("a fox AND a cat", negative="tree", scale=1) == told("a fox", scale=1) == ()
+
+
 def test_a_picture_carries_the_request_resolved_and_the_machine(painter):
     picture = painter.paint(Request(prompt="a red fox"))
     assert painter.resolve(picture.request) == picture.request and picture.request.seed is not None
@@ -220,6 +233,29 @@ def test_an_unknown_model_offers_the_nearest_and_a_folder_without_one_is_told(tm
         danqing.paint("x", model=str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("multiple", "8"), ("multiple", 0), ("schedule", []), ("tokenizer", 3), ("defaults", []), ("name", 5), ("prediction", {}),
+     ("components", {"denoiser": "x"}), ("components", {"denoiser": {"family": "unet", "file": 3}}), ("components", [])],
+)  # fmt: skip
+def test_a_description_of_wrong_kinds_is_refused(tiny, tmp_path, field, value):
+    description = json.loads((tiny / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**description, field: value}))
+    with pytest.raises(InvalidFile, match=r"model\.json"):
+        danqing.paint("x", model=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [{"kind": "bilingual"}, {"kind": "bilingual", "file": "tokenizer.json", "x": 1}, {"kind": "clip", "x": 1}]
+)
+def test_a_tokenizer_of_wrong_fields_is_refused(tiny, tmp_path, tokenizer):
+    shutil.copytree(tiny, tmp_path / "m")
+    description = json.loads((tiny / "model.json").read_text())
+    (tmp_path / "m" / "model.json").write_text(json.dumps({**description, "tokenizer": tokenizer}))
+    with pytest.raises(InvalidFile, match=r"tokenizer|lacks its file"):
+        danqing.paint("x", model=str(tmp_path / "m"))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}'])
 def test_a_wrong_description_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
@@ -240,7 +276,7 @@ def test_a_description_cannot_reach_out_of_its_folder(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("role", ["denoiser", "codec", "text"])
-@pytest.mark.parametrize("harm", ["gone", "cut", "foreign"])
+@pytest.mark.parametrize("harm", ["gone", "cut", "foreign", "flipped"])
 def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
     folder = tmp_path / "m"
     folder.mkdir()
@@ -251,6 +287,8 @@ def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
         weights.unlink()
     elif harm == "cut":
         weights.write_bytes(weights.read_bytes()[:-100])
+    elif harm == "flipped":
+        weights.write_bytes(weights.read_bytes()[:-1] + bytes([weights.read_bytes()[-1] ^ 1]))
     else:
         other = "codec" if role != "codec" else "text"
         weights.write_bytes((tiny / f"{other}.safetensors").read_bytes())

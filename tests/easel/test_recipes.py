@@ -81,6 +81,23 @@ def test_a_picture_in_memory_is_as_good_as_its_file(painter, tiny, picture):
     assert two.request.image.startswith("data:image/png;base64,")
 
 
+def test_what_is_lost_on_the_way_is_said(painter, picture, tmp_path):
+    assert painter.paint(over(picture)).warnings == ()
+    (told,) = painter.paint(over(picture, width=16, height=24)).warnings
+    assert "32×32" in told and "16×24" in told
+    Image.open(picture).convert("RGBA").save(tmp_path / "x.png")
+    (told,) = painter.paint(over(tmp_path / "x.png")).warnings
+    assert "white" in told
+    (told,) = painter.paint(over(picture, mask_blur=3)).warnings
+    assert "mask_blur 3" in told
+
+
+@pytest.mark.parametrize("given", [5, None, np.zeros((8, 8, 3), np.uint8)])
+def test_what_is_neither_a_file_nor_a_picture_is_refused(given):
+    with pytest.raises(InvalidInput, match="Pillow"):
+        danqing.edit(given, "a red fox")
+
+
 # ---------------------------------------------------------------------------------------------------------- inpaint
 
 
@@ -182,6 +199,39 @@ def test_a_replay_tells_another_machine_from_a_changed_result(painter, tiny, tmp
     moved = replace(picture, image=other, record={**picture.record, "cpu": "abacus", "torch": "0.1"})
     found = danqing.replay(moved.save(tmp_path / "x.png"))
     assert not found.exact and "abacus then" in found.why and "torch: 0.1 then" in found.why
+
+
+def test_a_replay_names_the_given_picture_that_was_changed_since(painter, tiny, picture, mask, tmp_path):
+    path = painter.paint(within(picture, mask, model=str(tiny))).save(tmp_path / "x.png")
+    Image.open(picture).rotate(90).save(picture)
+    found = danqing.replay(path)
+    assert not found.exact and "image: " in found.why and "mask: " not in found.why
+
+
+def with_record(path, to, **changes):
+    """The picture of a file under another record."""
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    chunks.add_itxt("danqing", json.dumps({**files.carried(path).record, **changes}))
+    Image.open(path).save(to, pnginfo=chunks)
+    return to
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"encoding": []}, {"encoding": {"format": "PDF"}}, {"encoding": {"format": "JPEG", "quality": "x"}}, {"record": [1]}, {"warnings": 5}],
+)
+def test_a_record_that_is_damaged_beside_its_request_is_replayed_all_the_same(painter, tiny, tmp_path, changes):
+    path = painter.paint(Request(model=str(tiny), prompt="a red fox")).save(tmp_path / "x.png")
+    assert danqing.replay(with_record(path, tmp_path / "y.png", **changes)).exact
+
+
+@pytest.mark.parametrize("request_", [None, "x", {"sparkle": 3}, {"steps": -1}])
+def test_a_record_of_another_version_is_told_as_such(painter, tiny, tmp_path, request_):
+    path = painter.paint(Request(model=str(tiny), prompt="a red fox")).save(tmp_path / "x.png")
+    with pytest.raises(InvalidFile, match=r"record in .*y\.png|damaged danqing record"):
+        danqing.replay(with_record(path, tmp_path / "y.png", request=request_))
 
 
 def test_a_resized_or_converted_file_is_told_as_such(painter, tiny, tmp_path):

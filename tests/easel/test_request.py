@@ -74,13 +74,29 @@ def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, valu
     ("options", "near"),
     [
         ({"solver": "eulr"}, "euler"), ({"stps": 3}, "steps"), ({"spacing": "karas"}, "karras"), ({"recipe": "inpant"}, "inpaint"),
-        ({"precision": "fp3"}, "fp32"), ({"emphasis": "orignal"}, "original"),
+        ({"precision": "fp3"}, "fp32"), ({"emphasis": "orignal"}, "original"), ({"clipskip": 2}, "clip_skip"),
     ],
 )  # fmt: skip
 def test_an_unknown_name_offers_the_nearest(options, near):
     with pytest.raises(UnknownName) as caught:
         Request(**options)
     assert near in caught.value.near
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"), [("DPM++ 2M", "dpmpp-2m"), ("Euler a", "euler-a"), ("EULER", "euler"), ("dpmpp_2m_sde", "dpmpp-2m-sde")]
+)
+def test_another_programs_spelling_of_a_name_offers_that_name_alone(given, ours):
+    with pytest.raises(UnknownName) as caught:
+        Request(solver=given)
+    assert caught.value.near == [ours]
+
+
+def test_a_fault_of_any_length_is_told_in_short():
+    for options in ({"solver": "x" * 100_000}, {"prompt": ["x" * 100_000]}, {"x" * 100_000: 1}):
+        with pytest.raises(InvalidInput) as caught:
+            Request(**options)
+        assert len(str(caught.value)) < 600
 
 
 def test_every_fault_is_told_at_once():
@@ -135,6 +151,12 @@ def test_importing_danqing_loads_neither_torch_nor_pydantic():
     heavy = ["torch", "numpy", "pydantic", "click", "rich", "PIL", "tokenizers"]
     code = f"import danqing, sys; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_importing_danqing_takes_less_than_three_tenths_of_a_second():
+    code = "import time; begin = time.process_time(); import danqing; print(time.process_time() - begin)"
+    times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(3)]
+    assert min(times) <= 0.3
 
 
 def test_a_request_and_the_command_line_load_no_torch():

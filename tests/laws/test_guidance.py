@@ -93,6 +93,13 @@ def test_rescale_without_guidance_changes_nothing():
     torch.testing.assert_close(compose(Painter(), [(words(2.0), 1.0)], words(0.5), rescale=0.7)(X, T), d(2.0))
 
 
+def test_rescale_keeps_the_precision_and_stays_defined_where_nothing_varies():
+    x = torch.zeros(2, 3, 4, 4, dtype=torch.float16)
+    x0 = compose(Painter(), [(words(2.0).map(Tensor.half), 7.5)], words(0.5).map(Tensor.half), rescale=0.7)(x, T.half())
+    assert x0.dtype == torch.float16
+    torch.testing.assert_close(x0, T.half().view(-1, 1, 1, 1).expand_as(x) * 0.3)
+
+
 def test_guidance_holds_in_its_interval_and_outside_is_not_computed():
     painter = Painter()
     guided, plain = compose(painter, [(words(2.0), 7.5)], words(0.5)), compose(painter, [(words(2.0), 1.0)], words(0.5))

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from danqing import solve
-from danqing.denoise import Denoiser
+from danqing.denoise import Boundary, Denoiser
 from danqing.guide import compose, singly
-from danqing.schedule import SPACINGS, Flow
+from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, ScaledLinear, Schedule
 from danqing.solve import SOLVERS, Noise
 from danqing.types import Conditioning, Denoise
 
@@ -51,6 +51,12 @@ def test_noise_for_another_number_of_pictures_is_refused():
         Noise.of(0, [0, 1])(torch.zeros(3, *SHAPE))
 
 
+def test_the_default_device_does_not_change_the_draw():
+    like = torch.zeros(1, *SHAPE)
+    with torch.device("meta"):
+        assert torch.equal(Noise.of(0, [0])(like), Noise.of(0, [0])(like.cpu()))
+
+
 class Net(nn.Module):
     """Convolutions, a matrix product and a normalisation: kernels whose rounding depends on the batch."""
 
@@ -83,6 +89,29 @@ def paint(name: str, pictures: list[int]) -> Tensor:
     for state in solve.sample(denoise, solve.solver(name), points, x, Noise.of(3, pictures)):
         x = state.x
     return x
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
+    """On the meta device, which has no numbers: a tensor left on the CPU or a value looked up would be an error."""
+    points = solve.points(VP(), SPACINGS["linspace"](VP(), 5))
+    points = points[::-1] if name == "inversion" else points
+    x = torch.zeros(2, *SHAPE, device="meta")
+    states = list(solve.sample(lambda x, t: x * t.view(-1, 1, 1, 1), solve.solver(name), points, x, Noise.of(0, [0, 1])))
+    assert all(tensor.device.type == "meta" for s in states for tensor in (s.x, s.x0))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "prediction"),
+    [(Flow(), "flow"), (ScaledLinear(), "eps"), (EDM(), "edm"), (VE(), "score"), (VP(), "v"), (Cosine(), "x0")], ids=str,
+)  # fmt: skip
+def test_an_estimate_reads_no_number_of_the_sample_and_mixes_no_devices(schedule: Schedule, prediction: str):
+    words = Conditioning(tokens=torch.zeros(1, 4, 5, device="meta"))
+    denoiser = Denoiser(Net().to("meta"), schedule, prediction)
+    denoise = Boundary(denoise=singly(compose(denoiser, [(words, 4.0)], words, rescale=0.5)), schedule=schedule)
+    x, t = torch.zeros(2, *SHAPE, device="meta"), torch.ones(2, device="meta")
+    assert denoise(x, t).device == denoiser.noisy(x, x, t).device == denoiser.target(x, x, t).device == x.device
+    assert schedule.time(t).device == x.device
 
 
 @pytest.mark.usefixtures("one_thread")

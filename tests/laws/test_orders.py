@@ -1,6 +1,7 @@
 """Orders of convergence, exact ends and schedule invariance, on problems whose answer is known."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from danqing import solve
 from danqing.errors import InvalidInput, UnknownName
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, Linear, ScaledLinear, Schedule
 from danqing.solve import SOLVERS, Noise
-from solver_orders import CLAIMS, DOUBLE, FullStart, Mixture, initial, last, measured, path, truth
+from solver_orders import CLAIMS, DOUBLE, NOISY, FullStart, Mixture, initial, last, measured, path, truth, weak_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCHEDULES = [
@@ -19,16 +20,44 @@ SCHEDULES = [
 FORWARD = [name for name in SOLVERS if name != "inversion"]
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text("utf-8")
+
+
+def printed(name: str, column: str) -> str:
+    """A cell of the tables of docs/solvers.md: the last head above the row says which column is which."""
+    head: list[str] = []
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        head = cells if column in cells else head
+        if head and cells[0] == name:
+            return cells[head.index(column)]
+    raise AssertionError(f"docs/solvers.md has no row {name!r} with a column {column!r}")
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_order_of_convergence(name: str):
     claim = CLAIMS[name]
-    assert measured(claim.make(), VP(), full_start=True) == pytest.approx(claim.full, abs=0.3)
+    order = measured(claim.make(), VP(), full_start=True)
+    assert order == pytest.approx(claim.full, abs=0.3)
+    assert order == pytest.approx(float(printed(name, "full start, VP")), abs=0.02)
+    assert printed(name, "claimed") == claim.claimed
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_order_from_a_cold_start_is_no_worse_than_its_first_steps_allow(name: str):
     claim = CLAIMS[name]
-    assert measured(claim.make(), VP(), full_start=False) > claim.cold - 0.3
+    order = measured(claim.make(), VP(), full_start=False)
+    assert order > claim.cold - 0.3
+    assert order == pytest.approx(float(printed(name, "cold start (VP)")), abs=0.02)
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_the_page_prints_the_measured_order_of_the_covariance(name: str):
+    assert weak_order(NOISY[name].make()) == pytest.approx(float(printed(name, "covariance (VP)")), abs=0.02)
+
+
+def test_the_page_names_every_solver_and_spacing():
+    assert [name for name in (*SOLVERS, *SPACINGS) if f"`{name}`" not in PAGE] == []
 
 
 @cache
@@ -87,16 +116,27 @@ def test_full_start_is_the_exact_flow():
     assert torch.equal(end, truth(points[-1]))
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_ddim_at_eta_one_is_ddpm(schedule: Schedule):
+def walks(schedule: Schedule, *solvers: solve.Solver) -> list[Tensor]:
+    """What each solver makes of the same start and the same draws, (N, B, C, H, W)."""
     points = solve.points(schedule, SPACINGS["sgm-uniform"](schedule, 10))
     x = points[0].sigma * Noise.of(1, [0])(torch.zeros(1, 2, 4, 4, dtype=DOUBLE))
-    walks = [
-        torch.stack([s.x for s in solve.sample(Mixture().denoise(schedule), solver, points, x, Noise.of(1, [0]))])
-        for solver in (solve.DDIM(eta=1.0), solve.DDPM(), solve.Multistep(order=1, eta=1.0))
-    ]
-    torch.testing.assert_close(walks[0], walks[1], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(walks[0], walks[2], rtol=1e-9, atol=1e-9)
+    denoise = Mixture().denoise(schedule)
+    return [torch.stack([s.x for s in solve.sample(denoise, one, points, x, Noise.of(1, [0]))]) for one in solvers]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_ddim_is_the_first_order_of_every_family(schedule: Schedule):
+    families = solve.DPMSolver(order=1), solve.Multistep(order=1), solve.LMS(order=1)
+    ddim, *others = walks(schedule, solve.DDIM(), *families)
+    for walk in others:
+        torch.testing.assert_close(walk, ddim, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_ddim_at_eta_one_is_ddpm(schedule: Schedule):
+    ddim, ddpm, sde = walks(schedule, solve.DDIM(eta=1.0), solve.DDPM(), solve.Multistep(order=1, eta=1.0))
+    torch.testing.assert_close(ddpm, ddim, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(sde, ddim, rtol=1e-9, atol=1e-9)
 
 
 def round_trip(schedule: Schedule, steps: int, iterations: int, top: float = 0.8) -> float:
@@ -117,6 +157,12 @@ def test_ddim_inversion_is_undone_by_ddim(schedule: Schedule):
 
 def test_ddim_inversion_reaches_pure_noise_and_returns():
     assert round_trip(Flow(), 10, iterations=80, top=1.0) < 1e-10
+
+
+@pytest.mark.parametrize("schedule", [VP(), Flow()], ids=str)
+def test_inversion_towards_clean_is_refused(schedule: Schedule):
+    with pytest.raises(InvalidInput, match="ddim"):
+        last(lambda x, t: x, solve.Inversion(), solve.points(schedule, torch.tensor([1.0, 0.5])), torch.ones(1, 1, 2, 2))
 
 
 class Looks:
@@ -141,9 +187,24 @@ def test_looks_at_the_network_per_step():
         assert looks.count == expected[name], name
 
 
+@pytest.mark.parametrize("schedule", [ScaledLinear(zero_snr=True), EDM(), Flow()], ids=str)
+def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
+    """No step subtracts what is nearly equal: a sample loses no more than its own rounding, a few times over."""
+    points = solve.points(schedule, SPACINGS["trailing"](schedule, 12))
+    start = points[0].sigma * Noise.of(5, [0])(torch.zeros(1, 2, 8, 8, dtype=DOUBLE))
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return Mixture().clean(x.to(DOUBLE), *schedule(t)).to(x.dtype)
+
+    for name in FORWARD:
+        exact = last(denoise, solve.solver(name), points, start)
+        for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 0.05)):
+            assert (last(denoise, solve.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (name, dtype)
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_coefficients_never_change_the_precision_of_the_sample(name: str):
-    for dtype in (torch.float32, torch.bfloat16, DOUBLE):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, DOUBLE):
         points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 4))
         points = points[::-1] if name == "inversion" else points
         x = torch.ones(1, 1, 2, 2, dtype=dtype)

@@ -71,6 +71,20 @@ def test_at_the_clean_end_targets_and_estimates_stay_defined(kind: str):
     torch.testing.assert_close(denoiser(x0, t, NONE), x0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("kind", PARAMETRISATIONS)
+def test_times_of_any_precision_give_finite_estimates_of_the_precision_of_the_sample(kind: str, dtype: torch.dtype):
+    x0, eps, _ = batch()
+    t = torch.tensor([0.0, 0.125, 0.5, 0.75, 1.0], dtype=dtype)  # exact in all of them
+    denoiser = Denoiser(Oracle(x0), VP(), kind)
+    denoiser.net.answer = denoiser.target(x0, eps, t)
+    estimate = denoiser(denoiser.noisy(x0, eps, t.to(DOUBLE)), t, NONE)
+    assert estimate.dtype == DOUBLE
+    if kind != "score":  # whose target at t = 0 is infinite noise
+        torch.testing.assert_close(estimate, x0, rtol=0, atol=1e-3)
+    assert estimate.isfinite().all()
+
+
 def test_published_coefficients():
     x0, eps, t = batch()
     alpha, sigma = (c.view(-1, 1, 1, 1) for c in VP()(t))
@@ -92,6 +106,20 @@ def test_edm_preconditioning_is_table_1_of_karras():
     torch.testing.assert_close(Denoiser(net, EDM(), "edm")(x, t, NONE), expected)
     torch.testing.assert_close(net.asked["x"], x / norm.sqrt())
     torch.testing.assert_close(net.asked["time"], sigma.flatten().log() / 4)
+
+
+@pytest.mark.parametrize("schedule", [VP(), VE(), ScaledLinear()], ids=str)
+def test_an_edm_network_is_asked_the_same_under_every_schedule(schedule: Schedule):
+    """kappa is its sigma and x_t / alpha its x, whatever the alpha of the schedule."""
+    x0, eps, _ = batch()
+    times = torch.tensor([0.3, 0.5, 0.6, 0.7, 0.75], dtype=DOUBLE)
+    there = schedule.time(2 * (EDM()(times)[0].log() - EDM()(times)[1].log()))
+    nets = [Oracle(x0), Oracle(x0)]
+    own, other = Denoiser(nets[0], EDM(), "edm"), Denoiser(nets[1], schedule, "edm")
+    estimates = own(own.noisy(x0, eps, times), times, NONE), other(other.noisy(x0, eps, there), there, NONE)
+    torch.testing.assert_close(*estimates, rtol=1e-9, atol=1e-9)
+    for name in ("x", "time"):
+        torch.testing.assert_close(nets[0].asked[name], nets[1].asked[name], rtol=1e-9, atol=1e-9)
 
 
 def test_the_network_is_shown_everything_of_the_conditioning_in_its_own_precision():

@@ -10,12 +10,13 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danqing import solve
-from danqing.denoise import Boundary
-from danqing.schedule import SPACINGS, Flow, ScaledLinear, Schedule, karras, leading
+from danqing.denoise import Boundary, Denoiser
+from danqing.schedule import EDM, SPACINGS, VE, Cosine, Flow, Linear, ScaledLinear, Schedule, exponential, karras, leading
 from danqing.solve import Draw, Point, Solver
+from danqing.types import Conditioning
 
 DOUBLE = torch.float64
 TABLE = ScaledLinear()
@@ -101,11 +102,82 @@ def test_spacings_visit_their_timesteps(spacing: str, steps: int):
     torch.testing.assert_close(s / t, scheduler.sigmas.to(DOUBLE), rtol=2e-4, atol=1e-6)
 
 
-def test_karras_spacing_visits_their_sigmas():
-    scheduler = diffusers.EulerDiscreteScheduler(**BETAS, use_karras_sigmas=True)
+@pytest.mark.parametrize(("spacing", "option"), [(karras, "use_karras_sigmas"), (exponential, "use_exponential_sigmas")])
+def test_karras_and_exponential_spacings_visit_their_sigmas(spacing: Callable, option: str):
+    scheduler = diffusers.EulerDiscreteScheduler(**BETAS, **{option: True})
     scheduler.set_timesteps(10)
-    t, s = TABLE(karras(TABLE, 10))
+    t, s = TABLE(spacing(TABLE, 10))
     torch.testing.assert_close(s / t, scheduler.sigmas.to(DOUBLE), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("zero_snr", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Linear, "linear"), (ScaledLinear, "scaled_linear"), (Cosine, "squaredcos_cap_v2")]
+)
+def test_tables_of_betas(kind: Callable, name: str, zero_snr: bool):
+    ends = {} if kind is Cosine else {"start": 0.00085, "end": 0.012}
+    named = {f"beta_{end}": value for end, value in ends.items()}
+    theirs = diffusers.DDIMScheduler(**named, beta_schedule=name, rescale_betas_zero_snr=zero_snr).alphas_cumprod
+    levels = torch.arange(1, 1001, dtype=DOUBLE) / 1000
+    signal, _ = kind(**ends, zero_snr=zero_snr)(levels)
+    torch.testing.assert_close(signal.square(), theirs.to(DOUBLE), rtol=1e-4, atol=1e-7)
+
+
+def test_ve_levels():
+    scheduler = diffusers.ScoreSdeVeScheduler(sigma_min=0.02, sigma_max=30.0)
+    scheduler.set_sigmas(1000)
+    _, sigma = VE(sigma_min=0.02, sigma_max=30.0)(torch.arange(1, 1001, dtype=DOUBLE) / 1000)
+    torch.testing.assert_close(sigma, scheduler.discrete_sigmas.to(DOUBLE), rtol=1e-4, atol=0)
+
+
+class Net(nn.Module):
+    """Stands for a network of any parametrisation; its answer depends on the input as scaled and on the time as given."""
+
+    def forward(self, x: Tensor, time: Tensor, tokens: Tensor, **_: Any) -> Tensor:
+        return torch.tanh(1.3 * x + 0.1 * torch.cos(time).view(-1, 1, 1, 1))
+
+
+def painted(schedule: Schedule, prediction: str, times: Tensor) -> Tensor:
+    """x after every step of Euler with ``Net`` as that parametrisation, (N, ...), from START as the noise."""
+    denoiser, none = Denoiser(Net(), schedule, prediction), Conditioning(tokens=torch.zeros(1, 1, 1, dtype=DOUBLE))
+    points = solve.points(schedule, times)
+    states = solve.sample(
+        lambda x, t: denoiser(x, t, none), solve.DDIM(), points, START * points[0].sigma, solve.Noise.of(0, [0])
+    )
+    return torch.stack([s.x for s in states])
+
+
+@pytest.mark.parametrize(
+    ("prediction", "name", "zero_snr"),
+    [("eps", "epsilon", False), ("x0", "sample", False), ("v", "v_prediction", False), ("v", "v_prediction", True)],
+)
+def test_parametrisations(prediction: str, name: str, zero_snr: bool):
+    scheduler = diffusers.DDIMScheduler(
+        **BETAS, prediction_type=name, timestep_spacing="trailing", rescale_betas_zero_snr=zero_snr, clip_sample=False
+    )
+    scheduler.set_timesteps(10)
+    table = ScaledLinear(zero_snr=zero_snr)
+    x, after = START * table(torch.ones(1, dtype=DOUBLE))[1], []
+    for t in scheduler.timesteps:
+        x = scheduler.step(Net()(x, t.to(DOUBLE), x), t, x, return_dict=False)[0]
+        after.append(x)
+    close(painted(table, prediction, SPACINGS["trailing"](table, 10)), torch.stack(after))
+
+
+@pytest.mark.parametrize("spacing", [karras, exponential])
+def test_edm(spacing: Callable):
+    """Their own preconditioning around the same network, and their sigmas."""
+    kind = "karras" if spacing is karras else "exponential"
+    scheduler = diffusers.EDMEulerScheduler(sigma_schedule=kind)
+    scheduler.set_timesteps(10)
+    times = spacing(EDM(), 10)
+    torch.testing.assert_close(EDM()(times)[1], scheduler.sigmas.to(DOUBLE), rtol=1e-4, atol=1e-7)
+    x, after = START * scheduler.sigmas[0].to(DOUBLE), []
+    for t in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(x, t)
+        x = scheduler.step(Net()(scaled, t.to(DOUBLE), x), t, x, return_dict=False)[0]
+        after.append(x)
+    close(painted(EDM(), "edm", times), torch.stack(after))
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -117,6 +189,27 @@ def test_ddim(eta: float):
     close(ours(solve.DDIM(eta=eta), kappas), theirs)
     times = leading(TABLE, 10)
     torch.testing.assert_close(TABLE.timestep(times[:-1]), scheduler.timesteps.to(DOUBLE), rtol=0, atol=1e-9)
+
+
+def test_ddim_inversion():
+    """Their pipelines ask the network for the noise at the level that a step ends at; here both are given that of the
+    level that it starts from (from clean, the level that it ends at), so that the steps themselves are compared."""
+    scheduler = diffusers.DDIMInverseScheduler(**BETAS, clip_sample=False, set_alpha_to_one=True)
+    scheduler.set_timesteps(10)
+    kappas = [0.0, *level_kappas(scheduler)[:-1]]
+    y, after = START.clone(), []
+    for i, t in enumerate(scheduler.timesteps):
+        asked = epsilon(y, kappas[i] or kappas[i + 1])
+        y = scheduler.step(asked, t, y * alpha(kappas[i]), return_dict=False)[0] / alpha(kappas[i + 1])
+        after.append(y)
+    points = solve.points(TABLE, leading(TABLE, 10, offset=0).flip(0))
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        a, s = (c.item() for c in TABLE(t))
+        return clean(x / a, s / a)
+
+    states = solve.sample(denoise, solve.Inversion(), points, START, solve.Noise.of(0, [0]))
+    close(torch.stack([s.x / q.alpha for s, q in zip(states, points[1:], strict=True)]), torch.stack(after))
 
 
 def test_ddpm():

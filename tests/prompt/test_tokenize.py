@@ -83,6 +83,10 @@ def test_clip_windows_are_the_published_windows(clip, published, text):
     assert framed(clip, ids) == wanted
 
 
+def test_clip_ids_are_those_that_everyone_has_seen(clip):
+    assert clip.encode("a photo of a cat") == [320, 1125, 539, 320, 2368]  # from the published examples, not from our data
+
+
 def test_paddings_differ_in_padding_alone():
     first, second = clip_tokenizer(), clip_tokenizer(pad=0)
     a, b = (framed(t, t.encode("a cat")) for t in (first, second))

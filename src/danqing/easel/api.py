@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from ..errors import InvalidFile
+from .. import __version__
+from ..errors import InvalidFile, InvalidInput
 from . import files
 from .picture import Picture
 from .request import Request
@@ -109,18 +110,36 @@ def replay(path: str | os.PathLike[str], *, device: str | None = None) -> Replay
     Raises:
         InvalidFile: the file carries no record, or its input picture is gone.
     """
-    import numpy as np
+    return compare(path, next(paint_all([recorded(path)], device=device)))
 
+
+def recorded(path: str | os.PathLike[str]) -> Request:
+    """The request that a file was painted by.
+
+    Raises:
+        InvalidFile: the file carries no record, or a damaged one.
+    """
     carried = files.carried(path)
     if carried.record is None:
         more = " It carries A1111 parameters, which `danqing inspect` shows." if carried.parameters else ""
         raise InvalidFile(f"{path} carries no danqing record, so there is nothing to replay.{more}")
     if not isinstance(carried.record.get("request"), dict):
         raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
-    then = carried.record.get("record") or {}
-    picture = next(paint_all([Request(**carried.record["request"])], device=device))
+    try:
+        return Request(**carried.record["request"])
+    except InvalidInput as error:
+        raise InvalidFile(f"the record in {path} is none that danqing {__version__} can paint: {error}") from None
+
+
+def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
+    """A file and the picture that its record paints now."""
+    import numpy as np
+
+    carried = files.carried(path)
+    then, encoding = (part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding")))
     old = files.read(path)
-    encoding = carried.record.get("encoding") or {"format": carried.format}
+    if encoding.get("format") not in files.WRITABLE.values() or not isinstance(encoding.get("quality", 95), int):
+        encoding = {"format": carried.format}
     new = files.reread(files.encode(picture.image, encoding))
     if new.size != old.size:
         why = f"not comparable: the file is {old.width}×{old.height}, the record paints {new.width}×{new.height}: it was resized since"
@@ -146,4 +165,8 @@ def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carr
 
 
 def _source(image: str | os.PathLike[str] | Image) -> str:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else files.data_uri(image)
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    if not hasattr(image, "save"):
+        raise InvalidInput(f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image")
+    return files.data_uri(image)

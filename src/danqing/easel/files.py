@@ -7,6 +7,7 @@ in an XMP packet, property ``danqing:record``, and the A1111 text in EXIF UserCo
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import html
 import io
@@ -15,9 +16,10 @@ import math
 import os
 import re
 import secrets
+import stat
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,14 +71,16 @@ def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
             return base64.b64decode(given.partition(",")[2], validate=True), "the data: URI"
         except ValueError as error:
             raise InvalidFile(f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR...") from None
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))  # which leaves the home of nobody as it is, where pathlib raises
     try:
-        if path.stat().st_size > 1 << 30:
-            raise InvalidFile(f"{path} has {path.stat().st_size >> 20} MiB, which no picture here needs; at most 1024")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a device may never end, a pipe is empty the second time
+            raise InvalidFile(f"{path} is a folder, a device or a pipe: name a picture file")
+        if found.st_size > 1 << 30:
+            raise InvalidFile(f"{path} has {found.st_size >> 20} MiB, which no picture here needs; at most 1024")
         return path.read_bytes(), str(path)
     except FileNotFoundError:
-        there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UnknownFile(path, there) from None
+        raise UnknownFile(path) from None
     except (OSError, ValueError) as error:
         raise InvalidFile(f"cannot read {given[:200]!r}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -84,9 +88,13 @@ def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
 class UnknownFile(InvalidFile):
     """A file that is not there; names its nearest neighbour."""
 
-    def __init__(self, path: Path, there: list[str]):
+    def __init__(self, path: Path):
         import difflib
 
+        try:
+            there = os.listdir(path.parent)
+        except OSError:
+            there = []
         near = difflib.get_close_matches(path.name, there, n=1)
         hint = f" Did you mean {str(path.parent / near[0])!r}?" if near else ""
         super().__init__(f"there is no file {str(path)!r}.{hint}")
@@ -123,7 +131,7 @@ def _opened(data: bytes, name: str) -> Image.Image:
             kinds = ", ".join(READABLE)
             raise InvalidFile(f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}") from None
         if image.width * image.height > MAX_PIXELS:
-            raise _bomb(name, f"{image.width}×{image.height} =")
+            raise _bomb(name, f"{image.width}×{image.height}")
         try:
             image.load()
         except Exception as error:
@@ -257,9 +265,12 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
         the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
 
     Raises:
-        InvalidInput: a suffix other than .png .jpg .jpeg .webp. InvalidFile: the folder cannot be written to, the disk is full.
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp, or a quality outside 1 .. 100.
+        InvalidFile: the folder cannot be written to, or the disk is full.
     """
     kind = format_of(path)
+    if quality not in range(1, 101):
+        raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
     record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
     parameters = infotext.write(picture.request, picture.record)
@@ -318,16 +329,25 @@ def put(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
         if overwrite:
             os.replace(part, path)
             return path
-        for number in range(1, 1_000_000):
-            name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-            if _claim(part, name):
-                return name
-        raise InvalidFile(f"a million names like {path} are taken: choose another")
-    except OSError as error:
+        return next(name for name in numbered(path) if _claim(part, name))
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         raise InvalidFile(_unwritable(path, error)) from None
     finally:  # also on Ctrl-C
         if made:
             part.unlink(missing_ok=True)
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """``fox.png``, ``fox-2.png``, ``fox-3.png`` and so on."""
+    yield path
+    for number in range(2, 1_000_000):
+        yield path.with_stem(f"{path.stem}-{number}")
+    raise InvalidFile(f"a million names like {path} are taken: choose another")
+
+
+def free(path: Path) -> Path:
+    """The first of the numbered names that is not taken yet."""
+    return next(name for name in numbered(path) if not name.exists())
 
 
 def _claim(part: Path, name: Path) -> bool:
@@ -343,26 +363,31 @@ def _claim(part: Path, name: Path) -> bool:
     return True
 
 
-def _unwritable(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _unwritable(path: Path, error: OSError | ValueError) -> str:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {path.parent} is full, so {path.name} was not written and nothing is left behind: make room or choose -o"
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    if number == errno.ENAMETOOLONG:
+        return f"the name {path.name[:40]}… of {len(path.name)} characters is too long for this disk: choose a shorter one with -o"
+    if number in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
         return f"there is no folder {path.parent}: make it, or choose another with -o"
-    return f"cannot write {path}: {error.strerror or error}. Choose a folder you may write to with -o"
+    return f"cannot write {path}: {getattr(error, 'strerror', None) or error}. Choose a folder you may write to with -o"
 
 
-def writable(folder: Path) -> None:
-    """Find out before painting that a folder takes files.
+def writable(path: Path) -> None:
+    """Find out before painting that a folder takes files, and one of this name.
 
     Raises:
         InvalidFile: it does not.
     """
-    probe = folder / f".{secrets.token_hex(6)}.part"
+    probe = path.parent / f".{secrets.token_hex(6)}.part"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         probe.unlink()
-    except OSError as error:
-        raise InvalidFile(_unwritable(folder / "picture", error)) from None
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # fails where the name itself cannot be
+    except (OSError, ValueError) as error:
+        raise InvalidFile(_unwritable(path, error)) from None
 
 
 def write_sheet(images: Sequence[Image.Image], path: Path, *, overwrite: bool = False) -> Path:

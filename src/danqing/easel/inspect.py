@@ -44,8 +44,15 @@ def _picture(path: Path) -> dict[str, Any]:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    model = asdict(zoo.find(os.path.join(path, "")))
-    return {"file": str(model.pop("folder")), "is": "a model of danqing", **model}
+    model = zoo.find(os.path.join(path, ""))
+    found = asdict(model)
+    for role, part in found["components"].items():
+        try:
+            model.verify(role)
+            part["state"] = "whole"
+        except InvalidFile as error:
+            part["state"] = str(error)
+    return {"file": str(found.pop("folder")), "is": "a model of danqing", **found}
 
 
 def _weights(path: Path) -> dict[str, Any]:

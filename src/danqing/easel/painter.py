@@ -6,6 +6,8 @@ noise is keyed by (seed, index, stage, step), so neither neighbours nor order no
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +70,7 @@ class NotFinite(DanqingError):
     def __init__(self, stage: str, precision: str):
         super().__init__(
             f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another solver; if every"
-            " request fails, the weights are damaged: `danqing inspect` tells"
+            " request fails, the weights are damaged: `danqing inspect` tells, given the model's folder"
         )
         self.stage = stage
 
@@ -214,8 +216,10 @@ class Painter:
     def _encode(self, prompt: str, negative: str, steps: int, emphasis: str, skip: int) -> Spoken:
         plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
         # Attention to the text alone takes streams of any length; where text and picture attend to each other, it matters.
-        even = not isinstance(self.denoiser.net, UNet)
-        encoder = ClipEncoder(tower=self.tower, skip=skip - 1)
+        net = self.denoiser.net
+        even = not isinstance(net, UNet)
+        summary = None if isinstance(net, UNet) and not net.config.pooled_channels else "pooled"
+        encoder = ClipEncoder(tower=self.tower, skip=skip - 1, summary=summary)
         said, unsaid = condition(plans, self.tokenizer, encoder, weighting=emphasis, even=even)
         for run in (*said.runs, *unsaid.runs):
             for heard, _ in run.terms:
@@ -304,11 +308,14 @@ class Painter:
         """What a step knows of the picture so far."""
         return Image.fromarray(bytes_of(self.codec.decode(state.x0[:1]).nan_to_num())[0].permute(1, 2, 0).cpu().numpy())
 
-    def finish(self, request: Request, image: Image.Image) -> Picture:
-        """The picture with its record and whatever is to be said of it."""
+    def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
+        """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.model.components["denoiser"].sha256}
         record |= describe(self.device, self.dtype)
-        return Picture(image=image, request=request, warnings=self.encode(request).warnings, record=record)
+        given = {"image": request.image, "mask": request.mask}
+        record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
+        spoken = self.encode(request)
+        return Picture(image=image, request=request, warnings=(*spoken.warnings, *_idle(request, spoken), *notes), record=record)
 
     def _finite(self, stage: str, value: Tensor) -> Tensor:
         if not value.isfinite().all():
@@ -318,7 +325,22 @@ class Painter:
 
 def solver_of(request: Request) -> solve.Solver:
     """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
-    return solve.solver(settled(request.solver), **({} if request.eta is None else {"eta": request.eta}))
+    name, eta = settled(request.solver), request.eta
+    if eta is None:
+        return solve.solver(name)
+    try:
+        return solve.solver(name, eta=eta)
+    except InvalidInput:
+        raise InvalidInput(f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m") from None
+
+
+def _idle(request: Request, spoken: Spoken) -> Iterator[str]:
+    """What a resolved request states without any effect, a sentence each."""
+    scale = settled(request.scale)
+    if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in spoken.scenes):
+        yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."
+    if request.mask_blur and request.recipe != "inpaint":
+        yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
 
 
 def _timings(clock: Sequence[float]) -> dict[str, float]:
@@ -343,6 +365,7 @@ def _load(folder: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
         component = model.components[role]
         path = model.path(component.file)
         net = load(path, family=component.family, config=component.config or None, device=device, dtype=dtype)
+        model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
         # CUDA's convolutions are written for this order; on processors the UNet's are a sixth slower in it.
         return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore[reportCallIssue]
 
@@ -365,8 +388,11 @@ def tokenizer_of(model: zoo.Model) -> Tokenizer:
     """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...}."""
     options = dict(model.tokenizer)
     kind = options.pop("kind", "")
-    if kind == "bilingual":
-        return bilingual_tokenizer(model.path(options.pop("file")), **options)
-    if kind == "clip":
-        return clip_tokenizer(**options)
+    try:
+        if kind == "bilingual":
+            return bilingual_tokenizer(model.path(options.pop("file", "")), **options)
+        if kind == "clip":
+            return clip_tokenizer(**options)
+    except TypeError as error:
+        raise InvalidFile(f"{model.folder / 'model.json'} has a missing or unknown field of the tokenizer: {error}") from None
     raise UnknownName("kind of tokenizer", kind, ("bilingual", "clip"))

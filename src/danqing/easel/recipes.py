@@ -39,13 +39,15 @@ def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
 @torch.inference_mode()
 def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
     """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the picture."""
-    image = fitted(files.over_white(files.read(settled(request.image))), request)
+    source = files.read(settled(request.image))
+    image = fitted(files.over_white(source), request)
     points = later(painter.points(request), request)
     x = painter.encode_image(image)
     for state in painter.walk(request, points, x):
         yield state
         x = state.x
-    yield painter.finish(request, painter.decode(x) if len(points) > 1 else image)
+    notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
+    yield painter.finish(request, painter.decode(x) if len(points) > 1 else image, (*notes, *resized(source, request)))
 
 
 @torch.inference_mode()
@@ -69,7 +71,7 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
     if source.mode == "RGBA" and request.mask is not None:  # the picture keeps its own transparency where it is not repainted
         result = Image.composite(painted, source.convert("RGB"), mask)
         result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
-    yield painter.finish(request, result)
+    yield painter.finish(request, result, tuple(resized(source, request)))
 
 
 RECIPES: Mapping[str, Recipe] = {"text2image": text2image, "image2image": image2image, "inpaint": inpaint}
@@ -98,6 +100,13 @@ def fitted(image: Image.Image, request: Request) -> Image.Image:
     """The picture at the size that is painted in."""
     size = (settled(request.width), settled(request.height))
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def resized(source: Image.Image, request: Request) -> Iterator[str]:
+    """That a picture was not painted in its own size, where so."""
+    given, painted = (f"{width}×{height}" for width, height in (source.size, (request.width, request.height)))
+    if given != painted:
+        yield f"the picture of {given} was painted at {painted}; width and height state another size."
 
 
 def cells(mask: Image.Image, factor: int) -> Tensor:

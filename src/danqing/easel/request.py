@@ -228,8 +228,13 @@ def translate(errors: list[ErrorDetails]) -> InvalidInput:
                 return cause
             lines.append(str(cause))
             continue
-        shown = f"{len(given)} characters" if found["type"] == "string_too_long" else repr(given)
+        if found["type"] == "string_too_long":
+            lines.append(f"{name}: {len(given)} characters were given; possible is {domain(name)}: shorten it")
+            continue
+        if found["type"] == "string_unicode":
+            lines.append(f"{name}: {repr(given)[:100]} was given, which is not whole Unicode text: write it in UTF-8")
+            continue
         hint = Request.model_fields[name].examples if name in Request.model_fields else None
-        example = f", for example {hint[0]!r}" if hint and found["type"] != "string_too_long" else ""
-        lines.append(f"{name}: {shown[:100]} was given; possible is {domain(name)}{example}")
+        example = f", for example {hint[0]!r}" if hint else ""
+        lines.append(f"{name}: {repr(given)[:100]} was given; possible is {domain(name)}{example}")
     return InvalidInput("\n".join(lines))

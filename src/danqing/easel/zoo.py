@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from ..weights.store import sha256
 FORMAT = 1
 ROLES = ("denoiser", "codec", "text")
 DEFAULT = "danqing-mini"
+#: The kinds of the fields below, by their annotations.
+KINDS: Mapping[Any, type] = {"str": str, "int": int, "Mapping[str, Any]": dict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,19 @@ class Model:
             raise InvalidFile(f"the model {self.name!r} lacks its file {path}: copy the whole folder again")
         return path
 
+    def verify(self, role: str) -> None:
+        """Hold a network's file to the SHA-256 that was written down for it, where one was.
+
+        Raises:
+            InvalidFile: the file is missing, or another than was described.
+        """
+        part = self.components[role]
+        if part.sha256 and (found := sha256(path := self.path(part.file))) != part.sha256:
+            raise InvalidFile(
+                f"{path} is not the file that its model.json describes: its SHA-256 is {found[:12]}…, not {part.sha256[:12]}…; it was"
+                " damaged or replaced. Copy the whole folder again"
+            )
+
 
 def zoo() -> Path:
     """The folder of the models that ship with danqing."""
@@ -106,12 +121,14 @@ def find(model: str | os.PathLike[str]) -> Model:
     given = os.fspath(model)
     if given in names():
         return read_model(zoo() / given)
-    folder = Path(given).expanduser()
-    if folder.name == "model.json" and folder.is_file():
+    folder = Path(os.path.expanduser(given))
+    if folder.name == "model.json" and os.path.isfile(folder):
         folder = folder.parent
-    if folder.is_dir() and (folder / "model.json").exists():
+    if os.path.isfile(folder / "model.json"):
         return read_model(folder)
-    if folder.is_dir() and os.sep in given:
+    if os.path.isfile(folder):
+        raise InvalidFile(f"{given} is a file, and a model is a folder: name the one whose model.json lists this file")
+    if os.path.isdir(folder) and os.sep in given:
         raise InvalidFile(f"the folder {given} is no model: it holds no model.json. `danqing models` lists what is here")
     raise UnknownName("model", given, [*names(), "the path of a model folder"])
 
@@ -134,6 +151,12 @@ def read_model(folder: Path) -> Model:
         model = Model(folder=folder, components=parts, **data)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
+    for part in (model, *parts.values()):
+        for name, kind in {f.name: KINDS[f.type] for f in fields(part) if f.type in KINDS}.items():
+            if not isinstance(value := getattr(part, name), kind):
+                raise InvalidFile(f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}")
+    if model.multiple < 1:
+        raise InvalidFile(f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1")
     if lacking := [role for role in ROLES if role not in parts]:
         raise InvalidFile(f"{path} names no {', '.join(lacking)} among its components")
     return model

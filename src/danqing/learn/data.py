@@ -68,4 +68,4 @@ class Mixture:
 
 def to_unit(picture: np.ndarray) -> Tensor:
     """Pictures (B, H, W, 3) of bytes as a tensor (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(np.array(picture, order="C")).permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)

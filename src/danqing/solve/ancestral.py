@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from danqing.errors import InvalidInput
 from danqing.solve.core import Draw, Estimate, Point, along, evaluate, transfer, within
 from danqing.types import Denoise
 
@@ -74,6 +75,12 @@ class Inversion:
     section 4.3), or e(x_p alpha_q / alpha_p, q) where p is clean. Each further iteration puts e of the x_q found so far
     in its place, so that many of them invert DDIM exactly (Pan et al. 2023). Into pure noise, where x_q holds no trace
     of x_p but through D, it is x_q = (sigma_q / sigma_p) (x_p - alpha_p D).
+
+    Args:
+        iterations: how many further looks a step takes, 0 to 1000.
+
+    Raises:
+        InvalidInput: a step towards clean: that is DDIM's.
     """
 
     iterations: int = 0
@@ -85,6 +92,8 @@ class Inversion:
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
     ) -> tuple[Tensor, Estimate]:
+        if q.kappa <= p.kappa:
+            raise InvalidInput("inversion goes from clean to noise, not towards clean: to paint from noise choose ddim")
         estimate = evaluate(denoise, x, p) if p.sigma else evaluate(denoise, x * (q.alpha / p.alpha), q)
         y = along(x, p, q, estimate.eps)
         for _ in range(self.iterations):

@@ -160,7 +160,8 @@ class Noise:
     def _one(self, key: tuple[int, int], shape: tuple[int, ...], step: int, draw: int) -> Tensor:
         name = f"{key[0]}/{key[1]}/{self.stage}/{step}/{draw}"
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+        stream = torch.Generator("cpu").manual_seed(seed)  # its numbers are the contract, whatever the default device
+        return torch.randn(shape, generator=stream, dtype=torch.float32, device="cpu")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
