@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from experiments.captions import captions
 from experiments.common import DATA, RUNS, drive, fast, set_up
 
 
-def encode_texts(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Token ids (B, window): bos, the text cut to the window, eos, padding."""
     return torch.tensor([framed(tokenizer, tokenizer.encode(text)[: tokenizer.window - 2]) for text in texts])
 

@@ -17,12 +17,11 @@ from torch import nn
 
 from danqing.denoise import Denoiser
 from danqing.easel import zoo
-from danqing.nets import unet
-from danqing.schedule import Flow
+from danqing.nets import clip, unet
 from danqing.weights.load import save
 from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
-from experiments.painter import text_tower
+from experiments.painter import SCHEDULES, Spoken
 
 DEFAULTS = {"width": 128, "height": 128, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 4.0, "clip_skip": 1}
 
@@ -78,10 +77,10 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    painter = Denoiser(unet.UNet(unet.MINI), Flow(), "flow")
-    averaged(args.runs / "painter" / "last.pt", painter)
+    spoken = Spoken(Denoiser(unet.UNet(unet.MINI), SCHEDULES["flow"], "flow"), clip.CLIPText(clip.MINI_TEXT))
+    averaged(args.runs / "painter" / "last.pt", spoken)
     steps = torch.load(args.runs / "painter" / "last.pt", map_location="cpu", weights_only=True)["step"]
-    codec, text = autoencoder(args.runs), text_tower(args.runs)
+    painter, text, codec = spoken.denoiser, spoken.tower, autoencoder(args.runs)
 
     parts = {
         "denoiser": ("unet", "unet.safetensors", painter.net),
@@ -97,7 +96,7 @@ def main() -> None:
         name=zoo.DEFAULT,
         components={role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()},
         tokenizer={"kind": "bilingual", "file": "tokenizer.json"},
-        schedule={"kind": "flow", "shift": 1.0},
+        schedule={"kind": "flow", "shift": SCHEDULES["flow"].shift},
         prediction="flow",
         multiple=16,
         summary="128 px pictures from English and Chinese words, trained on licensed art alone",
