@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +23,7 @@ from danqing.denoise import Denoiser
 from danqing.guide import compose
 from danqing.learn.data import Mixture
 from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.objectives import Denoising
+from danqing.learn.objectives import Denoising, logit_normal
 from danqing.learn.optim import Muon, muon_groups
 from danqing.nets import clip, unet
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
@@ -36,8 +37,10 @@ from experiments.clip import Captioned, encode_texts
 from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
 from experiments.latents import SOURCES, autoencoder, averaged, shipped
 
-#: What a picture shows is decided near the noise: the shift moves half of the times above sigma 0.75, where flows without one spend 13 %.
 SCHEDULES = {"flow": Flow(shift=3.0), "v": Cosine()}
+#: Words decide near the noise and hardly matter below sigma 0.7: with half of the times under sigma 0.5, as a plain logit-normal has
+#: them, a model of 5,600 steps knew less of its subjects than one of 80 steps that saw noise alone. Here half lie above 0.86.
+TIMES = partial(logit_normal, mean=0.7)
 SHARES = [0.75, 0.15, 0.10]  # singles, composites, portraits
 SHOWN = (
     "a fox, 3d style", "狐狸，3D风格", "a dog, flat style", "a red apple, noto style", "a house, twemoji style", "火箭，扁平风格",
@@ -64,7 +67,7 @@ def denoising(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Gener
     """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L))."""
     assert isinstance(model, Spoken)
     x0, ids = batch
-    return Denoising()(model.denoiser, (x0, model.hear(ids)), noise)
+    return Denoising(times=TIMES)(model.denoiser, (x0, model.hear(ids)), noise)
 
 
 def text_tower(runs: Path = RUNS) -> clip.CLIPText:
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=0, help="cool down over the last so many steps")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--from-zoo", action="store_true", help="begin with the shipped painter's weights, not with random ones")
     parser.add_argument("--sample-every", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
@@ -122,12 +125,13 @@ def main() -> None:
         net.load_state_dict(shipped("denoiser").state_dict())
         tower.load_state_dict(shipped("text").state_dict())
     model = Spoken(Denoiser(net, SCHEDULES[args.prediction], args.prediction), tower.requires_grad_(True)).to(device)
-    edges = [f"denoiser.net.{layer}" for layer in ("conv_in", "conv_out", "time_embedding")]
+    heard = muon_groups(model.tower, lr=args.rate / 5, adam_lr=2e-4)  # it knows its words already
+    painted = muon_groups(model.denoiser, lr=args.rate, adam_lr=1e-3, edges=["net.conv_in", "net.conv_out", "net.time_embedding"])
     run = Training(
         model=model,
         objective=denoising,
         batches=Latents(args.data, tokenizer, args.batch, device),
-        optimisers={"loss": Muon(muon_groups(model, lr=args.rate, adam_lr=1e-3, edges=edges), dtype=precision(device))},
+        optimisers={"loss": Muon([*painted, *heard], dtype=precision(device))},
         rate=Trapezoid(200, args.steps, args.decay),
         ema=EMA(model, 0.9995),
         autocast=lambda: fast(device),
