@@ -78,7 +78,8 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     net, codec, tower = (cast(Any, load(model.path(model.components[role].file))) for role in ("denoiser", "codec", "text"))
     layout = torch.channels_last if channels_last else torch.contiguous_format
     their_net: Any = UNet2DConditionModel(**unet.diffusers_config(net.config))
-    their_net.load_state_dict(net.state_dict())
+    their_net.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("draft.")})
+    draft: Any = net.draft  # diffusers has no such layer: it gets ours, once a picture
     their_codec: Any = AutoencoderKL(**autoencoder_kl.diffusers_config(codec.config))
     their_codec.load_state_dict(codec.state_dict())
     shape = {**dataclasses.asdict(tower.config), "pad_token_id": 0, "bos_token_id": tower.config.vocab_size - 2}
@@ -86,7 +87,7 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     prefix = "" if any(k.startswith("text_model.") for k in their_tower.state_dict()) else "text_model."
     state = {k.removeprefix(prefix): v for k, v in tower.state_dict().items() if k.startswith("text_model.")}
     their_tower.load_state_dict(state)
-    for module in (their_net, their_codec, their_tower):
+    for module in (their_net, their_codec, their_tower, draft):
         module.to(dtype=dtype).eval()
     their_net.to(memory_format=layout)
     their_codec.to(memory_format=layout)
@@ -99,9 +100,11 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
         ids = torch.tensor([framed(tokenizer, tokenizer.encode(text)) for text in ("", PROMPT)])
         heard = their_tower(ids)
         tokens, summary = heard.last_hidden_state, {"text_embeds": heard.pooler_output, "time_ids": torch.zeros(2, 0)}
+        guess = draft(heard.pooler_output)
         x = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
         for t in scheduler.timesteps:
-            out = their_net(torch.cat([x, x]).to(dtype), t, encoder_hidden_states=tokens, added_cond_kwargs=summary).sample.float()
+            both = torch.cat([torch.cat([x, x]).to(dtype), guess], 1)
+            out = their_net(both, t, encoder_hidden_states=tokens, added_cond_kwargs=summary).sample.float()
             base, guided = out.chunk(2)
             x = scheduler.step(base + SCALE * (guided - base), t, x).prev_sample
         z = x / codec.config.scaling_factor + codec.config.shift_factor

@@ -1,6 +1,6 @@
 """Write danqing-mini into the zoo from the trainings' checkpoints: averaged weights in bf16, tokenizer, description and card.
 
-    python -m experiments.export --trained "2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
+python -m experiments.export --trained "2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import nn
 
 from danqing.denoise import Denoiser
 from danqing.easel import zoo
-from danqing.nets import clip, unet
+from danqing.nets import clip
+from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.weights.load import save
 from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
@@ -76,12 +77,12 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    spoken = Spoken(Denoiser(unet.UNet(unet.MINI), SCHEDULES["flow"], "flow"), clip.CLIPText(clip.MINI_TEXT))
+    spoken = Spoken(Denoiser(DraftedUNet(MINI), SCHEDULES["flow"], "flow"), clip.CLIPText(clip.MINI_TEXT))
     averaged(args.runs / "painter" / "last.pt", spoken)
     painter, text, codec = spoken.denoiser, spoken.tower, autoencoder(args.runs)
 
     parts = {
-        "denoiser": ("unet", "unet.safetensors", painter.net),
+        "denoiser": ("drafted-unet", "unet.safetensors", painter.net),
         "codec": ("autoencoder-kl", "vae.safetensors", codec),
         "text": ("clip-text", "text.safetensors", text),
     }

@@ -10,9 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from danqing.errors import InvalidInput
+from danqing.nets.drafted import MINI
 from danqing.nets.ports import Residuals
 from danqing.nets.unet import (
-    MINI,
     SD1,
     SD2,
     SDXL,

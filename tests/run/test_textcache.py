@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from danqing.nets.unet import MINI, CrossAttention, UNet
+from danqing.nets.drafted import MINI
+from danqing.nets.unet import CrossAttention, UNet
 from danqing.run.textcache import cached_text
 
 CONFIG = replace(

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danqing.errors import DanqingError
-from danqing.nets import autoencoder_kl, clip, mmdit, unet
+from danqing.nets import autoencoder_kl, clip, drafted, mmdit, unet
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
+from danqing.nets.drafted import DraftedUNet
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.weights.families import CONFIG_KEY, FAMILIES, NAMES, candidates, find, of
@@ -90,6 +91,7 @@ BLIND = [
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
     *((UNet, config) for config in UNETS),
+    (DraftedUNet, replace(drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4)),
     (AutoencoderKL, replace(AUTOENCODER, block_out_channels=(24, 48), norm_num_groups=8, scaling_factor=0.13025)),
     (CLIPText, replace(TEXT, hidden_size=64, num_attention_heads=2, hidden_act="gelu", eos_token_id=5)),
     (CLIPVision, replace(VISION, hidden_size=48, num_attention_heads=4, hidden_act="gelu", layer_norm_eps=1e-6)),
@@ -292,8 +294,8 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 
 
 def test_every_family_is_known_by_its_own_network():
-    assert set(NAMES) == {"unet", "autoencoder-kl", "clip", "clip-text", "clip-vision", "mmdit"}
-    assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND[::3], *STATED[:1]))
+    assert set(NAMES) == {"unet", "drafted-unet", "autoencoder-kl", "clip", "clip-text", "clip-vision", "mmdit"}
+    assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 
 
 @settings(max_examples=60, deadline=None)

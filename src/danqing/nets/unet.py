@@ -88,21 +88,6 @@ SDXL_REFINER = UNetConfig(
     use_linear_projection=True,
     pooled_channels=1280 + 5 * 256,
 )
-#: For 16×16×8 latents on a CPU: convolutions alone at 16×16, attention at 8×8 and in the 4×4 middle, where it is cheap.
-#: The text's summary reaches every residual block; its words reach the attention.
-#: 19.7M parameters, 1.94 GFLOP a call and picture (a multiplication and an addition counted as two).
-MINI = UNetConfig(
-    in_channels=8,
-    out_channels=8,
-    block_out_channels=(128, 192, 256),
-    layers_per_block=1,
-    transformer_layers=(0, 1, 0),
-    mid_transformer_layers=2,
-    attention_heads=(4, 6, 8),
-    cross_attention_dim=256,
-    use_linear_projection=True,
-    pooled_channels=256,
-)
 
 
 def sinusoid(values: Tensor, dim: int) -> Tensor:
@@ -360,7 +345,7 @@ class UNet(nn.Module):
     Source: Ronneberger et al. 2015; Rombach et al. 2022, section 3.3; Podell et al. 2023, section 2.
 
     Args:
-        config: the shape; `SD1`, `SD2`, `SDXL`, `SDXL_REFINER` and `MINI` are at hand.
+        config: the shape; `SD1`, `SD2`, `SDXL` and `SDXL_REFINER` are at hand.
     """
 
     def __init__(self, config: UNetConfig):

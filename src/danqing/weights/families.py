@@ -232,6 +232,12 @@ def _unet() -> Classes:
     return UNet, UNetConfig
 
 
+def _drafted_unet() -> Classes:
+    from ..nets.drafted import DraftedUNet, DraftedUNetConfig
+
+    return DraftedUNet, DraftedUNetConfig
+
+
 def _autoencoder_kl() -> Classes:
     from ..nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 
@@ -279,12 +285,13 @@ UNET = Family(
         "conv_in.weight",
         "time_embedding.linear_1.weight",
         "down_blocks.0.resnets.0.time_emb_proj.weight",
-        no=("controlnet_", "motion_modules", "lora"),
+        no=("controlnet_", "motion_modules", "lora", "draft."),
     ),
     infer.unet,
     _unet,
     fixed(),
 )
+DRAFTED_UNET = Family("drafted-unet", "danqing", has("conv_in.weight", "draft.linear.weight"), infer.drafted_unet, _drafted_unet, fixed())
 UNET_LDM = UNET._replace(
     layout="LDM",
     detect=has("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", no=("lora",)),
@@ -330,6 +337,7 @@ MMDIT = Family(
 #: Networks in the order in which a file is asked for them.
 FAMILIES: tuple[Family, ...] = (
     UNET,
+    DRAFTED_UNET,
     AUTOENCODER_KL,
     CLIP,
     CLIP_TEXT,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -76,6 +76,14 @@ def unet(shapes: Shapes) -> Facts:
     else:
         unknown["attention_heads"] = f"the widths {widths} are none of Stable Diffusion's"
     return Facts(told=told, assumed=assumed, unknown=unknown)
+
+
+def drafted_unet(shapes: Shapes) -> Facts:
+    """`danqing.nets.drafted.DraftedUNetConfig`: a UNet, and the grid of its draft."""
+    facts = unet(shapes)
+    channels = facts.told["in_channels"] - facts.told["out_channels"]
+    size = math.isqrt(shapes["draft.linear.weight"][0] // channels)
+    return replace(facts, told={**facts.told, "draft_size": size})
 
 
 def autoencoder_kl(shapes: Shapes) -> Facts:
