@@ -1,6 +1,6 @@
 """Write danqing-mini into the zoo from the trainings' checkpoints: averaged weights in bf16, tokenizer, description and card.
 
-python -m experiments.export --trained "2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
+python -m experiments.export --trained "on 2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Paints 128 x 128 px pictures from English and Chinese words. {parameters:.1f}M p
 ({unet:.1f}M) on 16 x 16 x 8 latents of an autoencoder ({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a
 small bilingual CLIP, which learned along with the painter. Rectified flow. Trained by this project alone: `experiments/` holds every step.
 
-Trained on {trained}.
+Trained {trained}.
 
 ## Data
 

@@ -14,11 +14,13 @@ from .nets.autoencoder_kl import AutoencoderKL
 class Codec(Protocol):
     """A picture and its latent; a wrapper of a codec (tiles, a preview) is a codec.
 
-    ``factor`` is the number of pixels along one side of a latent cell, ``channels`` the C of the latent.
+    ``factor`` is the number of pixels along one side of a latent cell, ``channels`` the C of the latent, ``scale`` what the
+    autoencoder's own numbers are multiplied by.
     """
 
     factor: int
     channels: int
+    scale: float
 
     def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f) of about unit variance; without noise the most probable latent."""

@@ -146,7 +146,7 @@ def test_models_lists_what_ships_and_says_so_where_nothing_does(run, tiny, monke
     assert (code, out) == (0, "") and str(tmp_path) in err
 
 
-@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "inspect"])
+@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "pull", "convert", "inspect"])
 def test_help_shows_examples_of_every_command(run, command):
     code, out, _ = run(*command.split(), "--help", model=False)
     assert code == 0 and f"danqing {command}".strip() in out.split("Examples")[1]
@@ -164,7 +164,7 @@ def test_help_of_all_names_every_command_in_one_line(run):
         (["pant", "fox"], "paint"), (["paint", "fox", "--stps", "3"], "--steps"), (["paint", "fox", "--steps", "-3"], "1 to 1000"),
         (["paint", "fox", "--steps", "many"], "whole number"), (["paint", "fox", "--scale", "nan"], "scale"),
         (["paint", "fox", "--solver", "eulr"], "euler"), (["paint", "fox", "--width", "33"], "multiples"),
-        (["paint", "fox", "--width", "-5"], "8 to 4096"), (["paint", "x" * 100_000], "20000 characters"),
+        (["paint", "fox", "--width", "-5"], "8 to 4096"), (["paint", "--negative", "x" * 1_000_001], "1000000 characters"),
         (["paint", "fox", "--seed", "x"], "seed"),
         (["paint", "fox", "--count", "0"], "count"), (["paint", "fox", "-o", "x.gif"], ".webp"),
         (["paint", "fox", "-o", "{sed}.png"], "seed"),

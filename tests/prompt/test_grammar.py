@@ -207,7 +207,7 @@ def test_a_negative_prompt_reads_and_as_a_word():
 
 def test_tags_leave_the_text_and_keep_their_strengths():
     prompt = parse("a <lora:paint:0.8> fox <lora:ink:0.5:1.5><lora:x><hypernet:h:0.3> <lora:n:unet=0.2:te=0.4>")
-    assert prompt.terms == ((("a  fox  ",), 1.0),)
+    assert prompt.terms == ((("a fox",), 1.0),)
     assert [(tag.kind, tag.name, tag.te, tag.unet) for tag in prompt.tags] == [
         ("lora", "paint", 0.8, 0.8),
         ("lora", "ink", 0.5, 1.5),

@@ -3,24 +3,24 @@
 import dataclasses
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.weights.writing import ldm_autoencoder, ldm_unet, on_paper, same, written
 
 from danqing.errors import DanqingError
-from danqing.nets import autoencoder_kl, clip, drafted, mmdit, unet
+from danqing.nets import autoencoder_kl, clip, drafted, mmdit, t5, unet
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from danqing.nets.drafted import DraftedUNet
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
+from danqing.nets.t5 import T5, T5Config
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.weights.families import CONFIG_KEY, FAMILIES, NAMES, candidates, find, of
 from danqing.weights.load import load, save
-from danqing.weights.maps import ldm
-from danqing.weights.store import Header, Spec, header, read, write
+from danqing.weights.store import Spec, header, read, write
 
 TINY = UNetConfig(
     block_out_channels=(16, 32),
@@ -80,6 +80,7 @@ TRANSFORMERS = [
     replace(TRANSFORMER, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(0,)),
     replace(TRANSFORMER, patch_size=1, out_channels=8),
 ]
+ENCODER = T5Config(vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8)
 #: Networks whose shapes and published habits tell all.
 BLIND = [
     *((AutoencoderKL, config) for config in AUTOENCODERS),
@@ -87,6 +88,7 @@ BLIND = [
     *((CLIPVision, config) for config in VISIONS),
     (CLIP, CLIPConfig(text=TEXT, vision=VISION)),
     *((MMDiT, config) for config in TRANSFORMERS),
+    (T5, ENCODER),
 ]
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
@@ -97,6 +99,7 @@ STATED = [
     (CLIPVision, replace(VISION, hidden_size=48, num_attention_heads=4, hidden_act="gelu", layer_norm_eps=1e-6)),
     (CLIP, CLIPConfig(text=replace(TEXT, hidden_size=64, num_attention_heads=4), vision=VISION)),
     (MMDiT, replace(TRANSFORMER, num_attention_heads=4, attention_head_dim=8, sample_size=16)),
+    (T5, replace(ENCODER, relative_attention_max_distance=9, layer_norm_epsilon=1e-5)),
 ]
 PUBLISHED = [
     *((UNet, config) for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))),
@@ -106,25 +109,13 @@ PUBLISHED = [
     *((CLIPVision, config) for config in (clip.VIT_L_14_VISION, clip.VIT_H_14_VISION, clip.VIT_BIGG_14_VISION)),
     *((CLIP, config) for config in (clip.VIT_L_14, clip.VIT_H_14, clip.VIT_BIGG_14)),
     *((MMDiT, config) for config in (mmdit.SD3_MEDIUM, mmdit.SD35_MEDIUM, mmdit.SD35_LARGE)),
+    (T5, t5.XXL),
 ]
 
 
 def network(cls, config):
     torch.manual_seed(0)
     return cls(config)
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
-
-
-def on_paper(module: torch.nn.Module) -> Header:
-    """The header that a file of a module on the meta device would have."""
-    specs, at = {}, 0
-    for name, tensor in module.state_dict().items():
-        specs[name] = Spec(dtype="F16", shape=tuple(tensor.shape), start=at, stop=at + 2 * tensor.numel())
-        at = specs[name].stop
-    return Header(path=Path("paper.safetensors"), tensors=specs, metadata={}, size=at)
 
 
 @pytest.mark.parametrize(("cls", "config"), BLIND + STATED)
@@ -156,7 +147,7 @@ def test_without_metadata_a_stated_config_serves_as_well(tmp_path, cls, config):
 @pytest.mark.parametrize(("cls", "config"), PUBLISHED)
 def test_published_shapes_tell_the_published_config(cls, config):
     with torch.device("meta"):
-        head = on_paper(cls(config))
+        head = on_paper(cls(config).state_dict())
     family = find(head)
     assert family.classes()[0] is cls and family.config(head) == config
 
@@ -198,7 +189,7 @@ def test_what_is_loaded_computes_what_was_saved(tmp_path):
 def test_each_file_is_claimed_by_one_whole_network():
     for cls, config in BLIND + STATED:
         with torch.device("meta"):
-            head = on_paper(cls(config))
+            head = on_paper(cls(config).state_dict())
         assert len({family.name for family in candidates(head) if family.whole}) == 1
         assert find(head).classes()[0] is cls
 
@@ -214,7 +205,7 @@ def test_a_tower_comes_out_of_a_whole_clip(tmp_path):
 def test_old_and_new_published_names_are_read_as_ours(tmp_path):
     made = network(CLIPText, replace(TEXT, projection_dim=0))
     state = made.state_dict()
-    old = state | {"text_model.embeddings.position_ids": torch.arange(7)[None]}
+    old = state | {"text_model.embeddings.position_ids": torch.arange(7)[None], "logit_scale": torch.ones(())}
     bare = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
     for names in (old, bare):
         assert same(load(write(tmp_path / "a.safetensors", names)).state_dict(), state)
@@ -231,33 +222,13 @@ def test_old_and_new_published_names_are_read_as_ours(tmp_path):
     assert same(load(path).state_dict(), made.state_dict())
 
 
-def ldm_names(keymap, module: torch.nn.Module, prefix: str = "") -> dict[str, torch.Tensor]:
-    """A network's tensors under the names of the LDM layout, the autoencoder's attention as 1×1 convolutions."""
-    state = {}
-    for name, tensor in module.state_dict().items():
-        linear = ".mid_block.attentions." in name and name.endswith("weight") and tensor.ndim == 2
-        kernel = linear and isinstance(module, AutoencoderKL)
-        state[prefix + keymap.inverse.name(name)] = tensor[:, :, None, None] if kernel else tensor
-    return state
-
-
-def ldm_shapes(config: UNetConfig) -> dict[str, tuple[int, ...]]:
-    """The names by which a UNet's map is chosen: its blocks, where they change the resolution, where they attend."""
-    levels, steps = len(config.block_out_channels), config.layers_per_block + 1
-    shapes = {f"input_blocks.{n}.0.x": () for n in range(levels * steps)}
-    shapes |= {f"input_blocks.{n * steps}.0.op.weight": () for n in range(1, levels)}
-    for i, depth in enumerate(reversed(config.transformer_layers)):
-        shapes |= {f"output_blocks.{i * steps + j}.1.norm.weight": () for j in range(steps) if depth}
-    return shapes
-
-
 LDM_UNETS = [config for config in UNETS if config.mid_transformer_layers]
 
 
 @pytest.mark.parametrize("config", LDM_UNETS)
 def test_a_unet_in_the_ldm_layout_is_read_as_ours(tmp_path, config):
     made = network(UNet, config)
-    named = ldm_names(ldm.unet(ldm_shapes(config)), made)
+    named = written(ldm_unet(config), made)
     assert named.keys().isdisjoint(made.state_dict())
     back = load(write(tmp_path / "a.safetensors", named), config=config)
     assert back.config == config and same(back.state_dict(), made.state_dict())
@@ -266,18 +237,16 @@ def test_a_unet_in_the_ldm_layout_is_read_as_ours(tmp_path, config):
 @pytest.mark.parametrize("config", [c for c in AUTOENCODERS if c.patch == 1])
 def test_an_autoencoder_in_the_ldm_layout_is_read_as_ours(tmp_path, config):
     made = network(AutoencoderKL, config)
-    levels = {f"decoder.up.{i}.block.0.norm1.weight": () for i in range(len(config.block_out_channels))}
-    named = ldm_names(ldm.autoencoder(levels), made) | {"loss.logvar": torch.zeros(())}
+    named = written(ldm_autoencoder(config), made) | {"loss.logvar": torch.zeros(())}
     back = load(write(tmp_path / "a.safetensors", named))
     assert back.config == config and same(back.state_dict(), made.state_dict())
 
 
 def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
     painter, codec, text = network(UNet, TINY), network(AutoencoderKL, AUTOENCODER), network(CLIPText, TEXT)
-    levels = {f"decoder.up.{i}.block.0.norm1.weight": () for i in range(2)}
     named = {
-        **ldm_names(ldm.unet(ldm_shapes(TINY)), painter, "model.diffusion_model."),
-        **ldm_names(ldm.autoencoder(levels), codec, "first_stage_model."),
+        **written(ldm_unet(TINY), painter, "model.diffusion_model."),
+        **written(ldm_autoencoder(AUTOENCODER), codec, "first_stage_model."),
     }
     rest = {"alphas_cumprod": torch.ones(3), "model_ema.decay": torch.ones(())}
     for prefix, scale in (
@@ -294,7 +263,7 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 
 
 def test_every_family_is_known_by_its_own_network():
-    assert set(NAMES) == {"unet", "drafted-unet", "autoencoder-kl", "clip", "clip-text", "clip-vision", "mmdit"}
+    assert set(NAMES) == {"unet", "drafted-unet", "autoencoder-kl", "clip", "clip-text", "clip-vision", "mmdit", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 
 
@@ -303,7 +272,7 @@ def test_every_family_is_known_by_its_own_network():
 def test_a_damaged_set_of_shapes_ends_in_a_config_or_in_a_clear_refusal(data):
     cls, config = data.draw(st.sampled_from(BLIND))
     with torch.device("meta"):
-        head = on_paper(cls(config))
+        head = on_paper(cls(config).state_dict())
     tensors = dict(head.tensors)
     for name in data.draw(st.lists(st.sampled_from(sorted(tensors)), max_size=4)):
         shape = data.draw(st.none() | st.lists(st.integers(0, 4), max_size=4).map(tuple))

@@ -126,7 +126,7 @@ def test_the_towers_of_a_clip_are_described_each(tmp_path):
     config = CLIPConfig(text=dataclasses.replace(text, projection_dim=4), vision=dataclasses.replace(vision, projection_dim=4))
     made = CLIP(config)
     found = identify(save(made, tmp_path / "a.safetensors"))
-    assert found.config == dataclasses.asdict(config) and set(found.parts) == {"clip", "clip-text", "clip-vision"}
+    assert found.config == dataclasses.asdict(config) and found.parts == {"text": "clip-text", "vision": "clip-vision"}
     bare = identify(write(tmp_path / "a.safetensors", made.state_dict()))
     assert {"text.hidden_act", "vision.num_attention_heads"} <= set(bare.unknown)
 
@@ -143,7 +143,8 @@ def test_a_single_file_names_its_networks(tmp_path):
     }
     found = identify(write(tmp_path / "a.safetensors", {key: torch.zeros(shape) for key, shape in parts.items()}))
     assert (found.family, found.variant, found.loadable) == ("checkpoint", "SD1.x", True)
-    assert set(found.parts) == {"unet", "autoencoder-kl", "clip-text"} and "one network at a time" in found.note
+    assert found.parts == {"denoiser": "unet", "codec": "autoencoder-kl", "text": "clip-text"}
+    assert found.note == "Load one network at a time, by its part: denoiser, codec, text"
 
 
 def test_metadata_that_contradicts_the_shapes_is_refused(tmp_path):

@@ -163,7 +163,7 @@ def test_a_file_of_several_networks_asks_which(tmp_path):
     for key in ("encoder.down.0.block.0.conv1.weight", "decoder.up.0.block.0.conv1.weight"):
         state["first_stage_model." + key] = torch.zeros(1)
     path = write(tmp_path / "a.safetensors", state)
-    with pytest.raises(InvalidFile, match="several networks: name one of autoencoder-kl, clip-text"):
+    with pytest.raises(InvalidFile, match=r"several networks: name one by its part, of codec \(autoencoder-kl\), text \(clip-text\)"):
         load(path)
     with pytest.raises(InvalidFile, match="a single file"):
         load(path, family="autoencoder-kl")  # the names say so, but too much is missing

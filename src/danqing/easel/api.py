@@ -35,9 +35,11 @@ class Options(TypedDict, total=False):
     rescale: float | None
     interval: tuple[float, float] | None
     strength: float | None
+    image_scale: float | None
     mask_blur: int
     emphasis: str | None
     clip_skip: int | None
+    strict: bool
     precision: str | None
 
 

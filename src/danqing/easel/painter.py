@@ -10,7 +10,8 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +27,8 @@ from ..codec import Codec, VAECodec, bytes_of, levels_of
 from ..denoise import Denoiser
 from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
-from ..nets.clip import CLIPText
-from ..nets.unet import UNet
-from ..prompt.encode import ClipEncoder, condition
 from ..prompt.grammar import parse, plan
-from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
+from ..prompt.towers import Text
 from ..run.device import describe
 from ..run.device import device as find_device
 from ..run.precision import name as precision_name
@@ -42,6 +40,9 @@ from . import files, zoo
 from .picture import Picture
 from .recipes import RECIPES, taken
 from .request import Request, settled
+from .tasks import NOTHING, TASKS, Beside
+from .texts import heard
+from .wear import Shelf, Worn, wearing
 
 #: How many times the model's own area is painted at most: memory grows with its square.
 MOST = 16
@@ -80,8 +81,8 @@ class Painter:
 
     Args:
         model: the description it was loaded by.
-        denoiser, codec, tower: its networks, on ``device``.
-        tokenizer: of the prompts.
+        denoiser, codec, text: its networks, on ``device``.
+        nets: those that LoRAs and learned words are made for, by role: "denoiser", "text", "text_2", "text_3".
         dtype: of the denoiser and the codec.
     """
 
@@ -91,17 +92,17 @@ class Painter:
         model: zoo.Model,
         denoiser: Denoiser,
         codec: Codec,
-        tower: CLIPText,
-        tokenizer: Tokenizer,
+        text: Text,
+        nets: Mapping[str, torch.nn.Module],
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.model, self.denoiser, self.codec = model, denoiser, codec
-        self.tower, self.tokenizer = tower, tokenizer
+        self.model, self.denoiser, self.codec, self.text, self.shelf = model, denoiser, codec, text, Shelf(nets)
+        self._worn = Worn(text)
         self.device, self.dtype, self.precision = device, dtype, precision_name(dtype)
         self._remembering = cached_text(denoiser.net)
         self._remembering.__enter__()  # for as long as the painter lives
-        self._heard: dict[tuple[str, str, int, str, int], Spoken] = {}
+        self._heard: dict[tuple[object, ...], Spoken] = {}
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Painter:
@@ -110,8 +111,9 @@ class Painter:
         Raises:
             UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or foreign.
         """
-        where, folder = find_device(device), zoo.find(model).folder.resolve()
-        return _load(folder, (folder / "model.json").stat().st_mtime_ns, where, find_precision(where, precision))
+        where, source = find_device(device), Path(zoo.find(model).source).resolve()
+        stamped = source / "model.json" if (source / "model.json").is_file() else source
+        return _load(source, stamped.stat().st_mtime_ns, where, find_precision(where, precision))
 
     # ------------------------------------------------------------------------------------------------------ request
 
@@ -137,9 +139,9 @@ class Painter:
             raise InvalidInput(
                 f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
             )
-        layers = self.tower.config.num_hidden_layers
-        if settled(request.clip_skip) > layers:
-            raise InvalidInput(f"clip_skip: {request.clip_skip} was given; possible is 1 to {layers}, the layers of this text encoder")
+        if settled(request.clip_skip) > self.text.layers:
+            given = f"clip_skip: {request.clip_skip} was given"
+            raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
         return request
 
@@ -173,14 +175,15 @@ class Painter:
         """
         request = self.resolve(request)
         if request.precision != self.precision:
-            other = Painter.load(self.model.folder, str(self.device), request.precision)
+            other = Painter.load(self.model.source, str(self.device), request.precision)
             yield from other.states(request)
             return
         clock = [time.perf_counter()]
         try:
-            for state in RECIPES[request.recipe](self, request):
-                clock.append(time.perf_counter())
-                yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
+            with self._wearing(request):
+                for state in RECIPES[request.recipe](self, request):
+                    clock.append(time.perf_counter())
+                    yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
@@ -192,8 +195,17 @@ class Painter:
             if self.precision == "fp32":
                 raise
             warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
-            for state in Painter.load(self.model.folder, str(self.device), "fp32").states(request.but(precision="fp32")):
+            for state in Painter.load(self.model.source, str(self.device), "fp32").states(request.but(precision="fp32")):
                 yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
+
+    @contextmanager
+    def _wearing(self, request: Request) -> Iterator[None]:
+        """What the prompts ask for is on within, and off after."""
+        with wearing(request, self.shelf, self.text) as self._worn:
+            try:
+                yield
+            finally:
+                self._worn = Worn(self.text)
 
     # ---------------------------------------------------------------------------------------------------------- text
 
@@ -207,23 +219,19 @@ class Painter:
             settled(request.emphasis),
             settled(request.clip_skip),
         )
-        if words not in self._heard:
+        key = (*words, self._worn.files)
+        if key not in self._heard:
             if len(self._heard) >= REMEMBERED:
                 del self._heard[next(iter(self._heard))]
-            self._heard[words] = self._encode(*words)
-        return self._heard[words]
+            self._heard[key] = self._encode(*words)
+        return self._heard[key]
 
     def _encode(self, prompt: str, negative: str, steps: int, emphasis: str, skip: int) -> Spoken:
         plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
-        # Attention to the text alone takes streams of any length; where text and picture attend to each other, it matters.
-        net = self.denoiser.net
-        even = not isinstance(net, UNet)
-        summary = None if isinstance(net, UNet) and not net.config.pooled_channels else "pooled"
-        encoder = ClipEncoder(tower=self.tower, skip=skip - 1, summary=summary)
-        said, unsaid = condition(plans, self.tokenizer, encoder, weighting=emphasis, even=even)
+        said, unsaid = self._worn.text.condition(plans, skip=skip - 1, weighting=emphasis, applied=self._worn.tags)
         for run in (*said.runs, *unsaid.runs):
-            for heard, _ in run.terms:
-                self._finite("the text encoder", heard.tokens)
+            for said_of, _ in run.terms:
+                self._finite("the text encoder", said_of.tokens)
         scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
         order = []
         for step in range(1, steps + 1):
@@ -233,10 +241,10 @@ class Painter:
         every = tuple(scene for _, scene in scenes.values())
         return Spoken(every, tuple(order), (*said.warnings, *unsaid.warnings))
 
-    def assemble(self, request: Request, points: Sequence[solve.Point]) -> Denoise:
+    def assemble(self, request: Request, points: Sequence[solve.Point], beside: Beside = NOTHING) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time asked."""
         spoken = self.encode(request)
-        guided = [self._guided(request, scene) for scene in spoken.scenes]
+        guided = [self._guided(request, scene, beside) for scene in spoken.scenes]
         if len(guided) == 1:
             return guided[0]
         starts = [p.t for p in points]
@@ -248,13 +256,13 @@ class Painter:
 
         return denoise
 
-    def _guided(self, request: Request, scene: Scene) -> Denoise:
+    def _guided(self, request: Request, scene: Scene, beside: Beside) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
         scale, (low, high) = settled(request.scale), settled(request.interval)
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
-            terms = [(heard, scale * weight) for heard, weight in scene.terms]
-            return guide.compose(self.denoiser, terms, scene.base, rescale=rescale)
+            terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
+            return guide.compose(self.denoiser, terms, base, rescale=rescale)
 
         inside = at(scale, settled(request.rescale))
         return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
@@ -270,20 +278,26 @@ class Painter:
         points: Sequence[solve.Point],
         x0: Tensor,
         wrap: Callable[[Denoise], Denoise] = lambda denoise: denoise,
+        beside: Beside = NOTHING,
     ) -> Iterator[State]:
         """Noise a clean latent to the first point and sample from there to the last.
 
         Args:
             x0: (1, C, h, w); zeros for a picture from nothing.
             wrap: what is to stand between the guided estimate and the solver.
+            beside: what the denoiser reads beside the latent.
         """
         noise = solve.Noise.of(settled(request.seed), [request.index])
         start = solve.Noise.of(settled(request.seed), [request.index], "start")
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
-        for state in solve.sample(wrap(self.assemble(request, points)), solver_of(request), points, x, noise):
+        for state in solve.sample(wrap(self.assemble(request, points, beside)), solver_of(request), points, x, noise):
             if not state.x0.isfinite().all() or not state.x.isfinite().all():
                 raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
             yield state
+
+    def beside(self, request: Request, picture: Image.Image | None = None, free: Tensor | None = None) -> Beside:
+        """What the denoiser's task has it read beside the latent; the picture at the size painted, free (1, 1, h, w) of 0 and 1."""
+        return TASKS[self.model.task](self, request, picture, free)
 
     def blank(self, request: Request) -> Tensor:
         """No picture yet: zeros (1, C, h, w)."""
@@ -315,7 +329,8 @@ class Painter:
         given = {"image": request.image, "mask": request.mask}
         record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
         spoken = self.encode(request)
-        return Picture(image=image, request=request, warnings=(*spoken.warnings, *_idle(request, spoken), *notes), record=record)
+        warnings = (*spoken.warnings, *self._worn.warnings, *_idle(request, spoken), *notes)
+        return Picture(image=image, request=request, warnings=warnings, record=record)
 
     def _finite(self, stage: str, value: Tensor) -> Tensor:
         if not value.isfinite().all():
@@ -357,42 +372,44 @@ def _timings(clock: Sequence[float]) -> dict[str, float]:
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Painter:
+def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Painter:
     """Every part on the device; the text is encoded once a picture, in fp32 in every precision, so that all hear the same."""
-    model = zoo.read_model(folder)
+    model = zoo.find(source)
+    if model.task not in TASKS:
+        raise UnknownName("task of a denoiser", model.task, TASKS)
 
     def part(role: str, dtype: torch.dtype) -> torch.nn.Module:
         component = model.components[role]
         path = model.path(component.file)
-        net = load(path, family=component.family, config=component.config or None, device=device, dtype=dtype)
+        config = component.config or None
+        net = load(path, family=component.family, part=component.part or None, config=config, device=device, dtype=dtype)
         model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
         # CUDA's convolutions are written for this order; on processors the UNet's are a sixth slower in it.
         return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore[reportCallIssue]
 
-    net, vae, tower = part("denoiser", dtype), part("codec", dtype), part("text", torch.float32)
-    if not isinstance(vae, AutoencoderKL) or not isinstance(tower, CLIPText):
-        raise InvalidFile(f"{model.folder / 'model.json'}: the codec must be an autoencoder-kl and the text a clip-text")
+    nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
+    vae = nets["codec"]
+    if not isinstance(vae, AutoencoderKL):
+        raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")
+    text, net = heard(model, nets)
     schedule = schedules.schedule(**model.schedule)
     return Painter(
         model=model,
-        denoiser=Denoiser(net, schedule, model.prediction),
+        denoiser=Denoiser(net, schedule, model.prediction or prediction_of(net)),
         codec=VAECodec(vae),
-        tower=tower,
-        tokenizer=tokenizer_of(model),
+        text=text,
+        nets={role: net for role, net in nets.items() if role != "codec"},
         device=device,
         dtype=dtype,
     )
 
 
-def tokenizer_of(model: zoo.Model) -> Tokenizer:
-    """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...}."""
-    options = dict(model.tokenizer)
-    kind = options.pop("kind", "")
-    try:
-        if kind == "bilingual":
-            return bilingual_tokenizer(model.path(options.pop("file", "")), **options)
-        if kind == "clip":
-            return clip_tokenizer(**options)
-    except TypeError as error:
-        raise InvalidFile(f"{model.folder / 'model.json'} has a missing or unknown field of the tokenizer: {error}") from None
-    raise UnknownName("kind of tokenizer", kind, ("bilingual", "clip"))
+@torch.inference_mode()
+def prediction_of(net: torch.nn.Module) -> str:
+    """What a UNet's output means, where no file says: asked of pure noise of 0.5, one that predicts v turns it around,
+    v = alpha eps - sigma x_0 with alpha near 0, so that its mean lies far below its input's; one that predicts eps gives it back."""
+    one = next(net.parameters())
+    half = torch.full((1, net.config.in_channels, 8, 8), 0.5, dtype=one.dtype, device=one.device)  # pyright: ignore[reportAttributeAccessIssue]
+    tokens = torch.full((1, 77, net.config.cross_attention_dim), 0.5, dtype=one.dtype, device=one.device)  # pyright: ignore[reportAttributeAccessIssue]
+    out = net(half, torch.full((1,), 999.0, device=one.device), tokens)
+    return "v" if float((out.float() - half[:, : out.shape[1]].float()).mean()) < -1 else "eps"

@@ -18,6 +18,7 @@ from ..types import Denoise, State
 from . import files
 from .picture import Picture
 from .request import Request, settled
+from .tasks import Beside
 
 if TYPE_CHECKING:
     from .painter import Painter
@@ -30,7 +31,7 @@ def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
     """From noise alone: x_1 = alpha_1 · 0 + sigma_1 eps, walked to clean."""
     points = painter.points(request)
     x0 = painter.blank(request)
-    for state in painter.walk(request, points, x0):
+    for state in painter.walk(request, points, x0, beside=painter.beside(request)):
         yield state
         x0 = state.x
     yield painter.finish(request, painter.decode(x0))
@@ -42,8 +43,8 @@ def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]
     source = files.read(settled(request.image))
     image = fitted(files.over_white(source), request)
     points = later(painter.points(request), request)
-    x = painter.encode_image(image)
-    for state in painter.walk(request, points, x):
+    x, beside = painter.encode_image(image), painter.beside(request, image)
+    for state in painter.walk(request, points, origin(x, beside, request), beside=beside):
         yield state
         x = state.x
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
@@ -61,9 +62,11 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
     mask = soft(files.read_mask(request.mask, source), request.mask_blur)
     known = files.over_white(source)
     points = later(painter.points(request), request)
-    x = painter.encode_image(fitted(known, request))
+    image = fitted(known, request)
+    x = painter.encode_image(image)
     free = cells(mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor).to(x)
-    for state in painter.walk(request, points, x, hold(free, x)):
+    beside = painter.beside(request, image, free)
+    for state in painter.walk(request, points, origin(x, beside, request), hold(free, x), beside):
         yield state
         x = state.x
     painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
@@ -89,6 +92,12 @@ def later(points: tuple[Point, ...], request: Request) -> tuple[Point, ...]:
     """The points of the steps that are taken, the last ones."""
     kept, steps = taken(request)
     return points[steps - kept :]
+
+
+def origin(x0: Tensor, beside: Beside, request: Request) -> Tensor:
+    """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the noise."""
+    kept, steps = taken(request)
+    return torch.zeros_like(x0) if beside.shown is not None and kept == steps else x0
 
 
 def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:

@@ -56,11 +56,11 @@ class Request(BaseModel):
     model: str = Field(default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
     prompt: str = Field(
         default="",
-        max_length=20_000,
+        max_length=1_000_000,
         description="What to paint, in English or Chinese; empty paints anything.",
         examples=["a red fox, 3d style", "一只(红色:1.2)的狐狸", "[a cat:a dog:0.5]"],
     )
-    negative: str | None = Field(default=None, max_length=20_000, description="What to keep away from.", examples=["blurry, frame"])
+    negative: str | None = Field(default=None, max_length=1_000_000, description="What to keep away from.", examples=["blurry, frame"])
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
@@ -92,6 +92,9 @@ class Request(BaseModel):
         description="How far a given picture is painted anew: 0 not at all, 1 wholly.",
         examples=[0.6],
     )
+    image_scale: float | None = Field(
+        default=None, ge=0, le=100, description="Guidance towards the given picture, in models that follow instructions.", examples=[1.5]
+    )
     image: str | None = Field(default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"])
     mask: str | None = Field(
         default=None, description="What to repaint: white yes, black no, grey partly; of the picture's size.",
@@ -102,6 +105,7 @@ class Request(BaseModel):
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
     )
+    strict: bool = Field(default=False, description="Refuse a LoRA with tensors that change nothing in the model, instead of warning.")
     precision: str | None = Field(
         default=None,
         description="What is computed in; chosen for the machine when not given.",

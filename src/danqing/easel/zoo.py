@@ -31,7 +31,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidFile, UnknownName
+from ..errors import InvalidFile
 from ..weights.store import sha256
 
 FORMAT = 1
@@ -50,17 +50,25 @@ class Component:
         file: the safetensors file, relative to the model's folder.
         config: the fields of the network's config.
         sha256: of the file, in hex; empty when unknown.
+        part: which network of the file it is, where the file holds several.
     """
 
     family: str
     file: str
     config: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model folder's description, as ``model.json`` states it; the module's docstring has the fields."""
+    """A model's description, as ``model.json`` states it (the module's docstring has the fields), or as it was found to be.
+
+    Args:
+        source: what `find` finds it by.
+        text: how its prompts are heard, {"kind": one of `danqing.easel.texts.TEXTS`}.
+        task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
+    """
 
     folder: Path
     name: str
@@ -72,6 +80,9 @@ class Model:
     summary: str = ""
     licence: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    source: str = ""
 
     def path(self, file: str) -> Path:
         """A file of the model.
@@ -112,12 +123,14 @@ def names() -> list[str]:
 
 
 def find(model: str | os.PathLike[str]) -> Model:
-    """A model by its shipped name, or by the path of its folder.
+    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of models.
 
     Raises:
-        UnknownName: neither a shipped model nor a folder.
-        InvalidFile: the folder is there, but its model.json is missing or wrong.
+        UnknownName: none of these. InvalidInput: a name that fits several.
+        InvalidFile: it is there, but missing a part, damaged or of no kind that is known here.
     """
+    from . import foreign, library  # which describe and find models as `Model`
+
     given = os.fspath(model)
     if given in names():
         return read_model(zoo() / given)
@@ -126,11 +139,15 @@ def find(model: str | os.PathLike[str]) -> Model:
         folder = folder.parent
     if os.path.isfile(folder / "model.json"):
         return read_model(folder)
+    if foreign.is_foreign(folder):
+        return foreign.describe(folder)
     if os.path.isfile(folder):
         raise InvalidFile(f"{given} is a file, and a model is a folder: name the one whose model.json lists this file")
     if os.path.isdir(folder) and os.sep in given:
-        raise InvalidFile(f"the folder {given} is no model: it holds no model.json. `danqing models` lists what is here")
-    raise UnknownName("model", given, [*names(), "the path of a model folder"])
+        lists = "`danqing models` lists what is here"
+        raise InvalidFile(f"the folder {given} is no model: it holds no model.json and no model_index.json. {lists}")
+    found = library.find(given)
+    return read_model(found) if (found / "model.json").is_file() else foreign.describe(found)
 
 
 def read_model(folder: Path) -> Model:
@@ -148,7 +165,7 @@ def read_model(folder: Path) -> Model:
         raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
     try:
         parts = {role: Component(**part) for role, part in data.pop("components").items()}
-        model = Model(folder=folder, components=parts, **data)
+        model = Model(folder=folder, source=str(folder), components=parts, **data)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
     for part in (model, *parts.values()):
@@ -174,6 +191,8 @@ def write_model(
     summary: str = "",
     licence: str = "",
     defaults: Mapping[str, Any],
+    text: Mapping[str, Any] | None = None,
+    task: str = "",
 ) -> Model:
     """Write ``folder/model.json`` for files that already lie there, with their SHA-256, and read it back.
 
@@ -181,6 +200,7 @@ def write_model(
         components: role -> (family, file, config as `dataclasses.asdict` gives it).
         tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}.
         defaults: values of `Request` fields for whoever states none.
+        text, task: as in `Model`.
 
     Raises:
         InvalidFile: a named file is not in the folder.
@@ -201,6 +221,8 @@ def write_model(
         "prediction": prediction,
         "multiple": multiple,
         "defaults": dict(defaults),
+        **({"text": dict(text)} if text else {}),
+        **({"task": task} if task else {}),
     }
     path = folder / "model.json"
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

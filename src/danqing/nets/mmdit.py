@@ -8,6 +8,9 @@ How an adapter meets it, port by port. The state between layers is `Streams`, th
 3. every `JointAttention` owns ``branches``, an empty ``nn.ModuleDict``: each ``branch(q, ctx)`` reads the image's
    queries (B, heads, N, d) as projected, not yet normed, and adds a term of their shape before the output projection;
 4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
+
+Each block is run by ``net.through(block, streams, ctx)``: `danqing.nets.longtext` has what reads a long text in windows, which is
+the default and changes nothing for one that fits a window.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from .longtext import Through, Windowed
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
 from .unet import Embedding, sinusoid
 
@@ -202,17 +206,34 @@ class JointAttention(Heads):
 
     def forward(self, image: Tensor, text: Tensor, ctx: Context) -> tuple[Tensor, Tensor]:
         """(B, N, W), (B, L, W) -> the same."""
-        length = image.shape[1]
-        query, k, v = self.split(self.to_q(image)), self.split(self.to_k(image)), self.split(self.to_v(image))
-        add_q, add_k = self.split(self.add_q_proj(text)), self.split(self.add_k_proj(text))
-        q = torch.cat([self.norm_q(query), self.norm_added_q(add_q)], dim=2)  # (B, heads, N + L, d)
-        k = torch.cat([self.norm_k(k), self.norm_added_k(add_k)], dim=2)
-        v = torch.cat([v, self.split(self.add_v_proj(text))], dim=2)
-        joint = F.scaled_dot_product_attention(q, k, v)
-        y, z = joint[:, :, :length], joint[:, :, length:]
+        query, k, v = self.ask_image(image)
+        add_k, add_v = self.offer_text(text)
+        q = torch.cat([self.norm_q(query), self.ask_text(text)], dim=2)  # (B, heads, N + L, d)
+        joint = F.scaled_dot_product_attention(q, torch.cat([k, add_k], dim=2), torch.cat([v, add_v], dim=2))
+        y, z = joint.tensor_split([image.shape[1]], dim=2)
+        return self.tell_image(y, query, ctx), self.tell_text(z)
+
+    def ask_image(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, N, W) -> queries not yet normed, keys, values, (B, heads, N, d) each."""
+        return self.split(self.to_q(image)), self.norm_k(self.split(self.to_k(image))), self.split(self.to_v(image))
+
+    def ask_text(self, text: Tensor) -> Tensor:
+        """(B, L, W) -> queries (B, heads, L, d)."""
+        return self.norm_added_q(self.split(self.add_q_proj(text)))
+
+    def offer_text(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, W) -> keys and values, (B, heads, L, d) each."""
+        return self.norm_added_k(self.split(self.add_k_proj(text))), self.split(self.add_v_proj(text))
+
+    def tell_image(self, y: Tensor, query: Tensor, ctx: Context) -> Tensor:
+        """What the image's queries have read and the branches add, (B, heads, N, d) -> (B, N, W)."""
         for branch in self.branches.values():
             y = y + branch(query, ctx)
-        return self.to_out[0](self.merge(y)), self.to_add_out(self.merge(z))
+        return self.to_out[0](self.merge(y))
+
+    def tell_text(self, z: Tensor) -> Tensor:
+        """What the text's queries have read, (B, heads, L, d) -> (B, L, W)."""
+        return self.to_add_out(self.merge(z))
 
 
 class GELU(nn.Module):
@@ -263,9 +284,7 @@ class Block(nn.Module):
         """`Streams` -> `Streams`."""
         here, there = self.norm1(ctx.time), self.norm1_context(ctx.time)  # attention, feed-forward[, second attention]
         y, z = self.attn(here[0].enter(x.image), there[0].enter(x.text), ctx)
-        image, text = self.finish_image(x.image, y, here), there[0].leave(x.text, z)
-        assert self.ff_context is not None
-        return Streams(image, there[1].leave(text, self.ff_context(there[1].enter(text))))
+        return Streams(self.finish_image(x.image, y, here), self.finish_text(x.text, z, there))
 
     def finish_image(self, image: Tensor, attended: Tensor, here: list[Modulation]) -> Tensor:
         """The image stream after the joint attention said ``attended``, (B, N, W)."""
@@ -273,6 +292,12 @@ class Block(nn.Module):
         if self.attn2 is not None:
             y = here[2].leave(y, self.attn2(here[2].enter(image)))
         return here[1].leave(y, self.ff(here[1].enter(y)))
+
+    def finish_text(self, text: Tensor, attended: Tensor, there: list[Modulation]) -> Tensor:
+        """The text stream after the joint attention said ``attended``, (B, L, W)."""
+        assert self.ff_context is not None
+        z = there[0].leave(text, attended)
+        return there[1].leave(z, self.ff_context(there[1].enter(z)))
 
 
 class LastBlock(Block):
@@ -369,6 +394,7 @@ class MMDiT(nn.Module):
         kinds = [Block] * (layers - 1) + [LastBlock]
         self.transformer_blocks = nn.ModuleList(kind(config, dual=i in dual) for i, kind in enumerate(kinds))
         self.inserted = nn.ModuleList(nn.ModuleDict() for _ in kinds)
+        self.through: Through = Windowed()
         self.norm_out = FinalAdaLN(config.width)
         self.proj_out = zero(nn.Linear(config.width, config.patch_size**2 * config.out_channels))
 
@@ -387,7 +413,7 @@ class MMDiT(nn.Module):
         Args:
             x: (B, C_in, H, W), H and W multiples of patch_size and at most pos_embed_max_size patches.
             time: (B,), in the units of the published schedule, 0 .. 1000.
-            tokens: (B, L, D), L >= 1, in any order. Picture and text share one softmax, so that a token given twice
+            tokens: (B, L, D), L >= 1; those of one window in any order. Picture and text share one softmax, so that a token given twice
                 weighs twice: do not fill up a short text by repeating it.
             pooled: (B, P).
             extra: tensors for adapters.
@@ -401,7 +427,7 @@ class MMDiT(nn.Module):
         ctx = Context(time=self.time_text_embed(time, pooled.to(x.dtype)), tokens=tokens, extra=extra)
         state = Streams(self.pos_embed(x), self.context_embedder(tokens))  # (B, N, W), (B, L, W)
         for i, block in enumerate(self.transformer_blocks):
-            state = block(state, ctx)
+            state = self.through(cast(Block, block), state, ctx)
             if i < len(residuals.down):
                 state = Streams(state.image + residuals.down[i], state.text)
             for layer in cast(nn.ModuleDict, self.inserted[i]).values():

@@ -1,8 +1,8 @@
 """From a plan and a text encoder to conditionings: windows, weights, and what had to be left out.
 
-A text of any length is cut into chunks of window - 2 ids, each framed by bos and eos and encoded by itself, and the
-chunks' tokens stand one after the other: (1, k * window, D). Every text is computed alone, so nothing that is encoded
-beside it changes its numbers.
+A text of any length is cut into chunks of window - 2 ids (window - 1 where no bos opens a text, as in T5), each framed by bos
+and eos and encoded by itself, and the chunks' tokens stand one after the other: (1, k * window, D). Every text is computed
+alone, so nothing that is encoded beside it changes its numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import InvalidInput, UnknownName
 from ..nets.clip import CLIPText
 from ..types import Conditioning
 from .grammar import Plan, Tag, Weighted
-from .tokenize import Tokenizer, framed
+from .tokenize import Tokenizer, framed, room_of
 
 #: Longest cut text that a warning quotes whole.
 QUOTED = 240
@@ -92,7 +92,7 @@ WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType({"original": _original, "
 
 
 class Chunk(NamedTuple):
-    """At most window - 2 ids, and a weight for each."""
+    """As many ids as a window has room for at most, and a weight for each."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -103,18 +103,19 @@ def chunked(text: Weighted, tokenizer: Tokenizer, *, backtrack: int | None = Non
 
     Args:
         text: as a plan holds it.
-        tokenizer: its window sets the room, window - 2.
+        tokenizer: its window sets the room. A word of several vectors is not cut.
         backtrack: a chunk that would end within so many ids after a comma ends at the comma instead, so that phrases
             stay together; 0 cuts anywhere. The default is A1111's 20 of 75, in proportion to the window.
 
     Raises:
         InvalidInput: backtrack < 0.
     """
-    room = tokenizer.window - 2
+    room = room_of(tokenizer)
     reach = room * 20 // 75 if backtrack is None else backtrack
     if reach < 0:
         raise InvalidInput(f"backtrack {backtrack} is below zero: give 0 (cut anywhere) or up to {room}")
     comma = tokenizer.encode(",")[-1]
+    continuing = getattr(tokenizer, "continuing", frozenset())  # of a learned word: it is not cut in two
     chunks: list[Chunk] = []
     for part in text:
         encoded = [(i, piece.weight) for piece in part for i in tokenizer.encode(piece.text)]
@@ -125,6 +126,8 @@ def chunked(text: Weighted, tokenizer: Tokenizer, *, backtrack: int | None = Non
             if stop < len(ids) and ids[stop] != comma:
                 commas = [k for k in range(max(start, stop - reach), stop) if ids[k] == comma]
                 stop = commas[-1] + 1 if commas else stop
+            while stop < len(ids) and ids[stop] in continuing:
+                stop -= 1
             chunks.append(Chunk(ids[start:stop], weights[start:stop]))
             if stop == 0:
                 break
@@ -223,8 +226,9 @@ def condition(
         ids = torch.tensor([framed(tokenizer, chunk.ids) for chunk in chunks])  # (k, window)
         z, pooled = encoder.embed(ids)  # (k, window, D), (k, P)
         if any(weight != 1 for chunk in chunks for weight in chunk.weights):
-            rest = [tokenizer.window - 1 - len(chunk.ids) for chunk in chunks]
-            weights = [[1.0, *chunk.weights, *[1.0] * n] for chunk, n in zip(chunks, rest, strict=True)]
+            opening = [] if tokenizer.bos is None else [1.0]
+            rest = [tokenizer.window - len(opening) - len(chunk.ids) for chunk in chunks]
+            weights = [[*opening, *chunk.weights, *[1.0] * n] for chunk, n in zip(chunks, rest, strict=True)]
             z = weigh(z, torch.tensor(weights, dtype=z.dtype, device=z.device), empty)
         # a summary is of one window: the first, which holds what the prompt begins with
         return Conditioning(tokens=z.reshape(1, -1, z.shape[-1]), pooled=None if pooled is None else pooled[:1])
@@ -254,6 +258,6 @@ def _warnings(
     for text in plan.texts:
         lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
         if lost:
-            room, quoted = tokenizer.window - 2, _quote(tokenizer.decode(lost))
+            room, quoted = room_of(tokenizer), _quote(tokenizer.decode(lost))
             out.append(f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}.")
     return tuple(dict.fromkeys(out))

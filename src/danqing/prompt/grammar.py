@@ -251,7 +251,8 @@ def parse(prompt: str, *, compose: bool = True) -> Prompt:
         compose: False reads AND as a word, for a negative prompt, which is one conditioning.
     """
     tags = tuple(_tag(found) for found in _TAG.finditer(prompt))
-    texts = _AND.split(text := _TAG.sub("", prompt)) if compose else [text := _TAG.sub("", prompt)]
+    text = _untagged(prompt)
+    texts = _AND.split(text) if compose else [text]
     if len(texts) == 1:  # without AND, "at 10:30" ends in no weight
         return Prompt(terms=((_schedules(text), 1.0),), tags=tags)
     terms = []
@@ -260,6 +261,15 @@ def parse(prompt: str, *, compose: bool = True) -> Prompt:
         weight = _held(float(found[1])) if found else 1.0
         terms.append((_schedules((text[: found.start()] if found else text).strip()), weight))
     return Prompt(terms=tuple(terms), tags=tags)
+
+
+def _untagged(prompt: str) -> str:
+    """The prompt without its tags, and without the space that parted them from the text."""
+    text, end = "", 0
+    for found in _TAG.finditer(prompt):
+        text += prompt[end : found.start()].rstrip() if text else prompt[end : found.start()].strip()
+        end = found.end()
+    return text + (prompt[end:] if text or not end else prompt[end:].lstrip())
 
 
 # ---- prompt to plan ------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ merges are OpenAI's published data (see ``data/NOTICE``).
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
@@ -26,12 +27,12 @@ CLIP_BOS, CLIP_EOS = 49406, 49407
 class Tokenizer(Protocol):
     """What an encoder of prompts needs to know about a vocabulary.
 
-    ``bos``, ``eos`` and ``pad`` are ids; ``window`` is the number of ids that a text tower reads at once, bos and eos
-    included.
+    ``bos``, ``eos`` and ``pad`` are ids; ``bos`` is None where nothing opens a text (T5). ``window`` is the number of ids
+    that a text tower reads at once, bos and eos included.
     """
 
     @property
-    def bos(self) -> int: ...
+    def bos(self) -> int | None: ...
     @property
     def eos(self) -> int: ...
     @property
@@ -48,17 +49,22 @@ class Tokenizer(Protocol):
         ...
 
 
+def room_of(tokenizer: Tokenizer) -> int:
+    """How many ids of a text fit one window, beside its marks."""
+    return tokenizer.window - 1 - (tokenizer.bos is not None)
+
+
 def framed(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """One window: bos, at most window - 2 ids, eos, padding.
+    """One window: bos where there is one, as many ids as there is room for, eos, padding.
 
     Raises:
         InvalidInput: more ids than fit.
     """
-    room = tokenizer.window - 2 - len(ids)
-    if room < 0:
-        most = tokenizer.window - 2
+    most = room_of(tokenizer)
+    if len(ids) > most:
         raise InvalidInput(f"{len(ids)} ids do not fit a window of {tokenizer.window}: give at most {most} at a time")
-    return [tokenizer.bos, *ids, tokenizer.eos, *[tokenizer.pad] * room]
+    opening = [] if tokenizer.bos is None else [tokenizer.bos]
+    return [*opening, *ids, tokenizer.eos, *[tokenizer.pad] * (most - len(ids))]
 
 
 def _whole(text: str) -> str:
@@ -154,6 +160,98 @@ def clip_tokenizer(*, pad: int = CLIP_EOS, window: int = 77) -> BytePairTokenize
         window: ids read at once.
     """
     return BytePairTokenizer(bpe=_clip_bpe(), bos=CLIP_BOS, eos=CLIP_EOS, pad=pad, window=window, end="</w>")
+
+
+# ---- learned words -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WordTokenizer:
+    """A vocabulary and some words more, each of one or more ids of its own (textual inversion).
+
+    A word stands for itself wherever no ASCII letter, digit or underscore continues it, in either case; of words that
+    fit the same place the longest counts. See `with_words`.
+    """
+
+    inner: Tokenizer
+    words: Mapping[str, tuple[int, ...]]
+
+    @property
+    def bos(self) -> int | None:
+        return self.inner.bos
+
+    @property
+    def eos(self) -> int:
+        return self.inner.eos
+
+    @property
+    def pad(self) -> int:
+        return self.inner.pad
+
+    @property
+    def window(self) -> int:
+        return self.inner.window
+
+    @cached_property
+    def continuing(self) -> frozenset[int]:
+        """Ids that go on with a word: no chunk may start with one."""
+        return frozenset(i for ids in self.words.values() for i in ids[1:])
+
+    @cached_property
+    def ordered(self) -> list[str]:
+        """The words, the longest first."""
+        return sorted(self.words, key=lambda word: (-len(word), word))
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """A group for each of the ordered words."""
+        edged = []
+        for word in self.ordered:
+            before, after = (re.match("[A-Za-z0-9_]", end) is not None for end in (word[0], word[-1]))
+            edged.append("(?<![A-Za-z0-9_])" * before + f"({re.escape(word)})" + "(?![A-Za-z0-9_])" * after)
+        return re.compile("|".join(edged), re.IGNORECASE)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text of any length, without bos, eos and padding."""
+        ids: list[int] = []
+        end = 0
+        for found in self.pattern.finditer(text):
+            ids += self.inner.encode(text[end : found.start()])
+            ids += self.words[self.ordered[(found.lastindex or 1) - 1]]
+            end = found.end()
+        return ids + self.inner.encode(text[end:])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; a word shows as it is spelt, its part as nothing."""
+        spelt = {own[0]: word for word, own in reversed(list(self.words.items()))}
+        texts: list[str] = []
+        plain: list[int] = []
+        for i in (*ids, None):
+            if i is not None and i not in spelt and i not in self.continuing:
+                plain.append(i)
+                continue
+            texts.append(self.inner.decode(plain))
+            plain.clear()
+            texts.append(spelt.get(i, "") if i is not None else "")
+        return " ".join(filter(None, texts))
+
+
+def with_words(tokenizer: Tokenizer, words: Mapping[str, tuple[int, ...]]) -> Tokenizer:
+    """The tokenizer that also knows some learned words; the given one stays as it is.
+
+    Args:
+        words: name -> ids, such as `danqing.adapt.embedding.Vocabulary.ids`; without any the tokenizer itself is returned.
+
+    Raises:
+        InvalidInput: a word without a name or ids, or with more ids than a window has room for.
+    """
+    room = room_of(tokenizer)
+    for word, ids in words.items():
+        if not word or not 1 <= len(ids) <= room:
+            raise InvalidInput(f"the learned word {word!r} has {len(ids)} vectors: it needs a name and 1 to {room}, the room of a window")
+    if isinstance(tokenizer, WordTokenizer):
+        tokenizer, words = tokenizer.inner, {**tokenizer.words, **words}
+    return WordTokenizer(tokenizer, words) if words else tokenizer
 
 
 # ---- the default model ---------------------------------------------------------------------------------------------

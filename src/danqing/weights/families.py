@@ -1,223 +1,26 @@
 """Every network that a file can hold, and how to tell: one explicit tuple, `FAMILIES`.
 
 A family stands in it once a layout: its own (that of diffusers and transformers), and those of other published files.
-Nothing here imports torch before a network is built.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidFile, UnknownName
 from . import infer
+from .family import CONFIG_KEY, FAMILY_KEY, Classes, Family, fixed, has, inside, placed
 from .infer import Facts, Shapes
 from .keymap import KeyMap
-from .maps import ldm
+from .maps import ldm, openclip, sd3
 from .store import Header
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..nets.autoencoder_kl import AutoencoderKLConfig
-    from ..nets.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-    from ..nets.mmdit import MMDiTConfig
-    from ..nets.unet import UNetConfig
-
-    Config = UNetConfig | AutoencoderKLConfig | CLIPConfig | CLIPTextConfig | CLIPVisionConfig | MMDiTConfig
-
-#: Metadata keys of our own files: the family's name, and the config as JSON.
-FAMILY_KEY, CONFIG_KEY = "danqing.family", "danqing.config"
-Classes = tuple[Callable[[Any], "nn.Module"], type]
-
-
-class Family(NamedTuple):
-    """One network in one layout.
-
-    Args:
-        name: of the network.
-        layout: of the names.
-        detect: whether a file with these keys holds it.
-        infer: shapes in our layout -> what they say of the config.
-        classes: () -> the network's class and its config's.
-        keymap: shapes as in the file -> the map to our layout.
-        whole: the file holds this network and nothing else.
-    """
-
-    name: str
-    layout: str
-    detect: Callable[[Collection[str]], bool]
-    infer: Callable[[Shapes], Facts]
-    classes: Callable[[], Classes]
-    keymap: Callable[[Shapes], KeyMap]
-    whole: bool = True
-
-    def names(self, header: Header) -> dict[str, str]:
-        """Name in the file -> name in our layout, of every tensor of this network."""
-        try:
-            return self.keymap(header.shapes).names(header.tensors)
-        except (LookupError, ValueError, ZeroDivisionError) as error:
-            raise InvalidFile(f"{header.path} looks like {self.title}, but its names do not add up: {error}") from None
-
-    def facts(self, header: Header) -> Facts:
-        """What the file's shapes say of the config.
-
-        Raises:
-            InvalidFile: a tensor that the family cannot do without is missing or has another number of axes.
-        """
-        shapes = {new: header.tensors[old].shape for old, new in self.names(header).items()}
-        try:
-            return self.infer(shapes)
-        except (LookupError, ValueError, ZeroDivisionError) as error:
-            raise InvalidFile(
-                f"{header.path} looks like {self.title}, but a tensor that tells its shape is missing or odd: {error}"
-            ) from None
-
-    def config(self, header: Header, stated: Mapping[str, Any] | None = None) -> Config:
-        """The config: what the shapes tell, then what ``stated`` and then the file's metadata say, then what is usual.
-
-        Raises:
-            InvalidFile: a statement contradicts the shapes, names no field or has the wrong type; or a field is known
-                from nowhere.
-        """
-        settled = self.settle(header, stated)
-        for name, why in settled.unknown.items():
-            raise InvalidFile(
-                f"{header.path} ({self.title}): {name} cannot be told from the shapes ({why}), and the file does not "
-                f"say it. State it: config={{{name!r}: ...}}"
-            )
-        return construct(self.classes()[1], settled.values, f"{header.path} ({self.title})")
-
-    def settle(self, header: Header, stated: Mapping[str, Any] | None = None) -> Settled:
-        """What the file and the statement settle of the config; needs no torch.
-
-        Raises:
-            InvalidFile: the statement, or the file's own, contradicts the shapes.
-        """
-        said = {**said_by(header), **(stated or {})}
-        return settle(self.facts(header), said, f"{header.path} ({self.title})")
-
-    def build(self, config: Config) -> nn.Module:
-        """The network, its tensors on torch's default device."""
-        return self.classes()[0](config)
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        return f"{self.name} in the layout of {self.layout}"
-
-
-def said_by(header: Header) -> dict[str, Any]:
-    """The config that a file of ours carries in its metadata; {} in any other."""
-    try:
-        config = json.loads(header.metadata.get(CONFIG_KEY, "{}"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidFile(f"{header.path} has no JSON in its metadata {CONFIG_KEY!r}: {error}") from None
-    if not isinstance(config, dict):
-        raise InvalidFile(f"{header.path} has no config in its metadata {CONFIG_KEY!r}, but {config!r:.50}")
-    return config
-
-
-class Settled(NamedTuple):
-    """A config's fields as far as a file settles them; names of parts are dotted in the last two.
-
-    Args:
-        values: field -> value, of parts as mappings.
-        assumed: fields that are as in the family's published models.
-        unknown: fields that are known from nowhere, and why.
-    """
-
-    values: dict[str, Any]
-    assumed: tuple[str, ...]
-    unknown: dict[str, str]
-
-
-def settle(facts: Facts, stated: Mapping[str, Any], where: str) -> Settled:
-    """What is told, stated, assumed, in this order; a statement may repeat what is told, not alter it."""
-    values: dict[str, Any] = {**facts.assumed, **facts.told}
-    for name, value in stated.items():
-        values[name] = tuple(value) if isinstance(value, list) else value
-        if name in facts.told and facts.told[name] != values[name]:
-            raise InvalidFile(f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}")
-    assumed = tuple(name for name in facts.assumed if name not in stated)
-    unknown = {name: why for name, why in facts.unknown.items() if name not in stated}
-    for name, inner in facts.parts.items():
-        said = stated.get(name, {})
-        if not isinstance(said, Mapping):
-            raise InvalidFile(f"{where}: {name} should be a config, but is {said!r:.50}")
-        part = settle(inner, said, f"{where}, {name}")
-        values[name] = part.values
-        assumed += tuple(f"{name}.{key}" for key in part.assumed)
-        unknown |= {f"{name}.{key}": why for key, why in part.unknown.items()}
-    return Settled(values, assumed, unknown)
-
-
-def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    """A config of these values, each checked against the type of the field's default."""
-    usual = cls()
-    fields = [field.name for field in dataclasses.fields(cls)]
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in fields:
-            raise InvalidFile(f"{where}: {UnknownName('config field', name, fields)}")
-        default = getattr(usual, name)
-        if dataclasses.is_dataclass(default):
-            made[name] = construct(type(default), value, f"{where}, {name}")
-        else:
-            made[name] = checked(value, default, f"{where}: {name}")
-    return cls(**made)
-
-
-def checked(value: Any, default: Any, where: str) -> Any:
-    """A stated value in the type of the field's default: a list as a tuple, a whole number as a float if need be.
-
-    All whole numbers of a config count something, so that none is below zero.
-    """
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
-    if isinstance(value, list | tuple):
-        value = tuple(value)
-        if isinstance(default, tuple) and all(type(v) is int and v >= 0 for v in value):
-            return value
-    odd = type(value) is not type(default) or isinstance(default, tuple)
-    if odd or (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and value < 0):
-        raise InvalidFile(f"{where} should be like {default!r}, but is {value!r:.50}")
-    return value
-
-
-def has(*keys: str, no: Collection[str] = ()) -> Callable[[Collection[str]], bool]:
-    """A test for a file with all of ``keys`` and without any whose name contains one of ``no``."""
-    return lambda names: all(key in names for key in keys) and not any(part in name for part in no for name in names)
-
-
-def inside(prefix: str, test: Callable[[Collection[str]], bool]) -> Callable[[Collection[str]], bool]:
-    """The same test of the keys behind a prefix."""
-    return lambda names: test({name.removeprefix(prefix) for name in names if name.startswith(prefix)})
-
-
-def behind(prefix: str, keymap: Callable[[Shapes], KeyMap]) -> Callable[[Shapes], KeyMap]:
-    """The same map of the keys behind a prefix; all other keys belong to other networks and are dropped."""
-
-    def build(shapes: Shapes) -> KeyMap:
-        own = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
-        return KeyMap((((prefix + "{key*}", "{key*}"), ("{other*}", None)), *keymap(own).stages))
-
-    return build
-
-
-def fixed(*stages: tuple[tuple[str, str | None], ...]) -> Callable[[Shapes], KeyMap]:
-    """A map that depends on no shape."""
-    keymap = KeyMap(stages)
-    return lambda shapes: keymap
-
-
-def part(family: Family, layout: str, prefix: str, **changes: Any) -> Family:
-    """A family inside a file of several networks, its keys behind a prefix."""
-    detect, keymap = inside(prefix, family.detect), behind(prefix, family.keymap)
-    return family._replace(layout=layout, detect=detect, keymap=keymap, whole=False, **changes)
+__all__ = ["CONFIG_KEY", "FAMILIES", "FAMILY_KEY", "NAMES", "Family", "candidates", "find", "of"]
 
 
 def sdxl_autoencoder(shapes: Shapes) -> Facts:
@@ -268,6 +71,17 @@ def _mmdit() -> Classes:
     return MMDiT, MMDiTConfig
 
 
+def _t5() -> Classes:
+    from ..nets.t5 import T5, T5Config
+
+    return T5, T5Config
+
+
+def t5(shapes: Shapes) -> KeyMap:
+    """T5's table of tokens has two names in transformers; a file holds one or both."""
+    return KeyMap(((("encoder.embed_tokens.weight", None if "shared.weight" in shapes else "shared.weight"),),))
+
+
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.
 POSITIONS = (("{tower}.embeddings.position_ids", None),)
 #: The names of the autoencoder's attention before diffusers 0.17.
@@ -311,7 +125,14 @@ AUTOENCODER_LDM = AUTOENCODER_KL._replace(
     keymap=lambda shapes: KeyMap(((("loss.{key*}", None),), *ldm.autoencoder(shapes).stages)),
 )
 CLIP = Family("clip", "transformers", has(TEXT_KEY, IMAGE_KEY), infer.clip, _clip, fixed(POSITIONS))
-CLIP_TEXT = Family("clip-text", "transformers", has(TEXT_KEY, no=("vision_model.",)), infer.clip_text, _clip_text, fixed(POSITIONS))
+CLIP_TEXT = Family(
+    "clip-text",
+    "transformers",
+    has(TEXT_KEY, no=("vision_model.",)),
+    infer.clip_text,
+    _clip_text,
+    fixed((*POSITIONS, ("logit_scale", None))),  # the temperature of the contrast, which a tower alone has no use for
+)
 CLIP_VISION = Family(
     "clip-vision",
     "transformers",
@@ -334,6 +155,41 @@ MMDIT = Family(
     fixed(),
 )
 
+MMDIT_SD3 = MMDIT._replace(
+    layout="Stability AI",
+    detect=has("joint_blocks.0.x_block.attn.qkv.weight", "x_embedder.proj.weight", "context_embedder.weight", no=("lora",)),
+    keymap=sd3.mmdit,
+)
+T5 = Family(
+    "t5",
+    "transformers",
+    has(
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+        "encoder.block.0.layer.1.DenseReluDense.wi_0.weight",
+        no=("decoder.", "lora"),
+    ),
+    infer.t5,
+    _t5,
+    t5,
+)
+# The towers as transformers 5 writes them when they have no projection.
+CLIP_TEXT_5 = CLIP_TEXT._replace(
+    layout="transformers 5",
+    detect=has("embeddings.token_embedding.weight", "final_layer_norm.weight"),
+    keymap=fixed((("{key*}", "text_model.{key*}"),), POSITIONS),
+)
+CLIP_VISION_5 = CLIP_VISION._replace(
+    layout="transformers 5",
+    detect=has("embeddings.patch_embedding.weight", "pre_layrnorm.weight"),
+    keymap=fixed((("{key*}", "vision_model.{key*}"),), POSITIONS),
+)
+OPENCLIP = ("token_embedding.weight", "positional_embedding", "transformer.resblocks.0.attn.in_proj_weight")
+CLIP_TEXT_OPEN = CLIP_TEXT._replace(
+    layout="OpenCLIP",
+    detect=has(*OPENCLIP, no=("visual.",)),
+    keymap=fixed(openclip.TEXT, cuts=openclip.CUTS),
+)
+
 #: Networks in the order in which a file is asked for them.
 FAMILIES: tuple[Family, ...] = (
     UNET,
@@ -343,48 +199,61 @@ FAMILIES: tuple[Family, ...] = (
     CLIP_TEXT,
     CLIP_VISION,
     MMDIT,
+    T5,
     UNET_LDM,
     AUTOENCODER_LDM,
-    # The towers as transformers 5 writes them when they have no projection.
-    CLIP_TEXT._replace(
-        layout="transformers 5",
-        detect=has("embeddings.token_embedding.weight", "final_layer_norm.weight"),
-        keymap=fixed((("{key*}", "text_model.{key*}"),), POSITIONS),
-    ),
-    CLIP_VISION._replace(
-        layout="transformers 5",
-        detect=has("embeddings.patch_embedding.weight", "pre_layrnorm.weight"),
-        keymap=fixed((("{key*}", "vision_model.{key*}"),), POSITIONS),
-    ),
+    MMDIT_SD3,
+    CLIP_TEXT_5,
+    CLIP_VISION_5,
+    CLIP_TEXT_OPEN,
     # One tower of a whole CLIP.
     CLIP_TEXT._replace(
+        part="text",
         layout="a whole CLIP",
         detect=CLIP.detect,
         keymap=fixed((("vision_model.{key*}", None), ("visual_projection.{end}", None), ("logit_scale", None)), POSITIONS),
-        whole=False,
     ),
     CLIP_VISION._replace(
+        part="vision",
         layout="a whole CLIP",
         detect=CLIP.detect,
         keymap=fixed((("text_model.{key*}", None), ("text_projection.{end}", None), ("logit_scale", None)), POSITIONS),
-        whole=False,
+    ),
+    CLIP_TEXT_OPEN._replace(
+        part="text",
+        layout="a whole CLIP of OpenCLIP",
+        detect=lambda keys: has(*OPENCLIP)(keys) and not CLIP_TEXT_OPEN.detect(keys),
+        keymap=fixed((("visual.{key*}", None),), openclip.TEXT, cuts=openclip.CUTS),
     ),
     # The networks of a single file.
-    part(UNET_LDM, "a single file", "model.diffusion_model."),
-    part(AUTOENCODER_LDM, "a single file of SDXL", "first_stage_model.", infer=sdxl_autoencoder)._replace(
+    placed(UNET_LDM, "denoiser", "model.diffusion_model."),
+    placed(MMDIT_SD3, "denoiser", "model.diffusion_model."),
+    placed(
+        AUTOENCODER_LDM,
+        "codec",
+        "first_stage_model.",
+        layout="a single file of SDXL",
+        infer=sdxl_autoencoder,
         detect=lambda keys: (
             inside("first_stage_model.", AUTOENCODER_LDM.detect)(keys) and any(name.startswith("conditioner.embedders.") for name in keys)
-        )
+        ),
     ),
-    part(AUTOENCODER_LDM, "a single file", "first_stage_model."),
-    part(CLIP_TEXT, "a single file", "cond_stage_model.transformer."),
-    part(CLIP_TEXT, "a single file of SDXL", "conditioner.embedders.0.transformer."),
+    placed(AUTOENCODER_LDM, "codec", "first_stage_model."),
+    placed(CLIP_TEXT, "text", "cond_stage_model.transformer."),
+    placed(CLIP_TEXT_5, "text", "cond_stage_model.transformer."),
+    placed(CLIP_TEXT_OPEN, "text", "cond_stage_model.model.", layout="a single file of SD2"),
+    placed(CLIP_TEXT, "text", "conditioner.embedders.0.transformer.", layout="a single file of SDXL"),
+    placed(CLIP_TEXT_OPEN, "text_2", "conditioner.embedders.1.model.", layout="a single file of SDXL"),
+    placed(CLIP_TEXT_OPEN, "text", "conditioner.embedders.0.model.", layout="a single file of SDXL's refiner"),
+    placed(CLIP_TEXT, "text", "text_encoders.clip_l.transformer.", layout="a single file of SD3"),
+    placed(CLIP_TEXT, "text_2", "text_encoders.clip_g.transformer.", layout="a single file of SD3"),
+    placed(T5, "text_3", "text_encoders.t5xxl.transformer.", layout="a single file of SD3"),
 )
 NAMES = tuple(dict.fromkeys(family.name for family in FAMILIES))
 
 
 def candidates(header: Header) -> list[Family]:
-    """The networks in a file, each in the first layout that fits; a network that is all of the file stands alone.
+    """The networks in a file, each in the first layout that fits; a network that is all of the file has no part.
 
     Raises:
         InvalidFile: the file is ours, of a family that is not known here.
@@ -394,33 +263,38 @@ def candidates(header: Header) -> list[Family]:
         unknown = UnknownName("family", said, NAMES)
         raise InvalidFile(f"{header.path} was written by another version of danqing: {unknown}")
     found = [family for family in FAMILIES if family.detect(header.tensors)]
-    first = {family.name: family for family in reversed(found)}
-    return [family for family in found if first[family.name] is family]
+    first = {(family.name, family.part): family for family in reversed(found)}
+    return [family for family in found if first[family.name, family.part] is family]
 
 
-def find(header: Header, name: str | None = None) -> Family:
-    """The family of a file, or the one named among those of its networks.
+def find(header: Header, name: str | None = None, part: str | None = None) -> Family:
+    """The family of a file, or the one of its networks that is named by family, by part, or by both.
 
     Raises:
         UnknownName: ``name`` is no family.
-        InvalidFile: the file holds no network of a family, not the one named, or several and none was named.
+        InvalidFile: the file holds no network of a family, not the one named, or several that could be meant.
     """
     if name is not None and name not in NAMES:
         raise UnknownName("family", name, NAMES)
     found = candidates(header)
-    wanted = [f for f in found if f.name == name] if name else [f for f in found if f.whole] or found
-    if len(wanted) == 1 or (wanted and wanted[0].whole):
-        return wanted[0]
-    if wanted:
-        names = ", ".join(family.name for family in wanted)
-        raise InvalidFile(f"{header.path} holds several networks: name one of {names} as the family")
-    if found:
-        names = ", ".join(family.name for family in found)
-        raise InvalidFile(f"{header.path} holds no {name}, but {names}")
-    raise InvalidFile(
-        f"{header.path} holds no network that is known here (it starts with the tensors {some(header.tensors)}). "
-        f"Known are {', '.join(NAMES)}; `danqing inspect` says what else a file may be"
-    )
+    if not found:
+        raise InvalidFile(
+            f"{header.path} holds no network that is known here (it starts with the tensors {some(header.tensors)}). "
+            f"Known are {', '.join(NAMES)}; `danqing inspect` says what else a file may be"
+        )
+    wanted = [family for family in found if name in (None, family.name) and part in (None, family.part)]
+    wanted = [family for family in wanted if family.whole] or wanted
+    if not wanted:
+        asked = " as ".join(filter(None, (name, part and f"the part {part!r}")))
+        raise InvalidFile(f"{header.path} holds no {asked}, but {listed(found)}")
+    if len(wanted) > 1 and not wanted[0].whole:
+        raise InvalidFile(f"{header.path} holds several networks: name one by its part, of {listed(wanted)}")
+    return wanted[0]
+
+
+def listed(families: Collection[Family]) -> str:
+    """The networks of a file, by part and family."""
+    return ", ".join(f"{family.part} ({family.name})" if family.part else family.name for family in families)
 
 
 def of(module: nn.Module) -> Family:

@@ -9,7 +9,8 @@ from typing import Any
 
 from . import store
 from .families import FAMILY_KEY, Family, candidates
-from .published import MODELS, PUBLISHED, TASKS
+from .kinds import TASKS, UNETS, told
+from .published import PUBLISHED
 from .store import Header
 
 UNUSED = "This kind of file is recognised, but not loaded"
@@ -26,7 +27,7 @@ class Report:
         layout: of the names.
         loadable: whether `danqing.weights.load` loads it (or its parts, one at a time).
         note: what is missing to load it, or how to.
-        parts: the networks that can be loaded, by family.
+        parts: of a file of several networks, those that can be loaded: part -> family.
         parameters: how many numbers its tensors hold.
         tensors: how many tensors.
         dtypes: the format's type names -> how many numbers, the most common first.
@@ -43,7 +44,7 @@ class Report:
     layout: str
     loadable: bool
     note: str
-    parts: tuple[str, ...]
+    parts: Mapping[str, str]
     parameters: int
     tensors: int
     dtypes: Mapping[str, int]
@@ -55,24 +56,27 @@ class Report:
 
 
 def identify(path: str | os.PathLike[str]) -> Report:
-    """Say what a safetensors file is without loading it.
+    """Say what a file is without loading it.
 
     Raises:
         InvalidFile: as for `danqing.weights.store.header`; a file of ours whose metadata cannot be right.
     """
     header = store.header(path)
     found = candidates(header)
+    parts = {family.part: family.name for family in found if family.part}
     whole = [family for family in found if family.whole]
     if whole:
-        return describe_network(header, whole[0], tuple(family.name for family in found))
+        return describe_network(header, whole[0], parts)
+    note = f"Load one network at a time, by its part: {', '.join(parts)}" if parts else UNUSED
     shapes = header.shapes
-    for kind in PUBLISHED:
-        if kind.detect(shapes):
-            parts = tuple(family.name for family in found)
-            how = f"Load one network at a time, by its family: {', '.join(parts)}" if parts else UNUSED
-            note = ". ".join(filter(None, (how, kind.note)))
-            return report(header, kind.family, kind.variant, kind.layout, bool(parts), note, parts)
-    return report(header, "unknown", "", "", False, "Its names are of no layout that is known here", ())
+    if kind := told(shapes):
+        return report(header, "checkpoint", " ".join(filter(None, kind)), "single file", note, parts)
+    for published in PUBLISHED:
+        if published.detect(shapes):
+            return report(header, published.family, published.variant, published.layout, note, parts)
+    if parts:
+        return report(header, "checkpoint", "", "single file", note, parts)
+    return report(header, "unknown", "", "", "Its names are of no layout that is known here", parts)
 
 
 def report(
@@ -80,18 +84,17 @@ def report(
     family: str,
     variant: str,
     layout: str,
-    loadable: bool,
     note: str,
-    parts: tuple[str, ...],
+    parts: Mapping[str, str],
     **more: Any,
 ) -> Report:
-    """A report with what every header tells."""
+    """A report with what every header tells; ``more`` is what is said of a network that is the whole file."""
     return Report(
         path=str(header.path),
         family=family,
         variant=variant,
         layout=layout,
-        loadable=loadable,
+        loadable=bool(parts or more),
         note=note,
         parts=parts,
         parameters=header.parameters,
@@ -103,22 +106,22 @@ def report(
     )
 
 
-def describe_network(header: Header, family: Family, parts: tuple[str, ...]) -> Report:
+def describe_network(header: Header, family: Family, parts: Mapping[str, str]) -> Report:
     """The report of a file that is one network."""
     settled = family.settle(header)
     note = f"To load it, state what its shapes do not tell: {', '.join(settled.unknown)}" if settled.unknown else ""
     usual = "danqing" if FAMILY_KEY in header.metadata else "unpublished shape"
     title = variant(family.name, settled.values) or usual
     more = {"config": settled.values, "assumed": settled.assumed, "unknown": settled.unknown}
-    return report(header, family.name, title, family.layout, True, note, parts, **more)
+    return report(header, family.name, title, family.layout, note, parts, **more)
 
 
 #: Family, variant, and the fields that tell it; the first that fits names the file.
 VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     *(
-        ("unet", model + task, {"in_channels": channels, "cross_attention_dim": width, "layers_per_block": 2})
-        for width, model, _ in MODELS
-        for channels, task in TASKS
+        ("unet", f"{model} {task}".rstrip(), {"in_channels": channels, "cross_attention_dim": width, "layers_per_block": 2})
+        for model, width in UNETS
+        for channels, task in TASKS.items()
     ),
     ("autoencoder-kl", "SD1.x, SD2.x or SDXL", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 4}),
     ("autoencoder-kl", "SD3 or FLUX", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 16}),
@@ -132,6 +135,7 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("clip-vision", "ViT-L/14", {"hidden_size": 1024, "patch_size": 14}),
     ("clip-vision", "ViT-H/14", {"hidden_size": 1280, "patch_size": 14}),
     ("clip-vision", "ViT-bigG/14", {"hidden_size": 1664, "patch_size": 14}),
+    ("t5", "1.1 XXL (SD3, FLUX)", {"d_model": 4096, "num_layers": 24}),
     ("mmdit", "SD3 medium", {"num_layers": 24, "qk_norm": False}),
     ("mmdit", "SD3.5 medium", {"num_layers": 24, "qk_norm": True, "dual_attention_layers": tuple(range(13))}),
     ("mmdit", "SD3.5 large", {"num_layers": 38}),

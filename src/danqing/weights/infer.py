@@ -181,3 +181,20 @@ def mmdit(shapes: Shapes) -> Facts:
         why = f"a width of {width} in {layers} layers is none of Stable Diffusion 3's"
         return Facts(told=told, assumed=assumed, unknown={"attention_head_dim": why, "num_attention_heads": why})
     return Facts(told=told, assumed=assumed)
+
+
+def t5(shapes: Shapes) -> Facts:
+    """`danqing.nets.t5.T5Config`; no shape tells where distances end."""
+    layer = "encoder.block.0.layer.{}"
+    buckets, heads = shapes[layer.format(0) + ".SelfAttention.relative_attention_bias.weight"]
+    vocabulary, width = shapes["shared.weight"]
+    told = {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": shapes[layer.format(0) + ".SelfAttention.q.weight"][0] // heads,
+        "d_ff": shapes[layer.format(1) + ".DenseReluDense.wi_0.weight"][0],
+        "num_layers": count(shapes, "encoder.block.{}.layer.0.SelfAttention.q.weight"),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+    }
+    return Facts(told=told, assumed={"relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import DanqingError, InvalidFile
 from . import store
 from .families import CONFIG_KEY, FAMILY_KEY, Family, find, of
+from .keymap import Source
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,17 +29,20 @@ def load(
     path: str | os.PathLike[str],
     *,
     family: str | None = None,
+    part: str | None = None,
     config: Mapping[str, Any] | DataclassInstance | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """The network in a safetensors file, for use: in eval mode, no gradients.
+    """The network in a file, for use: in eval mode, no gradients.
 
     Args:
         family: which network, where the file holds several ("unet", "autoencoder-kl", "clip-text", ...).
+        part: the same by its place, where it holds several of one family ("denoiser", "codec", "text", "text_2", "text_3").
         config: fields of the network's config that the shapes do not tell; goes before the file's metadata.
         device: where to put it.
-        dtype: of its floating-point numbers; None keeps the file's.
+        dtype: of its floating-point numbers; None keeps the file's, but for numbers of 8 bits, with which nothing computes:
+            these become bfloat16, which holds each of them exactly.
 
     Raises:
         UnknownName: ``family`` is none.
@@ -46,14 +50,18 @@ def load(
             quantised numbers; the message lists what is missing, what is unexpected and the nearest names.
     """
     header = store.header(path)
-    which = find(header, family)
+    which = find(header, family, part)
     stated = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
     module = empty(which, header, stated)
-    names = which.names(header)
+    sources = which.sources(header)
     wanted = module.state_dict()
-    compare(header, which, names, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
-    given = store.read(path, names)
-    state = {new: fit(given.pop(old), wanted[new], device, dtype) for old, new in names.items()}
+    compare(header, which, sources, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    held: dict[str, list[str]] = {}  # name in the file -> names of ours in it
+    for name, source in sources.items():
+        held.setdefault(source.name, []).append(name)
+    state: dict[str, Tensor] = {}
+    for old, tensor in store.each(path, held):
+        state |= {name: fit(sources[name].take(tensor), wanted[name], device, dtype) for name in held[old]}
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval().requires_grad_(False)
 
@@ -92,15 +100,15 @@ def empty(family: Family, header: store.Header, stated: Mapping[str, Any] | None
         raise InvalidFile(f"{header.path} says that it is {family.title}, but none can be built so: {error}") from None
 
 
-def compare(header: store.Header, family: Family, names: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]) -> None:
+def compare(header: store.Header, family: Family, sources: Mapping[str, Source], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a file whose names or shapes are not exactly the network's, or whose numbers are not floating-point ones."""
-    given = {new: header.tensors[old].shape for old, new in names.items()}
+    given = {name: source.shape(header.tensors[source.name].shape) for name, source in sources.items()}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [n for n, shape in given.items() if n in wanted and squeezed(shape, wanted[n]) != wanted[n]]
     # Every number of our networks is a real one; whole numbers are a quantised file's, whose scales are tensors of their own.
-    types = {new: header.tensors[old].dtype for old, new in names.items()}
-    whole = [n for n, dtype in types.items() if n in wanted and not dtype.startswith(("F", "BF"))]
+    types = {name: header.tensors[source.name].dtype for name, source in sources.items()}
+    whole = [n for n, dtype in types.items() if n in wanted and not dtype.startswith(("F64", "F32", "F16", "BF16", "F8"))]
     if not (missing or unexpected or misshapen or whole):
         return
     lines = [f"{header.path} does not fit {family.title}:"]
@@ -132,7 +140,8 @@ def squeezed(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]
 
 def fit(tensor: Tensor, wanted: Tensor, device: str | torch.device, dtype: torch.dtype | None) -> Tensor:
     """A tensor of the file as the network holds it."""
-    return cast(tensor.reshape(wanted.shape).to(device), dtype)
+    narrow = tensor.is_floating_point() and tensor.element_size() == 1
+    return cast(tensor.reshape(wanted.shape).to(device), torch.bfloat16 if narrow and dtype is None else dtype).contiguous()
 
 
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

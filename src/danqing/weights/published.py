@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .infer import Shapes, count
+from .infer import Shapes
 
 
 class Published(NamedTuple):
-    """A kind of file that is told by its keys alone."""
+    """A kind of file that is told by its keys alone; the single files of Stable Diffusion are told in `kinds`."""
 
     family: str
     variant: str
     layout: str
     detect: Callable[[Shapes], bool]
-    note: str = ""
 
 
 def dim(shapes: Shapes, key: str, axis: int) -> int:
@@ -47,31 +46,10 @@ def sized(key: str, axis: int, size: int) -> Callable[[Shapes], bool]:
     return lambda shapes: dim(shapes, key, axis) == size
 
 
-U = "model.diffusion_model."
-FIRST = U + "input_blocks.0.0.weight"
+#: Where a single file holds its denoiser.
+DIFFUSION = "model.diffusion_model."
 CONTROL = "controlnet_cond_embedding.conv_in.weight"
 MOTION = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
-
-
-def _single(width: int, channels: int = 4) -> Callable[[Shapes], bool]:
-    """A single file whose UNet reads text of this width and so many channels."""
-    return lambda shapes: (
-        dim(shapes, FIRST, 1) == channels
-        and any(dim(shapes, U + f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight", 1) == width for n in (2, 4))
-    )
-
-
-def _sd3(blocks: int, positions: int) -> Callable[[Shapes], bool]:
-    """Stable Diffusion 3's own layout with so many blocks and positions, with or without a prefix."""
-
-    def detect(shapes: Shapes) -> bool:
-        for prefix in ("", U):
-            found = count(shapes, prefix + "joint_blocks.{}.x_block.mlp.fc1.weight")
-            if found and found == blocks and positions in (0, dim(shapes, prefix + "pos_embed", 1)):
-                return True
-        return False
-
-    return detect
 
 
 def _flux(test: Callable[[Shapes], bool]) -> Callable[[Shapes], bool]:
@@ -79,22 +57,12 @@ def _flux(test: Callable[[Shapes], bool]) -> Callable[[Shapes], bool]:
     mark = "double_blocks.0.img_attn.norm.key_norm.scale"
 
     def detect(shapes: Shapes) -> bool:
-        bare = {name.removeprefix(U): shape for name, shape in shapes.items()}
+        bare = {name.removeprefix(DIFFUSION): shape for name, shape in shapes.items()}
         return mark in bare and test(bare)
 
     return detect
 
 
-#: Channels that a UNet reads, and what it was trained for.
-TASKS = ((4, ""), (9, " inpainting"), (8, " InstructPix2Pix"), (5, " depth"))
-#: Width of the text tokens, model, and what of a single file is not loaded.
-OPENCLIP = "in OpenCLIP's layout, which is not loaded"
-MODELS = (
-    (768, "SD1.x", ""),
-    (1024, "SD2.x", f"Its text encoder is {OPENCLIP}"),
-    (2048, "SDXL", f"Its second text encoder is {OPENCLIP}"),
-    (1280, "SDXL refiner", f"Its text encoder is {OPENCLIP}"),
-)
 #: How the two factors of a LoRA are called.
 FACTORS = (
     *(".lora_up.weight", ".lora_A.weight", ".lora_A.default.weight"),
@@ -128,14 +96,6 @@ PUBLISHED: tuple[Published, ...] = (
     Published("motion-module", "AnimateDiff v3 or SDXL", "published", at(MOTION)),
     Published("textual-inversion", "SDXL", "published", lambda s: {"clip_l", "clip_g"} == set(s)),
     Published("textual-inversion", "", "published", lambda s: len(s) == 1 and len(next(iter(s.values()))) in (1, 2)),
-    *(
-        Published("checkpoint", model + task, "single file", _single(width, channels), note)
-        for width, model, note in MODELS
-        for channels, task in TASKS
-    ),
-    Published("checkpoint", "SD3 medium", "single file", _sd3(24, 36864)),
-    Published("checkpoint", "SD3.5 medium", "single file", _sd3(24, 147456)),
-    Published("checkpoint", "SD3.5 large", "single file", _sd3(38, 0)),
     Published("checkpoint", "FLUX fill", "single file", _flux(sized("img_in.weight", 1, 384))),
     Published("checkpoint", "FLUX depth or canny", "single file", _flux(sized("img_in.weight", 1, 128))),
     Published("checkpoint", "FLUX dev", "single file", _flux(starts("guidance_in."))),
@@ -144,6 +104,6 @@ PUBLISHED: tuple[Published, ...] = (
     Published("upscaler", "ESRGAN", "new", lambda s: "conv_first.weight" in s and "body.0.rdb1.conv1.weight" in s),
     Published("face-restorer", "GFPGAN", "published", lambda s: "stylegan_decoder.style_mlp.1.weight" in s),
     Published("upscaler", "Real-ESRGAN compact", "published", lambda s: {"body.0.weight", "body.1.weight"} <= set(s)),
-    Published("text-encoder", "T5", "transformers", at("encoder.block.0.layer.0.SelfAttention.q.weight")),
+    Published("text-encoder", "T5, whole or of an older version", "transformers", at("encoder.block.0.layer.0.SelfAttention.q.weight")),
     Published("text-encoder", "CLIP", "OpenCLIP", at("transformer.resblocks.0.attn.in_proj_weight")),
 )

@@ -1,8 +1,6 @@
-"""Where tensors come from and go to: safetensors files, and nothing that could run a program.
+"""Where tensors come from and go to: files of several formats in, safetensors out, and nothing that could run a program.
 
-A file is an 8-byte little-endian length n, n bytes of JSON (name -> dtype, shape, offsets; ``__metadata__``: strings),
-then the tensors' bytes without gaps. `header` reads that JSON alone and needs no torch. Source: the description of the
-format in the README of huggingface/safetensors.
+`FORMATS` is the one list of what is read; `header`, `each` and `read` work on all of it alike. `header` needs no torch.
 """
 
 from __future__ import annotations
@@ -10,49 +8,41 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
 import os
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidFile
+from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
+from .gguf import GGUF
+from .safe import SAFETENSORS
+from .saved import SAVED
+from .sharded import over
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Bits of one number, by the format's name of its type.
-BITS = {
-    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8},
-    **{"F8_E5M2FNUZ": 8, "F8_E4M3FNUZ": 8},
-    **{"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16},
-    **{"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64},
-}
-#: The types that `write` writes, by torch's name.
-TORCH_NAMES = {
-    **{"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL", "complex64": "C64"},
-    **{"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8"},
-    **{"uint64": "U64", "uint32": "U32", "uint16": "U16", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3"},
-}
-#: The largest header that is read. Real ones stay under 10 MiB; a hostile one is refused before memory is spent on it.
-MAX_HEADER = 32 * 2**20
+__all__ = ["BITS", "FORMATS", "MAX_HEADER", "TORCH_NAMES", "Header", "Spec", "each", "header", "read", "sha256", "write"]
+
+#: The formats of one file. safetensors is last: it is known by its ninth byte, which the others may have too.
+SINGLE: tuple[Format, ...] = (SAVED, GGUF, SAFETENSORS)
+#: Every format that is read; the first that knows a file reads it.
+FORMATS: tuple[Format, ...] = (over(SINGLE), *SINGLE)
 
 PICKLE = (
-    "holds a pickle, which can run any program when it is read; no path of danqing executes a pickle. "
+    "holds a pickle that torch.save did not write, which can run any program; no path of danqing executes a pickle. "
     "Get the .safetensors file of the same model, or convert it yourself where you trust its source: "
     "safetensors.torch.save_file(torch.load(file, weights_only=True), 'new.safetensors')"
 )
 PAGE = "is a web page, not weights: the download was answered by a page, perhaps one to log in"
 #: What else a file may be, by its first bytes.
 MAGIC = (
-    (b"PK\x03\x04", PICKLE),
     (b"\x80\x02", PICKLE),
     (b"\x80\x03", PICKLE),
     (b"\x80\x04", PICKLE),
     (b"\x80\x05", PICKLE),
-    (b"GGUF", "is a GGUF file of quantised weights: get the .safetensors file of the same model"),
     (b"version https://git-lfs", "is a pointer of git-lfs, not the weights: run `git lfs pull` in its repository"),
     (b"<!", PAGE),
     (b"<html", PAGE),
@@ -62,142 +52,20 @@ MAGIC = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """One tensor as the header states it: the format's name of its type, the shape, its bytes ``start .. stop``."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-    @property
-    def count(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What a safetensors file says before its data.
-
-    Args:
-        path: of the file.
-        tensors: by name, in the order of the data.
-        metadata: the strings that whoever wrote it left.
-        size: of the whole file, in bytes.
-    """
-
-    path: Path
-    tensors: Mapping[str, Spec]
-    metadata: Mapping[str, str]
-    size: int
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape."""
-        return {name: spec.shape for name, spec in self.tensors.items()}
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers all tensors hold together."""
-        return sum(spec.count for spec in self.tensors.values())
-
-    @property
-    def dtypes(self) -> dict[str, int]:
-        """Type name -> how many numbers are of it, the most common first."""
-        counts: dict[str, int] = {}
-        for spec in self.tensors.values():
-            counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.count
-        return dict(sorted(counts.items(), key=lambda item: -item[1]))
-
-
 def header(path: str | os.PathLike[str]) -> Header:
-    """Read and check a safetensors file's header, and nothing behind it.
+    """Read and check what a file of any of `FORMATS` says before its data: names, types, shapes.
 
     Raises:
-        InvalidFile: missing, a folder, empty, truncated, no safetensors (a pickle among others), or a header that
-            contradicts itself or the file's size. The message says which, and what to do.
+        InvalidFile: missing, a folder, empty, truncated, of another format, or it contradicts itself or its size; it would
+            run a program if its pickle were executed. The message says which, and what to do.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InvalidFile(f"{path} is a folder: name one .safetensors file in it")
-    if not path.exists():
-        raise InvalidFile(f"there is no file {path}: check the path")
-    if not path.is_file():
-        raise InvalidFile(f"{path} is no regular file: name a .safetensors file")
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(32)
-            length = int.from_bytes(start[:8], "little")
-            if size < 8 or length > min(MAX_HEADER, size - 8) or start[8:9] != b"{":
-                _refuse(path, start, size, length)
-            file.seek(8)
-            text = file.read(length)
-    except OSError as error:
-        raise InvalidFile(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        entries = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
-        metadata = entries.pop("__metadata__", {})
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("its metadata is not all strings")
-        specs = [(name, _spec(name, entry)) for name, entry in entries.items()]
-        tensors = dict(sorted(specs, key=lambda item: (item[1].start, item[1].stop)))
-        stop = 0
-        for name, spec in tensors.items():
-            if spec.start != stop:
-                raise ValueError(f"the data of {name!r} starts at byte {spec.start} instead of {stop}")
-            stop = spec.stop
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InvalidFile(f"{path} has a corrupted header ({error}): copy or download it again") from None
-    if not tensors:
-        raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
-    if 8 + length + stop != size:
-        what = "truncated" if size < 8 + length + stop else "longer than its header says"
-        whole = f"{8 + length + stop:,}"
-        raise InvalidFile(f"{path} is {what}: {size:,} bytes instead of {whole}. Copy or download it again")
-    return Header(path=path, tensors=tensors, metadata=metadata, size=size)
+    return _known(Path(path))[1]
 
 
-def _refuse(path: Path, start: bytes, size: int, length: int) -> NoReturn:
-    """Say what a file is that is no safetensors file."""
-    if not size:
-        raise InvalidFile(f"{path} is empty: copy or download it again")
-    for magic, reason in MAGIC:
-        if start.lower().startswith(magic.lower()):
-            raise InvalidFile(f"{path} {reason}")
-    if start[8:9] == b"{" and length <= MAX_HEADER:
-        raise InvalidFile(f"{path} is truncated: its header alone has {length:,} bytes, the file {size:,}. Copy or download it again")
-    if start[8:9] == b"{":
-        raise InvalidFile(f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}")
-    if path.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".pkl"):
-        raise InvalidFile(f"{path} is no safetensors file, and by its name it {PICKLE}")
-    raise InvalidFile(f"{path} is no safetensors file: its first bytes are {start[:8]!r}. Name a .safetensors file")
+def each(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a file one after another, in any order, so that what is done with one can end before the next is made.
 
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose names must differ."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands in it twice")
-    return result
-
-
-def _spec(name: str, entry: Any) -> Spec:
-    """One entry of the header, checked against itself."""
-    dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    if dtype not in BITS:
-        raise ValueError(f"{name!r} has the unknown type {dtype!r}")
-    if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
-        raise ValueError(f"{name!r} has a shape or an offset that is no natural number")
-    if (stop - start) * 8 != math.prod(shape) * BITS[dtype]:
-        raise ValueError(f"{name!r} has {stop - start} bytes, which do not make {dtype} {list(shape)}")
-    return Spec(dtype=dtype, shape=shape, start=start, stop=stop)
-
-
-def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name. On the CPU they are views of the mapped file, read when used.
+    On the CPU they are views of the mapped file, read when used. Those of quantised blocks are made, as float32.
 
     Args:
         names: which ones; None for all.
@@ -206,17 +74,36 @@ def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
     Raises:
         InvalidFile: as for `header`; or a name that is not in it.
     """
-    from safetensors import SafetensorError, safe_open
-
-    head = header(path)
-    wanted = list(head.tensors) if names is None else list(names)
+    form, head = _known(Path(path))
+    wanted = list(head.tensors if names is None else dict.fromkeys(names))
     if absent := [name for name in wanted if name not in head.tensors]:
         raise InvalidFile(f"{path} has no tensor {absent[0]!r}")
-    try:
-        with safe_open(os.fspath(path), framework="pt", device=device) as file:
-            return {name: file.get_tensor(name) for name in wanted}
-    except (SafetensorError, OSError, AttributeError, KeyError) as error:
-        raise InvalidFile(f"cannot read {path}: {error}") from None
+    yield from form.tensors(head, wanted, device)
+
+
+def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a file, by name, in the order of the names or of the file. For the rest see `each`."""
+    wanted = None if names is None else list(names)
+    found = dict(each(path, wanted, device))
+    return found if wanted is None else {name: found[name] for name in wanted}
+
+
+def _known(path: Path) -> tuple[Format, Header]:
+    """A file's format and header."""
+    form = find(path, FORMATS)
+    return (form, form.header(path)) if form else _refuse(path)
+
+
+def _refuse(path: Path) -> NoReturn:
+    """Say what a file is that is of no format."""
+    start = beginning(path)
+    for magic, reason in MAGIC:
+        if start.lower().startswith(magic.lower()):
+            raise InvalidFile(f"{path} {reason}")
+    if path.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".pkl"):
+        raise InvalidFile(f"{path} is no file of torch.save, and by its name it {PICKLE}")
+    kinds = "no safetensors file, nor one of torch.save, GGUF or an index"
+    raise InvalidFile(f"{path} is {kinds}: its first bytes are {start[:8]!r}. Name a .safetensors file")
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:

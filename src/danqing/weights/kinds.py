@@ -1,0 +1,93 @@
+"""Which published model a single file is, and which of its networks the file holds, from the header alone.
+
+Source: the keys and shapes by which diffusers (loaders/single_file_utils.py) tells them; the metadata of Stability AI's ModelSpec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import InvalidFile
+from .families import Family, candidates, some
+from .infer import Shapes, count
+from .published import DIFFUSION, dim
+from .store import Header
+
+#: Model, and the width of the text tokens that its UNet reads.
+UNETS = (("SD1.x", 768), ("SD2.x", 1024), ("SDXL", 2048), ("SDXL refiner", 1280))
+#: Model, blocks of its transformer, and how many positions that knows (0: any number).
+MMDITS = (("SD3 medium", 24, 36864), ("SD3.5 medium", 24, 147456), ("SD3.5 large", 38, 0))
+#: Channels that a UNet reads, and what it was trained for beside painting from text.
+TASKS = {4: "", 9: "inpainting", 8: "instruct-pix2pix", 5: "depth"}
+#: What metadata say of the prediction, in our words.
+PREDICTIONS = {"epsilon": "eps", "eps": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is to be assembled from a single file.
+
+    Args:
+        model: "SD1.x", "SD2.x", "SDXL", "SDXL refiner", "SD3 medium", "SD3.5 medium" or "SD3.5 large".
+        task: "", or what else the denoiser reads beside the noisy latent: "inpainting" (the mask, and the latent of the masked
+            picture), "instruct-pix2pix" (the latent of the picture), "depth" (the map of depths).
+        networks: by part, "denoiser", "codec", "text", "text_2", "text_3": those that the file holds; the others are in files of
+            their own. The tower "text" of SD3 has no projection in a single file: what is read of its summary is the pooled one.
+        prediction: what the denoiser's output means, as in `danqing.denoise`: as the file says, else as in all published files
+            of the model. "" for SD2.x, which was published with either (512 px: eps, 768 px: v), where the file does not say.
+        zero_snr: the file says that its noise schedule ends in pure noise.
+    """
+
+    model: str
+    task: str
+    networks: Mapping[str, Family]
+    prediction: str
+    zero_snr: bool = False
+
+
+def told(shapes: Shapes) -> tuple[str, str] | None:
+    """Model and task of a single file, or None for any other file."""
+    for prefix in (DIFFUSION, ""):
+        blocks = count(shapes, prefix + "joint_blocks.{}.x_block.mlp.fc1.weight")
+        for model, number, positions in MMDITS:
+            if blocks == number and positions in (0, dim(shapes, prefix + "pos_embed", 1)):
+                return model, ""
+    task = TASKS.get(dim(shapes, DIFFUSION + "input_blocks.0.0.weight", 1))
+    # The first attention stands in the first level (input block 2) or, in XL, in the second (input block 4).
+    readers = (DIFFUSION + f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight" for n in (2, 4))
+    widths = {dim(shapes, reader, 1) for reader in readers}
+    return next(((model, task) for model, width in UNETS if task is not None and width in widths), None)
+
+
+def kind(header: Header) -> Kind:
+    """The model of a single file.
+
+    Raises:
+        InvalidFile: it is none of a model that is known here.
+    """
+    found = told(header.shapes)
+    if found is None:
+        raise InvalidFile(
+            f"{header.path} is no single file of a model that is known here (it starts with the tensors {some(header.tensors)}). "
+            f"Known are {', '.join(name for name, *_ in (*UNETS, *MMDITS))}; `danqing inspect` says what else a file may be"
+        )
+    model, task = found
+    networks = {family.part or "denoiser": family for family in candidates(header)}
+    return Kind(model=model, task=task, networks=networks, prediction=prediction(header, model, task), zero_snr="ztsnr" in header.tensors)
+
+
+def prediction(header: Header, model: str, task: str) -> str:
+    """What the denoiser's output means: by the keys that mark it, the metadata, and the habit of the model, in this order."""
+    if "v_pred" in header.tensors:
+        return "v"
+    if "edm_mean" in header.tensors:
+        return "edm"
+    if said := PREDICTIONS.get(header.metadata.get("modelspec.prediction_type", "").lower()):
+        return said
+    if model.startswith("SD3"):
+        return "flow"
+    if model != "SD2.x" or task:
+        return "eps"
+    architecture = header.metadata.get("modelspec.architecture", "")
+    return {"stable-diffusion-v2-768-v": "v", "stable-diffusion-v2-512": "eps"}.get(architecture, "")
