@@ -71,10 +71,12 @@ def test_tensors_that_change_nothing_are_named_or_refused(painter, folder):
         painter.paint(request.but(strict=True))
 
 
-def test_a_lora_that_is_not_there_is_an_error_with_the_nearest_name(painter, folder):
+def test_a_lora_that_is_not_there_is_told_with_the_nearest_name_or_refused(painter, folder):
     store.write(folder / "loras" / "watercolour.safetensors", lora(painter.shelf.nets["denoiser"], "lora_unet_", 0))
+    request = Request(prompt="a fox <lora:watercolor:1>", seed=1, steps=1)
+    assert any("Did you mean 'watercolour'" in warning for warning in painter.paint(request).warnings)
     with pytest.raises(UnknownName, match="Did you mean 'watercolour'"):
-        painter.paint(Request(prompt="a fox <lora:watercolor:1>", seed=1, steps=1))
+        painter.paint(request.but(strict=True))
 
 
 def test_a_learned_word_speaks_where_its_name_stands_and_nowhere_else(painter, folder):

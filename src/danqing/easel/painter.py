@@ -27,6 +27,7 @@ from ..codec import Codec, VAECodec, bytes_of, levels_of
 from ..denoise import Denoiser
 from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
+from ..nets.unet import UNet
 from ..prompt.grammar import parse, plan
 from ..prompt.towers import Text
 from ..run.device import describe
@@ -307,10 +308,18 @@ class Painter:
 
     def encode_image(self, image: Image.Image) -> Tensor:
         """An RGB picture as its most probable latent, (1, C, h, w)."""
+        return self.encode_levels(self.levels(image))
+
+    @staticmethod
+    def levels(image: Image.Image) -> Tensor:
+        """A picture as (1, 3, H, W) in [-1, 1]."""
         import numpy as np
 
-        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        return self._finite("the picture's encoding", self.codec.encode(levels_of(pixels).to(self.device)))
+        return levels_of(torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None])
+
+    def encode_levels(self, levels: Tensor) -> Tensor:
+        """(1, 3, H, W) in [-1, 1] as its most probable latent, (1, C, h, w)."""
+        return self._finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
 
     def decode(self, latent: Tensor) -> Image.Image:
         """A latent (1, C, h, w) as an RGB picture."""
@@ -408,8 +417,10 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
 def prediction_of(net: torch.nn.Module) -> str:
     """What a UNet's output means, where no file says: asked of pure noise of 0.5, one that predicts v turns it around,
     v = alpha eps - sigma x_0 with alpha near 0, so that its mean lies far below its input's; one that predicts eps gives it back."""
+    if not isinstance(net, UNet):
+        raise InvalidFile("its description does not say what the denoiser predicts: state prediction, as eps, v or flow")
     one = next(net.parameters())
-    half = torch.full((1, net.config.in_channels, 8, 8), 0.5, dtype=one.dtype, device=one.device)  # pyright: ignore[reportAttributeAccessIssue]
-    tokens = torch.full((1, 77, net.config.cross_attention_dim), 0.5, dtype=one.dtype, device=one.device)  # pyright: ignore[reportAttributeAccessIssue]
+    half = one.new_full((1, net.config.in_channels, 8, 8), 0.5)
+    tokens = one.new_full((1, 77, net.config.cross_attention_dim), 0.5)
     out = net(half, torch.full((1,), 999.0, device=one.device), tokens)
     return "v" if float((out.float() - half[:, : out.shape[1]].float()).mean()) < -1 else "eps"

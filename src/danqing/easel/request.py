@@ -105,7 +105,7 @@ class Request(BaseModel):
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
     )
-    strict: bool = Field(default=False, description="Refuse a LoRA with tensors that change nothing in the model, instead of warning.")
+    strict: bool = Field(default=False, description="Refuse a LoRA that is not there or not wholly for this model, instead of warning.")
     precision: str | None = Field(
         default=None,
         description="What is computed in; chosen for the machine when not given.",

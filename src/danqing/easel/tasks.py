@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -64,13 +65,13 @@ def inpainting(painter: Painter, request: Request, picture: Image.Image | None, 
 
     Source: Rombach et al. 2022, section 4.5, and the published weights, which read (noisy 4, mask 1, masked picture 4).
     """
-    size = settled(request.width), settled(request.height)
-    blank = Image.new("RGB", size, (128, 128, 128))
     if picture is None or free is None:
         free = painter.blank(request)[:, :1] + 1
-        return Beside(torch.cat([free, painter.encode_image(blank)], 1))
-    cells = Image.fromarray((free[0, 0] * 255).byte().cpu().numpy()).resize(size, Image.Resampling.NEAREST)
-    return Beside(torch.cat([free, painter.encode_image(Image.composite(blank, picture, cells))], 1))
+        shown = torch.zeros(1, 3, settled(request.height), settled(request.width))
+    else:
+        cells = F.interpolate(free.cpu(), (picture.height, picture.width))  # (1, 1, H, W)
+        shown = painter.levels(picture) * (1 - cells)
+    return Beside(torch.cat([free, painter.encode_levels(shown)], 1))
 
 
 def instruct(painter: Painter, request: Request, picture: Image.Image | None, free: Tensor | None) -> Beside:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from ..errors import InvalidFile, UnknownName
+from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
 from ..nets.mmdit import MMDiT
 from ..nets.sized import Sized
@@ -69,10 +70,10 @@ def _openclip(model: zoo.Model, nets: Nets) -> Heard:
 
 
 def _unet(model: zoo.Model, nets: Nets, **options: Any) -> Sized:
-    net = nets["denoiser"]
-    if not isinstance(net, UNet) or not net.config.pooled_channels:
-        raise InvalidFile(f"{model.source or model.folder}: its denoiser must be a UNet that is told sizes")
-    return Sized(net, factor=nets["codec"].config.factor, **options)  # pyright: ignore[reportAttributeAccessIssue]
+    net, codec = nets["denoiser"], nets["codec"]
+    if not isinstance(net, UNet) or not net.config.pooled_channels or not isinstance(codec, AutoencoderKL):
+        raise InvalidFile(f"{model.source or model.folder}: its denoiser must be a UNet that is told sizes, its codec an autoencoder-kl")
+    return Sized(net, factor=codec.config.factor, **options)
 
 
 def _sdxl(model: zoo.Model, nets: Nets) -> Heard:

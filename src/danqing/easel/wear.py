@@ -13,6 +13,7 @@ from torch import nn
 from ..adapt import embedding, layouts
 from ..adapt.lora import LoRA
 from ..adapt.tags import KINDS, pick
+from ..errors import UnknownName
 from ..nets.clip import CLIPText
 from ..nets.mmdit import MMDiT
 from ..prompt.grammar import Tag, parse
@@ -30,7 +31,7 @@ KEPT = 8
 
 @dataclass(frozen=True)
 class Worn:
-    """What is on: the text that knows the learned words, the tags that were acted on, and what is to be said."""
+    """What is on: the text that knows the learned words, the tags that were acted on or warned of, and what is to be said."""
 
     text: Text
     tags: tuple[Tag, ...] = ()
@@ -47,8 +48,8 @@ def wearing(request: Request, shelf: Shelf, text: Text) -> Iterator[Worn]:
         text: of the model.
 
     Raises:
-        UnknownName: a LoRA that is not there. InvalidFile: one that does not fit, or, where the request is strict, one with tensors
-            that change nothing here.
+        InvalidFile: a LoRA that does not fit; where the request is strict, also one with tensors that change nothing here.
+        UnknownName: where the request is strict, a LoRA that is not there; else it is warned of.
     """
     tags = tuple(tag for tag in (*parse(request.prompt).tags, *parse(settled(request.negative), compose=False).tags) if tag.kind in KINDS)
     nets, warnings = shelf.nets, list[str]()
@@ -65,7 +66,14 @@ def wearing(request: Request, shelf: Shelf, text: Text) -> Iterator[Worn]:
                 stack.callback(vocabulary.on(role).attach(nets[role]))
         known = library.loras() if tags else {}
         for tag in tags:
-            path = pick(known, tag.name, "LoRA")
+            try:
+                path = pick(known, tag.name, "LoRA")
+            except UnknownName as error:
+                if request.strict:
+                    raise
+                why = str(error) if known else "no LoRA lies in the folders of models."
+                warnings.append(f"{tag.text} was ignored: {why}")
+                continue
             lora = shelf.lora(path, request.strict)
             files.append((str(path), path.stat().st_mtime_ns))
             for role in lora.deltas:
