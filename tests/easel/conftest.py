@@ -51,6 +51,15 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def nobody(tmp_path_factory, monkeypatch):
+    """The settings, models and memory of whoever runs the tests are not touched."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.delenv("DANQING_MODELS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """The folder of the tiny model."""

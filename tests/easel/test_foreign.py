@@ -14,11 +14,13 @@ import transformers
 from PIL import Image
 
 from danqing.easel import zoo
+from danqing.easel.convert import convert
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile
 from danqing.prompt.tokenize import clip_vocabulary
 from danqing.solve import Noise
+from danqing.weights.store import sha256
 
 SIDE, STEPS, SCALE = 32, 3, 4.0
 
@@ -135,6 +137,20 @@ def test_a_folder_of_diffusers_paints_what_diffusers_paints(model: str, words: P
         said |= {"max_sequence_length": 77, "sigmas": np.linspace(1, 1 / 1000, STEPS).tolist()}
     image = theirs(**said, height=SIDE, width=SIDE, latents=start, num_inference_steps=STEPS, guidance_scale=SCALE, output_type="np").images
     assert np.abs(ours - np.round(image[0] * 255)).max() <= 1
+
+
+@torch.no_grad()
+def test_a_single_file_paints_what_its_folder_paints(words: Path, tmp_path: Path) -> None:
+    down = ("CrossAttnDownBlock2D", "DownBlock2D")
+    net = unet(cross_attention_dim=768, layers_per_block=2, down_block_types=down, up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
+    said = tower(transformers.CLIPTextModel, hidden_size=768, num_attention_heads=12, num_hidden_layers=1, hidden_act="quick_gelu")
+    theirs = diffusers.StableDiffusionPipeline(**{**one_tower(words), "text_encoder": said, "unet": net})
+    theirs.save_pretrained(tmp_path / "folder")
+    convert(tmp_path / "folder", tmp_path / "single.safetensors")
+    request = Request(prompt="a red fox", seed=3, width=SIDE, height=SIDE, steps=STEPS, scale=SCALE, solver="euler", spacing="trailing")
+    folder, single = (Painter.load(tmp_path / name, "cpu", "fp32").paint(request) for name in ("folder", "single.safetensors"))
+    np.testing.assert_array_equal(np.asarray(single.image), np.asarray(folder.image))
+    assert single.record["sha256"] == sha256(tmp_path / "single.safetensors")
 
 
 def one_tower(words: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from ..run.precision import precision as find_precision
 from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
 from ..weights.load import load
-from . import files, zoo
+from . import files, library, zoo
 from .picture import Picture
 from .recipes import RECIPES, taken
 from .request import Request, settled
@@ -333,7 +333,9 @@ class Painter:
 
     def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
-        record = {"danqing": __version__, "model": self.model.name, "sha256": self.model.components["denoiser"].sha256}
+        part = self.model.components["denoiser"]
+        digest = part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
+        record = {"danqing": __version__, "model": self.model.name, "sha256": digest}
         record |= describe(self.device, self.dtype)
         given = {"image": request.image, "mask": request.mask}
         record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}

@@ -1,4 +1,5 @@
-"""Weights in several files with an index: ``{"metadata": {...}, "weight_map": {name: file}}`` in ``x.index.json``.
+"""Weights in several files with an index: ``{"metadata": {...}, "weight_map": {name: file}}`` in ``x.index.json``,
+or ``x.index.fp16.json`` for a variant.
 
 Source: save_pretrained of huggingface/transformers and huggingface_hub's split_torch_state_dict_into_shards, which write them.
 """
@@ -6,6 +7,7 @@ Source: save_pretrained of huggingface/transformers and huggingface_hub's split_
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from .safe import unique
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: What an index is called, with the name of a variant or without.
+NAMED = re.compile(r"\.index(\.\w+)?\.json$")
 #: How many files an index may name. The largest published models have some hundreds.
 MAX_SHARDS = 4096
 
@@ -35,7 +39,7 @@ class Sharded(Header):
 
 def over(formats: Sequence[Format]) -> Format:
     """The format of an index whose files are of any of these formats."""
-    return Format("index", lambda path, start: path.name.endswith(".index.json"), lambda path: header(path, formats), tensors)
+    return Format("index", lambda path, start: NAMED.search(path.name) is not None, lambda path: header(path, formats), tensors)
 
 
 def header(path: Path, formats: Sequence[Format]) -> Sharded:
