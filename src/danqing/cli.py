@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = ("recipe", "prompt", "image", "seed", "index")
 #: What help calls the text of a field that names a file or a folder.
-FILES = {"mask": "FILE", "model": "NAME"}
+FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME"}
 INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
 
 

@@ -18,6 +18,7 @@ from danqing.easel.painter import NotFinite, Painter
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.types import State
+from danqing.weights import store
 
 
 def bytes_of(pictures):
@@ -300,3 +301,37 @@ def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
 @given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40))
 def test_no_prompt_is_an_error(painter, prompt):
     assert isinstance(painter.paint(Request(prompt=prompt, seed=1, steps=1)).image, Image.Image)
+
+
+@pytest.fixture
+def other(tiny, tmp_path):
+    """The tiny model with other weights."""
+    folder = tmp_path / "other"
+    shutil.copytree(tiny, folder)
+    weights = store.read(folder / "denoiser.safetensors")
+    draw = torch.Generator().manual_seed(5)
+    shaken = {name: tensor + 0.1 * torch.randn(tensor.shape, generator=draw) for name, tensor in weights.items()}
+    store.write(folder / "denoiser.safetensors", shaken)
+    described = json.loads((folder / "model.json").read_text())
+    described["components"]["denoiser"]["sha256"] = store.sha256(folder / "denoiser.safetensors")
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+def test_a_refiner_takes_the_last_steps_and_those_alone(painter, tiny, other):
+    request = Request(prompt="a fox", seed=1, steps=4, solver="euler")
+    first, second = (list(Painter.load(folder, "cpu", "fp32").states(request)) for folder in (tiny, other))
+    handed = list(painter.states(request.but(refiner=str(other), refiner_at=0.5)))
+    assert all(torch.equal(handed[i].x, first[i].x) for i in range(2))
+    assert not torch.equal(handed[2].x, first[2].x)
+    for share, alone in ((1.0, first), (0.0, second)):
+        picture = list(painter.states(request.but(refiner=str(other), refiner_at=share)))[-1]
+        np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(alone[-1].image))
+
+
+def test_a_refiner_of_another_schedule_is_refused(painter, other):
+    described = json.loads((other / "model.json").read_text())
+    described["schedule"] = {"kind": "flow", "shift": 2.0}
+    (other / "model.json").write_text(json.dumps(described))
+    with pytest.raises(InvalidInput, match="refiner"):
+        painter.paint(Request(prompt="a fox", steps=2, refiner=str(other)))

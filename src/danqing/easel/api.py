@@ -37,6 +37,8 @@ class Options(TypedDict, total=False):
     strength: float | None
     image_scale: float | None
     mask_blur: int
+    refiner: str | None
+    refiner_at: float
     emphasis: str | None
     clip_skip: int | None
     strict: bool

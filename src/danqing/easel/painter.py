@@ -257,6 +257,30 @@ class Painter:
 
         return denoise
 
+    def refined(self, request: Request, points: Sequence[solve.Point], beside: Beside = NOTHING) -> Denoise:
+        """`assemble`, handed over to the refiner's estimate for the last steps, where the request names one.
+
+        Both see the same noise levels, so the hand-over is a choice by time (Podell et al. 2023, section 2.5).
+
+        Raises:
+            InvalidInput: the refiner paints in other latents or on another schedule.
+        """
+        early = self.assemble(request, points, beside)
+        if request.refiner is None:
+            return early
+        other = Painter.load(request.refiner, str(self.device), request.precision)
+        if other.codec.channels != self.codec.channels or other.denoiser.schedule != self.denoiser.schedule:
+            possible = f"a model with the latents and the schedule of {self.model.name}"
+            raise InvalidInput(f"refiner: {request.refiner} was given; possible is {possible}")
+        late = other.assemble(request, points, other.beside(request))
+        steps = len(points) - 1
+        first = points[min(round(request.refiner_at * steps), steps)].t  # where the refiner begins
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            return early(x, t) if float(t[0]) > first else late(x, t)
+
+        return denoise
+
     def _guided(self, request: Request, scene: Scene, beside: Beside) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
         scale, (low, high) = settled(request.scale), settled(request.interval)
@@ -291,7 +315,7 @@ class Painter:
         noise = solve.Noise.of(settled(request.seed), [request.index])
         start = solve.Noise.of(settled(request.seed), [request.index], "start")
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
-        for state in solve.sample(wrap(self.assemble(request, points, beside)), solver_of(request), points, x, noise):
+        for state in solve.sample(wrap(self.refined(request, points, beside)), solver_of(request), points, x, noise):
             if not state.x0.isfinite().all() or not state.x.isfinite().all():
                 raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
             yield state

@@ -101,6 +101,10 @@ class Request(BaseModel):
         examples=["mask.png"],
     )  # fmt: skip
     mask_blur: int = Field(default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
+    refiner: str | None = Field(
+        default=None, min_length=1, description="A second model that takes the last steps, such as SDXL's refiner: a name or a path."
+    )
+    refiner_at: float = Field(default=0.8, ge=0, le=1, description="The part of the steps after which the refiner takes over.")
     emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
