@@ -1,0 +1,175 @@
+"""Models of real size with random weights: how long they load, in what memory, and that they compute what diffusers computes.
+
+    python benchmarks/checkpoints.py            prints the table
+    python benchmarks/checkpoints.py --write    and puts it into docs/models.md
+
+No published weights are needed: the networks have the published shapes and names, the numbers are drawn. Needs 24 GB of memory and
+20 GB of disk in the folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+BEGIN, END = "<!-- checkpoints -->", "<!-- /checkpoints -->"
+BETAS = {"kind": "scaled-linear", "start": 0.00085, "end": 0.012}
+
+
+def drawn(build: type, config: Any) -> nn.Module:
+    """A network of random fp16 weights, small enough that no activation overflows."""
+    with torch.device("meta"):
+        net = build(config)
+    net = net.to_empty(device="cpu").half()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            p.copy_(torch.randn(p.shape, generator=draw) * 0.02 if p.ndim > 1 else torch.full(p.shape, float("norm" in name)))
+    return net
+
+
+def single_file(folder: Path, model: str) -> Path:
+    """The single file of a model of random weights."""
+    from danqing.easel.convert import convert
+    from danqing.easel.zoo import write_model
+    from danqing.nets import autoencoder_kl, clip, unet
+    from danqing.weights.load import save
+
+    shapes: dict[str, dict[str, tuple[str, type, Any]]] = {
+        "sd15": {
+            "denoiser": ("unet", unet.UNet, unet.SD1),
+            "codec": ("autoencoder-kl", autoencoder_kl.AutoencoderKL, autoencoder_kl.SD1),
+            "text": ("clip-text", clip.CLIPText, clip.SD1_TEXT),
+        },
+        "sdxl": {
+            "denoiser": ("unet", unet.UNet, unet.SDXL),
+            "codec": ("autoencoder-kl", autoencoder_kl.AutoencoderKL, autoencoder_kl.SDXL),
+            "text": ("clip-text", clip.CLIPText, clip.SD1_TEXT),
+            "text_2": ("clip-text", clip.CLIPText, clip.VIT_BIGG_14_TEXT),
+        },
+    }
+    ours = folder / f"{model}-ours"
+    ours.mkdir()
+    for role, (_, build, config) in shapes[model].items():
+        save(drawn(build, config), ours / f"{role}.safetensors")
+    parts = {role: (family, f"{role}.safetensors", dataclasses.asdict(config)) for role, (family, _, config) in shapes[model].items()}
+    kind = {"sd15": "clip", "sdxl": "sdxl"}[model]
+    write_model(ours, name=model, components=parts, tokenizer={"kind": "clip"}, schedule=BETAS, prediction="eps", text={"kind": kind},
+                defaults={})  # fmt: skip
+    convert(ours, folder / f"{model}-theirs")
+    convert(folder / f"{model}-theirs", file := folder / f"{model}.safetensors")
+    return file
+
+
+def child(code: str, *args: str) -> list[float]:
+    """The numbers that a fresh process prints."""
+    program = f"import sys, time\nfrom pathlib import Path\n{code}"
+    return [float(x) for x in subprocess.check_output([sys.executable, "-c", program, *args], text=True).split()]
+
+
+READ = """
+size, begin, buffer = 0, time.perf_counter(), bytearray(1 << 24)
+with open(sys.argv[1], "rb", buffering=0) as file:
+    while n := file.readinto(buffer):
+        size += n
+print(time.perf_counter() - begin, size)
+"""
+#: What Linux says of a process's memory in bytes; its getrusage starts a child at its parent's peak.
+STATUS = """
+def status(key):
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(key))
+"""
+LOAD = STATUS + """
+import torch
+from danqing.easel.painter import Painter
+before = status("VmRSS")
+begin = time.perf_counter()
+painter = Painter.load(sys.argv[1])
+seconds = time.perf_counter() - begin
+nets = [painter.codec.vae, *painter.shelf.nets.values()]
+held = sum(p.numel() * p.element_size() for net in nets for p in net.parameters())
+print(seconds, held, status("VmHWM") - before)
+"""
+PAINT = STATUS + """
+from danqing.easel.painter import Painter
+from danqing.easel.request import Request
+painter = Painter.load(sys.argv[1])
+begin = time.perf_counter()
+picture = painter.paint(Request(prompt="a red fox", seed=1, width=512, height=512, steps=2))
+print(time.perf_counter() - begin, status("VmHWM"))
+"""
+SWITCH = STATUS + """
+from danqing.easel import painter as module
+from danqing.easel.painter import Painter
+def turn():
+    for name in sys.argv[1:]:
+        module._load.cache_clear()
+        Painter.load(name)
+turn(); turn()
+first = status("VmRSS")
+for _ in range(10):
+    turn()
+print(first, status("VmRSS"))
+"""
+
+
+def parity() -> float:
+    """The largest difference of one call of SD1's UNet from diffusers', in parts of the largest value, in fp32."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from danqing.nets import unet
+
+    ours: Any = drawn(unet.UNet, unet.SD1).float().eval()
+    theirs: Any = UNet2DConditionModel(**unet.diffusers_config(unet.SD1)).eval()
+    theirs.load_state_dict(ours.state_dict())
+    draw = torch.Generator().manual_seed(1)
+    x, tokens, t = torch.randn(1, 4, 64, 64, generator=draw), torch.randn(1, 77, 768, generator=draw), torch.tensor([500.0])
+    with torch.inference_mode():
+        a, b = ours(x, t, tokens), theirs(x, t, tokens).sample
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
+    parser.add_argument("--models", nargs="+", choices=("sd15", "sdxl"), default=("sd15", "sdxl"))
+    args = parser.parse_args()
+    from danqing.run.device import describe
+
+    machine, lines = describe(), []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = {model: str(single_file(folder, model)) for model in args.models}
+        for model, file in files.items():
+            read, size = min(child(READ, file) for _ in range(3))
+            loads = [child(LOAD, file) for _ in range(3)]
+            seconds, held, peak = min(loads)[0], loads[0][1], min(load[2] for load in loads)
+            lines.append(f"| {model}: read once, {size / 1e9:.2f} GB | {read:.2f} s |")
+            lines.append(f"| {model}: loaded | {seconds:.2f} s, {seconds / read:.2f} × |")
+            lines.append(f"| {model}: peak of loading, weights {held / 1e9:.2f} GB | {peak / 1e9:.2f} GB, {peak / held:.2f} × |")
+            took, top = child(PAINT, file)
+            lines.append(f"| {model}: 512 px, 2 steps | {took:.1f} s, {top / 1e9:.1f} GB at the peak |")
+        first, last = child(SWITCH, next(iter(files.values())), "danqing-mini")
+        lines.append(f"| 20 switches between two models: resident memory | {100 * (last / first - 1):+.1f} % |")
+    lines.append(f"| one call of SD1's UNet against diffusers, fp32 | {parity():.1e} of the largest value |")
+    head = f"Measured by `python benchmarks/checkpoints.py` on {machine['cpu']} ({machine['instructions']}, {machine['threads']} threads, "
+    table = [head + f"{machine['precision']}, torch {machine['torch']}), random weights in fp16 files.", "", "| | |", "|---|---|", *lines]
+    print("\n".join(table))
+    if args.write:
+        page = Path(__file__).parents[1] / "docs" / "models.md"
+        text = page.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n" + "\n".join(table) + f"\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
