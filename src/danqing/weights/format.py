@@ -32,6 +32,8 @@ TORCH_NAMES = {
 }
 #: The largest header that is read. Real ones stay under 10 MiB; a hostile one is refused before memory is spent on it.
 MAX_HEADER = 32 * 2**20
+#: How many bytes of a file are asked for before they are used.
+AHEAD = 2**26
 #: How many tensors a file may hold. Real ones hold some thousands.
 MAX_TENSORS = 2**16
 
@@ -162,6 +164,32 @@ def private(head: Header) -> mmap.mmap:
     if len(data) != head.size:
         raise InvalidFile(f"{head.path} was changed while it was read: read it again")
     return data
+
+
+def along(data: mmap.mmap, head: Header, names: Iterable[str], begin: int = 0) -> Iterator[tuple[str, Spec]]:
+    """Each named tensor in the order of the file: what lies ahead is being read while one is in use, what lies behind is let go.
+
+    Pages that were let go come back when they are looked at again, unless somebody wrote on them.
+
+    Args:
+        begin: where the bytes are from which the tensors' places count.
+    """
+    order = sorted(((name, head.tensors[name]) for name in names), key=lambda item: item[1].start)
+    coming = iter(order)
+    ahead = 0
+    for name, spec in order:
+        while ahead < spec.stop + AHEAD and (following := next(coming, None)):
+            ahead = following[1].stop
+            _advise(data, "MADV_WILLNEED", begin + following[1].start, begin + ahead)
+        yield name, spec
+        _advise(data, "MADV_DONTNEED", begin + spec.start, begin + spec.stop)
+
+
+def _advise(data: mmap.mmap, advice: str, start: int, stop: int) -> None:
+    """Tell the system what is to become of the pages of some bytes, where it listens."""
+    whole = start // mmap.PAGESIZE * mmap.PAGESIZE
+    if stop > start and hasattr(mmap, advice):
+        data.madvise(getattr(mmap, advice), whole, stop - whole)
 
 
 def flat(data: mmap.mmap, start: int, count: int, dtype: torch.dtype) -> Tensor:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..errors import InvalidFile
-from .format import MAX_HEADER, MAX_TENSORS, Format, Header, Spec, flat, mapped, private, sound
+from .format import MAX_HEADER, MAX_TENSORS, Format, Header, Spec, along, flat, mapped, private, sound
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,8 +198,8 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     from . import blocks
 
     data = private(head)
-    for name in names:
-        spec = cast(Blocks, head.tensors[name])
+    for name, found in along(data, head, names):
+        spec = cast(Blocks, found)
         if spec.kind.numbers == 1:
             values = flat(data, spec.start, spec.count, getattr(torch, TORCH[spec.dtype]))
         else:

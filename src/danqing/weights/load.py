@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import DanqingError, InvalidFile
 from . import store
+from .cast import cast
 from .families import CONFIG_KEY, FAMILY_KEY, Family, find, of
 from .keymap import Source
 
@@ -143,7 +144,3 @@ def fit(tensor: Tensor, wanted: Tensor, device: str | torch.device, dtype: torch
     narrow = tensor.is_floating_point() and tensor.element_size() == 1
     return cast(tensor.reshape(wanted.shape).to(device), torch.bfloat16 if narrow and dtype is None else dtype).contiguous()
 
-
-def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """A floating-point tensor in another dtype; numbers of other kinds stay as they are."""
-    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidFile
-from .format import BITS, MAX_HEADER, Format, Header, Spec, sound
+from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, along, flat, private, sound
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,14 +78,16 @@ def _spec(name: str, entry: Any) -> Spec:
 
 def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[str, Tensor]]:
     """Each tensor; on the CPU a view of the mapped file."""
-    from safetensors import SafetensorError, safe_open
+    import torch
 
-    try:
-        with safe_open(os.fspath(head.path), framework="pt", device=device) as file:
-            for name in names:
-                yield name, file.get_tensor(name)
-    except (SafetensorError, OSError, AttributeError, KeyError) as error:
-        raise InvalidFile(f"cannot read {head.path}: {error}") from None
+    types = {name: getattr(torch, torch_name, None) for torch_name, name in TORCH_NAMES.items()}
+    data = private(head)
+    begin = head.size - max(spec.stop for spec in head.tensors.values())
+    for name, spec in along(data, head, names, begin):
+        dtype = types.get(spec.dtype)
+        if dtype is None:
+            raise InvalidFile(f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks")
+        yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
 
 
 SAFETENSORS = Format("safetensors", lambda path, start: start[8:9] == b"{", header, tensors)

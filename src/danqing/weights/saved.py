@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InvalidFile
 from . import zipped
-from .format import MAX_TENSORS, Format, Header, Spec, flat, mapped, private, sound
+from .format import MAX_TENSORS, Format, Header, Spec, along, flat, mapped, private, sound
 from .inert import BYTES, DTYPES, Opaque, Storage, Strided
 from .pickled import MAX_STEPS, Machine
 
@@ -224,8 +224,8 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     types = {name: getattr(torch, torch_name) for torch_name, name in DTYPES.items()}
     data = private(head)
     storages: dict[tuple[int, str], Tensor] = {}
-    for name in names:
-        view = cast(View, head.tensors[name])
+    for name, spec in along(data, head, names):
+        view = cast(View, spec)
         key = (view.base, view.dtype)
         if key not in storages:
             storages[key] = flat(data, view.base, view.room, types[view.dtype])

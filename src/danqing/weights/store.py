@@ -83,9 +83,9 @@ def each(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
 
 def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> dict[str, Tensor]:
     """The tensors of a file, by name, in the order of the names or of the file. For the rest see `each`."""
-    wanted = None if names is None else list(names)
+    wanted = list(header(path).tensors if names is None else names)
     found = dict(each(path, wanted, device))
-    return found if wanted is None else {name: found[name] for name in wanted}
+    return {name: found[name] for name in wanted}
 
 
 def _known(path: Path) -> tuple[Format, Header]:
