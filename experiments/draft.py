@@ -32,6 +32,7 @@ from experiments.common import DATA, RUNS, drive, fast, set_up
 from experiments.latents import SOURCES, averaged, shipped
 
 SHARES = [0.75, 0.15, 0.10]  # singles, composites, portraits
+CHINESE = 0.6  # of the captions: its characters must be put together, where an English word is one token
 
 
 def text_tower(runs: Path = RUNS) -> clip.CLIPText:
@@ -59,7 +60,7 @@ class Latents:
         for kind, items in enumerate(self.order(step)):
             for item in items.tolist():
                 shown.append(self.latents[kind][self.source.rows[kind][item]["index"]])
-                text = self.source.caption(kind, item, draw)[draw.choice(("en", "zh"))]
+                text = self.source.caption(kind, item, draw)["zh" if draw.random() < CHINESE else "en"]
                 said.append("" if draw.random() < self.dropout else text)
         return send(torch.from_numpy(np.stack(shown)).float(), self.device), send(encode_texts(self.tokenizer, said), self.device)
 

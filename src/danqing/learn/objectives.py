@@ -69,14 +69,19 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
+def uniform(count: int, noise: torch.Generator) -> Tensor:
+    """Times in (0, 1), all equally likely and stratified: one lies in each of ``count`` equal parts, in random order, so that a
+    batch covers all times and the loss wanders less (Kingma et al. 2021, appendix I.1). Shape (count,)."""
+    part = (torch.randperm(count, generator=noise) + torch.rand(count, generator=noise)) / count
+    return part.double().clamp(1e-6, 1 - 1e-6).float()
+
+
 def logit_normal(count: int, noise: torch.Generator, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Times in (0, 1) whose logit is N(mean, std^2): more of the middle, where flow matching is hard (Esser et al. 2024, 3.1).
 
-    The times are stratified: the i-th lies in the i-th of ``count`` equally likely parts (in random order), so that a batch
-    covers all times and the loss wanders less (Kingma et al. 2021, appendix I.1). Shape (count,).
+    They are stratified as those of `uniform`. Shape (count,).
     """
-    part = (torch.randperm(count, generator=noise) + torch.rand(count, generator=noise)) / count
-    return torch.sigmoid(mean + std * torch.special.ndtri(part.double().clamp(1e-6, 1 - 1e-6))).float()
+    return torch.sigmoid(mean + std * torch.special.ndtri(uniform(count, noise).double())).float()
 
 
 @dataclass(frozen=True, kw_only=True)
