@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ import torch
 from torch import nn
 
 BEGIN, END = "<!-- checkpoints -->", "<!-- /checkpoints -->"
+MODELS = ("sd15", "sdxl", "sd3")
 BETAS = {"kind": "scaled-linear", "start": 0.00085, "end": 0.012}
 
 
@@ -40,32 +43,29 @@ def single_file(folder: Path, model: str) -> Path:
     """The single file of a model of random weights."""
     from danqing.easel.convert import convert
     from danqing.easel.zoo import write_model
-    from danqing.nets import autoencoder_kl, clip, unet
+    from danqing.nets import autoencoder_kl, clip, mmdit, unet
     from danqing.weights.load import save
 
+    small, large = ("clip-text", clip.CLIPText, clip.VIT_L_14_TEXT), ("clip-text", clip.CLIPText, clip.VIT_BIGG_14_TEXT)
+    first = ("clip-text", clip.CLIPText, clip.SD1_TEXT)
+    vae = ("autoencoder-kl", autoencoder_kl.AutoencoderKL)
     shapes: dict[str, dict[str, tuple[str, type, Any]]] = {
-        "sd15": {
-            "denoiser": ("unet", unet.UNet, unet.SD1),
-            "codec": ("autoencoder-kl", autoencoder_kl.AutoencoderKL, autoencoder_kl.SD1),
-            "text": ("clip-text", clip.CLIPText, clip.SD1_TEXT),
-        },
-        "sdxl": {
-            "denoiser": ("unet", unet.UNet, unet.SDXL),
-            "codec": ("autoencoder-kl", autoencoder_kl.AutoencoderKL, autoencoder_kl.SDXL),
-            "text": ("clip-text", clip.CLIPText, clip.SD1_TEXT),
-            "text_2": ("clip-text", clip.CLIPText, clip.VIT_BIGG_14_TEXT),
-        },
+        "sd15": {"denoiser": ("unet", unet.UNet, unet.SD1), "codec": (*vae, autoencoder_kl.SD1), "text": first},
+        "sdxl": {"denoiser": ("unet", unet.UNet, unet.SDXL), "codec": (*vae, autoencoder_kl.SDXL), "text": first, "text_2": large},
+        "sd3": {"denoiser": ("mmdit", mmdit.MMDiT, mmdit.SD3_MEDIUM), "codec": (*vae, autoencoder_kl.SD3), "text": small, "text_2": large},
     }
     ours = folder / f"{model}-ours"
     ours.mkdir()
     for role, (_, build, config) in shapes[model].items():
         save(drawn(build, config), ours / f"{role}.safetensors")
     parts = {role: (family, f"{role}.safetensors", dataclasses.asdict(config)) for role, (family, _, config) in shapes[model].items()}
-    kind = {"sd15": "clip", "sdxl": "sdxl"}[model]
-    write_model(ours, name=model, components=parts, tokenizer={"kind": "clip"}, schedule=BETAS, prediction="eps", text={"kind": kind},
-                defaults={})  # fmt: skip
-    convert(ours, folder / f"{model}-theirs")
-    convert(folder / f"{model}-theirs", file := folder / f"{model}.safetensors")
+    schedule, prediction = ({"kind": "flow", "shift": 3.0}, "flow") if model == "sd3" else (BETAS, "eps")
+    write_model(ours, name=model, components=parts, tokenizer={"kind": "clip"}, schedule=schedule, prediction=prediction,
+                text={"kind": {"sd15": "clip"}.get(model, model)}, defaults={})  # fmt: skip
+    convert(ours, theirs := folder / f"{model}-theirs")
+    shutil.rmtree(ours)
+    convert(theirs, file := folder / f"{model}.safetensors")
+    shutil.rmtree(theirs)
     return file
 
 
@@ -75,11 +75,16 @@ def child(code: str, *args: str) -> list[float]:
     return [float(x) for x in subprocess.check_output([sys.executable, "-c", program, *args], text=True).split()]
 
 
+def forget(file: str) -> None:
+    """Let the system drop a file from its cache, so that the next reader goes to the disk."""
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+        os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 READ = """
-size, begin, buffer = 0, time.perf_counter(), bytearray(1 << 24)
-with open(sys.argv[1], "rb", buffering=0) as file:
-    while n := file.readinto(buffer):
-        size += n
+begin = time.perf_counter()
+size = len(Path(sys.argv[1]).read_bytes())
 print(time.perf_counter() - begin, size)
 """
 #: What Linux says of a process's memory in bytes; its getrusage starts a child at its parent's peak.
@@ -141,7 +146,7 @@ def parity() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
-    parser.add_argument("--models", nargs="+", choices=("sd15", "sdxl"), default=("sd15", "sdxl"))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     args = parser.parse_args()
     from danqing.run.device import describe
 
@@ -150,11 +155,17 @@ def main() -> None:
         folder = Path(name)
         files = {model: str(single_file(folder, model)) for model in args.models}
         for model, file in files.items():
-            read, size = min(child(READ, file) for _ in range(3))
-            loads = [child(LOAD, file) for _ in range(3)]
-            seconds, held, peak = min(loads)[0], loads[0][1], min(load[2] for load in loads)
-            lines.append(f"| {model}: read once, {size / 1e9:.2f} GB | {read:.2f} s |")
-            lines.append(f"| {model}: loaded | {seconds:.2f} s, {seconds / read:.2f} × |")
+            for state, before in (("from the disk", forget), ("from the system's cache", lambda file: None)):
+                reads, loads = [], []
+                for _ in range(3):  # in turn, for disk and memory have their moods
+                    before(file)
+                    reads.append(child(READ, file))
+                    before(file)
+                    loads.append(child(LOAD, file))
+                (read, size), seconds = min(reads), min(load[0] for load in loads)
+                lines.append(f"| {model}: {size / 1e9:.2f} GB read once {state} | {read:.2f} s |")
+                lines.append(f"| {model}: loaded {state} | {seconds:.2f} s, {seconds / read:.2f} × |")
+            held, peak = loads[0][1], min(load[2] for load in loads)
             lines.append(f"| {model}: peak of loading, weights {held / 1e9:.2f} GB | {peak / 1e9:.2f} GB, {peak / held:.2f} × |")
             took, top = child(PAINT, file)
             lines.append(f"| {model}: 512 px, 2 steps | {took:.1f} s, {top / 1e9:.1f} GB at the peak |")

@@ -48,6 +48,15 @@ def test_solver_and_spacing_come_back_apart_or_joined(solver, spacing):
     assert (options["solver"], options["spacing"]) == (solver, spacing)
 
 
+def test_the_refiner_comes_back_with_its_place_and_without_its_hash():
+    request = Request(seed=1, refiner="xl-refiner", refiner_at=0.7).resolve()
+    options, ignored = infotext.request_of(infotext.read(infotext.write(request)))
+    assert (options["refiner"], options["refiner_at"], ignored) == ("xl-refiner", 0.7, [])
+    options, _ = infotext.request_of(infotext.Infotext(settings={"Refiner": "xl-refiner [0123456789]", "Refiner switch at": "0.8"}))
+    assert (options["refiner"], options["refiner_at"]) == ("xl-refiner", 0.8)
+    assert "Refiner" not in infotext.write(Request(seed=1).resolve())
+
+
 def test_a_text_of_another_tool_is_understood_and_what_has_no_place_is_named():
     text = (
         "a castle,\non a hill\nNegative prompt: fog,\nrain\nSteps: 28, Sampler: Euler, Schedule type: Automatic, CFG scale: 6.5, "

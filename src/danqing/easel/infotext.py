@@ -81,6 +81,8 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Denoising strength": _number(request.strength) if request.recipe != "text2image" else None,
         "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
         "Mask blur": request.mask_blur or None,
+        "Refiner": request.refiner,
+        "Refiner switch at": _number(request.refiner_at) if request.refiner else None,
         "Index": request.index or None,
         "RNG": "CPU",
         "Version": f"danqing {record.get('danqing', '')}".strip(),
@@ -145,6 +147,7 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
         "Clip skip": ("clip_skip", int),
     }
     plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
+    plain |= {"Refiner switch at": ("refiner_at", float)}
     ignored = []
     for key, value in found.settings.items():
         if key in plain and re.fullmatch(r"-?\d+(\.\d+)?", value):
@@ -154,6 +157,8 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
             options |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Sampler" and (sampler := _sampler(value)):
             options |= sampler
+        elif key == "Refiner":
+            options["refiner"] = re.sub(r" \[[0-9a-f]{8,64}\]$", "", value)  # its title ends with a hash
         elif key == "Schedule type" and (spacing := _named(SPACINGS, value)):
             options["spacing"] = spacing
         elif key not in ("Model", "Model hash", "Version", "RNG"):
