@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import danqing
+from danqing.easel.base import NotFinite
 from danqing.easel.names import SOLVERS, SPACINGS
-from danqing.easel.painter import NotFinite, Painter
+from danqing.easel.painter import Painter
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.types import State

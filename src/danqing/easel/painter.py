@@ -6,13 +6,10 @@ noise is keyed by (seed, index, stage, step), so neither neighbours nor order no
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,32 +18,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import __version__, guide, solve
+from .. import guide, solve
 from .. import schedule as schedules
 from ..codec import Codec, VAECodec, bytes_of, levels_of
 from ..denoise import Denoiser
-from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from ..errors import InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.unet import UNet
 from ..prompt.grammar import parse, plan
 from ..prompt.towers import Text
-from ..run.device import describe
 from ..run.device import device as find_device
-from ..run.precision import name as precision_name
 from ..run.precision import precision as find_precision
 from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
 from ..weights.load import load
-from . import files, library, zoo
-from .picture import Picture
+from . import zoo
+from .base import Easel, NotFinite
 from .recipes import RECIPES, taken
 from .request import Request, settled
 from .tasks import NOTHING, TASKS, Beside
 from .texts import heard
 from .wear import Shelf, Worn, wearing
 
-#: How many times the model's own area is painted at most: memory grows with its square.
-MOST = 16
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
 
@@ -66,18 +59,7 @@ class Spoken(NamedTuple):
     warnings: tuple[str, ...]
 
 
-class NotFinite(DanqingError):
-    """A stage gave NaN or infinity, which would have become a black picture."""
-
-    def __init__(self, stage: str, precision: str):
-        super().__init__(
-            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another solver; if every"
-            " request fails, the weights are damaged: `danqing inspect` tells, given the model's folder"
-        )
-        self.stage = stage
-
-
-class Painter:
+class Painter(Easel):
     """A loaded model. Get one from `Painter.load`, which keeps the latest two.
 
     Args:
@@ -86,6 +68,9 @@ class Painter:
         nets: those that LoRAs and learned words are made for, by role: "denoiser", "text", "text_2", "text_3".
         dtype: of the denoiser and the codec.
     """
+
+    recipes = RECIPES
+    core = "denoiser"
 
     def __init__(
         self,
@@ -98,9 +83,9 @@ class Painter:
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.model, self.denoiser, self.codec, self.text, self.shelf = model, denoiser, codec, text, Shelf(nets)
+        super().__init__(model=model, device=device, dtype=dtype)
+        self.denoiser, self.codec, self.text, self.shelf = denoiser, codec, text, Shelf(nets)
         self._worn = Worn(text)
-        self.device, self.dtype, self.precision = device, dtype, precision_name(dtype)
         self._remembering = cached_text(denoiser.net)
         self._remembering.__enter__()  # for as long as the painter lives
         self._heard: dict[tuple[object, ...], Spoken] = {}
@@ -116,97 +101,27 @@ class Painter:
         stamped = source / "model.json" if (source / "model.json").is_file() else source
         return _load(source, stamped.stat().st_mtime_ns, where, find_precision(where, precision))
 
-    # ------------------------------------------------------------------------------------------------------ request
+    def again(self, precision: str | None) -> Painter:
+        return Painter.load(self.model.source, str(self.device), precision)
 
-    def resolve(self, request: Request) -> Request:
-        """Every default filled, the seed drawn, the size checked against the model and the picture.
-
-        Raises:
-            InvalidInput: a size that the model cannot work in, or a picture that does not fit the recipe.
-        """
-        defaults = dict(self.model.defaults)
-        if request.recipe != "text2image" and request.image and not (request.width and request.height):
-            size = files.read(request.image).size
-            defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
-        request = request.resolve(defaults)
-        if request.precision is None:
-            request = request.but(precision=self.precision)
-        width, height, m = settled(request.width), settled(request.height), self.model.multiple
-        if width % m or height % m:
-            near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
-            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
-        if width * height > MOST * self.area:
-            side = int((MOST * self.area) ** 0.5)
-            raise InvalidInput(
-                f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
-            )
+    def check(self, request: Request) -> None:
         if settled(request.clip_skip) > self.text.layers:
             given = f"clip_skip: {request.clip_skip} was given"
             raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
-        return request
-
-    @property
-    def area(self) -> int:
-        """How many pixels the model is at home in."""
-        return self.model.defaults.get("width", 512) * self.model.defaults.get("height", 512)
-
-    def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
-        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the model's area."""
-        own, m = size[0] * size[1], self.model.multiple
-        share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
-        if width or height:
-            share = width / size[0] if width else settled(height) / size[1]
-        fitted = [max(m, round(side * share / m) * m) for side in size]
-        return width or fitted[0], height or fitted[1]
-
-    # ------------------------------------------------------------------------------------------------------ painting
-
-    def paint(self, request: Request) -> Picture:
-        """The picture of a request, resolved here if it is not yet."""
-        *_, last = self.states(request)
-        if not isinstance(last, Picture):
-            raise DanqingError(f"the recipe {request.recipe} ended without a picture")
-        return last
-
-    def states(self, request: Request) -> Iterator[State | Picture]:
-        """Each step as it is done, then the picture; stop listening and the work stops.
-
-        What is not finite is painted once more in fp32, and the picture's warnings say so.
-        """
-        request = self.resolve(request)
-        if request.precision != self.precision:
-            other = Painter.load(self.model.source, str(self.device), request.precision)
-            yield from other.states(request)
-            return
-        clock = [time.perf_counter()]
-        try:
-            with self._wearing(request):
-                for state in RECIPES[request.recipe](self, request):
-                    clock.append(time.perf_counter())
-                    yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            size = f"{request.width}×{request.height}"
-            raise DanqingError(
-                f"there is not enough memory on {self.device} to paint {size}: make it smaller, or close other programs"
-            ) from None
-        except NotFinite as found:
-            if self.precision == "fp32":
-                raise
-            warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
-            for state in Painter.load(self.model.source, str(self.device), "fp32").states(request.but(precision="fp32")):
-                yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
 
     @contextmanager
-    def _wearing(self, request: Request) -> Iterator[None]:
+    def ready(self, request: Request) -> Iterator[None]:
         """What the prompts ask for is on within, and off after."""
         with wearing(request, self.shelf, self.text) as self._worn:
             try:
                 yield
             finally:
                 self._worn = Worn(self.text)
+
+    def notes(self, request: Request) -> Iterator[str]:
+        spoken = self.encode(request)
+        return iter((*spoken.warnings, *self._worn.warnings, *_idle(request, spoken)))
 
     # ---------------------------------------------------------------------------------------------------------- text
 
@@ -232,7 +147,7 @@ class Painter:
         said, unsaid = self._worn.text.condition(plans, skip=skip - 1, weighting=emphasis, applied=self._worn.tags)
         for run in (*said.runs, *unsaid.runs):
             for said_of, _ in run.terms:
-                self._finite("the text encoder", said_of.tokens)
+                self.finite("the text encoder", said_of.tokens)
         scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
         order = []
         for step in range(1, steps + 1):
@@ -343,34 +258,17 @@ class Painter:
 
     def encode_levels(self, levels: Tensor) -> Tensor:
         """(1, 3, H, W) in [-1, 1] as its most probable latent, (1, C, h, w)."""
-        return self._finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
+        return self.finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
 
     def decode(self, latent: Tensor) -> Image.Image:
         """A latent (1, C, h, w) as an RGB picture."""
-        image = self._finite("decoding", self.codec.decode(latent))
+        image = self.finite("decoding", self.codec.decode(latent))
         return Image.fromarray(bytes_of(image)[0].permute(1, 2, 0).cpu().numpy())
 
     @torch.inference_mode()
     def glimpse(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
         return Image.fromarray(bytes_of(self.codec.decode(state.x0[:1]).nan_to_num())[0].permute(1, 2, 0).cpu().numpy())
-
-    def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
-        """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
-        part = self.model.components["denoiser"]
-        digest = part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
-        record = {"danqing": __version__, "model": self.model.name, "sha256": digest}
-        record |= describe(self.device, self.dtype)
-        given = {"image": request.image, "mask": request.mask}
-        record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
-        spoken = self.encode(request)
-        warnings = (*spoken.warnings, *self._worn.warnings, *_idle(request, spoken), *notes)
-        return Picture(image=image, request=request, warnings=warnings, record=record)
-
-    def _finite(self, stage: str, value: Tensor) -> Tensor:
-        if not value.isfinite().all():
-            raise NotFinite(stage, self.precision)
-        return value
 
 
 def solver_of(request: Request) -> solve.Solver:
@@ -391,19 +289,6 @@ def _idle(request: Request, spoken: Spoken) -> Iterator[str]:
         yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."
     if request.mask_blur and request.recipe != "inpaint":
         yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
-
-
-def _timings(clock: Sequence[float]) -> dict[str, float]:
-    """Seconds from the marks of a picture's start, its steps and its end."""
-    begin, *steps, end = clock
-    times = {"total": end - begin}
-    if len(steps) > 1:
-        times |= {
-            "first_step": steps[0] - begin,
-            "step": (steps[-1] - steps[0]) / (len(steps) - 1),
-            "decode": end - steps[-1],
-        }
-    return {name: round(value, 4) for name, value in times.items()}
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,6 @@
 """Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing changed.
 
-``Recipe = Callable[[Painter, Request], Iterator[State | Picture]]``; the last thing yielded is the Picture.
+These are the `Recipe`s of models that paint by denoising; the last thing that one yields is the Picture.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from torch import Tensor
 from ..solve import Point
 from ..types import Denoise, State
 from . import files
+from .base import Recipe
 from .picture import Picture
 from .request import Request, settled
 from .tasks import Beside
 
 if TYPE_CHECKING:
     from .painter import Painter
-
-Recipe = Callable[["Painter", Request], Iterator[State | Picture]]
 
 
 @torch.inference_mode()

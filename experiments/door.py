@@ -1,0 +1,41 @@
+"""Paint the pictures at the top of the README, or the seeds that they are chosen from.
+
+    python -m experiments.door                  docs/pictures/door.png
+    python -m experiments.door --candidates 4   runs/door.png: a row a prompt, a column a seed from 0
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from danqing.easel.painter import Painter
+from danqing.easel.request import Request
+from experiments.common import RUNS, grid
+
+#: What is shown, and the seed chosen by eye.
+SHOWN = (
+    ("a red fox, 3d style", 0), ("一只猫，扁平风格", 0), ("a red apple, noto style", 0), ("a house, twemoji style", 0),
+    ("火箭，3D风格", 0), ("a rose, gradient style", 0), ("a smiling woman with red hair and glasses", 0), ("a pizza, flat style", 0),
+    ("a tree to the left of a house, 3d style", 0), ("月亮，渐变风格", 0), ("a cake, 3d style", 0), ("grinning face, 3d style", 0),
+    ("a blue car, emojione style", 0), ("flag of Japan, twemoji style", 0), ("一朵向日葵，noto风格", 0), ("a ghost, blob style", 0),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, default=0, help="how many seeds of each prompt to paint")
+    args = parser.parse_args()
+    painter = Painter.load()
+    asked = [(prompt, seed) for prompt, chosen in SHOWN for seed in (range(args.candidates) if args.candidates else [chosen])]
+    pictures = [np.asarray(painter.paint(Request(prompt=prompt, seed=seed)).image) for prompt, seed in asked]
+    out = RUNS / "door.png" if args.candidates else Path(__file__).parents[1] / "docs" / "pictures" / "door.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    grid(pictures, args.candidates or 8).save(out)
+    print(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What every loaded model does alike, whatever its family: fill in a request, walk its recipe, and sign the picture."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import __version__
+from ..errors import DanqingError, InvalidInput
+from ..run.device import describe
+from ..run.precision import name as precision_name
+from ..types import State
+from . import files, library, zoo
+from .picture import Picture
+from .request import Request, settled
+
+#: How many times the model's own area is painted at most: memory grows with its square.
+MOST = 16
+#: (the loaded model, a resolved request) -> each step, and the picture last.
+Recipe = Callable[[Any, Request], Iterator[State | Picture]]
+
+
+class NotFinite(DanqingError):
+    """A stage gave NaN or infinity, which would have become a black picture."""
+
+    def __init__(self, stage: str, precision: str):
+        super().__init__(
+            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another solver; if every"
+            " request fails, the weights are damaged: `danqing inspect` tells, given the model's folder"
+        )
+        self.stage = stage
+
+
+class Easel(ABC):
+    """A loaded model, from a Request to its Picture.
+
+    Args:
+        model: the description it was loaded by.
+        device: where it computes.
+        dtype: what in.
+    """
+
+    #: What it can do, by the names of `Request.recipe`.
+    recipes: ClassVar[Mapping[str, Recipe]]
+    #: The role of the component whose hash stands for the model in a picture's record.
+    core: ClassVar[str]
+
+    def __init__(self, *, model: zoo.Model, device: torch.device, dtype: torch.dtype):
+        self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
+
+    @abstractmethod
+    def again(self, precision: str | None) -> Self:
+        """The same model in another precision."""
+
+    @abstractmethod
+    def glimpse(self, state: State) -> Image.Image:
+        """What a step knows of the picture so far."""
+
+    def check(self, request: Request) -> None:
+        """Refuse what a resolved request asks of this family in vain.
+
+        Raises:
+            InvalidInput: what was given, and what is possible.
+        """
+        return None
+
+    def ready(self, request: Request) -> AbstractContextManager[object]:
+        """What must be on while a request is painted, and off after."""
+        return nullcontext()
+
+    def notes(self, request: Request) -> Iterator[str]:
+        """What is to be said of any picture of this request, a sentence each."""
+        return iter(())
+
+    # ------------------------------------------------------------------------------------------------------ request
+
+    def resolve(self, request: Request) -> Request:
+        """Every default filled, the seed drawn, the size checked against the model and the picture.
+
+        Raises:
+            InvalidInput: a size that the model cannot work in, or a picture that does not fit the recipe.
+        """
+        if request.recipe not in self.recipes:
+            possible = f"possible with {self.model.name} is {', '.join(self.recipes)}"
+            raise InvalidInput(f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`")
+        defaults = dict(self.model.defaults)
+        if request.recipe != "text2image" and request.image and not (request.width and request.height):
+            size = files.read(request.image).size
+            defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
+        request = request.resolve(defaults)
+        if request.precision is None:
+            request = request.but(precision=self.precision)
+        width, height, m = settled(request.width), settled(request.height), self.model.multiple
+        if width % m or height % m:
+            near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
+            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
+        if width * height > MOST * self.area:
+            side = int((MOST * self.area) ** 0.5)
+            raise InvalidInput(
+                f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
+            )
+        self.check(request)
+        return request
+
+    @property
+    def area(self) -> int:
+        """How many pixels the model is at home in."""
+        return self.model.defaults.get("width", 512) * self.model.defaults.get("height", 512)
+
+    def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
+        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the model's area."""
+        own, m = size[0] * size[1], self.model.multiple
+        share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
+        if width or height:
+            share = width / size[0] if width else settled(height) / size[1]
+        fitted = [max(m, round(side * share / m) * m) for side in size]
+        return width or fitted[0], height or fitted[1]
+
+    # ------------------------------------------------------------------------------------------------------ painting
+
+    def paint(self, request: Request) -> Picture:
+        """The picture of a request, resolved here if it is not yet."""
+        *_, last = self.states(request)
+        if not isinstance(last, Picture):
+            raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+        return last
+
+    def states(self, request: Request) -> Iterator[State | Picture]:
+        """Each step as it is done, then the picture; stop listening and the work stops.
+
+        What is not finite is painted once more in fp32, and the picture's warnings say so.
+        """
+        request = self.resolve(request)
+        if request.precision != self.precision:
+            yield from self.again(request.precision).states(request)
+            return
+        clock = [time.perf_counter()]
+        try:
+            with self.ready(request):
+                for state in self.recipes[request.recipe](self, request):
+                    clock.append(time.perf_counter())
+                    yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            size = f"{request.width}×{request.height}"
+            raise DanqingError(
+                f"there is not enough memory on {self.device} to paint {size}: make it smaller, or close other programs"
+            ) from None
+        except NotFinite as found:
+            if self.precision == "fp32":
+                raise
+            warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
+            for state in self.again("fp32").states(request.but(precision="fp32")):
+                yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
+
+    def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
+        """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
+        part = self.model.components[self.core]
+        digest = part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
+        record = {"danqing": __version__, "model": self.model.name, "sha256": digest}
+        record |= describe(self.device, self.dtype)
+        given = {"image": request.image, "mask": request.mask}
+        record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
+        return Picture(image=image, request=request, warnings=(*self.notes(request), *notes), record=record)
+
+    def finite(self, stage: str, value: Tensor) -> Tensor:
+        """The value as it is.
+
+        Raises:
+            NotFinite: a number of it is NaN or infinite.
+        """
+        if not value.isfinite().all():
+            raise NotFinite(stage, self.precision)
+        return value
+
+
+def _timings(clock: Sequence[float]) -> dict[str, float]:
+    """Seconds from the marks of a picture's start, its steps and its end."""
+    begin, *steps, end = clock
+    times = {"total": end - begin}
+    if len(steps) > 1:
+        times |= {
+            "first_step": steps[0] - begin,
+            "step": (steps[-1] - steps[0]) / (len(steps) - 1),
+            "decode": end - steps[-1],
+        }
+    return {name: round(value, 4) for name, value in times.items()}
