@@ -21,6 +21,7 @@ import click
 
 from . import __version__
 from .errors import DanqingError, InvalidFile, InvalidInput
+from .learn import command as learning
 
 if TYPE_CHECKING:
     from .easel.painter import Painter
@@ -314,6 +315,9 @@ def inspect(file: str, as_json: bool) -> None:
         return
     for key, value in found.items():
         click.echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")
+
+
+danqing.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn)
 
 
 # ---------------------------------------------------------------------------------------------------------- painting

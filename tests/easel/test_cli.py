@@ -146,7 +146,7 @@ def test_models_lists_what_ships_and_says_so_where_nothing_does(run, tiny, monke
     assert (code, out) == (0, "") and str(tmp_path) in err
 
 
-@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "pull", "convert", "inspect"])
+@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "pull", "convert", "inspect", "learn"])
 def test_help_shows_examples_of_every_command(run, command):
     code, out, _ = run(*command.split(), "--help", model=False)
     assert code == 0 and f"danqing {command}".strip() in out.split("Examples")[1]

@@ -19,11 +19,12 @@ MAY = {
     "prompt": CORE | {"nets"},
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
+    "finish": {"errors", "nets", "run"},
     "learn": CORE | {"nets", "schedule", "denoise"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets"},
     "easel": CORE | {"schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "weights", "run"},
-    "cli": {"errors", "easel"},
+    "cli": {"errors", "easel", "learn"},
     "__main__": {"cli"},
 }
 

@@ -180,7 +180,7 @@ def test_looks_at_the_network_per_step():
     """Multistep solvers look once a step; singlestep ones as often as their order, but once where h is infinite."""
     once = {"ddim", "ddpm", "euler", "euler-a", "lms", "dpmpp-2m", "dpmpp-3m", "unipc", "unipc-3", "lcm", "inversion"}
     expected = {name: 6 for name in once | {n for n in SOLVERS if n.endswith("m-sde")}}
-    expected |= {"plms": 7, "heun": 11, "dpm2": 11, "dpm3": 16, "dpmpp-2s": 11, "dpmpp-2s-a": 11, "dpmpp-sde": 11}
+    expected |= {"plms": 7, "heun": 11, "dpm2": 11, "dpm3": 16, "dpmpp-2s": 11, "dpmpp-2s-a": 11, "dpmpp-sde": 11, "pc": 11}
     for name in SOLVERS:
         looks, points = Looks(), solve.points(VP(), SPACINGS["linspace"](VP(), 6))
         last(looks, solve.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))

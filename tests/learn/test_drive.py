@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from experiments import common
-from experiments.common import between_steps, drive
 from PIL import Image
 from torch import nn
 
+from danqing.learn import drive as driving
 from danqing.learn.data import Order, keyed
-from danqing.learn.loop import EMA, Training, Trapezoid
+from danqing.learn.drive import between_steps, drive
+from danqing.learn.loop import EMA, Diverged, Training, Trapezoid
 from danqing.learn.optim import Muon, muon_groups
 
 
@@ -59,7 +59,7 @@ def log(folder: Path) -> dict[int, float]:
 def drawn(monkeypatch) -> list[int]:
     """Stands for the drawing of curves, which needs a library that only trainings need: how many lines each would show."""
     calls: list[int] = []
-    monkeypatch.setattr(common, "curve", lambda folder: calls.append(len(log(folder))))
+    monkeypatch.setattr(driving, "curve", lambda folder: calls.append(len(log(folder))))
     return calls
 
 
@@ -106,9 +106,22 @@ def test_an_error_leaves_the_last_whole_checkpoint(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
 
 
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_checkpoint_and_its_log(tmp_path):
+    run, sane = training(), training()
+    run.batches = lambda step: sane.batches(step) * (float("nan") if step == 9 else 1.0)
+    drive(run, tmp_path, 6, log_every=1)
+    with pytest.raises(Diverged, match="loss is nan, loss_grad is nan in step 10, on batch 9"):
+        drive(run, tmp_path, 12, log_every=1)
+    resumed = training()
+    assert resumed.resume(tmp_path / "last.pt") and resumed.step == 6 and list(log(tmp_path)) == list(range(1, 10))
+    drive(resumed, tmp_path, 12, log_every=1)  # with sound data it goes on
+    list(sane.run(12))
+    assert all(torch.equal(a, b) for a, b in zip(weights(sane), weights(resumed), strict=True))
+
+
 def test_a_checkpoint_is_never_older_than_five_minutes(tmp_path, monkeypatch):
     now, saved, run = itertools.count(step=7), [0], training()
-    monkeypatch.setattr(common, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: next(now)))
     monkeypatch.setattr(run, "save", lambda path: saved.append(run.step))
     drive(run, tmp_path, 200)
     assert saved[-1] == 200 and max(b - a for a, b in itertools.pairwise(saved)) * 7 <= 300
@@ -116,7 +129,7 @@ def test_a_checkpoint_is_never_older_than_five_minutes(tmp_path, monkeypatch):
 
 def test_it_stops_when_its_minutes_are_over_and_saves(tmp_path, monkeypatch):
     now = itertools.count(step=7)
-    monkeypatch.setattr(common, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: next(now)))
     drive(training(), tmp_path, 200, minutes=1)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 9  # the first that ends after 60 seconds
 

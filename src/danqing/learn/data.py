@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+def number(*key: int | str) -> int:
+    """A number in [0, 2^63) that depends on the key alone."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
 def keyed(*key: int | str) -> torch.Generator:
     """A CPU generator that depends on the key alone: equal keys draw equal numbers, whatever was drawn before."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.Generator().manual_seed(number(*key))
+
+
+@contextmanager
+def globally(device: torch.device, *key: int | str) -> Iterator[None]:
+    """Inside, torch's global generators of the CPU and of ``device`` depend on the key alone, for layers that draw from them, as
+    dropout does; after it they go on from where they were."""
+    apart = device.type in ("cuda", "xpu")  # MPS has one device, whose generator torch keeps no states of by device
+    with torch.random.fork_rng([device] if apart else [], device_type=device.type if apart else "cuda"):
+        torch.manual_seed(number(*key))
+        yield
 
 
 class Order:
