@@ -143,6 +143,53 @@ class Denoiser(nn.Module):
         return self.net(inputs, time, cond.tokens, pooled=cond.pooled, extra=cond.extra).to(x.dtype)
 
 
+class LearnedVariance(Denoiser):
+    """A Denoiser whose network also says the variance of a step back: of its 2 C channels the first half is F, the second u.
+
+        v = (u + 1) / 2,      log var = v log beta + (1 - v) log beta~,      of each number
+
+    beta and beta~ are the variance of x_p given x_q and that of x_q given x_p and x_0: the best one lies between, for data that are
+    noise at the one end, for data that are a single picture at the other (Nichol & Dhariwal 2021, equation 15).
+
+    As a Denoiser it is like any other, for every solver; ``both`` is for `solve.LearnedDDPM`, which splits it.
+    """
+
+    def parts(self, x: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """F and v, each of the shape of x, from one look at the network."""
+        return self._halves(x, coefficients(self.prediction, self.schedule, t), cond)
+
+    def both(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        """E[x_0 | x_t, cond] and v, along the channels: (B, 2 C, H, W). Guidance composes it as it does ``forward``."""
+        c = coefficients(self.prediction, self.schedule, t)
+        out, v = self._halves(x, c, cond)
+        return torch.cat([(_like(c.skip, x) * x + _like(c.out, x) * out).to(x.dtype), v], 1)
+
+    def _halves(self, x: Tensor, c: Coefficients, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        out = super()._net(x, c, cond)
+        if out.shape[1] != 2 * x.shape[1]:
+            raise InvalidInput(f"a learned variance wants {2 * x.shape[1]} channels of the network, which writes {out.shape[1]}")
+        out, u = out.chunk(2, dim=1)
+        return out, (u + 1) / 2
+
+    def _net(self, x: Tensor, c: Coefficients, cond: Conditioning) -> Tensor:
+        return self._halves(x, c, cond)[0]
+
+
+class FixedVariance(LearnedVariance):
+    """A network without a variance of its own, where one is asked for: v is a constant.
+
+    v = 0 is beta~ and v = 1 is beta, the two of Ho et al. 2020, section 3.2.
+    """
+
+    def __init__(self, net: nn.Module, schedule: Schedule, prediction: str | Parametrisation, *, v: float = 1.0):
+        super().__init__(net, schedule, prediction)
+        self.v = v
+
+    def _halves(self, x: Tensor, c: Coefficients, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        out = Denoiser._net(self, x, c, cond)
+        return out, torch.full_like(out, self.v)
+
+
 def convert(value: Tensor, x: Tensor, t: Tensor, schedule: Schedule, source: str, to: str) -> Tensor:
     """One parametrisation's output as another's: a' x_0 + b' eps, with x_0 and eps solved from F = a x_0 + b eps and
 

@@ -15,7 +15,7 @@ from danqing.guide import compose
 from danqing.schedule import VE, VP, Flow, Linear
 from danqing.solve.corrector import langevin
 from danqing.types import Conditioning
-from solver_orders import DOUBLE, GAUSSIAN, MEAN, gaussian_path, marginal, posterior, root
+from solver_orders import DOUBLE, MEAN, gaussian_path, marginal, posterior, root
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCHEDULES = [VP(), VE(), Flow()]
@@ -57,7 +57,7 @@ def errors(solver: solve.Solver, schedule, steps: int) -> tuple[Tensor, float]:
 @pytest.mark.parametrize("predictor", [solve.DDPM(), solve.DDIM(), solve.Heun()], ids=str)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_mean_and_covariance_are_those_of_the_distribution(predictor: solve.Solver, schedule):
-    mean, covariance = errors(solve.PredictorCorrector(predictor=predictor), schedule, 80)
+    mean, covariance = errors(solve.PredictorCorrector(predictor=predictor), schedule, 120)
     assert mean.abs().max() < 0.02 and covariance < 0.04
 
 
@@ -102,8 +102,8 @@ def test_the_corrector_leaves_the_marginal_as_it_is_to_second_order_in_its_lengt
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_the_corrector_draws_a_wrong_distribution_to_the_right_one(schedule):
-    off = [after_correction(schedule, 0.16, n, excess=0.5) for n in (1, 20, 150)]
-    assert off[0] > 0.4 and off[1] < 0.6 * off[0] and off[2] < 0.03
+    off = [after_correction(schedule, 0.16, n, excess=0.5) for n in (1, 20, 300)]
+    assert off[0] > 0.4 and off[1] < 0.8 * off[0] and off[2] < 0.03
 
 
 @pytest.mark.parametrize("snr", [0.05, 0.16, 0.5, 0.7])

@@ -11,13 +11,36 @@ from hypothesis import strategies as st
 from tests.weights.writing import ldm_autoencoder, ldm_unet, on_paper, same, written
 
 from danqing.errors import DanqingError
-from danqing.nets import autoencoder_kl, clip, drafted, mmdit, t5, unet
+from danqing.nets import (
+    autoencoder_kl,
+    biggan,
+    clip,
+    cyclegan,
+    drafted,
+    mmdit,
+    pixel_unet,
+    pixelcnn,
+    rrdb,
+    srvgg,
+    stylegan2,
+    t5,
+    unet,
+    vae,
+)
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
+from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.drafted import DraftedUNet
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
+from danqing.nets.pixel_unet import PixelUNet, ScoreUNet
+from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.nets.rrdb import RRDBNet
+from danqing.nets.srvgg import SRVGGNetCompact
+from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Discriminator
 from danqing.nets.t5 import T5, T5Config
 from danqing.nets.unet import UNet, UNetConfig
+from danqing.nets.vae import VAE, VAEConfig
 from danqing.weights.families import CONFIG_KEY, FAMILIES, NAMES, candidates, find, of
 from danqing.weights.load import load, save
 from danqing.weights.store import Spec, header, read, write
@@ -81,6 +104,14 @@ TRANSFORMERS = [
     replace(TRANSFORMER, patch_size=1, out_channels=8),
 ]
 ENCODER = T5Config(vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8)
+VECTOR = VAEConfig(image_size=16, latent_dim=5, widths=(8, 16))
+PIXELS = PixelCNNConfig(levels=9, embedding=3, hidden=7, width=6, classes=4, first=5, dilations=(1, 2, 4, 1))
+PIXELCNNS = [
+    PIXELS,
+    replace(PIXELS, head="levels", classes=0, dilations=()),
+    PixelCNNConfig(head="mixture", components=3, hidden=7, width=6, dilations=(1,)),
+]
+DDPM = replace(pixel_unet.CIFAR10, block_out_channels=(32, 32), attention_heads=(0, 1), layers_per_block=1)
 #: Networks whose shapes and published habits tell all.
 BLIND = [
     *((AutoencoderKL, config) for config in AUTOENCODERS),
@@ -89,6 +120,18 @@ BLIND = [
     (CLIP, CLIPConfig(text=TEXT, vision=VISION)),
     *((MMDiT, config) for config in TRANSFORMERS),
     (T5, ENCODER),
+    *((VAE, config) for config in (VECTOR, replace(VECTOR, widths=(8, 8, 16), patch=1, layers_per_block=2, image_size=8))),
+    *((PixelCNN, config) for config in PIXELCNNS),
+    *((PixelUNet, config) for config in (DDPM, replace(DDPM, out_channels=6, scale_shift=True, classes=4, attention_heads=(1, 0)))),
+    (ScoreUNet, DDPM),
+    (StyleGAN2, replace(stylegan2.MINI, resolution=16, z_dim=12, w_dim=10, mapping_layers=2, channel_base=128, channel_max=16)),
+    (StyleGAN2Discriminator, replace(stylegan2.FFHQ_DISCRIMINATOR, resolution=16, channel_base=128, channel_max=16)),
+    (BigGAN, replace(biggan.MINI, widths=(16, 16, 8), z_dim=12, shared_dim=6, classes=5)),
+    (BigGANDiscriminator, replace(biggan.MINI_DISCRIMINATOR, widths=(8, 16, 16), halvings=2, classes=5)),
+    (CycleGAN, cyclegan.CycleGANConfig(channels=4, blocks=2)),
+    (PatchGAN, cyclegan.PatchGANConfig(channels=4, halvings=2)),
+    *((RRDBNet, replace(config, channels=8, growth=4, blocks=2)) for config in (rrdb.X4, rrdb.X2, rrdb.X1)),
+    (SRVGGNetCompact, replace(srvgg.VIDEO, channels=6, convolutions=2)),
 ]
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
@@ -100,6 +143,9 @@ STATED = [
     (CLIP, CLIPConfig(text=replace(TEXT, hidden_size=64, num_attention_heads=4), vision=VISION)),
     (MMDiT, replace(TRANSFORMER, num_attention_heads=4, attention_head_dim=8, sample_size=16)),
     (T5, replace(ENCODER, relative_attention_max_distance=9, layer_norm_epsilon=1e-5)),
+    (VAE, replace(VECTOR, norm_num_groups=2, likelihood="gaussian")),
+    (PixelCNN, replace(PIXELS, dilations=(2, 3))),
+    (PixelUNet, replace(pixel_unet.MINI, block_out_channels=(8, 16), attention_heads=(2, 4))),
 ]
 PUBLISHED = [
     *((UNet, config) for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))),
@@ -110,6 +156,17 @@ PUBLISHED = [
     *((CLIP, config) for config in (clip.VIT_L_14, clip.VIT_H_14, clip.VIT_BIGG_14)),
     *((MMDiT, config) for config in (mmdit.SD3_MEDIUM, mmdit.SD35_MEDIUM, mmdit.SD35_LARGE)),
     (T5, t5.XXL),
+    (VAE, vae.ART),
+    *((PixelCNN, config) for config in (pixelcnn.ART, replace(pixelcnn.ART, classes=36))),
+    *((PixelUNet, config) for config in (pixel_unet.CIFAR10, pixel_unet.LSUN)),
+    *((StyleGAN2, config) for config in (stylegan2.FFHQ, stylegan2.MINI)),
+    (StyleGAN2Discriminator, stylegan2.FFHQ_DISCRIMINATOR),
+    *((BigGAN, config) for config in (biggan.IMAGENET_128, biggan.MINI)),
+    (BigGANDiscriminator, biggan.IMAGENET_128_DISCRIMINATOR),
+    *((CycleGAN, config) for config in (cyclegan.HORSE2ZEBRA, cyclegan.MINI)),
+    *((PatchGAN, config) for config in (cyclegan.PATCH_70, cyclegan.PATCH_34)),
+    *((RRDBNet, config) for config in (rrdb.X4, rrdb.X2, rrdb.X1, rrdb.X4_ANIME)),
+    *((SRVGGNetCompact, config) for config in (srvgg.VIDEO, srvgg.GENERAL)),
 ]
 
 
@@ -209,7 +266,6 @@ def test_old_and_new_published_names_are_read_as_ours(tmp_path):
     bare = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
     for names in (old, bare):
         assert same(load(write(tmp_path / "a.safetensors", names)).state_dict(), state)
-    made = network(AutoencoderKL, AUTOENCODER)
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
     def older(name: str) -> str:
@@ -217,9 +273,11 @@ def test_old_and_new_published_names_are_read_as_ours(tmp_path):
             name = name.replace(f"attentions.0.{new}.", f"attentions.0.{old}.")
         return name
 
-    path = write(tmp_path / "a.safetensors", {older(name): tensor for name, tensor in made.state_dict().items()})
-    assert any(".query." in name for name in header(path).tensors)
-    assert same(load(path).state_dict(), made.state_dict())
+    for made in (network(AutoencoderKL, AUTOENCODER), network(PixelUNet, DDPM)):
+        path = write(tmp_path / "a.safetensors", {older(name): tensor for name, tensor in made.state_dict().items()})
+        assert any(".query." in name for name in header(path).tensors)
+        back = load(path)
+        assert type(back) is type(made) and same(back.state_dict(), made.state_dict())
 
 
 LDM_UNETS = [config for config in UNETS if config.mid_transformer_layers]
@@ -263,7 +321,9 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 
 
 def test_every_family_is_known_by_its_own_network():
-    assert set(NAMES) == {"unet", "drafted-unet", "autoencoder-kl", "clip", "clip-text", "clip-vision", "mmdit", "t5"}
+    networks = {"unet", "drafted-unet", "pixel-unet", "score-unet", "autoencoder-kl", "mmdit", "vae", "pixelcnn"}
+    networks |= {"stylegan2", "stylegan2-discriminator", "biggan", "biggan-discriminator", "cyclegan", "patchgan", "rrdb", "srvgg"}
+    assert set(NAMES) == networks | {"clip", "clip-text", "clip-vision", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 
 

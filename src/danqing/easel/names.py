@@ -28,6 +28,7 @@ SOLVERS: Mapping[str, str] = {
     "unipc": "UniPC",
     "unipc-3": "UniPC 3",
     "lcm": "LCM",
+    "pc": "Predictor-Corrector",
 }
 
 SPACINGS: Mapping[str, str] = {

@@ -10,12 +10,14 @@ from danqing.errors import InvalidInput, UnknownName
 from danqing.solve.ancestral import DDIM, DDPM, LCM, Inversion
 from danqing.solve.classic import LMS, PLMS, DPMSolver, Heun
 from danqing.solve.core import Draw, Estimate, Noise, Point, Solver, points, sample, silence
+from danqing.solve.corrector import PredictorCorrector
 from danqing.solve.dpmpp import Multistep, Singlestep, SinglestepSDE
+from danqing.solve.learned import LearnedDDPM
 from danqing.solve.unipc import UniPC
 
 __all__ = [
-    "DDIM", "DDPM", "LCM", "LMS", "PLMS", "SOLVERS", "DPMSolver", "Draw", "Estimate", "Heun", "Inversion",
-    "Multistep", "Noise", "Point", "Singlestep", "SinglestepSDE", "Solver", "UniPC", "points", "sample", "silence",
+    "DDIM", "DDPM", "LCM", "LMS", "PLMS", "SOLVERS", "DPMSolver", "Draw", "Estimate", "Heun", "Inversion", "LearnedDDPM",
+    "Multistep", "Noise", "Point", "PredictorCorrector", "Singlestep", "SinglestepSDE", "Solver", "UniPC", "points", "sample", "silence",
     "solver",
 ]  # fmt: skip
 
@@ -41,6 +43,7 @@ SOLVERS: Mapping[str, Callable[..., Solver]] = {
     "unipc": UniPC,
     "unipc-3": partial(UniPC, order=3),
     "lcm": LCM,
+    "pc": PredictorCorrector,
     "inversion": Inversion,
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidFile, UnknownName
 from . import infer
+from .beside import BESIDE
 from .family import CONFIG_KEY, FAMILY_KEY, Classes, Family, fixed, has, inside, placed
 from .infer import Facts, Shapes
 from .keymap import KeyMap
@@ -39,6 +40,18 @@ def _drafted_unet() -> Classes:
     from ..nets.drafted import DraftedUNet, DraftedUNetConfig
 
     return DraftedUNet, DraftedUNetConfig
+
+
+def _pixel_unet() -> Classes:
+    from ..nets.pixel_unet import PixelUNet, PixelUNetConfig
+
+    return PixelUNet, PixelUNetConfig
+
+
+def _score_unet() -> Classes:
+    from ..nets.pixel_unet import PixelUNetConfig, ScoreUNet
+
+    return ScoreUNet, PixelUNetConfig
 
 
 def _autoencoder_kl() -> Classes:
@@ -77,6 +90,18 @@ def _t5() -> Classes:
     return T5, T5Config
 
 
+def _vae() -> Classes:
+    from ..nets.vae import VAE, VAEConfig
+
+    return VAE, VAEConfig
+
+
+def _pixelcnn() -> Classes:
+    from ..nets.pixelcnn import PixelCNN, PixelCNNConfig
+
+    return PixelCNN, PixelCNNConfig
+
+
 def t5(shapes: Shapes) -> KeyMap:
     """T5's table of tokens has two names in transformers; a file holds one or both."""
     return KeyMap(((("encoder.embed_tokens.weight", None if "shared.weight" in shapes else "shared.weight"),),))
@@ -84,9 +109,9 @@ def t5(shapes: Shapes) -> KeyMap:
 
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.
 POSITIONS = (("{tower}.embeddings.position_ids", None),)
-#: The names of the autoencoder's attention before diffusers 0.17.
+#: The names of attention between the cells of a grid before diffusers 0.17.
 ATTENTION = tuple(
-    (f"{{side}}.mid_block.attentions.{{i}}.{old}.{{end}}", f"{{side}}.mid_block.attentions.{{i}}.{new}.{{end}}")
+    (f"{{block*}}.attentions.{{i}}.{old}.{{end}}", f"{{block*}}.attentions.{{i}}.{new}.{{end}}")
     for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 )
 TEXT_KEY = "text_model.embeddings.token_embedding.weight"
@@ -99,13 +124,26 @@ UNET = Family(
         "conv_in.weight",
         "time_embedding.linear_1.weight",
         "down_blocks.0.resnets.0.time_emb_proj.weight",
-        no=("controlnet_", "motion_modules", "lora", "draft."),
+        no=("controlnet_", "motion_modules", "lora", "draft.", "mid_block.attentions.0.group_norm"),
     ),
     infer.unet,
     _unet,
     fixed(),
 )
 DRAFTED_UNET = Family("drafted-unet", "danqing", has("conv_in.weight", "draft.linear.weight"), infer.drafted_unet, _drafted_unet, fixed())
+PIXEL_UNET = Family(
+    "pixel-unet",
+    "diffusers",
+    has("conv_in.weight", "time_embedding.linear_1.weight", "mid_block.attentions.0.group_norm.weight", no=("time_proj.", "skip_conv")),
+    infer.pixel_unet,
+    _pixel_unet,
+    fixed(ATTENTION),
+)
+SCORE_UNET = PIXEL_UNET._replace(
+    name="score-unet",
+    detect=has("conv_in.weight", "time_proj.weight", "mid_block.attentions.0.group_norm.weight", no=("skip_conv",)),
+    classes=_score_unet,
+)
 UNET_LDM = UNET._replace(
     layout="LDM",
     detect=has("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", no=("lora",)),
@@ -172,6 +210,10 @@ T5 = Family(
     _t5,
     t5,
 )
+VAE = Family("vae", "danqing", has("encoder.conv_in.weight", "decoder.inward.weight", "log_scale"), infer.vae, _vae, fixed())
+PIXELCNN = Family(
+    "pixelcnn", "danqing", has("first.vertical.weight", "first.horizontal.weight", "first.link.weight"), infer.pixelcnn, _pixelcnn, fixed()
+)
 # The towers as transformers 5 writes them when they have no projection.
 CLIP_TEXT_5 = CLIP_TEXT._replace(
     layout="transformers 5",
@@ -200,6 +242,10 @@ FAMILIES: tuple[Family, ...] = (
     CLIP_VISION,
     MMDIT,
     T5,
+    VAE,
+    PIXELCNN,
+    PIXEL_UNET,
+    SCORE_UNET,
     UNET_LDM,
     AUTOENCODER_LDM,
     MMDIT_SD3,
@@ -248,6 +294,7 @@ FAMILIES: tuple[Family, ...] = (
     placed(CLIP_TEXT, "text", "text_encoders.clip_l.transformer.", layout="a single file of SD3"),
     placed(CLIP_TEXT, "text_2", "text_encoders.clip_g.transformer.", layout="a single file of SD3"),
     placed(T5, "text_3", "text_encoders.t5xxl.transformer.", layout="a single file of SD3"),
+    *BESIDE,
 )
 NAMES = tuple(dict.fromkeys(family.name for family in FAMILIES))
 

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from ..nets.autoencoder_kl import AutoencoderKLConfig
     from ..nets.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
     from ..nets.mmdit import MMDiTConfig
+    from ..nets.pixel_unet import PixelUNetConfig
+    from ..nets.pixelcnn import PixelCNNConfig
     from ..nets.t5 import T5Config
     from ..nets.unet import UNetConfig
+    from ..nets.vae import VAEConfig
 
-    Config = UNetConfig | AutoencoderKLConfig | CLIPConfig | CLIPTextConfig | CLIPVisionConfig | MMDiTConfig | T5Config
+    Pictures = UNetConfig | AutoencoderKLConfig | MMDiTConfig | VAEConfig | PixelCNNConfig | PixelUNetConfig
+    Config = Pictures | CLIPConfig | CLIPTextConfig | CLIPVisionConfig | T5Config
 
 #: Metadata keys of our own files: the family's name, and the config as JSON.
 FAMILY_KEY, CONFIG_KEY = "danqing.family", "danqing.config"

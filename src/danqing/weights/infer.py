@@ -86,6 +86,23 @@ def drafted_unet(shapes: Shapes) -> Facts:
     return replace(facts, told={**facts.told, "draft_size": size})
 
 
+def pixel_unet(shapes: Shapes) -> Facts:
+    """`danqing.nets.pixel_unet.PixelUNetConfig`. Where there is attention, published ones have one head."""
+    levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
+    widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
+    told = {
+        "in_channels": shapes["conv_in.weight"][1],
+        "out_channels": shapes["conv_out.weight"][0],
+        "block_out_channels": widths,
+        "layers_per_block": count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        "scale_shift": shapes["down_blocks.0.resnets.0.time_emb_proj.weight"][0] == 2 * widths[0],
+        "classes": shapes.get("class_embedding.weight", (0,))[0],
+    }
+    assumed, unknown = groups(widths)
+    heads = tuple(int(f"down_blocks.{i}.attentions.0.to_q.weight" in shapes) for i in levels)
+    return Facts(told=told, assumed=assumed | {"attention_heads": heads, "mid_attention_heads": 1}, unknown=unknown)
+
+
 def autoencoder_kl(shapes: Shapes) -> Facts:
     """`danqing.nets.autoencoder_kl.AutoencoderKLConfig`. A picture has 3 channels, so that more are a patch of pixels.
     No shape tells the scale: assumed are 0.18215 of 1.x and 2.x (XL has 0.13025) and, for 16 channels, 1.5305 with the
@@ -198,3 +215,37 @@ def t5(shapes: Shapes) -> Facts:
         "relative_attention_num_buckets": buckets,
     }
     return Facts(told=told, assumed={"relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6})
+
+
+def vae(shapes: Shapes) -> Facts:
+    """`danqing.nets.vae.VAEConfig`; no shape tells the groups of the norms or the likelihood."""
+    levels = range(count(shapes, "encoder.levels.{}.0.conv1.weight"))
+    widths = tuple(shapes[f"encoder.levels.{i}.0.conv1.weight"][0] for i in levels)
+    cells, latent = shapes["decoder.inward.weight"]
+    patch = math.isqrt(shapes["encoder.conv_in.weight"][1] // 3)
+    told = {
+        "widths": widths,
+        "layers_per_block": count(shapes, "encoder.levels.0.{}.conv1.weight"),
+        "latent_dim": latent,
+        "patch": patch,
+        "image_size": math.isqrt(cells // widths[-1]) * patch * 2 ** (len(widths) - 1),
+    }
+    return Facts(told=told, assumed={"norm_num_groups": 8, "likelihood": "laplace"})
+
+
+def pixelcnn(shapes: Shapes) -> Facts:
+    """`danqing.nets.pixelcnn.PixelCNNConfig`; no shape tells how far apart the cells of a window are."""
+    layers = count(shapes, "layers.{}.link.weight")
+    told: dict[str, Any] = {
+        "classes": shapes.get("first.condition.weight", (0,))[0],
+        "width": shapes["first.link.weight"][0] // 2,
+        "first": shapes["first.vertical.weight"][3],
+    }
+    assumed: dict[str, Any] = {"dilations": tuple((1, 2, 4)[i % 3] for i in range(layers))}
+    if "head.out.weight" in shapes:
+        told |= {"head": "mixture", "components": shapes["head.out.weight"][0] // 10, "hidden": shapes["head.mix.weight"][0]}
+        return Facts(told=told, assumed=assumed)
+    told["head"] = "palette" if "head.palette" in shapes else "levels"
+    told["levels"], told["embedding"] = shapes["head.tables.0.weight"]
+    told["hidden"] = shapes["head.mix.0.weight"][0]
+    return Facts(told=told, assumed=assumed)

@@ -1,0 +1,173 @@
+"""The art at the size of a small model, with its kinds as classes: what every training of a small family sees.
+
+    art = Art.load(DATA, 32)                       pictures (N, 3, 32, 32) of bytes, labels (N,), names of the classes
+    batch = art.batches(64, "vae", mirror=True)    step -> (bytes (B, 3, 32, 32), labels (B,)), a pure function of the step
+    x = unit(batch(0)[0])                          (B, 3, 32, 32) in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danqing.errors import InvalidInput
+from danqing.learn.data import Order, keyed
+
+#: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "face": tuple(
+        f"face-{mood}"
+        for mood in (
+            "affection", "concerned", "costume", "glasses", "hand", "hat", "negative", "neutral-skeptical", "sleepy", "smiling", "tongue",
+            "unwell",
+        )
+    ),
+    "heart": ("heart", "emotion"),
+    "hand": (
+        "hand-fingers-closed", "hand-fingers-open", "hand-fingers-partial", "hand-prop", "hand-single-finger", "hands", "body-parts",
+    ),
+    "person": ("person", "person-gesture", "person-resting"),
+    "profession": ("person-role",),
+    "fantasy": ("person-fantasy",),
+    "activity": ("person-activity",),
+    "athlete": ("person-sport",),
+    "family": ("family", "person-symbol"),
+    "mammal": ("animal-mammal", "cat-face", "monkey-face"),
+    "bird": ("animal-bird",),
+    "bug": ("animal-bug",),
+    "sea animal and reptile": ("animal-marine", "animal-reptile", "animal-amphibian"),
+    "plant": ("plant-flower", "plant-other"),
+    "fruit and vegetable": ("food-fruit", "food-vegetable"),
+    "dish": ("food-prepared", "food-asian"),
+    "sweet": ("food-sweet",),
+    "drink": ("drink", "dishware"),
+    "flag": ("country-flag", "flag", "subdivision-flag"),
+    "building": ("place-building", "place-religious", "hotel"),
+    "place": ("place-geographic", "place-map", "place-other"),
+    "sky": ("sky-weather",),
+    "clock": ("time",),
+    "ground vehicle": ("transport-ground",),
+    "ship and aircraft": ("transport-air", "transport-water"),
+    "sport and game": ("sport", "game", "award-medal"),
+    "event": ("event", "arts-crafts"),
+    "clothing": ("clothing",),
+    "music": ("music", "musical-instrument", "sound"),
+    "device": ("computer", "phone", "light-video"),
+    "paper": ("book-paper", "mail", "writing", "office", "money"),
+    "tool": ("tool", "science", "medical", "lock", "household", "other-object"),
+    "letter": ("alphanum", "keycap", "punctuation", "math", "currency", "gender"),
+    "shape": ("geometric",),
+    "arrow": ("arrow", "av-symbol"),
+    "sign": ("transport-sign", "warning", "religion", "zodiac", "other-symbol"),
+}  # fmt: skip
+_OF = {subgroup: name for name, subgroups in KINDS.items() for subgroup in subgroups}
+
+
+def kind(row: Mapping) -> str:
+    """The class of a line of the ledger: of a single by its subject, of any other picture by its array, "portraits".
+
+    Raises:
+        InvalidInput: the subgroup belongs to no class.
+    """
+    if row["array"] != "singles":
+        return row["array"]
+    if row["subgroup"] not in _OF:
+        raise InvalidInput(f"the subgroup {row['subgroup']!r} belongs to no class: add it to experiments.art.KINDS")
+    return _OF[row["subgroup"]]
+
+
+def style(row: Mapping) -> str:
+    """The style of a line of the ledger, as another choice of classes."""
+    return row["style"]
+
+
+def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
+    """Some pictures of (N, S, S, 3) bytes as (n, 3, size, size) bytes, each pixel the mean of the block that it stands for.
+
+    Raises:
+        InvalidInput: size does not divide S.
+    """
+    side = pictures.shape[1]
+    if side % size:
+        raise InvalidInput(f"{side} px pictures do not average to {size} px: give a size that divides {side}")
+    made = np.empty((len(indices), 3, size, size), np.uint8)
+    for first in range(0, len(indices), 256):  # the whole may be larger than memory
+        some = np.stack([pictures[i] for i in indices[first : first + 256]])
+        blocks = some.reshape(-1, size, side // size, size, side // size, 3)
+        made[first : first + 256] = blocks.mean((2, 4)).round().transpose(0, 3, 1, 2)
+    return torch.from_numpy(made)
+
+
+def unit(pictures: Tensor) -> Tensor:
+    """Bytes of any shape as numbers in [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Art:
+    """Pictures and their classes, in memory.
+
+    Args:
+        pictures: (N, 3, S, S) of bytes.
+        labels: (N,), int64, into ``names``.
+        names: of the classes, sorted.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+    @classmethod
+    def load(
+        cls,
+        data: Path,
+        size: int,
+        *,
+        arrays: Sequence[str] = ("singles",),
+        split: str = "train",
+        by: Callable[[Mapping], str] = kind,
+    ) -> Art:
+        """What `python -m experiments.data` made, at ``size`` px.
+
+        Args:
+            arrays: of "singles", "portraits", "composites", in this order.
+            split: "train"; nothing else may be trained on.
+            by: line of the ledger -> class.
+
+        Raises:
+            InvalidInput: there is no such art; the size does not divide that of the pictures.
+        """
+        with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
+            ledger = [row for row in map(json.loads, lines) if row["array"] in arrays]
+        # The classes are those of the whole ledger, so that every split has the same.
+        names = tuple(sorted({by(row) for row in ledger}))
+        rows = [[row for row in ledger if row["array"] == array and row["split"] == split] for array in arrays]
+        if not any(rows):
+            raise InvalidInput(f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`")
+        found = [
+            shrunk(np.load(data / f"{array}.npy", mmap_mode="r"), [row["index"] for row in some], size)
+            for array, some in zip(arrays, rows, strict=True)
+        ]
+        places = {name: i for i, name in enumerate(names)}
+        labels = torch.tensor([places[by(row)] for some in rows for row in some])
+        return cls(pictures=torch.cat(found), labels=labels, names=names)
+
+    def batches(self, batch: int, seed: int | str, *, mirror: bool = False) -> Callable[[int], tuple[Tensor, Tensor]]:
+        """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to right."""
+        order = Order(len(self.pictures), batch, seed)
+
+        def at(step: int) -> tuple[Tensor, Tensor]:
+            items = order(step)
+            pictures = self.pictures[items]
+            if mirror:
+                turned = torch.rand(batch, generator=keyed(seed, "mirror", step)) < 0.5
+                pictures = torch.where(turned[:, None, None, None], pictures.flip(-1), pictures)
+            return pictures, self.labels[items]
+
+        return at

@@ -1,0 +1,94 @@
+"""Train BigGAN on the art, 32 px, with its kinds as classes.
+
+    danqing learn experiments/biggan.py --minutes 60
+
+A sheet of samples has a column for each of twelve classes; its rows are latents truncated at 2, 1 and 0.5, and the last rows go from
+each class to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from danqing.learn.adversarial import HINGE, Adversarial, Adversaries
+from danqing.learn.augment import Augment
+from danqing.learn.data import keyed
+from danqing.learn.experiment import Count, Experiment, Free
+from danqing.learn.loop import EMA, Training
+from danqing.nets import biggan
+from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGANDiscriminatorConfig, truncated_normal
+from danqing.run.device import device, send
+from danqing.run.precision import scaler
+from experiments.art import Art, unit
+from experiments.common import DATA, fast, grid, to_bytes
+
+SHOWN, THRESHOLDS = 12, (2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds(Experiment):
+    """Art of a kind.
+
+    Args:
+        batch: pictures a step; the more, the better (Brock et al. 2019, section 3.1).
+        rate, judging_rate: Adam's, of the generator and of the discriminator, which learns faster (Heusel et al. 2017).
+        orthogonal: weight of the generator's orthogonal regulariser.
+        speed: how many pictures move the probability of augmentations by 1.
+        average: decay of the averaged generator.
+        net, judge: the networks; their number of classes is that of the art.
+    """
+
+    steps: Free[Count] = 20000
+    data: Free[Path] = DATA
+    batch: Count = 64
+    rate: float = 2e-4
+    judging_rate: float = 4e-4
+    orthogonal: float = 1e-4
+    speed: float = 100_000
+    average: float = 0.999
+    net: BigGANConfig = field(default_factory=lambda: biggan.MINI)
+    judge: BigGANDiscriminatorConfig = field(default_factory=lambda: biggan.MINI_DISCRIMINATOR)
+
+    def training(self) -> Training:
+        torch.manual_seed(0)
+        where = device()
+        art = Art.load(self.data, self.net.resolution)
+        batches, classes = art.batches(self.batch, "biggan", mirror=True), len(art.names)
+        generator = BigGAN(replace(self.net, classes=classes))
+        model = Adversaries(generator, BigGANDiscriminator(replace(self.judge, classes=classes)), Augment(speed=self.speed)).to(where)
+
+        def batch(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+            pictures, labels = batches(index)
+            return unit(send(pictures, where)), send(labels, where)
+
+        rates = {"generator": self.rate, "discriminator": self.judging_rate}
+        return Training(
+            model=model,
+            objective=Adversarial(loss=HINGE, orthogonal=self.orthogonal),
+            batches=batch,
+            optimisers={
+                name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=(0.0, 0.99)) for name, rate in rates.items()
+            },
+            rate=lambda step: 1.0,
+            ema=EMA(model, self.average),
+            clip=math.inf,
+            autocast=lambda: fast(where),
+            scaler=scaler(where),
+        )
+
+    @torch.no_grad()
+    def samples(self, run: Training) -> Image.Image:
+        assert run.ema is not None and isinstance(run.ema.model, Adversaries)
+        net = run.ema.model.generator
+        assert isinstance(net, BigGAN)
+        like, size = net.shared.weight, (SHOWN, net.config.z_dim)
+        labels = torch.arange(SHOWN, device=like.device) * net.config.classes // SHOWN
+        rows = [net(truncated_normal(size, t, keyed("sample", i)).to(like), labels) for i, t in enumerate(THRESHOLDS)]
+        z, ends = truncated_normal((1, size[1]), 1.0, keyed("between")).to(like).expand(size), net.shared(labels)
+        rows += [net.painted(z, torch.lerp(ends, ends.roll(-1, 0), k / 4)) for k in range(4)]
+        return grid(to_bytes(torch.cat(rows)), SHOWN)

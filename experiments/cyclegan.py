@@ -1,0 +1,176 @@
+"""Translate art from one style into another without pairs, 64 px: Noto's into Fluent's flat one.
+
+    danqing learn experiments/cyclegan.py --minutes 60
+
+The same subject is drawn in both styles, so the truth is known. The training does not use it: each style comes in an order of its
+own, and the pictures whose truth is measured are apart. A sheet of samples has rows of four: the picture, its translation, the truth,
+and the translation back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from danqing.errors import InvalidInput
+from danqing.learn.cycle import Cycle, Pool, Translators
+from danqing.learn.data import Order
+from danqing.learn.experiment import Count, Experiment, Free
+from danqing.learn.loop import EMA, Training, Trapezoid
+from danqing.nets import cyclegan
+from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
+from danqing.run.device import device, send
+from danqing.run.precision import autocast, scaler
+from experiments.art import shrunk, unit
+from experiments.common import DATA, fast, grid, to_bytes
+
+SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Styles:
+    """The art of two styles, as bytes (N, 3, S, S).
+
+    Args:
+        a, b: for training, each in an order that knows nothing of the other.
+        source, truth: the same subjects in a and in b, of which the second is in no training.
+    """
+
+    a: Tensor
+    b: Tensor
+    source: Tensor
+    truth: Tensor
+
+    @classmethod
+    def load(cls, data: Path, a: str, b: str) -> Styles:
+        """Of two styles' names.
+
+        Raises:
+            InvalidInput: there is no art of one of them, or none apart whose truth is known.
+        """
+        with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
+            rows = [row for row in map(json.loads, lines) if row["array"] == "singles" and row["style"] in (a, b)]
+        train = {style: [row for row in rows if row["style"] == style and row["split"] == "train"] for style in (a, b)}
+        of_a = {row["subject"]: row["index"] for row in rows if row["style"] == a}
+        apart = [row for row in rows if row["style"] == b and row["split"] != "train" and row["subject"] in of_a]
+        if not (train[a] and train[b] and apart):
+            raise InvalidInput(f"{data} has not enough art of {a!r} and {b!r}: name two styles of its ledger that share subjects")
+        hidden = {row["subject"] for row in apart}
+        indices = (
+            [row["index"] for row in train[a] if row["subject"] not in hidden],
+            [row["index"] for row in train[b]],
+            [of_a[row["subject"]] for row in apart],
+            [row["index"] for row in apart],
+        )
+        pictures = np.load(data / "singles.npy", mmap_mode="r")
+        return cls(**dict(zip(("a", "b", "source", "truth"), (shrunk(pictures, some, SIZE) for some in indices), strict=True)))
+
+
+def ssim(x: Tensor, y: Tensor, window: int = 11, std: float = 1.5) -> Tensor:
+    """Structural similarity of pictures (B, C, H, W) in [-1, 1]: (B,), 1 for equal ones (Wang et al. 2004, eq. 13, its Gaussian window
+    and constants)."""
+    row = torch.exp(-((torch.arange(window, device=x.device) - window // 2) ** 2) / (2 * std**2))
+    kernel = torch.outer(row, row).to(x) / row.sum() ** 2
+
+    def mean(x: Tensor) -> Tensor:
+        return F.conv2d(x, kernel.expand(x.shape[1], 1, window, window), groups=x.shape[1])
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    cov, c1, c2 = mean(x * y) - mean_x * mean_y, (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    similar = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return similar.mean((1, 2, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translation(Experiment):
+    """One style into another.
+
+    Args:
+        a, b: the styles, as the ledger names them.
+        batch: pictures of each style a step.
+        rate: Adam's learning rate; it falls to zero over the second half.
+        cycle, identity: weights, see `Cycle`.
+        pool: how many translations are remembered for each discriminator.
+        average: decay of the averaged translators.
+    """
+
+    steps: Count = 12000
+    data: Free[Path] = DATA
+    a: str = "noto"
+    b: str = "flat"
+    batch: Count = 4
+    rate: float = 2e-4
+    cycle: float = 10.0
+    identity: float = 0.5
+    pool: int = 50
+    average: float = 0.998
+    net: CycleGANConfig = field(default_factory=lambda: cyclegan.MINI)
+    judge: PatchGANConfig = field(default_factory=lambda: cyclegan.PATCH_34)
+
+    def training(self) -> Training:
+        torch.manual_seed(0)
+        where, styles = device(), Styles.load(self.data, self.a, self.b)
+        model = Translators(
+            forth=CycleGAN(self.net),
+            back=CycleGAN(self.net),
+            judge_a=PatchGAN(self.judge),
+            judge_b=PatchGAN(self.judge),
+            pool_a=Pool(self.pool, (3, SIZE, SIZE)),
+            pool_b=Pool(self.pool, (3, SIZE, SIZE)),
+        ).to(where)
+        orders = [(some, Order(len(some), self.batch, f"cyclegan/{name}")) for name, some in (("a", styles.a), ("b", styles.b))]
+
+        def batch(index: int) -> tuple[Tensor, ...]:
+            return tuple(unit(send(some[order(index)], where)) for some, order in orders)
+
+        def adam(name: str) -> torch.optim.Adam:
+            return torch.optim.Adam(model.get_submodule(name).parameters(), lr=self.rate, betas=(0.5, 0.999))
+
+        return Training(
+            model=model,
+            objective=Cycle(cycle=self.cycle, identity=self.identity),
+            batches=batch,
+            optimisers={name: adam(name) for name in ("generator", "discriminator")},
+            rate=Trapezoid(1, self.steps, self.steps // 2),
+            ema=EMA(model, self.average),
+            clip=math.inf,
+            autocast=lambda: fast(where),
+            scaler=scaler(where),
+        )
+
+    def _translators(self, run: Training) -> tuple[nn.Module, nn.Module, torch.device]:
+        assert run.ema is not None and isinstance(run.ema.model, Translators)
+        both = run.ema.model.generator
+        return both["forth"], both["back"], next(both.parameters()).device
+
+    @torch.no_grad()
+    def samples(self, run: Training) -> Image.Image:
+        forth, back, where = self._translators(run)
+        styles = Styles.load(self.data, self.a, self.b)
+        some = slice(None, None, max(1, len(styles.source) // 16))
+        source, truth = (unit(send(x[some][:16], where)) for x in (styles.source, styles.truth))
+        with autocast(where):
+            made = forth(source)
+            again = back(made)
+        return grid(to_bytes(torch.stack([source, made.float(), truth, again.float()], 1).flatten(0, 1)), 8)
+
+    @torch.no_grad()
+    def evaluate(self, run: Training) -> Mapping[str, float]:
+        """Similarity to the truth, of the translation, and of what costs nothing: the picture as it is, the mean picture of b."""
+        forth, _, where = self._translators(run)
+        styles = Styles.load(self.data, self.a, self.b)
+        source, truth, b = (unit(send(x, where)) for x in (styles.source, styles.truth, styles.b))
+        with autocast(where):
+            made = torch.cat([forth(part).float() for part in source.split(64)])
+        guesses = {"translated": made, "as it is": source, "mean picture": b.mean(0, keepdim=True).expand_as(truth)}
+        return {f"ssim {name}": float(ssim(guess, truth).mean()) for name, guess in guesses.items()}

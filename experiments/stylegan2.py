@@ -1,0 +1,93 @@
+"""Train StyleGAN2 on the drawn portraits, 64 px.
+
+    danqing learn experiments/stylegan2.py --minutes 60
+
+A sheet of samples has three parts: portraits truncated by 0.7, the same without truncation, and the coarse styles of the first
+portrait of each row with the fine ones of its column.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from danqing.learn.adversarial import Adversarial, Adversaries, Styled
+from danqing.learn.augment import Augment
+from danqing.learn.data import keyed
+from danqing.learn.experiment import Count, Experiment, Free
+from danqing.learn.loop import EMA, Training
+from danqing.nets import stylegan2
+from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig, mixed
+from danqing.run.device import device, send
+from danqing.run.precision import precision
+from experiments.art import Art, unit
+from experiments.common import DATA, fast, grid, to_bytes
+
+COLUMNS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portraits(Experiment):
+    """Faces out of noise.
+
+    Args:
+        batch: pictures a step.
+        rate: learning rate of both networks' Adam.
+        r1: gamma; 0.0002 px² / batch is the heuristic of Karras et al. 2020b.
+        path: weight of the path length regulariser.
+        mixing: how often a batch has the styles of two latents.
+        speed: how many pictures move the probability of augmentations by 1; the paper's 500,000 is for long trainings.
+        average: half-life of the averaged generator, in pictures.
+    """
+
+    steps: Free[Count] = 20000
+    data: Free[Path] = DATA
+    batch: Count = 16
+    rate: float = 0.002
+    r1: float = 0.05
+    path: float = 2.0
+    mixing: float = 0.9
+    speed: float = 100_000
+    average: float = 5_000
+    net: StyleGAN2Config = field(default_factory=lambda: stylegan2.MINI)
+    judge: StyleGAN2DiscriminatorConfig = field(default_factory=lambda: stylegan2.MINI_DISCRIMINATOR)
+
+    def training(self) -> Training:
+        torch.manual_seed(0)
+        where = device()
+        art = Art.load(self.data, self.net.resolution, arrays=("portraits",))
+        batches = art.batches(self.batch, "stylegan2", mirror=True)
+        model = Adversaries(StyleGAN2(self.net), StyleGAN2Discriminator(self.judge), Augment(speed=self.speed)).to(where)
+
+        def adam(name: str) -> torch.optim.Adam:
+            return torch.optim.Adam(model.get_submodule(name).parameters(), lr=self.rate, betas=(0.0, 0.99))
+
+        return Training(
+            model=model,
+            objective=Adversarial(draw=Styled(mixing=self.mixing), r1=self.r1, path=self.path),
+            batches=lambda index: (unit(send(batches(index)[0], where)), None),
+            optimisers={name: adam(name) for name in ("generator", "discriminator")},
+            rate=lambda step: 1.0,
+            ema=EMA(model, 0.5 ** (self.batch / self.average)),
+            clip=math.inf,
+            # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small gradients.
+            autocast=nullcontext if precision(where) == torch.float16 else lambda: fast(where),
+        )
+
+    @torch.no_grad()
+    def samples(self, run: Training) -> Image.Image:
+        assert run.ema is not None and isinstance(run.ema.model, Adversaries)
+        net = run.ema.model.generator
+        assert isinstance(net, StyleGAN2)
+        like = net.mapping.w_avg
+        z = torch.stack([torch.randn(self.net.z_dim, generator=keyed("sample", i)) for i in range(2 * COLUMNS)]).to(like)
+        near, far = net.styles(z, psi=0.7), net.styles(z)
+        rows = [mixed(near[i : i + 1].expand(COLUMNS, -1, -1), near[COLUMNS:], self.net.layers // 2) for i in range(COLUMNS // 2)]
+        pictures: list[Tensor] = [net.synthesis(ws) for ws in (near, far, *rows)]
+        return grid(to_bytes(torch.cat(pictures)), COLUMNS)

@@ -1,0 +1,394 @@
+"""The UNet of diffusion in pixels: DDPM's, and with the embedding of noise that a score network reads.
+
+How an adapter meets it is as in `unet`: ``residuals`` are port 1, each stage's ``inserted`` port 2, layers by name port 4; it reads
+no text, so there is no port 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from .blocks import Downsample, ResnetBlock, Upsample
+from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
+from .unet import Embedding, Same, add_residuals
+
+EPS = 1e-6  # of all norms; published weights were trained with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelUNetConfig:
+    """The shape of a `PixelUNet`. Per-level tuples run from the finest grid to the coarsest.
+
+    Args:
+        in_channels, out_channels: of the picture; a network of a learned variance writes twice what it reads.
+        block_out_channels: one even width a level; each level but the last halves the grid.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        attention_heads: heads of the attention after each residual block, one number a level; 0 leaves attention out.
+        mid_attention_heads: the same in the middle, at least 1.
+        scale_shift: time scales and shifts what a residual block has normalised, instead of being added before.
+        classes: K classes that ``pooled`` tells; 0 for a network without.
+        norm_num_groups: divides every width.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    block_out_channels: tuple[int, ...] = (128, 256, 256, 256)
+    layers_per_block: int = 2
+    attention_heads: tuple[int, ...] = (0, 1, 0, 0)
+    mid_attention_heads: int = 1
+    scale_shift: bool = False
+    classes: int = 0
+    norm_num_groups: int = 32
+
+    @property
+    def time_channels(self) -> int:
+        """E of the embedding of time."""
+        return 4 * self.block_out_channels[0]
+
+    @property
+    def attended(self) -> list[tuple[int, int]]:
+        """(width, heads) of every level with attention, then of the middle."""
+        widths, heads = self.block_out_channels, self.attention_heads
+        return [(width, n) for width, n in zip((*widths, widths[-1]), (*heads, self.mid_attention_heads), strict=True) if n]
+
+    @property
+    def skips(self) -> int:
+        """How many skips there are, and so how many residuals port 1 takes."""
+        return len(self.block_out_channels) * (self.layers_per_block + 1)
+
+
+#: Ho et al. 2020, appendix B: 32 px of CIFAR-10 and 256 px of LSUN and CelebA-HQ.
+CIFAR10 = PixelUNetConfig()
+LSUN = PixelUNetConfig(block_out_channels=(128, 128, 256, 256, 512, 512), attention_heads=(0, 0, 0, 0, 1, 0))
+#: 32 px on a CPU, with a learned variance: 2.9M parameters; attention at 8×8.
+MINI = PixelUNetConfig(
+    out_channels=6,
+    block_out_channels=(48, 80, 112),
+    layers_per_block=1,
+    attention_heads=(0, 0, 2),
+    mid_attention_heads=2,
+    scale_shift=True,
+    norm_num_groups=8,
+)
+
+
+def sinusoid(values: Tensor, dim: int) -> Tensor:
+    """Sines and cosines of ``values`` at geometrically falling frequencies, (N,) -> (N, dim), in at least float32.
+
+    ``f_i = 10000^(-i / (dim/2 - 1));  [sin(v f_0), …, cos(v f_0), …]``: the last frequency is 1/10000 itself, where `unet`'s stop
+    short of it. Source: Ho et al. 2020, as published.
+    """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    steps = torch.arange(dim // 2, dtype=values.dtype, device=values.device)
+    angles = values[:, None] * torch.exp(steps * (-math.log(10000.0) / (dim // 2 - 1)))  # (N, dim/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ScaleShiftBlock(ResnetBlock):
+    """A residual block whose second norm takes its scale and shift from time.
+
+    ``h = (1 + s) norm2(conv1(silu(norm1(x)))) + b,  [s, b] = W silu(time);  y = shortcut(x) + conv2(silu(h))``.
+    Source: Nichol & Dhariwal 2021, section 2.3 and appendix A. The arguments are those of `ResnetBlock`.
+    """
+
+    def __init__(self, channels: int, out_channels: int, *, groups: int, eps: float, time_channels: int):
+        super().__init__(channels, out_channels, groups=groups, eps=eps)
+        self.time_emb_proj = nn.Linear(time_channels, 2 * out_channels)
+
+    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C_out, H, W)."""
+        assert ctx is not None and self.time_emb_proj is not None
+        scale, shift = self.time_emb_proj(F.silu(ctx.time))[:, :, None, None].chunk(2, dim=1)  # each (B, C_out, 1, 1)
+        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
+        return self.conv_shortcut(x) + self.conv2(F.silu(h))
+
+
+class CellAttention(nn.Module):
+    """Attention of a grid's cells over themselves, added to the grid: ``y = x + W_o softmax(q kᵀ / √d) v``.
+
+    Args:
+        channels: C of the grid.
+        heads: divides C; d = C / heads.
+        groups: of the group norm.
+    """
+
+    def __init__(self, channels: int, *, heads: int, groups: int):
+        super().__init__()
+        self.heads = heads
+        self.group_norm = nn.GroupNorm(groups, channels, EPS)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        cells = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, HW, C)
+        made = (to(cells) for to in (self.to_q, self.to_k, self.to_v))  # each (B, HW, C)
+        q, k, v = (h.unflatten(2, (self.heads, -1)).transpose(1, 2) for h in made)  # each (B, heads, HW, d)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
+
+
+class Stage(nn.Module):
+    """Steps at one resolution: a residual block, its attention, and whatever was inserted after them (port 2).
+
+    Args:
+        widths: channels in and out of each step's residual block.
+        heads: of each step's attention; 0 for none.
+        config: of the network.
+    """
+
+    def __init__(self, widths: list[tuple[int, int]], *, heads: list[int], config: PixelUNetConfig):
+        super().__init__()
+        block, groups = (ScaleShiftBlock if config.scale_shift else ResnetBlock), config.norm_num_groups
+        self.resnets = nn.ModuleList(
+            block(before, after, groups=groups, eps=EPS, time_channels=config.time_channels) for before, after in widths
+        )
+        self.attentions = nn.ModuleList(
+            CellAttention(after, heads=n, groups=groups) if n else Same() for (_, after), n in zip(widths, heads, strict=True)
+        )
+        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in widths)
+        self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
+
+    def step(self, i: int, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its attention, the inserted layers."""
+        x = self.attentions[i](self.resnets[i](x, ctx), ctx)
+        for layer in cast(nn.ModuleDict, self.inserted[i]).values():
+            x = layer(x, ctx)
+        return x
+
+    def down(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2), or H, W at the last level; every step and the halving leave a skip."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, x, ctx)
+            skips.append(x)
+        for layer in self.downsamplers:
+            x = layer(x, ctx)
+            skips.append(x)
+        return x
+
+    def middle(self, x: Tensor, ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, x, ctx)
+        return x
+
+    def up(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; every step reads the latest skip left."""
+        for i in range(len(self.resnets)):
+            x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
+        for layer in self.upsamplers:
+            x = layer(x, ctx)
+        return x
+
+
+class PixelUNet(nn.Module):
+    """The denoising UNet of DDPM, conditioned on time and, where wanted, on a class.
+
+    Module names are those of diffusers' `UNet2DModel`, conventions those of the published DDPMs. The last convolution of every block
+    and of the network begins at zero: a new network answers 0, and each block passes on what it reads.
+    Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021.
+
+    Args:
+        config: the shape; `CIFAR10`, `LSUN` and `MINI` are at hand.
+
+    Raises:
+        InvalidInput: the levels of the configuration do not agree, or heads do not divide a width.
+    """
+
+    def __init__(self, config: PixelUNetConfig):
+        super().__init__()
+        self.config = config
+        widths, heads, layers = config.block_out_channels, config.attention_heads, config.layers_per_block
+        if len(widths) != len(heads):
+            raise InvalidInput(f"a UNet of {len(widths)} levels {widths} has attention_heads {heads}: give one number a level")
+        if not config.mid_attention_heads or any(width % n for width, n in config.attended):
+            raise InvalidInput(f"attention_heads {heads}, in the middle {config.mid_attention_heads}, must divide the widths {widths}")
+        levels = range(len(widths))
+        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.time_embedding = Embedding(self.time_features, config.time_channels)
+        self.class_embedding = nn.Embedding(config.classes, config.time_channels) if config.classes else None
+
+        skips = [widths[0]]  # channels of every skip, in the order in which they are left
+        self.down_blocks = nn.ModuleList()
+        for i in levels:
+            steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
+            stage, last = Stage(steps, heads=[heads[i]] * layers, config=config), i == levels[-1]
+            if not last:
+                stage.downsamplers.append(Downsample(widths[i], padding=(0, 1, 0, 1)))
+            self.down_blocks.append(stage)
+            skips += [widths[i]] * (layers if last else layers + 1)
+
+        self.mid_block = Stage([(widths[-1], widths[-1])] * 2, heads=[config.mid_attention_heads, 0], config=config)
+
+        self.up_blocks = nn.ModuleList()
+        before = widths[-1]
+        for i in reversed(levels):
+            steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
+            stage = Stage(steps, heads=[heads[i]] * (layers + 1), config=config)
+            if i:
+                stage.upsamplers.append(Upsample(widths[i]))
+            self.up_blocks.append(stage)
+            before = widths[i]
+
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
+        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+        ends = [layer.conv2 for layer in self.modules() if isinstance(layer, ResnetBlock)]
+        ends += [layer.to_out[0] for layer in self.modules() if isinstance(layer, CellAttention)]
+        for p in (p for layer in (*ends, self.conv_out) for p in layer.parameters()):
+            nn.init.zeros_(p)
+
+    @property
+    def time_features(self) -> int:
+        """The width of ``features``."""
+        return self.config.block_out_channels[0]
+
+    def features(self, time: Tensor) -> Tensor:
+        """What the embedding of time reads, (B,) -> (B, time_features), in at least float32."""
+        return sinusoid(time, self.time_features)
+
+    def embed(self, x: Tensor, time: Tensor, pooled: Tensor | None) -> Tensor:
+        """The embedding of time, plus that of the class where the network has classes, (B, E), in the dtype of x."""
+        embedding = self.time_embedding(self.features(time).to(x.dtype))
+        if self.class_embedding is None:
+            return embedding
+        if pooled is None or pooled.shape[-1] != self.config.classes:
+            given = "none" if pooled is None else f"one of width {pooled.shape[-1]}"
+            raise InvalidInput(
+                f"this UNet knows {self.config.classes} classes and was given {given}: give pooled (B, {self.config.classes}), 1 at the "
+                "class and 0 elsewhere; only zeros for no class"
+            )
+        return embedding + pooled.to(x.dtype) @ self.class_embedding.weight
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        tokens: Tensor | None = None,
+        *,
+        pooled: Tensor | None = None,
+        extra: Mapping[str, Tensor] = NOTHING,
+        residuals: Residuals = NO_RESIDUALS,
+    ) -> Tensor:
+        """The network's raw output (what it means is the Denoiser's business), (B, C_out, H, W).
+
+        Args:
+            x: (B, C_in, H, W) in [-1, 1] and noise; H and W multiples of 2^(levels - 1).
+            time: (B,), in the units of the published schedule, 0 .. T-1.
+            tokens: not read; every backbone is called with them.
+            pooled: (B, K), how much of each class: one-hot, or zeros for none, which is what guidance counts from.
+            extra: tensors for adapters.
+            residuals: port 1; ``down`` has ``config.skips`` entries or none.
+
+        Raises:
+            InvalidInput: channels, size, classes or the number of residuals do not match the configuration.
+        """
+        step = 2 ** (len(self.config.block_out_channels) - 1)
+        if x.shape[1] != self.config.in_channels or any(side % step for side in x.shape[2:]):
+            channels, height, width = x.shape[1:]
+            raise InvalidInput(
+                f"this UNet reads {self.config.in_channels} channels and sides that {step} divides; given were {channels} channels of "
+                f"{width}×{height}: pad or crop the picture"
+            )
+        ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
+        x = self.conv_in(x)
+        skips = [x]
+        for stage in self.down_blocks:
+            x = cast(Stage, stage).down(x, skips, ctx)
+        x, skips = add_residuals(self.mid_block.middle(x, ctx), skips, residuals)
+        for stage in self.up_blocks:
+            x = cast(Stage, stage).up(x, skips, ctx)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+
+class Fourier(nn.Module):
+    """``[sin(2π w v), cos(2π w v)]``, w ~ N(0, 16²) drawn once and never trained, (N,) -> (N, 2 dim).
+
+    Source: Tancik et al. 2020, section 6.1, as in Song et al. 2021.
+    """
+
+    weight: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("weight", 16 * torch.randn(dim))
+
+    def forward(self, values: Tensor) -> Tensor:
+        angles = 2 * math.pi * values[:, None] * self.weight.to(values.dtype)  # (N, dim)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ScoreUNet(PixelUNet):
+    """A `PixelUNet` that answers the score itself: it reads sigma through random Fourier features, and is divided by it.
+
+    ``F(x, sigma) = net(x, fourier(log sigma)) / sigma``: the norm of a score grows as 1 / sigma, so that the net's need not.
+    Source: Song & Ermon 2020, technique 3; Song et al. 2021, appendix C and H.
+
+    The Denoiser of it has the parametrisation `denoise.PARAMETRISATIONS["score"]` with sigma for its time:
+    ``._replace(time=lambda alpha, sigma: sigma)``; under VP too, whose sigma is in [0, 1].
+    """
+
+    def __init__(self, config: PixelUNetConfig):
+        super().__init__(config)
+        self.time_proj = Fourier(config.block_out_channels[0])
+
+    @property
+    def time_features(self) -> int:
+        return 2 * self.config.block_out_channels[0]
+
+    def features(self, time: Tensor) -> Tensor:
+        """(B,) of sigma > 0 -> (B, 2 C_0)."""
+        return self.time_proj(time.to(torch.promote_types(time.dtype, torch.float32)).log())
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        tokens: Tensor | None = None,
+        *,
+        pooled: Tensor | None = None,
+        extra: Mapping[str, Tensor] = NOTHING,
+        residuals: Residuals = NO_RESIDUALS,
+    ) -> Tensor:
+        """As `PixelUNet.forward`, with sigma for the time; (B, C_out, H, W)."""
+        out = super().forward(x, time, tokens, pooled=pooled, extra=extra, residuals=residuals)
+        return out / time.to(x.dtype)[:, None, None, None]
+
+
+def diffusers_config(config: PixelUNetConfig) -> dict[str, Any]:
+    """The keyword arguments of diffusers' `UNet2DModel` of the same weights, for a `PixelUNet`.
+
+    Raises:
+        InvalidInput: heads of different widths, for which it has one number.
+    """
+    sizes = {width // heads for width, heads in config.attended}
+    single = all(heads == 1 for _, heads in config.attended)
+    if len(sizes) != 1 and not single:
+        raise InvalidInput(f"diffusers has one width for the heads of all levels, not {sorted(sizes)}: choose heads of one width")
+    kinds = ["Attn" if heads else "" for heads in config.attention_heads]
+    return {
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "block_out_channels": config.block_out_channels,
+        "layers_per_block": config.layers_per_block,
+        "down_block_types": tuple(f"{kind}DownBlock2D" for kind in kinds),
+        "up_block_types": tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+        "attention_head_dim": None if single else sizes.pop(),
+        "resnet_time_scale_shift": "scale_shift" if config.scale_shift else "default",
+        "attn_norm_num_groups": config.norm_num_groups,
+        "num_class_embeds": config.classes or None,
+        "norm_num_groups": config.norm_num_groups,
+        "norm_eps": EPS,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+    }
