@@ -17,10 +17,10 @@ from experiments.common import RUNS, grid
 
 #: What is shown, and the seed chosen by eye.
 SHOWN = (
-    ("a red fox, 3d style", 0), ("一只猫，扁平风格", 0), ("a red apple, noto style", 0), ("a house, twemoji style", 0),
-    ("火箭，3D风格", 0), ("a rose, gradient style", 0), ("a smiling woman with red hair and glasses", 0), ("a pizza, flat style", 0),
-    ("a tree to the left of a house, 3d style", 0), ("月亮，渐变风格", 0), ("a cake, 3d style", 0), ("grinning face, 3d style", 0),
-    ("a blue car, emojione style", 0), ("flag of Japan, twemoji style", 0), ("一朵向日葵，noto风格", 0), ("a ghost, blob style", 0),
+    ("a fox, 3d style", 1), ("a whale, gradient style", 1), ("a palm tree, flat style", 0), ("草莓，3D风格", 0),
+    ("a red mushroom, 3d style", 0), ("a watermelon, flat style", 0), ("a lemon, 3d style", 0), ("an umbrella, 3d style", 1),
+    ("a doughnut, 3d style", 0), ("a smiling woman with red hair and glasses", 1), ("a green apple, 3d style", 0), ("小鸡，3D风格", 0),
+    ("a cactus, gradient style", 1), ("a penguin, 3d style", 1), ("一朵向日葵，noto风格", 1), ("grinning face, 3d style", 0),
 )  # fmt: skip
 
 
