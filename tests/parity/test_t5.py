@@ -30,6 +30,7 @@ def their_config(config: T5Config) -> transformers.T5Config:
 
 def pair(config: T5Config) -> tuple[T5, transformers.T5EncoderModel]:
     """Random weights in every place, norms too, and large enough biases that distances matter."""
+    torch.manual_seed(0)
     theirs = transformers.T5EncoderModel(their_config(config)).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -84,7 +85,8 @@ def test_float16_keeps_wide_what_transformers_keeps_wide():
     expected = theirs(draw()).last_hidden_state
     largest = max(block.layer[1].DenseReluDense(torch.ones(1, 1, 16)).abs().max() for block in theirs.encoder.block)
     assert largest > 65504 > max(p.abs().max() for p in theirs.parameters())
-    torch.testing.assert_close(ours.half()(draw()).float(), expected, rtol=0.02, atol=0.02)
+    apart = ours.half()(draw()).float() - expected
+    assert apart.norm() < 0.01 * expected.norm()  # of all together: single numbers near 0 are rounded by more
 
 
 def test_keys_and_shapes_are_the_published_ones():

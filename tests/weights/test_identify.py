@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from danqing.errors import InvalidFile
+from danqing.nets import rrdb, srvgg
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from danqing.nets.unet import UNet, UNetConfig
@@ -79,9 +80,6 @@ FILES = [
     ("checkpoint", "FLUX dev", {U + FLUX: (8,), U + "guidance_in.in_layer.bias": (8,), U + "img_in.weight": (8, 64)}),
     ("checkpoint", "FLUX fill", {FLUX: (8,), "guidance_in.in_layer.bias": (8,), "img_in.weight": (8, 384)}),
     ("checkpoint", "FLUX schnell", {FLUX: (8,), "img_in.weight": (8, 64)}),
-    ("upscaler", "ESRGAN", {"model.0.weight": (8, 3, 3, 3), "model.1.sub.0.RDB1.conv1.0.weight": (8, 8, 3, 3)}),
-    ("upscaler", "ESRGAN", {"conv_first.weight": (8, 3, 3, 3), "body.0.rdb1.conv1.weight": (8, 8, 3, 3)}),
-    ("upscaler", "Real-ESRGAN compact", {"body.0.weight": (8, 3, 3, 3), "body.1.weight": (8,)}),
     ("face-restorer", "GFPGAN", {"toRGB.0.weight": (3, 8, 1, 1), "stylegan_decoder.style_mlp.1.weight": (8, 8)}),
     ("text-encoder", "T5", {"encoder.block.0.layer.0.SelfAttention.q.weight": (8, 8), "shared.weight": (8, 8)}),
     ("unknown", "", {"a.weight": (2, 2), "b.weight": (2, 2)}),
@@ -118,6 +116,12 @@ def test_what_is_assumed_and_what_must_be_stated_is_said(tmp_path):
     codec = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1))
     found = identify(write(tmp_path / "b.safetensors", codec.state_dict()))
     assert "scaling_factor" in found.assumed and not found.unknown and not found.note
+
+
+@pytest.mark.parametrize(("made", "title"), [(rrdb.RRDBNet(rrdb.X2), "ESRGAN ×2"), (srvgg.SRVGGNetCompact(srvgg.VIDEO), "×4 for videos")])
+def test_what_enlarges_is_described_by_its_shapes(tmp_path, made, title):
+    found = identify(write(tmp_path / "a.safetensors", made.state_dict()))
+    assert found.loadable and title in found.variant and found.config == dataclasses.asdict(made.config)
 
 
 def test_the_towers_of_a_clip_are_described_each(tmp_path):

@@ -139,6 +139,11 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("mmdit", "SD3 medium", {"num_layers": 24, "qk_norm": False}),
     ("mmdit", "SD3.5 medium", {"num_layers": 24, "qk_norm": True, "dual_attention_layers": tuple(range(13))}),
     ("mmdit", "SD3.5 large", {"num_layers": 38}),
+    ("rrdb", "ESRGAN ×4", {"blocks": 23, "ups": 2, "unshuffle": 1}),
+    ("rrdb", "Real-ESRGAN ×4 for drawings", {"blocks": 6, "ups": 2, "unshuffle": 1}),
+    ("rrdb", "Real-ESRGAN ×2", {"blocks": 23, "unshuffle": 2}),
+    ("srvgg", "Real-ESRGAN ×4 for videos", {"convolutions": 16, "scale": 4}),
+    ("srvgg", "Real-ESRGAN ×4, general", {"convolutions": 32, "scale": 4}),
 )
 
 

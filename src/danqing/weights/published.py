@@ -100,10 +100,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published("checkpoint", "FLUX depth or canny", "single file", _flux(sized("img_in.weight", 1, 128))),
     Published("checkpoint", "FLUX dev", "single file", _flux(starts("guidance_in."))),
     Published("checkpoint", "FLUX schnell", "single file", _flux(at())),
-    Published("upscaler", "ESRGAN", "old", lambda s: "model.0.weight" in s and any(k.startswith("model.1.sub.") for k in s)),
-    Published("upscaler", "ESRGAN", "new", lambda s: "conv_first.weight" in s and "body.0.rdb1.conv1.weight" in s),
     Published("face-restorer", "GFPGAN", "published", lambda s: "stylegan_decoder.style_mlp.1.weight" in s),
-    Published("upscaler", "Real-ESRGAN compact", "published", lambda s: {"body.0.weight", "body.1.weight"} <= set(s)),
     Published("text-encoder", "T5, whole or of an older version", "transformers", at("encoder.block.0.layer.0.SelfAttention.q.weight")),
     Published("text-encoder", "CLIP", "OpenCLIP", at("transformer.resblocks.0.attn.in_proj_weight")),
 )
