@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from danqing.errors import InvalidFile
 from danqing.weights import store
-from danqing.weights.store import header, read, sha256, write
+from danqing.weights.store import at_hand, header, read, sha256, write
 
 NAMES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "int64", "uint8", "bool")
 DTYPES = [getattr(torch, n) for n in NAMES]
@@ -298,3 +298,12 @@ def test_a_flipped_bit_in_the_header_never_escapes_as_another_error(tmp_path_fac
         assert set(read(folder / "flip.safetensors")) == set(header(folder / "flip.safetensors").tensors)
     except InvalidFile as error:
         assert "flip.safetensors" in str(error)
+
+
+def test_at_hand_a_header_is_read_once_and_afterwards_anew(tmp_path):
+    path = write(tmp_path / "a.safetensors", {"a": torch.zeros(3)})
+    with at_hand([path, tmp_path / "missing"]):
+        first = header(path)
+        assert header(path) is first and read(path)["a"].tolist() == [0.0] * 3
+    write(path, {"b": torch.ones(2)})
+    assert list(header(path).tensors) == ["b"]

@@ -31,6 +31,7 @@ from ..run.device import device as find_device
 from ..run.precision import precision as find_precision
 from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
+from ..weights import store
 from ..weights.load import load
 from . import zoo
 from .base import Easel, NotFinite
@@ -307,7 +308,8 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
         # CUDA's convolutions are written for this order; on processors the UNet's are a sixth slower in it.
         return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore[reportCallIssue]
 
-    nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
+    with store.at_hand(model.path(component.file) for component in model.components.values()):
+        nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
     vae = nets["codec"]
     if not isinstance(vae, AutoencoderKL):
         raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")

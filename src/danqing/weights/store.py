@@ -10,7 +10,10 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -88,10 +91,39 @@ def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
     return {name: found[name] for name in wanted}
 
 
+#: What `at_hand` has found out; None outside.
+_HAND: ContextVar[dict[Path, tuple[Format, Header]] | None] = ContextVar("hand", default=None)
+
+
+@contextmanager
+def at_hand(paths: Iterable[Path]) -> Iterator[None]:
+    """While a model is loaded from these files: each header is read once, and the system reads on in the files meanwhile."""
+    before = _HAND.set({})
+    threads = [threading.Thread(target=_read_ahead, args=(path,), daemon=True) for path in set(paths)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        _HAND.reset(before)
+
+
+def _read_ahead(path: Path) -> None:
+    """Let the system read a file into its cache, as far as it thinks fit; whatever hinders that is for the reader to say."""
+    with suppress(OSError, AttributeError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
 def _known(path: Path) -> tuple[Format, Header]:
     """A file's format and header."""
+    hand = _HAND.get()
+    if hand is not None and path in hand:
+        return hand[path]
     form = find(path, FORMATS)
-    return (form, form.header(path)) if form else _refuse(path)
+    found = (form, form.header(path)) if form else _refuse(path)
+    if hand is not None:
+        hand[path] = found
+    return found
 
 
 def _refuse(path: Path) -> NoReturn:
