@@ -98,10 +98,9 @@ _HAND: ContextVar[dict[Path, tuple[Format, Header]] | None] = ContextVar("hand",
 @contextmanager
 def at_hand(paths: Iterable[Path]) -> Iterator[None]:
     """While a model is loaded from these files: each header is read once, and the system reads on in the files meanwhile."""
+    for path in set(paths):
+        threading.Thread(target=_read_ahead, args=(path,), daemon=True).start()
     before = _HAND.set({})
-    threads = [threading.Thread(target=_read_ahead, args=(path,), daemon=True) for path in set(paths)]
-    for thread in threads:
-        thread.start()
     try:
         yield
     finally:
