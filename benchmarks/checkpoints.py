@@ -173,7 +173,8 @@ def main() -> None:
         lines.append(f"| 20 switches between two models: resident memory | {100 * (last / first - 1):+.1f} % |")
     lines.append(f"| one call of SD1's UNet against diffusers, fp32 | {parity():.1e} of the largest value |")
     head = f"Measured by `python benchmarks/checkpoints.py` on {machine['cpu']} ({machine['instructions']}, {machine['threads']} threads, "
-    table = [head + f"{machine['precision']}, torch {machine['torch']}), random weights in fp16 files; reading once is into memory.", "", "| | |", "|---|---|", *lines]
+    head += f"{machine['precision']}, torch {machine['torch']}), random weights in fp16 files; reading once is into memory."
+    table = [head, "", "| | |", "|---|---|", *lines]
     print("\n".join(table))
     if args.write:
         page = Path(__file__).parents[1] / "docs" / "models.md"
