@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danqing.learn.augment import Plain
+from danqing.learn.divergences import game_value, non_saturating
 from danqing.learn.objectives import randn
 from danqing.nets.stylegan2 import mixed
 
@@ -35,13 +36,13 @@ class Loss(NamedTuple):
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     """``-E log sigmoid D(real) - E log(1 - sigmoid D(fake))``; at its best D = log p/q, and it is log 4 - 2 JSD(p, q)."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+    return -game_value(real, fake)
 
 
 #: ``min_G max_D E log D(x) + E log(1 - D(G(z)))`` (Goodfellow et al. 2014, eq. 1).
 MIN_MAX = Loss(cross_entropy, lambda fake: -F.softplus(fake).mean())
 #: The same fixed point, but G maximises log D(G(z)), whose gradient is strong where D is sure (section 3 there).
-NON_SATURATING = Loss(cross_entropy, lambda fake: F.softplus(-fake).mean())
+NON_SATURATING = Loss(cross_entropy, non_saturating)
 #: ``E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))`` and ``-E D(G(z))`` (Lim & Ye 2017; Miyato et al. 2018, eqs. 16-17).
 HINGE = Loss(lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda fake: -fake.mean())
 #: ``E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2`` and ``E (D(G(z)) - 1)^2 / 2``; D is no logit here (Mao et al. 2017, eq. 9).

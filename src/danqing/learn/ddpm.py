@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from danqing.denoise import LearnedVariance, coefficients
 from danqing.learn.divergences import kl_diagonal
-from danqing.learn.likelihood import BIN
 from danqing.learn.objectives import randn
+from danqing.nets import discretised
 from danqing.schedule import Schedule
 from danqing.types import Conditioning
 
@@ -53,20 +53,9 @@ def back(schedule: Schedule, level: Tensor) -> Back:
 
 
 def decoder_nll(x0: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-    """-log P(byte) in nats of each number: the mass of N(mean, exp logvar) in the byte's bin, and beyond the last ones' outer edges.
-
-    P = Phi((x + BIN/2 - mean) / std) - Phi((x - BIN/2 - mean) / std), -Phi's argument unbounded below at x = -1 and above at x = 1
-    (Ho et al. 2020, equation 13). All of one shape; in logs, and from the tail that is nearer, so that no mass rounds to 0.
-    """
-    std = torch.exp(-0.5 * logvar)
-    off = x0 - mean
-    low, high = (off - BIN / 2) * std, (off + BIN / 2) * std
-    near, far = torch.where(off > 0, -low, high), torch.where(off > 0, -high, low)  # Phi(near) - Phi(far), near > far
-    near, far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
-    between = near + torch.log(-torch.expm1((far - near).clamp_max(-1e-12)))
-    edge = BIN / 4  # a byte is either the first, or at least BIN from it
-    below, above = torch.special.log_ndtr(high), torch.special.log_ndtr(-low)
-    return -torch.where(x0 < -1 + edge, below, torch.where(x0 > 1 - edge, above, between))
+    """-log P(byte) in nats of each number: the mass of N(mean, exp logvar) in the byte's bin, and beyond the last ones' outer edges
+    (Ho et al. 2020, equation 13). All of one shape, or shapes that broadcast."""
+    return -discretised.log_prob(x0, mean, 0.5 * logvar, "gaussian")
 
 
 def _at(c: Tensor, x: Tensor) -> Tensor:
@@ -103,16 +92,31 @@ def bound_bits(model: LearnedVariance, x0: Tensor, cond: Conditioning, noise: to
     """The whole bound, all T levels with one draw of noise each: (B,), in bits a number. Its mean over draws bounds the codelength."""
     total = prior_bits(model.schedule, x0)
     for i in range(model.schedule.levels):
-        level, eps = torch.full((len(x0),), i), randn(tuple(x0.shape), noise, x0)
-        t = time_of(model.schedule, level, x0)
-        x = model.noisy(x0, eps, t)
-        total = total + step_bits(model, *model.parts(x, t, cond), x0, x, level)
+        level = torch.full((len(x0),), i)
+        look = looked(model, x0, cond, level, noise)
+        total = total + step_bits(model, look.out, look.v, x0, look.x, level)
     return total
 
 
 def time_of(schedule: Schedule, level: Tensor, x: Tensor) -> Tensor:
     """t of levels, (B,), where x is and in float32 at least."""
     return ((level.double() + 1) / schedule.levels).to(x.device, torch.promote_types(x.dtype, torch.float32))
+
+
+class Look(NamedTuple):
+    """A noised picture and what the network says of it: x = x_t, what ``out`` was to be, F and v; each (B, C, H, W)."""
+
+    x: Tensor
+    target: Tensor
+    out: Tensor
+    v: Tensor
+
+
+def looked(model: LearnedVariance, x0: Tensor, cond: Conditioning, level: Tensor, noise: torch.Generator) -> Look:
+    """Noise pictures to their levels and ask the network."""
+    eps, t = randn(tuple(x0.shape), noise, x0), time_of(model.schedule, level, x0)
+    x = model.noisy(x0, eps, t)
+    return Look(x, model.target(x0, eps, t), *model.parts(x, t, cond))
 
 
 # Which levels a step of training sees ---------------------------------------------------------------------------------
@@ -201,11 +205,9 @@ class Hybrid:
         assert isinstance(model, LearnedVariance)
         x0, cond = batch
         level, inverse = Evenly().draw(len(x0), model.schedule.levels, noise)
-        eps, t = randn(tuple(x0.shape), noise, x0), time_of(model.schedule, level, x0)
-        x = model.noisy(x0, eps, t)
-        out, v = model.parts(x, t, cond)
-        simple = (out - model.target(x0, eps, t)).square().mean()
-        bits = (step_bits(model, out.detach(), v, x0, x, level) * inverse.to(x0.device)).mean()
+        look = looked(model, x0, cond, level, noise)
+        simple = (look.out - look.target).square().mean()
+        bits = (step_bits(model, look.out.detach(), look.v, x0, look.x, level) * inverse.to(x0.device)).mean()
         return {"loss": simple + self.weight * bits, "simple": simple, "bits": bits}
 
 
@@ -223,9 +225,7 @@ class VariationalBound:
         assert isinstance(model, LearnedVariance)
         x0, cond = batch
         level, inverse = self.levels.draw(len(x0), model.schedule.levels, noise)
-        eps, t = randn(tuple(x0.shape), noise, x0), time_of(model.schedule, level, x0)
-        x = model.noisy(x0, eps, t)
-        out, v = model.parts(x, t, cond)
-        bits = step_bits(model, out, v, x0, x, level)
+        look = looked(model, x0, cond, level, noise)
+        bits = step_bits(model, look.out, look.v, x0, look.x, level)
         self.levels.tell(level, bits.detach())
         return {"loss": (bits * inverse.to(x0.device)).mean()}

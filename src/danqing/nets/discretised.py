@@ -59,5 +59,6 @@ def log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, kind: str, levels: int 
     upper, lower = (x - mean + half) * inverse, (x - mean - half) * inverse
     right = upper + lower > 0
     a, b = torch.where(right, -lower, upper), torch.where(right, -upper, lower)
-    inner = log_f(a) + torch.log(-torch.expm1(log_f(b) - log_f(a)))
+    # Far out in a tail both may round to one number; the bin is never that empty.
+    inner = log_f(a) + torch.log(-torch.expm1((log_f(b) - log_f(a)).clamp(max=-1e-12)))
     return torch.where(x < half - 1, log_f(upper), torch.where(x > 1 - half, log_f(-lower), inner))

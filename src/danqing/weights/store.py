@@ -78,17 +78,22 @@ def each(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
         InvalidFile: as for `header`; or a name that is not in it.
     """
     form, head = _known(Path(path))
-    wanted = list(head.tensors if names is None else dict.fromkeys(names))
-    if absent := [name for name in wanted if name not in head.tensors]:
-        raise InvalidFile(f"{path} has no tensor {absent[0]!r}")
-    yield from form.tensors(head, wanted, device)
+    yield from _taken(form, head, head.tensors if names is None else names, device)
 
 
 def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> dict[str, Tensor]:
     """The tensors of a file, by name, in the order of the names or of the file. For the rest see `each`."""
-    wanted = list(header(path).tensors if names is None else names)
-    found = dict(each(path, wanted, device))
+    form, head = _known(Path(path))
+    wanted = list(head.tensors if names is None else names)
+    found = dict(_taken(form, head, wanted, device))
     return {name: found[name] for name in wanted}
+
+
+def _taken(form: Format, head: Header, names: Iterable[str], device: str) -> Iterator[tuple[str, Tensor]]:
+    wanted = list(dict.fromkeys(names))
+    if absent := [name for name in wanted if name not in head.tensors]:
+        raise InvalidFile(f"{head.path} has no tensor {absent[0]!r}")
+    return form.tensors(head, wanted, device)
 
 
 #: What `at_hand` has found out; None outside.
