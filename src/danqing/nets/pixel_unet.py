@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from .blocks import Downsample, ResnetBlock, Upsample
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
-from .unet import Embedding, Same, add_residuals
+from .unet import Down, Embedding, Mid, Same, Up, add_residuals, angles
 
 EPS = 1e-6  # of all norms; published weights were trained with it
 
@@ -86,10 +86,8 @@ def sinusoid(values: Tensor, dim: int) -> Tensor:
     ``f_i = 10000^(-i / (dim/2 - 1));  [sin(v f_0), …, cos(v f_0), …]``: the last frequency is 1/10000 itself, where `unet`'s stop
     short of it. Source: Ho et al. 2020, as published.
     """
-    values = values.to(torch.promote_types(values.dtype, torch.float32))
-    steps = torch.arange(dim // 2, dtype=values.dtype, device=values.device)
-    angles = values[:, None] * torch.exp(steps * (-math.log(10000.0) / (dim // 2 - 1)))  # (N, dim/2)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    turns = angles(values, dim // 2, dim // 2 - 1)
+    return torch.cat([turns.sin(), turns.cos()], dim=1)
 
 
 class ScaleShiftBlock(ResnetBlock):
@@ -138,59 +136,6 @@ class CellAttention(nn.Module):
         return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
 
 
-class Stage(nn.Module):
-    """Steps at one resolution: a residual block, its attention, and whatever was inserted after them (port 2).
-
-    Args:
-        widths: channels in and out of each step's residual block.
-        heads: of each step's attention; 0 for none.
-        config: of the network.
-    """
-
-    def __init__(self, widths: list[tuple[int, int]], *, heads: list[int], config: PixelUNetConfig):
-        super().__init__()
-        block, groups = (ScaleShiftBlock if config.scale_shift else ResnetBlock), config.norm_num_groups
-        self.resnets = nn.ModuleList(
-            block(before, after, groups=groups, eps=EPS, time_channels=config.time_channels) for before, after in widths
-        )
-        self.attentions = nn.ModuleList(
-            CellAttention(after, heads=n, groups=groups) if n else Same() for (_, after), n in zip(widths, heads, strict=True)
-        )
-        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in widths)
-        self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
-
-    def step(self, i: int, x: Tensor, ctx: Context) -> Tensor:
-        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its attention, the inserted layers."""
-        x = self.attentions[i](self.resnets[i](x, ctx), ctx)
-        for layer in cast(nn.ModuleDict, self.inserted[i]).values():
-            x = layer(x, ctx)
-        return x
-
-    def down(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C', H/2, W/2), or H, W at the last level; every step and the halving leave a skip."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, x, ctx)
-            skips.append(x)
-        for layer in self.downsamplers:
-            x = layer(x, ctx)
-            skips.append(x)
-        return x
-
-    def middle(self, x: Tensor, ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, x, ctx)
-        return x
-
-    def up(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; every step reads the latest skip left."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
-        for layer in self.upsamplers:
-            x = layer(x, ctx)
-        return x
-
-
 class PixelUNet(nn.Module):
     """The denoising UNet of DDPM, conditioned on time and, where wanted, on a class.
 
@@ -218,26 +163,29 @@ class PixelUNet(nn.Module):
         self.time_embedding = Embedding(self.time_features, config.time_channels)
         self.class_embedding = nn.Embedding(config.classes, config.time_channels) if config.classes else None
 
+        def inner(steps: list[tuple[int, int]], heads: list[int]) -> tuple[list[nn.Module], list[nn.Module]]:
+            block, groups = (ScaleShiftBlock if config.scale_shift else ResnetBlock), config.norm_num_groups
+            shared: dict[str, Any] = {"groups": groups, "eps": EPS, "time_channels": config.time_channels}
+            blocks: list[nn.Module] = [block(before, after, **shared) for before, after in steps]
+            ends = zip(steps, heads, strict=True)
+            return blocks, [CellAttention(after, heads=n, groups=groups) if n else Same() for (_, after), n in ends]
+
         skips = [widths[0]]  # channels of every skip, in the order in which they are left
         self.down_blocks = nn.ModuleList()
         for i in levels:
             steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
-            stage, last = Stage(steps, heads=[heads[i]] * layers, config=config), i == levels[-1]
-            if not last:
-                stage.downsamplers.append(Downsample(widths[i], padding=(0, 1, 0, 1)))
-            self.down_blocks.append(stage)
+            last = i == levels[-1]
+            halving = None if last else Downsample(widths[i], padding=(0, 1, 0, 1))
+            self.down_blocks.append(Down(*inner(steps, [heads[i]] * layers), halving))
             skips += [widths[i]] * (layers if last else layers + 1)
 
-        self.mid_block = Stage([(widths[-1], widths[-1])] * 2, heads=[config.mid_attention_heads, 0], config=config)
+        self.mid_block = Mid(*inner([(widths[-1], widths[-1])] * 2, [config.mid_attention_heads, 0]))
 
         self.up_blocks = nn.ModuleList()
         before = widths[-1]
         for i in reversed(levels):
             steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
-            stage = Stage(steps, heads=[heads[i]] * (layers + 1), config=config)
-            if i:
-                stage.upsamplers.append(Upsample(widths[i]))
-            self.up_blocks.append(stage)
+            self.up_blocks.append(Up(*inner(steps, [heads[i]] * (layers + 1)), Upsample(widths[i]) if i else None))
             before = widths[i]
 
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
@@ -303,10 +251,10 @@ class PixelUNet(nn.Module):
         x = self.conv_in(x)
         skips = [x]
         for stage in self.down_blocks:
-            x = cast(Stage, stage).down(x, skips, ctx)
-        x, skips = add_residuals(self.mid_block.middle(x, ctx), skips, residuals)
+            x = stage(x, skips, ctx)
+        x, skips = add_residuals(self.mid_block(x, ctx), skips, residuals)
         for stage in self.up_blocks:
-            x = cast(Stage, stage).up(x, skips, ctx)
+            x = stage(x, skips, ctx)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
@@ -349,19 +297,9 @@ class ScoreUNet(PixelUNet):
         """(B,) of sigma > 0 -> (B, 2 C_0)."""
         return self.time_proj(time.to(torch.promote_types(time.dtype, torch.float32)).log())
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        tokens: Tensor | None = None,
-        *,
-        pooled: Tensor | None = None,
-        extra: Mapping[str, Tensor] = NOTHING,
-        residuals: Residuals = NO_RESIDUALS,
-    ) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, tokens: Tensor | None = None, **more: Any) -> Tensor:
         """As `PixelUNet.forward`, with sigma for the time; (B, C_out, H, W)."""
-        out = super().forward(x, time, tokens, pooled=pooled, extra=extra, residuals=residuals)
-        return out / time.to(x.dtype)[:, None, None, None]
+        return super().forward(x, time, tokens, **more) / time.to(x.dtype)[:, None, None, None]
 
 
 def diffusers_config(config: PixelUNetConfig) -> dict[str, Any]:

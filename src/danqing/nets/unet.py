@@ -90,15 +90,20 @@ SDXL_REFINER = UNetConfig(
 )
 
 
+def angles(values: Tensor, count: int, intervals: int) -> Tensor:
+    """``v 10000^(-i / intervals)`` for i < count: (N,) -> (N, count), in at least float32."""
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    steps = torch.arange(count, dtype=values.dtype, device=values.device)
+    return values[:, None] * torch.exp(steps * (-math.log(10000.0) / intervals))
+
+
 def sinusoid(values: Tensor, dim: int) -> Tensor:
     """Cosines and sines of ``values`` at geometrically falling frequencies, (N,) -> (N, dim), in at least float32.
 
     ``f_i = 10000^(-i / (dim/2));  [cos(v f_0), …, sin(v f_0), …]``. Source: Vaswani et al. 2017, section 3.5.
     """
-    values = values.to(torch.promote_types(values.dtype, torch.float32))
-    steps = torch.arange(dim // 2, dtype=values.dtype, device=values.device)
-    angles = values[:, None] * torch.exp(steps * (-math.log(10000.0) / (dim // 2)))  # (N, dim/2)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    turns = angles(values, dim // 2, dim // 2)
+    return torch.cat([turns.cos(), turns.sin()], dim=1)
 
 
 def size_embedding(ids: Tensor, dim: int = 256) -> Tensor:
@@ -266,27 +271,20 @@ class Same(nn.Module):
 
 
 class Stage(nn.Module):
-    """Steps at one resolution: a residual block, its transformer, and whatever was inserted after them (port 2).
+    """Steps at one resolution: a residual block, its attention, and whatever was inserted after them (port 2).
 
     Args:
-        widths: channels in and out of each step's residual block.
-        depths: transformer blocks of each step; 0 for none.
-        heads: of the transformers.
-        config: of the network.
+        resnets: the residual block of each step.
+        attentions: what stands behind it, (x, ctx) -> x; `Same` where nothing does.
     """
 
-    def __init__(self, widths: list[tuple[int, int]], *, depths: list[int], heads: int, config: UNetConfig):
+    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module]):
         super().__init__()
-        shared: dict[str, Any] = {"groups": config.norm_num_groups, "eps": EPS, "time_channels": config.time_channels}
-        self.resnets = nn.ModuleList(ResnetBlock(before, after, **shared) for before, after in widths)
-        self.attentions = nn.ModuleList(
-            Transformer(after, depth=depth, heads=heads, config=config) if depth else Same()
-            for (_, after), depth in zip(widths, depths, strict=True)
-        )
-        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in widths)
+        self.resnets, self.attentions = nn.ModuleList(resnets), nn.ModuleList(attentions)
+        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in resnets)
 
     def step(self, i: int, x: Tensor, ctx: Context) -> Tensor:
-        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its transformer, the inserted layers."""
+        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its attention, the inserted layers."""
         x = self.attentions[i](self.resnets[i](x, ctx), ctx)
         for layer in cast(nn.ModuleDict, self.inserted[i]).values():
             x = layer(x, ctx)
@@ -294,11 +292,11 @@ class Stage(nn.Module):
 
 
 class Down(Stage):
-    """The way down at one level; every step leaves a skip."""
+    """The way down at one level; every step leaves a skip, and so does what halves the grid, at every level but the last."""
 
-    def __init__(self, widths: list[tuple[int, int]], *, last: bool, depths: list[int], heads: int, config: UNetConfig):
-        super().__init__(widths, depths=depths, heads=heads, config=config)
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(widths[-1][1])])
+    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], halving: Downsample | None):
+        super().__init__(resnets, attentions)
+        self.downsamplers = nn.ModuleList([halving] if halving else [])
 
     def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
         """(B, C, H, W) -> (B, C', H/2, W/2), or H, W at the last level; appends to ``skips``."""
@@ -322,11 +320,11 @@ class Mid(Stage):
 
 
 class Up(Stage):
-    """The way up at one level; every step reads the latest skip left."""
+    """The way up at one level; every step reads the latest skip left, and at every level but the last the grid is doubled."""
 
-    def __init__(self, widths: list[tuple[int, int]], *, last: bool, depths: list[int], heads: int, config: UNetConfig):
-        super().__init__(widths, depths=depths, heads=heads, config=config)
-        self.upsamplers = nn.ModuleList([] if last else [Upsample(widths[-1][1])])
+    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], doubling: Upsample | None):
+        super().__init__(resnets, attentions)
+        self.upsamplers = nn.ModuleList([doubling] if doubling else [])
 
     def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
         """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; takes from the end of ``skips``."""
@@ -364,23 +362,27 @@ class UNet(nn.Module):
         self.time_embedding = Embedding(widths[0], config.time_channels)
         self.add_embedding = Embedding(config.pooled_channels, config.time_channels) if config.pooled_channels else None
 
+        def inner(steps: list[tuple[int, int]], depths: list[int], heads: int) -> tuple[list[nn.Module], list[nn.Module]]:
+            shared: dict[str, Any] = {"groups": config.norm_num_groups, "eps": EPS, "time_channels": config.time_channels}
+            blocks: list[nn.Module] = [ResnetBlock(before, after, **shared) for before, after in steps]
+            ends = zip(steps, depths, strict=True)
+            return blocks, [Transformer(after, depth=n, heads=heads, config=config) if n else Same() for (_, after), n in ends]
+
         skips = [widths[0]]  # channels of every skip, in the order in which they are left
         self.down_blocks = nn.ModuleList()
         for i in levels:
             steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
             last = i == levels[-1]
-            self.down_blocks.append(Down(steps, last=last, depths=[depths[i]] * layers, heads=heads[i], config=config))
+            self.down_blocks.append(Down(*inner(steps, [depths[i]] * layers, heads[i]), None if last else Downsample(widths[i])))
             skips += [widths[i]] * (layers if last else layers + 1)
 
-        middle = [(widths[-1], widths[-1])] * 2
-        self.mid_block = Mid(middle, depths=[config.mid_transformer_layers, 0], heads=heads[-1], config=config)
+        self.mid_block = Mid(*inner([(widths[-1], widths[-1])] * 2, [config.mid_transformer_layers, 0], heads[-1]))
 
         self.up_blocks = nn.ModuleList()
         before = widths[-1]
         for i in reversed(levels):
             steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
-            more = [depths[i]] * (layers + 1)
-            self.up_blocks.append(Up(steps, last=i == 0, depths=more, heads=heads[i], config=config))
+            self.up_blocks.append(Up(*inner(steps, [depths[i]] * (layers + 1), heads[i]), Upsample(widths[i]) if i else None))
             before = widths[i]
 
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
