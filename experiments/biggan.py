@@ -25,7 +25,7 @@ from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGA
 from danqing.run.device import device, send
 from danqing.run.precision import scaler
 from experiments.art import Art, unit
-from experiments.common import DATA, fast, grid, to_bytes
+from experiments.common import DATA, adams, fast, grid, to_bytes
 
 SHOWN, THRESHOLDS = 12, (2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
 
@@ -66,14 +66,11 @@ class Kinds(Experiment):
             pictures, labels = batches(index)
             return unit(send(pictures, where)), send(labels, where)
 
-        rates = {"generator": self.rate, "discriminator": self.judging_rate}
         return Training(
             model=model,
             objective=Adversarial(loss=HINGE, orthogonal=self.orthogonal),
             batches=batch,
-            optimisers={
-                name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=(0.0, 0.99)) for name, rate in rates.items()
-            },
+            optimisers=adams(model, {"generator": self.rate, "discriminator": self.judging_rate}, (0.0, 0.99)),
             rate=lambda step: 1.0,
             ema=EMA(model, self.average),
             clip=math.inf,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.learn.drive import drive
 from danqing.run.precision import autocast
 
-__all__ = ["DATA", "RUNS", "drive", "fast", "grid", "set_up", "to_bytes"]
+__all__ = ["DATA", "RUNS", "adams", "drive", "fast", "grid", "set_up", "to_bytes"]
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -41,6 +41,11 @@ def grid(pictures: np.ndarray | Sequence[np.ndarray], columns: int) -> Image.Ima
 def set_up(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = True
+
+
+def adams(model: nn.Module, rates: Mapping[str, float], betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
+    """An Adam for each named part of a model, at its rate: what two adversaries learn by."""
+    return {name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=betas) for name, rate in rates.items()}
 
 
 @contextmanager

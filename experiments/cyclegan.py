@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANCo
 from danqing.run.device import device, send
 from danqing.run.precision import autocast, scaler
 from experiments.art import shrunk, unit
-from experiments.common import DATA, fast, grid, to_bytes
+from experiments.common import DATA, adams, fast, grid, to_bytes
 
 SIZE = 64
 
@@ -117,9 +118,14 @@ class Translation(Experiment):
     net: CycleGANConfig = field(default_factory=lambda: cyclegan.MINI)
     judge: PatchGANConfig = field(default_factory=lambda: cyclegan.PATCH_34)
 
+    @cached_property
+    def styles(self) -> Styles:
+        """The art of both."""
+        return Styles.load(self.data, self.a, self.b)
+
     def training(self) -> Training:
         torch.manual_seed(0)
-        where, styles = device(), Styles.load(self.data, self.a, self.b)
+        where, styles = device(), self.styles
         model = Translators(
             forth=CycleGAN(self.net),
             back=CycleGAN(self.net),
@@ -133,14 +139,11 @@ class Translation(Experiment):
         def batch(index: int) -> tuple[Tensor, ...]:
             return tuple(unit(send(some[order(index)], where)) for some, order in orders)
 
-        def adam(name: str) -> torch.optim.Adam:
-            return torch.optim.Adam(model.get_submodule(name).parameters(), lr=self.rate, betas=(0.5, 0.999))
-
         return Training(
             model=model,
             objective=Cycle(cycle=self.cycle, identity=self.identity),
             batches=batch,
-            optimisers={name: adam(name) for name in ("generator", "discriminator")},
+            optimisers=adams(model, {"generator": self.rate, "discriminator": self.rate}, (0.5, 0.999)),
             rate=Trapezoid(1, self.steps, self.steps // 2),
             ema=EMA(model, self.average),
             clip=math.inf,
@@ -156,7 +159,7 @@ class Translation(Experiment):
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
         forth, back, where = self._translators(run)
-        styles = Styles.load(self.data, self.a, self.b)
+        styles = self.styles
         some = slice(None, None, max(1, len(styles.source) // 16))
         source, truth = (unit(send(x[some][:16], where)) for x in (styles.source, styles.truth))
         with autocast(where):
@@ -168,7 +171,7 @@ class Translation(Experiment):
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """Similarity to the truth, of the translation, and of what costs nothing: the picture as it is, the mean picture of b."""
         forth, _, where = self._translators(run)
-        styles = Styles.load(self.data, self.a, self.b)
+        styles = self.styles
         source, truth, b = (unit(send(x, where)) for x in (styles.source, styles.truth, styles.b))
         with autocast(where):
             made = torch.cat([forth(part).float() for part in source.split(64)])

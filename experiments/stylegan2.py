@@ -27,7 +27,7 @@ from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discrimi
 from danqing.run.device import device, send
 from danqing.run.precision import precision
 from experiments.art import Art, unit
-from experiments.common import DATA, fast, grid, to_bytes
+from experiments.common import DATA, adams, fast, grid, to_bytes
 
 COLUMNS = 8
 
@@ -64,15 +64,11 @@ class Portraits(Experiment):
         art = Art.load(self.data, self.net.resolution, arrays=("portraits",))
         batches = art.batches(self.batch, "stylegan2", mirror=True)
         model = Adversaries(StyleGAN2(self.net), StyleGAN2Discriminator(self.judge), Augment(speed=self.speed)).to(where)
-
-        def adam(name: str) -> torch.optim.Adam:
-            return torch.optim.Adam(model.get_submodule(name).parameters(), lr=self.rate, betas=(0.0, 0.99))
-
         return Training(
             model=model,
             objective=Adversarial(draw=Styled(mixing=self.mixing), r1=self.r1, path=self.path),
             batches=lambda index: (unit(send(batches(index)[0], where)), None),
-            optimisers={name: adam(name) for name in ("generator", "discriminator")},
+            optimisers=adams(model, {"generator": self.rate, "discriminator": self.rate}, (0.0, 0.99)),
             rate=lambda step: 1.0,
             ema=EMA(model, 0.5 ** (self.batch / self.average)),
             clip=math.inf,
