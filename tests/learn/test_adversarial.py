@@ -122,16 +122,17 @@ def test_an_orthogonal_generator_has_the_same_path_length_everywhere():
 
 
 def test_orthogonality_is_zero_for_orthogonal_filters_of_any_length_and_else_the_sum_of_squared_products():
-    layer, table = nn.Conv2d(8, 4, 3), nn.Embedding(5, 8)
+    layer, table = nn.Conv2d(8, 4, 3).double(), nn.Embedding(5, 8)
     net = nn.ModuleList([layer, table])
     nn.init.orthogonal_(layer.weight)
     with torch.no_grad():
         layer.weight.mul_(torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None, None, None])
-    assert orthogonality(net) < 1e-9
-    nn.init.normal_(layer.weight)
-    rows = layer.weight.flatten(1)
-    expected = sum((rows[i] @ rows[j]).square() for i in range(4) for j in range(4) if i != j)
-    torch.testing.assert_close(orthogonality(net), expected)
+    assert orthogonality(net).abs() < 1e-9
+    for filters in (layer, nn.Linear(3, 5).double()):  # fewer than they have weights, and more
+        nn.init.normal_(filters.weight)
+        rows = filters.weight.flatten(1)
+        expected = sum((a @ b).square() for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j)
+        torch.testing.assert_close(orthogonality(nn.ModuleList([filters, table])), expected)
 
 
 # ---- the objective -------------------------------------------------------------------------------------------------

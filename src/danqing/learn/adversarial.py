@@ -97,8 +97,13 @@ def orthogonality(model: nn.Module) -> Tensor:
     weights = [getattr(module, "weight", None) for module in model.modules() if not isinstance(module, nn.Embedding)]
     matrices = [weight.flatten(1) for weight in weights if isinstance(weight, nn.Parameter) and weight.ndim > 1]
     with torch.autocast(matrices[0].device.type, enabled=False):  # of nearly orthogonal rows, products are small sums of large terms
-        products = [matrix @ matrix.T for matrix in matrices]
-    return torch.stack([(product - product.diag().diag()).square().sum() for product in products]).sum()
+        return torch.stack([overlap(matrix) for matrix in matrices]).sum()
+
+
+def overlap(rows: Tensor) -> Tensor:
+    """``|W W^T ⊙ (1 - I)|^2`` of W (n, m): ``|W W^T|^2`` is ``|W^T W|^2``, so the smaller product will do, less the diagonal's part."""
+    product = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
+    return product.square().sum() - rows.square().sum(1).square().sum()
 
 
 # ---- the objective -------------------------------------------------------------------------------------------------
