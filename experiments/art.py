@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput
+from danqing.errors import InvalidInput, UnknownName
 from danqing.learn.data import Order, keyed
 
 #: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
@@ -66,6 +66,15 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "arrow": ("arrow", "av-symbol"),
     "sign": ("transport-sign", "warning", "religion", "zodiac", "other-symbol"),
 }  # fmt: skip
+#: The classes' names in Chinese.
+CHINESE: Mapping[str, str] = {
+    "face": "脸", "heart": "心", "hand": "手", "person": "人物", "profession": "职业", "fantasy": "奇幻人物", "activity": "活动",
+    "athlete": "运动员", "family": "家庭", "mammal": "哺乳动物", "bird": "鸟", "bug": "虫", "sea animal and reptile": "水族和爬行动物",
+    "plant": "植物", "fruit and vegetable": "蔬果", "dish": "菜肴", "sweet": "甜点", "drink": "饮料", "flag": "旗", "building": "建筑",
+    "place": "地点", "sky": "天空", "clock": "钟", "ground vehicle": "车", "ship and aircraft": "船和飞机", "sport and game": "体育和游戏",
+    "event": "节日", "clothing": "服装", "music": "音乐", "device": "电器", "paper": "纸张", "tool": "工具", "letter": "字母",
+    "shape": "图形", "arrow": "箭头", "sign": "标志",
+}  # fmt: skip
 _OF = {subgroup: name for name, subgroups in KINDS.items() for subgroup in subgroups}
 
 
@@ -85,6 +94,12 @@ def kind(row: Mapping) -> str:
 def style(row: Mapping) -> str:
     """The style of a line of the ledger, as another choice of classes."""
     return row["style"]
+
+
+def ledger(data: Path, arrays: Sequence[str], split: str | None = None) -> list[dict]:
+    """The lines of the ledger that tell of some arrays, of one split or of all."""
+    with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
+        return [row for row in map(json.loads, lines) if row["array"] in arrays and split in (None, row["split"])]
 
 
 def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
@@ -143,11 +158,10 @@ class Art:
         Raises:
             InvalidInput: there is no such art; the size does not divide that of the pictures.
         """
-        with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
-            ledger = [row for row in map(json.loads, lines) if row["array"] in arrays]
+        every = ledger(data, arrays)
         # The classes are those of the whole ledger, so that every split has the same.
-        names = tuple(sorted({by(row) for row in ledger}))
-        rows = [[row for row in ledger if row["array"] == array and row["split"] == split] for array in arrays]
+        names = tuple(sorted({by(row) for row in every}))
+        rows = [[row for row in every if row["array"] == array and row["split"] == split] for array in arrays]
         if not any(rows):
             raise InvalidInput(f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`")
         found = [
@@ -157,6 +171,20 @@ class Art:
         places = {name: i for i, name in enumerate(names)}
         labels = torch.tensor([places[by(row)] for some in rows for row in some])
         return cls(pictures=torch.cat(found), labels=labels, names=names)
+
+    def only(self, names: Sequence[str]) -> Art:
+        """The pictures of some classes.
+
+        Raises:
+            UnknownName: there is no such class.
+        """
+        for name in names:
+            if name not in self.names:
+                raise UnknownName("class", name, self.names)
+        places = torch.tensor([self.names.index(name) for name in names])
+        kept = torch.isin(self.labels, places)
+        labels = (self.labels[kept, None] == places).int().argmax(1)
+        return Art(pictures=self.pictures[kept], labels=labels, names=tuple(names))
 
     def batches(self, batch: int, seed: int | str, *, mirror: bool = False) -> Callable[[int], tuple[Tensor, Tensor]]:
         """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to right."""

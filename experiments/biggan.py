@@ -24,10 +24,17 @@ from danqing.nets import biggan
 from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGANDiscriminatorConfig, truncated_normal
 from danqing.run.device import device, send
 from danqing.run.precision import scaler
-from experiments.art import Art, unit
-from experiments.common import DATA, adams, fast, grid, to_bytes
+from experiments import cards
+from experiments.art import Art, ledger, unit
+from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
 
 SHOWN, THRESHOLDS = 12, (2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
+WORDS = cards.Words(
+    summary="32 px art of 36 kinds, by BigGAN",
+    about="""BigGAN (Brock et al. 2019) of 32 px art: a picture in one pass of the network, from a vector of noise and one of 36 kinds.
+Truncation trades variety for likeness: 2 is all of it, 0.5 the most typical.""",
+    limits="It was trained briefly and on few pictures: it paints shapes and colours of a kind rather than things.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +87,7 @@ class Kinds(Experiment):
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        assert run.ema is not None and isinstance(run.ema.model, Adversaries)
-        net = run.ema.model.generator
+        net = averaged(run, Adversaries).generator
         assert isinstance(net, BigGAN)
         like, size = net.shared.weight, (SHOWN, net.config.z_dim)
         labels = torch.arange(SHOWN, device=like.device) * net.config.classes // SHOWN
@@ -89,3 +95,19 @@ class Kinds(Experiment):
         z, ends = truncated_normal((1, size[1]), 1.0, keyed("between")).to(like).expand(size), net.shared(labels)
         rows += [net.painted(z, torch.lerp(ends, ends.roll(-1, 0), k / 4)) for k in range(4)]
         return grid(to_bytes(torch.cat(rows)), SHOWN)
+
+    def export(self, run: Training, folder: Path, core_hours: float) -> None:
+        size = self.net.resolution
+        cards.write(
+            folder,
+            run,
+            core_hours,
+            name="biggan",
+            parts={"generator": averaged(run, Adversaries).generator},
+            words=WORDS,
+            rows=ledger(self.data, ("singles",), "train"),
+            batch=self.batch,
+            defaults={"width": size, "height": size, "truncation": 1.0},
+            metrics=self.evaluate(run),
+            text=cards.classes(Art.load(self.data, size).names),
+        )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.learn.drive import drive
+from danqing.learn.loop import Training
 from danqing.run.precision import autocast
 
-__all__ = ["DATA", "RUNS", "adams", "drive", "fast", "grid", "set_up", "to_bytes"]
+__all__ = ["DATA", "RUNS", "adams", "averaged", "drive", "fast", "grid", "set_up", "to_bytes"]
 
 DATA, RUNS = Path("data"), Path("runs")
+M = TypeVar("M", bound=nn.Module)
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
@@ -46,6 +49,12 @@ def set_up(threads: int) -> None:
 def adams(model: nn.Module, rates: Mapping[str, float], betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
     """An Adam for each named part of a model, at its rate: what two adversaries learn by."""
     return {name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=betas) for name, rate in rates.items()}
+
+
+def averaged(run: Training, kind: type[M]) -> M:
+    """The averaged model of a training that has one, which is of this kind."""
+    assert run.ema is not None and isinstance(run.ema.model, kind)
+    return run.ema.model
 
 
 @contextmanager

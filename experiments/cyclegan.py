@@ -9,7 +9,6 @@ and the translation back.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,10 +30,19 @@ from danqing.nets import cyclegan
 from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
 from danqing.run.device import device, send
 from danqing.run.precision import autocast, scaler
-from experiments.art import shrunk, unit
-from experiments.common import DATA, adams, fast, grid, to_bytes
+from experiments import cards
+from experiments.art import ledger, shrunk, style, unit
+from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
 
 SIZE = 64
+#: What people call a style that the ledger names otherwise.
+CALLED = {"flat": "fluent"}
+WORDS = cards.Words(
+    summary="64 px art of the style {a} in the style {b}, by CycleGAN",
+    about="""CycleGAN (Zhu et al. 2017) of 64 px art: it makes a picture of the style {a} one of {b}. It learned from pictures of each
+style that were not paired, beside a translator the other way, which is left out here.""",
+    limits="It changes colours, edges and shading, not what is drawn. It needs a picture to begin with.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +61,30 @@ class Styles:
 
     @classmethod
     def load(cls, data: Path, a: str, b: str) -> Styles:
-        """Of two styles' names.
-
-        Raises:
-            InvalidInput: there is no art of one of them, or none apart whose truth is known.
-        """
-        with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
-            rows = [row for row in map(json.loads, lines) if row["array"] == "singles" and row["style"] in (a, b)]
-        train = {style: [row for row in rows if row["style"] == style and row["split"] == "train"] for style in (a, b)}
-        of_a = {row["subject"]: row["index"] for row in rows if row["style"] == a}
-        apart = [row for row in rows if row["style"] == b and row["split"] != "train" and row["subject"] in of_a]
-        if not (train[a] and train[b] and apart):
-            raise InvalidInput(f"{data} has not enough art of {a!r} and {b!r}: name two styles of its ledger that share subjects")
-        hidden = {row["subject"] for row in apart}
-        indices = (
-            [row["index"] for row in train[a] if row["subject"] not in hidden],
-            [row["index"] for row in train[b]],
-            [of_a[row["subject"]] for row in apart],
-            [row["index"] for row in apart],
-        )
+        """Of two styles' names; errors as those of `chosen`."""
         pictures = np.load(data / "singles.npy", mmap_mode="r")
-        return cls(**dict(zip(("a", "b", "source", "truth"), (shrunk(pictures, some, SIZE) for some in indices), strict=True)))
+        return cls(**{name: shrunk(pictures, [row["index"] for row in rows], SIZE) for name, rows in chosen(data, a, b).items()})
+
+
+def chosen(data: Path, a: str, b: str) -> dict[str, list[dict]]:
+    """The lines of the ledger of each field of `Styles`.
+
+    Raises:
+        InvalidInput: there is no art of one of the styles, or none apart whose truth is known.
+    """
+    rows = [row for row in ledger(data, ("singles",)) if style(row) in (a, b)]
+    train = {each: [row for row in rows if style(row) == each and row["split"] == "train"] for each in (a, b)}
+    of_a = {row["subject"]: row for row in rows if style(row) == a}
+    apart = [row for row in rows if style(row) == b and row["split"] != "train" and row["subject"] in of_a]
+    if not (train[a] and train[b] and apart):
+        raise InvalidInput(f"{data} has not enough art of {a!r} and {b!r}: name two styles of its ledger that share subjects")
+    hidden = {row["subject"] for row in apart}
+    return {
+        "a": [row for row in train[a] if row["subject"] not in hidden],
+        "b": train[b],
+        "source": [of_a[row["subject"]] for row in apart],
+        "truth": apart,
+    }
 
 
 def ssim(x: Tensor, y: Tensor, window: int = 11, std: float = 1.5) -> Tensor:
@@ -152,8 +163,7 @@ class Translation(Experiment):
         )
 
     def _translators(self, run: Training) -> tuple[nn.Module, nn.Module, torch.device]:
-        assert run.ema is not None and isinstance(run.ema.model, Translators)
-        both = run.ema.model.generator
+        both = averaged(run, Translators).generator
         return both["forth"], both["back"], next(both.parameters()).device
 
     @torch.no_grad()
@@ -177,3 +187,20 @@ class Translation(Experiment):
             made = torch.cat([forth(part).float() for part in source.split(64)])
         guesses = {"translated": made, "as it is": source, "mean picture": b.mean(0, keepdim=True).expand_as(truth)}
         return {f"ssim {name}": float(ssim(guess, truth).mean()) for name, guess in guesses.items()}
+
+    def export(self, run: Training, folder: Path, core_hours: float) -> None:
+        forth, _, _ = self._translators(run)
+        rows = chosen(self.data, self.a, self.b)
+        cards.write(
+            folder,
+            run,
+            core_hours,
+            name="cyclegan",
+            parts={"generator": forth},
+            words=WORDS.of(a=self.a, b=self.b),
+            rows=rows["a"] + rows["b"],
+            batch=2 * self.batch,
+            defaults={"width": SIZE, "height": SIZE},
+            metrics=self.evaluate(run),
+            text={"kind": "styles", "names": [CALLED.get(self.b, self.b)]},
+        )

@@ -9,63 +9,33 @@ import argparse
 import dataclasses
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from danqing.denoise import Denoiser
 from danqing.easel import zoo
 from danqing.nets import clip
 from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.weights.load import save
+from experiments import cards
+from experiments.art import ledger
 from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
 from experiments.painter import SCHEDULES, Spoken
 
 DEFAULTS = {"width": 128, "height": 128, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 4.0, "clip_skip": 1}
 
-CARD = """\
-# danqing-mini
-
-Paints 128 x 128 px pictures from English and Chinese words. {parameters:.1f}M parameters, {megabytes:.1f} MB in bf16: a UNet
-({unet:.1f}M) on 16 x 16 x 8 latents of an autoencoder ({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a
-small bilingual CLIP, which learned along with the painter. Rectified flow. Trained by this project alone: `experiments/` holds every step.
-
-Trained {trained}.
-
-## Data
-
-Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data` writes has a line
-for every picture with its subject, style, package, version, licence and author.
-
-| source | version | licence | author | pictures trained on |
-|---|---|---|---|---|
-{sources}
-
+ABOUT = """\
+Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters) on 16 x 16 x 8 latents of an autoencoder
+({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which learned along with the painter.
+Rectified flow."""
+COMPOSED = """\
 {composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20
-subjects were never trained on. The Creative Commons Attribution sets are named above with their authors, as their licence asks.
-
-## Measured
-
-{metrics}
-
-## Limits
-
+subjects were never trained on."""
+LIMITS = """\
 It knows about 1,900 subjects drawn as emoji in eight styles, and drawn portraits; nothing else. It does not write text, and
-photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used.
-
-## Files
-
-| file | sha256 |
-|---|---|
-{files}
-"""
-
-
-def millions(module: nn.Module) -> float:
-    return sum(p.numel() for p in module.parameters()) / 1e6
+photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used."""
 
 
 def main() -> None:
@@ -103,22 +73,25 @@ def main() -> None:
         defaults=DEFAULTS,
     )
 
-    ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
-    drawn = [row for row in ledger if row["split"] == "train" and row["kind"] != "composite"]
-    counts = Counter((row["package"], row["version"], row["licence"], row["author"]) for row in drawn)
+    rows = ledger(args.data, ("singles", "portraits", "composites"), "train")
+    drawn = [row for row in rows if row["array"] != "composites"]
     metrics = args.runs / "evaluation.md"
-    card = CARD.format(
-        parameters=sum(millions(module) for _, _, module in parts.values()),
-        megabytes=sum(f.stat().st_size for f in args.out.iterdir() if f.suffix != ".md") / 1e6,
-        unet=millions(painter.net), vae=millions(codec), text=millions(text), trained=args.trained,
-        composites=len(ledger) - len(drawn) - sum(row["split"] != "train" for row in ledger),
-        sources="\n".join(f"| {' | '.join(source)} | {n} |" for source, n in sorted(counts.items())),
+    said = cards.card(
+        model,
+        cards.Words(
+            summary=model.summary,
+            about=ABOUT.format(unet=cards.millions(painter.net), vae=cards.millions(codec), text=cards.millions(text)),
+            limits=LIMITS,
+        ),
+        (painter.net, codec, text),
+        trained=args.trained,
+        rows=drawn,
+        data=COMPOSED.format(composites=len(rows) - len(drawn)),
         metrics=metrics.read_text().strip() if metrics.exists() else "Not measured yet: `python -m experiments.evaluate`.",
-        files="\n".join(f"| {part.file} | `{part.sha256}` |" for part in model.components.values()),
-    )  # fmt: skip
-    (args.out / "CARD.md").write_text(card, encoding="utf-8")
+    )
+    (args.out / "CARD.md").write_text(said, encoding="utf-8")
     shutil.copy(args.data / "styles.json", args.out / "styles.json")
-    print(card)
+    print(said)
 
 
 if __name__ == "__main__":

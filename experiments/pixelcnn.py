@@ -1,6 +1,6 @@
 """Train the PixelCNN: 32 px art in 256 colours, pixel by pixel, by class.
 
-    python -m experiments.pixelcnn --minutes 60
+    danqing learn experiments/pixelcnn.py
 
 Why a palette: one softmax then holds the whole colour, so a drawn pixel is always a colour of the art, where three channels drawn one
 after the other go wrong in each; and a pixel takes one draw instead of three. 256 colours miss the art's by 7.3 of 255 (root mean
@@ -9,28 +9,120 @@ square over all that is not white), most of it along edges.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from danqing.learn.autoregressive import Autoregressive
 from danqing.learn.data import keyed
+from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.optim import Muon, muon_groups
 from danqing.learn.palette import palette
 from danqing.nets import pixelcnn
 from danqing.nets.pixel_heads import Palette
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
+from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.run.device import device, send
 from danqing.run.precision import precision, scaler
-from danqing.weights.load import save
-from experiments.art import Art
-from experiments.common import DATA, RUNS, drive, fast, grid, set_up
+from experiments import cards
+from experiments.art import Art, ledger
+from experiments.common import DATA, averaged, fast, grid
 
-SIZE = 32
+SIZE, SHOWN, APART = 32, 24, 256
+WORDS = cards.Words(
+    summary="32 px art of 36 kinds in 256 colours, drawn pixel by pixel by a PixelCNN",
+    about="""A gated PixelCNN (van den Oord et al. 2016) of 32 px art: a picture pixel by pixel, row by row, each drawn from its
+distribution given all before it. A pixel is one of 256 colours, which were fitted to the art. It is asked for one of 36 kinds.""",
+    limits="""It paints the upper rows before it knows the lower ones, so shapes may not close; and a picture takes one pass of the network
+a pixel. It knows kinds of things and no single ones.""",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels(Experiment):
+    """Art of a kind, pixel by pixel.
+
+    Args:
+        steps: where it ends; the rates fall to zero over the last quarter.
+        batch: pictures a step.
+        rate: Muon's, of the hidden matrices.
+        edge_rate: AdamW's, of all else.
+        average: decay of the averaged weights.
+        net: the network, whose head is a palette; its number of classes is that of the art.
+    """
+
+    steps: Count = 1800
+    data: Free[Path] = DATA
+    batch: Count = 32
+    rate: float = 0.01
+    edge_rate: float = 1e-3
+    average: float = 0.998
+    net: PixelCNNConfig = field(default_factory=lambda: pixelcnn.ART)
+
+    def training(self) -> Training:
+        torch.manual_seed(0)
+        where = device()
+        art = Art.load(self.data, SIZE)
+        model = PixelCNN(replace(self.net, classes=len(art.names)))
+        assert isinstance(model.head, Palette)
+        model.head.palette.copy_(colours(art, self.net.levels))
+        symbols = model.head.quantise(art.pictures).movedim(-1, 1).to(torch.uint8)  # (N, 1, S, S)
+        batches = replace(art, pictures=symbols).batches(self.batch, "pixelcnn", mirror=True)
+        model = model.to(where)
+
+        def batch(index: int) -> tuple[Tensor, Tensor]:
+            x, labels = batches(index)
+            return send(x, where).movedim(1, -1).long(), send(labels, where)
+
+        return Training(
+            model=model,
+            objective=Autoregressive(),
+            batches=batch,
+            optimisers={"loss": Muon(muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=["head.out"]), dtype=precision(where))},
+            rate=Trapezoid(100, self.steps, self.steps // 4),
+            ema=EMA(model, self.average),
+            autocast=lambda: fast(where),
+            scaler=scaler(where),
+        )
+
+    @torch.no_grad()
+    def samples(self, run: Training) -> Image.Image:
+        model = averaged(run, PixelCNN)
+        asked = torch.arange(SHOWN, device=device()) * model.config.classes // SHOWN
+        noises = [keyed("sample", i) for i in range(SHOWN)]
+        drawn = torch.stack(list(pixelcnn.sample(model, noises, SIZE, SIZE, asked)), 1)
+        return grid(model.head.picture(drawn).movedim(1, -1).cpu().numpy(), 8)
+
+    @torch.no_grad()
+    def evaluate(self, run: Training) -> Mapping[str, float]:
+        """Bits a colour number of pictures that were never seen."""
+        model, where = averaged(run, PixelCNN), device()
+        assert isinstance(model.head, Palette)
+        art = Art.load(self.data, SIZE, split="heldout_pair")
+        some = torch.arange(APART) * len(art.pictures) // APART
+        symbols, labels = model.head.quantise(art.pictures[some].to(where)), art.labels[some].to(where)
+        pairs = zip(symbols.split(32), labels.split(32), strict=True)
+        bits = [Autoregressive()(model, pair, keyed())["loss"] for pair in pairs]
+        return {"held out bits": float(torch.stack(bits).mean())}
+
+    def export(self, run: Training, folder: Path, core_hours: float) -> None:
+        cards.write(
+            folder,
+            run,
+            core_hours,
+            name="pixelcnn",
+            parts={"generator": averaged(run, PixelCNN)},
+            words=WORDS,
+            rows=ledger(self.data, ("singles",), "train"),
+            batch=self.batch,
+            defaults={"width": SIZE, "height": SIZE, "truncation": 1.0},
+            metrics=self.evaluate(run),
+            text=cards.classes(Art.load(self.data, SIZE).names),
+        )
 
 
 def colours(art: Art, count: int) -> Tensor:
@@ -39,72 +131,3 @@ def colours(art: Art, count: int) -> Tensor:
     drawn = pixels[(pixels < 255).any(1)]
     some = drawn[torch.randint(len(drawn), (100_000,), generator=keyed("palette", "pixels"))].float()
     return palette(some, count, keyed("palette", "start"), fixed=torch.full((1, 3), 255.0)).round()
-
-
-def export(run: Training, path: Path, names: tuple[str, ...]) -> Path:
-    """The averaged weights in bf16, with their config and the classes' names."""
-    assert run.ema is not None
-    return save(run.ema.model, path, {"classes": "\n".join(names)}, dtype=torch.bfloat16)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=RUNS / "pixelcnn")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=0.01)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    set_up(args.threads)
-    device = pick_device()
-
-    torch.manual_seed(0)
-    train, kept = Art.load(args.data, SIZE), Art.load(args.data, SIZE, split="heldout_pair")
-    model = pixelcnn.PixelCNN(dataclasses.replace(pixelcnn.ART, classes=len(train.names)))
-    assert isinstance(model.head, Palette)
-    model.head.palette.copy_(colours(train, model.config.levels))
-    symbols, apart = model.head.quantise(train.pictures), model.head.quantise(kept.pictures[:256])  # (N, S, S, 1), int64
-    seen = dataclasses.replace(train, pictures=symbols.movedim(-1, 1).to(torch.uint8))
-    batches = seen.batches(args.batch, "pixelcnn", mirror=True)
-    model = model.to(device)
-
-    def batch(step: int) -> tuple[Tensor, Tensor]:
-        x, labels = batches(step)
-        return send(x, device).movedim(1, -1).long(), send(labels, device)
-
-    groups = muon_groups(model, lr=args.rate, adam_lr=1e-3, edges=["head.out"])
-    run = Training(
-        model=model,
-        objective=Autoregressive(),
-        batches=batch,
-        optimisers={"loss": Muon(groups, dtype=precision(device))},
-        rate=Trapezoid(100, args.steps, args.steps // 4),
-        ema=EMA(model, 0.998),
-        autocast=lambda: fast(device),
-        scaler=scaler(device),
-    )
-    assert run.ema is not None and isinstance(run.ema.model, pixelcnn.PixelCNN)
-    average = run.ema.model
-    asked = torch.arange(24, device=device) * len(train.names) // 24
-
-    @torch.inference_mode()
-    def sample():
-        noises = [keyed("sample", i) for i in range(len(asked))]
-        drawn = torch.stack(list(pixelcnn.sample(average, noises, SIZE, SIZE, asked)), 1)
-        return grid(average.head.picture(drawn).movedim(1, -1).cpu().numpy(), 8)
-
-    @torch.inference_mode()
-    def evaluate():
-        """On pictures that were never seen."""
-        pairs = zip(apart.split(32), kept.labels[:256].split(32), strict=True)
-        bits = [Autoregressive()(average, (x.to(device), label.to(device)), keyed())["loss"] for x, label in pairs]
-        return {"held out bits": float(torch.stack(bits).mean())}
-
-    drive(run, args.out, args.steps, minutes=args.minutes, sample=sample, sample_every=500, evaluate=evaluate)
-    print(export(run, args.out / "pixelcnn.safetensors", train.names), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -164,6 +164,14 @@ def plan(modules: Path, count: int = COUNT, seed: int = SEED) -> list[dict[str, 
     return lines
 
 
+def drawn(modules: Path, lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The SVG of each line, drawn by node, and the colour of its background: what `render` takes."""
+    orders = "".join(json.dumps({"set": line["style"], "options": line["options"]}) + "\n" for line in lines)
+    script = Path(__file__).resolve().parent.parent / "portraits.mjs"
+    svgs = subprocess.run(["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [(svg, line["options"]["backgroundColor"][0]) for svg, line in zip(svgs, lines, strict=True)]
+
+
 def render(job: tuple[str, str]) -> np.ndarray:
     """An SVG on a background colour as (128, 128, 3) uint8."""
     svg, ground = job
@@ -176,15 +184,10 @@ def render(job: tuple[str, str]) -> np.ndarray:
 def make_portraits(modules: Path, out: Path, say: Callable[[str], None], workers: int = 2) -> list[dict[str, Any]]:
     """Draws all portraits through node, renders them into portraits.npy and returns their ledger lines."""
     lines = plan(modules)
-    orders = "".join(json.dumps({"set": line["style"], "options": line["options"]}) + "\n" for line in lines)
-    script = Path(__file__).resolve().parent.parent / "portraits.mjs"
-    drawn = subprocess.run(
-        ["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    say(f"portraits drawn: {len(drawn)}")
+    jobs = drawn(modules, lines)
+    say(f"portraits drawn: {len(jobs)}")
     part = out / "portraits.part.npy"
     array = np.lib.format.open_memmap(part, "w+", np.uint8, (len(lines), SIZE, SIZE, 3))
-    jobs = [(svg, line["options"]["backgroundColor"][0]) for svg, line in zip(drawn, lines, strict=True)]
     with ProcessPoolExecutor(workers) as pool:
         for index, picture in enumerate(pool.map(render, jobs, chunksize=64)):
             array[index] = picture

@@ -99,16 +99,16 @@ def render_svg(svg: str, box: int) -> Image.Image:
     return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=across, height=down))).convert("RGBA")
 
 
-def render(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """The picture on white (128, 128, 3) and its opacity (128, 128), both uint8."""
-    box = SIZE - 2 * job.source.margin
+def render(job: Job, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """The picture on white (size, size, 3) and its opacity (size, size), both uint8."""
+    box = size - 2 * job.source.margin * size // SIZE
     drawn = render_svg(job.svg, box * job.source.detail) if job.svg else Image.open(job.file).convert("RGBA")
     picture = shrink(drawn, box)
     for axis in job.flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT if axis == "h" else Image.Transpose.FLIP_TOP_BOTTOM)
     picture = picture.rotate(-90 * job.turns, expand=True) if job.turns % 4 else picture
-    canvas = Image.new("RGBA", (SIZE, SIZE), (255, 255, 255, 0))
-    canvas.paste(picture, ((SIZE - picture.width) // 2, (SIZE - picture.height) // 2))
+    canvas = Image.new("RGBA", (size, size), (255, 255, 255, 0))
+    canvas.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
     pixels = np.asarray(canvas, dtype=np.float32)
     alpha = pixels[..., 3:] / 255
     return np.rint(pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8), np.asarray(canvas)[..., 3].copy()

@@ -58,6 +58,8 @@ PARAMETRISATIONS: Mapping[str, Parametrisation] = {
     "flow": Parametrisation(a=lambda alpha, sigma: -torch.ones_like(alpha), b=lambda alpha, sigma: 0 * alpha + 1),
     "edm": edm(),
 }
+#: "score" of a network that is told sigma itself for the time, as `nets.pixel_unet.ScoreUNet` is.
+SCORE_OF_SIGMA = PARAMETRISATIONS["score"]._replace(time=lambda alpha, sigma: sigma)
 
 
 class Coefficients(NamedTuple):

@@ -6,9 +6,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from experiments.art import KINDS, Art, kind, shrunk, style, unit
+from experiments.art import CHINESE, KINDS, Art, kind, shrunk, style, unit
 
 from danqing.errors import InvalidInput
+from danqing.prompt.classes import Classes
 
 
 @pytest.fixture
@@ -76,6 +77,12 @@ def test_every_subgroup_has_one_class_and_an_unknown_one_is_refused():
     assert kind({"array": "singles", "subgroup": "cat-face"}) == "mammal"
     with pytest.raises(InvalidInput, match="KINDS"):
         kind({"array": "singles", "subgroup": "skin-tone"})
+
+
+def test_each_kind_is_heard_by_its_name_in_either_language():
+    assert set(CHINESE) == set(KINDS)
+    heard = Classes(tuple(CHINESE.items()))
+    assert [heard.of(name) for name in CHINESE] == [heard.of(name) for name in CHINESE.values()] == [(i, "") for i in range(len(KINDS))]
 
 
 def test_bytes_lie_between_minus_one_and_one():

@@ -19,6 +19,7 @@ EXAMPLES = """
 danqing learn experiments/x.py --settings           what can be set, and to what it is set
 danqing learn experiments/x.py --set steps=100 --set rate=1e-3
 danqing learn experiments/x.py --out runs/second    each folder holds one run; the same command resumes it
+danqing learn experiments/x.py --export x           write the model that runs/x has learned, and train nothing
 torchrun --nproc-per-node 2 -m danqing learn experiments/x.py
 tensorboard --logdir runs
 """
@@ -28,8 +29,9 @@ tensorboard --logdir runs
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting of the experiment; repeat it for more.")
 @click.option("--out", metavar="FOLDER", default=None, help="Where checkpoints, log and samples go; runs/ and FILE's name else.")
 @click.option("--minutes", metavar="X", type=float, default=math.inf, help="Stop after so long, as if interrupted.")
+@click.option("--export", "exported", metavar="FOLDER", default=None, help="Write what the last checkpoint holds; train nothing.")
 @click.option("--settings", "listed", is_flag=True, help="List the settings and train nothing.")
-def learn(file: str, changes: tuple[str, ...], out: str | None, minutes: float, listed: bool) -> None:
+def learn(file: str, changes: tuple[str, ...], out: str | None, minutes: float, exported: str | None, listed: bool) -> None:
     """Run the training that FILE defines, a Python file; `danqing.learn.experiment` says how it is written.
 
     Stop it by Ctrl-C, or kill it: the same command goes on from the last checkpoint, and the final weights are bit for bit those of
@@ -41,11 +43,18 @@ def learn(file: str, changes: tuple[str, ...], out: str | None, minutes: float, 
         for name, value in settings(overridden(load(Path(file))(), changes)).items():
             click.echo(f"{name}={'none' if value is None else value}")
         return
+    home = Path(out) if out else Path("runs") / Path(file).stem
+    if exported:
+        from .export import export
+
+        export(Path(file), changes, home, Path(exported))
+        click.echo(f"{exported} holds what {home} has learned")
+        return
     from . import parallel
 
     try:
         with parallel.together():
-            train(Path(file), changes, Path(out) if out else Path("runs") / Path(file).stem, minutes)
+            train(Path(file), changes, home, minutes)
     except KeyboardInterrupt:
         click.echo("danqing: interrupted; the same command goes on from here", err=True)
         sys.exit(130)

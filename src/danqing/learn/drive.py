@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from danqing.learn import parallel
@@ -59,7 +60,7 @@ def drive(
 
     Args:
         save_every: seconds between checkpoints, last.pt.
-        log_every: steps between lines of log.jsonl, which hold the means over them.
+        log_every: steps between lines of log.jsonl, which hold the means over them, and how many cores computed.
         sample_every: steps between drawings of curve.png and of samples.
         sample: draws a sheet of samples, kept as samples-<step>.png.
         evaluate_every: steps between evaluations.
@@ -80,6 +81,7 @@ def drive(
     journal = Journal(folder / "log.jsonl", run.step, folder / "tensorboard" if tensorboard else None) if first else None
     began = saved = time.monotonic()
     start, ending = run.step, GO_ON
+    cores = torch.get_num_threads() * parallel.count()
     seen: list[Mapping[str, float]] = []  # since the last line of the log
     with between_steps() as asked, bar(run.step, steps, quiet=not first) as show:
         for progress in run.run(steps):
@@ -90,7 +92,7 @@ def drive(
                 show(step, progress.losses, left)
             if journal is not None and step % log_every == 0:
                 means = _means(seen)  # the first line after resuming may be over fewer steps
-                journal.write(step=step, **means)
+                journal.write(step=step, **means, cores=cores)
                 if show is None and step % (10 * log_every) == 0:
                     print(step, {k: round(v, 4) for k, v in means.items()}, f"{clock(left)} left", flush=True)
                 seen = []

@@ -15,6 +15,7 @@ The file defines one class, whose fields are its settings, each with a type and 
 
         def samples(self, run): ...                        # if it draws: a sheet of pictures
         def evaluate(self, run): ...                       # if it measures: named numbers for the log
+        def export(self, run, folder, core_hours): ...     # if others use what it has learned: a folder for them
 
 ``training`` seeds torch before it draws weights (``torch.manual_seed``), so that the same settings are the same run. The settings are
 kept in the checkpoint, and a run with others is refused when it resumes.
@@ -74,6 +75,19 @@ class Experiment(ABC):
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """Numbers that say how good the model is by now, on what it does not learn from."""
         return {}
+
+    def export(self, run: Training, folder: Path, core_hours: float) -> None:
+        """Write what others need to use the model, the averaged weights above all.
+
+        Args:
+            run: as it was at its last checkpoint.
+            folder: an empty one, whose files count when all are written.
+            core_hours: what the training took.
+
+        Raises:
+            InvalidInput: this experiment exports nothing.
+        """
+        raise InvalidInput(f"the experiment {type(self).__name__} exports nothing: give it a method `export`")
 
 
 def load(path: Path) -> type[Experiment]:

@@ -67,7 +67,7 @@ def curve(folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    names = [n for n in dict.fromkeys(name for row in rows for name in row) if n not in ("step", "seconds", "hours")]
+    names = [n for n in dict.fromkeys(name for row in rows for name in row) if n not in ("step", "seconds", "cores", "hours")]
     figure, axes = plt.subplots(1, max(1, len(names)), figsize=(4 * max(1, len(names)), 3), squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
         there = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]

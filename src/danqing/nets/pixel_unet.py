@@ -261,6 +261,7 @@ class PixelUNet(nn.Module):
 class Fourier(nn.Module):
     """``[sin(2π w v), cos(2π w v)]``, w ~ N(0, 16²) drawn once and never trained, (N,) -> (N, 2 dim).
 
+    New ones are numbers of bfloat16: rounded to it later, they would be other features, for 2π w v turns many times.
     Source: Tancik et al. 2020, section 6.1, as in Song et al. 2021.
     """
 
@@ -268,7 +269,7 @@ class Fourier(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.register_buffer("weight", 16 * torch.randn(dim))
+        self.register_buffer("weight", (16 * torch.randn(dim)).bfloat16().float())
 
     def forward(self, values: Tensor) -> Tensor:
         angles = 2 * math.pi * values[:, None] * self.weight.to(values.dtype)  # (N, dim)

@@ -1,0 +1,190 @@
+"""A finished training as a model folder: weights in bf16, `model.json`, and a card that says what it is and what it was made of."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from danqing.easel import zoo
+from danqing.learn.loop import Training
+from danqing.run.device import describe
+from danqing.weights.families import of
+from danqing.weights.load import save
+from experiments.art import CHINESE
+
+CARD = """\
+# {name}
+
+{about}
+
+{trained}
+
+## Data
+
+Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data` writes has a line
+for every picture with its subject, style, package, version, licence and author.
+
+| source | version | licence | author | pictures trained on |
+|---|---|---|---|---|
+{sources}
+{data}
+## Measured
+
+{metrics}
+
+## Limits
+
+{limits}
+
+## Files
+
+| file | sha256 |
+|---|---|
+{files}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What a card says that no code knows.
+
+    Args:
+        summary: half a sentence, for lists.
+        about: what it is and what it does, a sentence or more.
+        limits: what it does not do.
+    """
+
+    summary: str
+    about: str
+    limits: str
+
+    def of(self, **values: str) -> Words:
+        """With values in their places, "{art}"."""
+        return Words(**{name: text.format(**values) for name, text in asdict(self).items()})
+
+
+def card(
+    model: zoo.Model, words: Words, networks: Iterable[nn.Module], *, trained: str, rows: Iterable[Mapping], metrics: str, data: str = ""
+) -> str:
+    """The text of CARD.md.
+
+    Args:
+        networks: of the model, all of them.
+        trained: where and how long.
+        rows: the lines of the ledger that it was trained on.
+        data: what more is to say of them.
+    """
+    rows = list(rows)
+    megabytes = sum(file.stat().st_size for file in model.folder.iterdir() if file.suffix != ".md") / 1e6
+    size = f"{sum(map(millions, networks)):.1f}M parameters, {megabytes:.1f} MB in bf16"
+    attributed = "The Creative Commons Attribution sets are named above with their authors, as their licence asks."
+    data = f"{data} {attributed}" if any(row["licence"].startswith("CC-BY") for row in rows) else data
+    return CARD.format(
+        name=model.name,
+        about=filled(f"{words.about} {size}. Trained by this project alone: `experiments/` holds every step."),
+        limits=filled(words.limits),
+        trained=filled(f"Trained {trained}."),
+        sources=sources(rows),
+        data=f"\n{filled(data)}\n" if data else "",
+        metrics=metrics,
+        files="\n".join(f"| {part.file} | `{part.sha256}` |" for part in model.components.values()),
+    )
+
+
+def filled(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def sources(rows: Iterable[Mapping]) -> str:
+    """Where pictures are from, with licences and authors: the lines of a table."""
+    counts = Counter((row["package"], row["version"], row["licence"], row["author"]) for row in rows)
+    return "\n".join(f"| {' | '.join(source)} | {n} |" for source, n in sorted(counts.items()))
+
+
+def licence(rows: Iterable[Mapping]) -> str:
+    """That of the weights, and those of the art."""
+    return f"Apache-2.0; trained on {', '.join(sorted({row['licence'] for row in rows}))} art"
+
+
+def classes(names: Sequence[str]) -> dict[str, Any]:
+    """How a model of `Art.names` hears prompts, for `zoo.write_model`: a class's label is its place."""
+    return {"kind": "classes", "names": [[name, CHINESE[name]] for name in names]}
+
+
+def millions(module: nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def measured(metrics: Mapping[str, float]) -> str:
+    """Numbers by name as a table."""
+    if not metrics:
+        return "Its training measured nothing of art that was kept apart."
+    lines = (f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    return "\n".join(("Of art that it was not trained on, with the averaged weights:", "", "| measure | value |", "|---|---|", *lines))
+
+
+def machine() -> str:
+    """This computer, in words."""
+    found = describe()
+    return f"{found.get('gpu', found['cpu'])} ({found['instructions']}, {found['precision']}, torch {found['torch']})"
+
+
+def write(
+    folder: Path,
+    run: Training,
+    core_hours: float,
+    *,
+    name: str,
+    parts: Mapping[str, nn.Module],
+    words: Words,
+    rows: Sequence[Mapping],
+    batch: int,
+    defaults: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    text: Mapping[str, Any] | None = None,
+    **description: Any,
+) -> zoo.Model:
+    """Write the networks of a finished training, their description and their card into an empty folder.
+
+    Args:
+        run, core_hours: as `Experiment.export` gets them.
+        parts: the networks by their roles, "generator", "denoiser".
+        rows: the lines of the ledger that it was trained on.
+        batch: how many pictures a batch has.
+        defaults: values of `Request` fields for whoever states none; the width is what sizes are multiples of.
+        metrics: named numbers of art that was kept apart.
+        text: how prompts are heard, e.g. `classes`; None for a model that hears none.
+        description: more fields of `zoo.write_model`, as "schedule" and "prediction" of a denoiser.
+
+    Raises:
+        InvalidFile: the folder cannot be written.
+    """
+    for role, module in parts.items():
+        save(module, folder / f"{role}.safetensors", dtype=torch.bfloat16)
+    pictures = run.step * run.accumulate * batch
+    model = zoo.write_model(
+        folder,
+        name=name,
+        components={role: (of(module).name, f"{role}.safetensors", asdict(module.config)) for role, module in parts.items()},  # type: ignore[call-overload]
+        multiple=defaults["width"],
+        summary=words.summary,
+        licence=licence(rows),
+        defaults=defaults,
+        text=text,
+        trained={"steps": run.step, "pictures": pictures, "core_hours": round(core_hours, 2), "machine": machine()},
+        **description,
+    )
+    took = f"for {run.step:,} steps, in which it saw {pictures:,} pictures: {60 * core_hours:.0f} core-minutes on {machine()}"
+    if text is not None:
+        heard = ", ".join(f"{first} ({', '.join(others)})" for first, *others in text["names"])
+        words = replace(words, about=f"{words.about} It hears the kinds by name: {heard}.")
+    said = card(model, words, parts.values(), trained=took, rows=rows, metrics=measured(metrics))
+    (folder / "CARD.md").write_text(said, encoding="utf-8")
+    return model
