@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .easel.api import Replay, edit, paint, paint_all, replay
+    from .easel.api import Replay, edit, interpolate, paint, paint_all, reconstruct, replay, translate
     from .easel.picture import Picture
     from .easel.request import Request
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
@@ -22,9 +22,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Replay": ".easel.api",
     "edit": ".easel.api",
+    "interpolate": ".easel.api",
     "paint": ".easel.api",
     "paint_all": ".easel.api",
+    "reconstruct": ".easel.api",
     "replay": ".easel.api",
+    "translate": ".easel.api",
     "Picture": ".easel.picture",
     "Request": ".easel.request",
     "DanqingError": ".errors",
@@ -43,9 +46,12 @@ __all__ = [
     "UnknownName",
     "__version__",
     "edit",
+    "interpolate",
     "paint",
     "paint_all",
+    "reconstruct",
     "replay",
+    "translate",
 ]
 
 

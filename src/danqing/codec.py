@@ -72,6 +72,20 @@ class VAECodec:
         return _wide(self.vae.decode(z.to(self._weight)))
 
 
+class Pixels:
+    """The codec of models that paint pixels: a picture is its own latent."""
+
+    factor, channels, scale = 1, 3, 1.0
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) -> the same; noise has nothing to choose."""
+        return image
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(B, 3, H, W) -> the same."""
+        return latent
+
+
 def _wide(x: Tensor) -> Tensor:
     """Half precisions stay inside the network."""
     return x if x.dtype == torch.float64 else x.float()

@@ -12,9 +12,16 @@ from tokenizers import models, pre_tokenizers, trainers
 from danqing.easel.painter import Painter
 from danqing.easel.zoo import write_model
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from danqing.nets.biggan import BigGAN, BigGANConfig
 from danqing.nets.clip import CLIPText, CLIPTextConfig
+from danqing.nets.cyclegan import CycleGAN, CycleGANConfig
+from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config
 from danqing.nets.unet import UNet, UNetConfig
+from danqing.nets.vae import VAE as VectorVAE
+from danqing.nets.vae import VAEConfig
 from danqing.weights import store
+from danqing.weights.load import save
 
 VAE = AutoencoderKLConfig(
     block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4, mid_block_add_attention=False, scaling_factor=1.0,
@@ -25,6 +32,17 @@ UNET = UNetConfig(
     norm_num_groups=4, use_linear_projection=True,
 )  # fmt: skip
 LINES = ["a red fox, 3d style", "一只红色的狐狸", "a blue cat to the left of a tree"]
+
+#: Of each family that paints without denoising, its network.
+GENERATORS = {
+    "vae": (VectorVAE, VAEConfig(image_size=16, latent_dim=6, widths=(4, 8), norm_num_groups=2)),
+    "pixelcnn": (PixelCNN, PixelCNNConfig(levels=8, embedding=4, hidden=8, classes=3, width=8, first=3, dilations=(1,))),
+    "stylegan2": (StyleGAN2, StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)),
+    "biggan": (BigGAN, BigGANConfig(widths=(8, 8, 8), attention=(0,), z_dim=6, shared_dim=4, classes=3)),
+    "cyclegan": (CycleGAN, CycleGANConfig(channels=4, blocks=1)),
+}
+KINDS = {"kind": "classes", "names": [["animal", "动物"], ["plant", "植物"], ["food", "食物"]]}
+TEXTS = {"pixelcnn": KINDS, "biggan": KINDS, "cyclegan": {"kind": "styles", "names": ["fluent", "noto"]}}
 
 
 def vocabulary(path):
@@ -113,3 +131,33 @@ def mask(tmp_path):
     path = tmp_path / "mask.png"
     Image.fromarray(pixels).save(path)
     return path
+
+
+def write(folder, family, **changes):
+    """A model of random weights; all of them vary, also those that begin as zeros or ones."""
+    folder.mkdir()
+    build, config = GENERATORS[family]
+    torch.manual_seed(7)
+    roles = ["generator", "back"] if family == "cyclegan" else ["generator"]
+    for role in roles:
+        net = build(config)
+        for name, tensor in net.state_dict().items():
+            tensor.copy_(torch.rand_like(tensor) * 200) if name == "head.palette" else tensor.add_(0.2 * torch.randn_like(tensor))
+        save(net, folder / f"{role}.safetensors")
+    size = 8 if family == "pixelcnn" else 16
+    said = {"name": family, "multiple": size, "defaults": {"width": size, "height": size}, "text": TEXTS.get(family)}
+    parts = {role: (family, f"{role}.safetensors", asdict(config)) for role in roles}
+    return write_model(folder, components=parts, **{**said, **changes}).folder
+
+
+@pytest.fixture(scope="session")
+def generator():
+    """Writes a model of a family that paints without denoising: (folder, family, changed fields of the description) -> the folder."""
+    return write
+
+
+@pytest.fixture(scope="session")
+def generators(tmp_path_factory):
+    """A model's folder by its family."""
+    home = tmp_path_factory.mktemp("generators")
+    return {family: str(write(home / family, family)) for family in GENERATORS}

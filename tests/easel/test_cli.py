@@ -17,6 +17,7 @@ from PIL import Image
 
 import danqing
 from danqing import cli
+from danqing.cli import painting
 from danqing.easel import files, recipes, zoo
 from danqing.easel.request import Request
 
@@ -146,7 +147,7 @@ def test_models_lists_what_ships_and_says_so_where_nothing_does(run, tiny, monke
     assert (code, out) == (0, "") and str(tmp_path) in err
 
 
-@pytest.mark.parametrize("command", ["", "paint", "edit", "replay", "models", "pull", "convert", "inspect", "learn"])
+@pytest.mark.parametrize("command", ["", *cli.danqing.commands])
 def test_help_shows_examples_of_every_command(run, command):
     code, out, _ = run(*command.split(), "--help", model=False)
     assert code == 0 and f"danqing {command}".strip() in out.split("Examples")[1]
@@ -201,7 +202,7 @@ def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):
     def full(value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli, "say", full)
+    monkeypatch.setattr(painting, "say", full)
     code, _, err = run("paint", "fox", "--json", "-o", "x.png")
     assert code == 1 and err == "danqing: [Errno 28] No space left on device\n" and os.listdir() == ["x.png"]
 
@@ -226,6 +227,7 @@ def test_an_interrupt_while_torch_loads_ends_the_process_even_where_it_would_be_
     code = """
 import signal, sys
 from danqing import cli
+from danqing.cli import painting
 
 class Swallows:
     def find_spec(self, name, *_):

@@ -32,6 +32,10 @@ requests = st.builds(
     strength=st.none() | unit,
     emphasis=st.none() | st.sampled_from(list(EMPHASES)),
     clip_skip=st.none() | st.integers(1, 12),
+    truncation=st.none() | st.floats(0, 2),
+    mix=st.none() | st.integers(0, 2**63 - 1),
+    mix_from=st.none() | st.integers(0, 64),
+    between=st.none() | unit,
     precision=st.none() | st.sampled_from(list(PRECISIONS)),
 )
 
@@ -49,6 +53,13 @@ def test_resolving_fills_everything_and_twice_is_once(request):
     assert once.steps == (request.steps or 7)
 
 
+@given(requests)
+def test_only_the_fields_that_are_used_are_filled_and_what_nobody_states_says_nothing(request):
+    once = request.resolve({"steps": 7}, {"steps"})
+    assert once == request.but(steps=request.steps or 7)
+    assert set(Request().stated()) == set() and Request(**request.stated()) == request
+
+
 def test_a_stated_field_is_never_overruled():
     assert Request(scale=0.0, negative="", eta=0.0).resolve({"scale": 4.0, "negative": "x", "eta": 1.0}).scale == 0.0
 
@@ -58,7 +69,8 @@ def test_a_stated_field_is_never_overruled():
     [
         ("steps", -3), ("steps", 0), ("steps", 1001), ("steps", "many"), ("scale", float("nan")), ("scale", float("inf")),
         ("width", -64), ("width", 10**9), ("seed", -1), ("strength", 1.5), ("prompt", "x" * 1_000_001), ("interval", (0.9, 0.1)),
-        ("interval", (0.1,)), ("rescale", -0.1), ("clip_skip", 0), ("mask_blur", -1), ("index", -1),
+        ("interval", (0.1,)), ("rescale", -0.1), ("truncation", 2.1), ("between", -0.1), ("mix", -1), ("mix_from", 65),
+        ("clip_skip", 0), ("mask_blur", -1), ("index", -1),
     ],
 )  # fmt: skip
 def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, value):
@@ -117,6 +129,7 @@ def test_json_that_is_no_request_is_refused(text):
         {"recipe": "inpaint"},
         {"image": "x.png"},
         {"recipe": "image2image", "image": "a", "mask": "b"},
+        {"recipe": "interpolate", "image": "a"},
     ],
 )
 def test_a_recipe_without_its_picture_or_with_one_too_many_is_refused(options):
@@ -132,7 +145,7 @@ def test_a_request_cannot_be_changed_in_place():
 def test_the_python_options_are_the_fields_of_the_request():
     from danqing.easel.api import Options
 
-    named = {"prompt", "image", "mask"}
+    named = {"prompt", "image", "mask", "other", "between"}
     assert set(typing.get_type_hints(Options)) == set(Request.model_fields) - named
 
 

@@ -23,7 +23,7 @@ MAY = {
     "learn": CORE | {"nets", "schedule", "denoise"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets"},
-    "easel": CORE | {"schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "weights", "run"},
+    "easel": CORE | {"schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "weights", "run", "learn"},
     "cli": {"errors", "easel", "learn"},
     "__main__": {"cli"},
 }

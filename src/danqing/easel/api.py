@@ -1,26 +1,29 @@
-"""The Python face: `danqing.paint`, `danqing.edit`, `danqing.replay`; the same options as the command line."""
+"""The Python face: `danqing.paint`, `danqing.edit`, `danqing.replay` and what goes from given pictures to others; the same options as
+the command line."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from .. import __version__
-from ..errors import InvalidFile, InvalidInput
+from ..errors import InvalidInput
 from . import files
 from .picture import Picture
-from .request import Request
+from .request import Recipe, Request, spread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    #: A picture's file, one in memory, or one that was painted.
+    Source = str | os.PathLike[str] | Image | Picture
+
 
 class Options(TypedDict, total=False):
-    """The fields of `Request` that `paint` and `edit` take by name; `Request` describes each."""
+    """The fields of `Request` that all functions here take by name; `Request` describes each."""
 
-    recipe: Literal["text2image", "image2image", "inpaint"]
+    recipe: Recipe
     model: str
     negative: str | None
     seed: int | None
@@ -41,6 +44,10 @@ class Options(TypedDict, total=False):
     refiner_at: float
     emphasis: str | None
     clip_skip: int | None
+    truncation: float | None
+    mix: int | None
+    mix_from: int | None
+    to: str | None
     strict: bool
     precision: str | None
 
@@ -61,17 +68,17 @@ def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Opti
 
 
 def edit(
-    image: str | os.PathLike[str] | Image,
+    image: Source,
     prompt: str = "",
     *,
-    mask: str | os.PathLike[str] | Image | None = None,
+    mask: Source | None = None,
     device: str | None = None,
     **options: Unpack[Options],
 ) -> Picture:
     """Paint over a picture, or with a mask only where it is white; outside the mask every byte stays.
 
     Args:
-        image: a file, or a Pillow image, which the record then carries whole.
+        image: a file, or a Pillow image or a `Picture`, which the record then carries whole.
         mask: of the picture's size. Without one, ``recipe="inpaint"`` repaints what is transparent.
 
     Raises:
@@ -82,12 +89,51 @@ def edit(
     return next(paint_all([request], device=device))
 
 
+def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+    """A picture as a model's latent has it: what the model "vae", or another that is named, keeps of it.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`.
+    """
+    return _anew("reconstruct", "vae", image, device, options)
+
+
+def translate(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+    """A picture in another style, ``to`` which the model "cyclegan", or another that is named, translates.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; UnknownName: a style that the model does not know.
+    """
+    return _anew("translate", "cyclegan", image, device, options)
+
+
+def interpolate(
+    image: Source, other: Source, *, count: int = 8, device: str | None = None, **options: Unpack[Options]
+) -> Iterator[Picture]:
+    """From one picture to another in so many pictures at equal distances, by the latents of the model "vae", or another that is named.
+
+    Args:
+        count: at least 1; the first picture is the one end and the last the other, a single one lies in the middle.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; a picture whose latent the model does not know.
+    """
+    ends = {"image": _source(image), "other": _source(other)}
+    request = Request(**{"recipe": "interpolate", "model": "vae", **options, **ends})
+    return paint_all(map(lambda between: request.but(between=between), spread(count)), device=device)
+
+
+def _anew(recipe: Recipe, model: str, image: Source, device: str | None, options: Options) -> Picture:
+    request = Request(**{"recipe": recipe, "model": model, **options, "image": _source(image)})
+    return next(paint_all([request], device=device))
+
+
 def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iterator[Picture]:
     """Paint several requests, each as if it were alone: no picture depends on the others or on their order."""
-    from .painter import Painter
+    from .load import load
 
     for request in requests:
-        yield Painter.load(request.model, device=device, precision=request.precision).paint(request)
+        yield load(request.model, device, request.precision).paint(request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,25 +160,7 @@ def replay(path: str | os.PathLike[str], *, device: str | None = None) -> Replay
     Raises:
         InvalidFile: the file carries no record, or its input picture is gone.
     """
-    return compare(path, next(paint_all([recorded(path)], device=device)))
-
-
-def recorded(path: str | os.PathLike[str]) -> Request:
-    """The request that a file was painted by.
-
-    Raises:
-        InvalidFile: the file carries no record, or a damaged one.
-    """
-    carried = files.carried(path)
-    if carried.record is None:
-        more = " It carries A1111 parameters, which `danqing inspect` shows." if carried.parameters else ""
-        raise InvalidFile(f"{path} carries no danqing record, so there is nothing to replay.{more}")
-    if not isinstance(carried.record.get("request"), dict):
-        raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
-    try:
-        return Request(**carried.record["request"])
-    except InvalidInput as error:
-        raise InvalidFile(f"the record in {path} is none that danqing {__version__} can paint: {error}") from None
+    return compare(path, next(paint_all([files.recorded(path)], device=device)))
 
 
 def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
@@ -168,9 +196,11 @@ def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carr
     return "Machine, versions and weights are the same, so the file was edited, or something here is not reproducible."
 
 
-def _source(image: str | os.PathLike[str] | Image) -> str:
+def _source(image: Source) -> str:
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
+    if isinstance(image, Picture):
+        return files.data_uri(image.image, pnginfo=files.chunks(image, {"format": "PNG"}))
     if not hasattr(image, "save"):
         raise InvalidInput(f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image")
     return files.data_uri(image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import __version__
+from ..codec import bytes_of, levels_of
 from ..errors import DanqingError, InvalidInput
 from ..run.device import describe
 from ..run.precision import name as precision_name
@@ -23,6 +24,10 @@ from . import files, library, zoo
 from .picture import Picture
 from .request import Request, settled
 
+#: The fields of a request that every recipe of every model uses.
+ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision"})
+#: How much of a value a warning quotes, in characters.
+QUOTED = 60
 #: How many times the model's own area is painted at most: memory grows with its square.
 MOST = 16
 #: (the loaded model, a resolved request) -> each step, and the picture last.
@@ -51,8 +56,6 @@ class Easel(ABC):
 
     #: What it can do, by the names of `Request.recipe`.
     recipes: ClassVar[Mapping[str, Recipe]]
-    #: The role of the component whose hash stands for the model in a picture's record.
-    core: ClassVar[str]
 
     def __init__(self, *, model: zoo.Model, device: torch.device, dtype: torch.dtype):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
@@ -64,6 +67,23 @@ class Easel(ABC):
     @abstractmethod
     def glimpse(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
+
+    @abstractmethod
+    def uses(self, request: Request) -> Collection[str]:
+        """The fields, beside those that all use, that this request's recipe uses; the others are ignored, and a warning says so."""
+
+    def _used(self, request: Request) -> Collection[str]:
+        return ALWAYS.union(self.uses(request))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What fields are that nobody states."""
+        return self.model.defaults
+
+    @property
+    def multiple(self) -> int:
+        """The number of pixels that sizes are multiples of."""
+        return self.model.multiple
 
     def check(self, request: Request) -> None:
         """Refuse what a resolved request asks of this family in vain.
@@ -79,7 +99,10 @@ class Easel(ABC):
 
     def notes(self, request: Request) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
-        return iter(())
+        used = self._used(request)
+        for name, value in request.stated().items():
+            if name not in used:
+                yield f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no use for it."
 
     # ------------------------------------------------------------------------------------------------------ request
 
@@ -92,14 +115,24 @@ class Easel(ABC):
         if request.recipe not in self.recipes:
             possible = f"possible with {self.model.name} is {', '.join(self.recipes)}"
             raise InvalidInput(f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`")
-        defaults = dict(self.model.defaults)
+        defaults = dict(self.defaults)
         if request.recipe != "text2image" and request.image and not (request.width and request.height):
             size = files.read(request.image).size
             defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
-        request = request.resolve(defaults)
+        request = request.resolve(defaults, self._used(request))
         if request.precision is None:
             request = request.but(precision=self.precision)
-        width, height, m = settled(request.width), settled(request.height), self.model.multiple
+        self.check_size(settled(request.width), settled(request.height))
+        self.check(request)
+        return request
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse a size that the model cannot paint.
+
+        Raises:
+            InvalidInput: what was given, and what is possible.
+        """
+        m = self.multiple
         if width % m or height % m:
             near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
             raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
@@ -108,17 +141,15 @@ class Easel(ABC):
             raise InvalidInput(
                 f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
             )
-        self.check(request)
-        return request
 
     @property
     def area(self) -> int:
         """How many pixels the model is at home in."""
-        return self.model.defaults.get("width", 512) * self.model.defaults.get("height", 512)
+        return self.defaults.get("width", 512) * self.defaults.get("height", 512)
 
     def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
         """The size to paint a given picture in: its shape, its own size where the model is at home there, else the model's area."""
-        own, m = size[0] * size[1], self.model.multiple
+        own, m = size[0] * size[1], self.multiple
         share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
         if width or height:
             share = width / size[0] if width else settled(height) / size[1]
@@ -165,13 +196,29 @@ class Easel(ABC):
 
     def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
-        part = self.model.components[self.core]
-        digest = part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
-        record = {"danqing": __version__, "model": self.model.name, "sha256": digest}
+        record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
-        given = {"image": request.image, "mask": request.mask}
+        given = {name: getattr(request, name) for name in ("image", "other", "mask") if name in self._used(request)}
         record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
         return Picture(image=image, request=request, warnings=(*self.notes(request), *notes), record=record)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file of the network that paints: it stands for the model in a picture's record."""
+        part = self.model.components[self.model.core]
+        return part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
+
+    @staticmethod
+    def levels(image: Image.Image) -> Tensor:
+        """A picture as (1, 3, H, W) in [-1, 1]."""
+        import numpy as np
+
+        return levels_of(torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None])
+
+    @staticmethod
+    def image(levels: Tensor) -> Image.Image:
+        """(1, 3, H, W), about [-1, 1], as an RGB picture."""
+        return Image.fromarray(bytes_of(levels)[0].permute(1, 2, 0).cpu().numpy())
 
     def finite(self, stage: str, value: Tensor) -> Tensor:
         """The value as it is.

@@ -26,9 +26,11 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageOps, PngImagePlugin
 
+from .. import __version__
 from ..errors import InvalidFile, InvalidInput, UnknownName
 from . import infotext
 from .picture import Picture
+from .request import Request
 
 T = TypeVar("T")
 
@@ -173,11 +175,9 @@ def read_mask(mask: str | None, image: Image.Image) -> Image.Image:
     return found
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, **metadata: Any) -> str:
     """A picture in memory as a ``data:`` URI, PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(encode(image, {"format": "PNG"}, **metadata)).decode()
 
 
 def carried(source: str | os.PathLike[str]) -> Carried:
@@ -200,6 +200,24 @@ def carried(source: str | os.PathLike[str]) -> Carried:
             parameters=str(parameters) if parameters else None,
             format=str(image.format),
         )
+
+
+def recorded(path: str | os.PathLike[str]) -> Request:
+    """The request that a file was painted by.
+
+    Raises:
+        InvalidFile: the file carries no record, or a damaged one.
+    """
+    found = carried(path)
+    if found.record is None:
+        more = " It carries A1111 parameters, which `danqing inspect` shows." if found.parameters else ""
+        raise InvalidFile(f"{path} carries no danqing record, so there is nothing to replay.{more}")
+    if not isinstance(found.record.get("request"), dict):
+        raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
+    try:
+        return Request(**found.record["request"])
+    except InvalidInput as error:
+        raise InvalidFile(f"the record in {path} is none that danqing {__version__} can paint: {error}") from None
 
 
 def _damaged_as(instead: T, f: Callable[..., T], *args: Any) -> T:
@@ -272,13 +290,9 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     if quality not in range(1, 101):
         raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
-    record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
-    parameters = infotext.write(picture.request, picture.record)
     if kind == "PNG":
-        chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt("danqing", record)
-        chunks.add_text("parameters", parameters)
-        return put(path, encode(picture.image, encoding, pnginfo=chunks), overwrite=overwrite)
+        return put(path, encode(picture.image, encoding, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
+    record, parameters = _texts(picture, encoding)
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
     metadata = {"xmp": _to_xmp(record), "exif": exif.tobytes()}
@@ -287,6 +301,21 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     if "xmp" not in fitting:
         put(beside(written), record.encode(), overwrite=True)
     return written
+
+
+def _texts(picture: Picture, encoding: Mapping[str, Any]) -> tuple[str, str]:
+    """The record as JSON, and the A1111 text."""
+    record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
+    return record, infotext.write(picture.request, picture.record)
+
+
+def chunks(picture: Picture, encoding: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+    """Both texts as a PNG carries them."""
+    found = PngImagePlugin.PngInfo()
+    record, parameters = _texts(picture, encoding)
+    found.add_itxt("danqing", record)
+    found.add_text("parameters", parameters)
+    return found
 
 
 def beside(path: Path) -> Path:

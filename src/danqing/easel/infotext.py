@@ -67,12 +67,10 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         record: of the picture: version and hash of the model, where known.
     """
     record = record or {}
-    from .request import settled
-
     settings: dict[str, Any] = {
         "Steps": request.steps,
-        "Sampler": SOLVERS[settled(request.solver)],
-        "Schedule type": SPACINGS[settled(request.spacing)],
+        "Sampler": SOLVERS.get(request.solver or ""),
+        "Schedule type": SPACINGS.get(request.spacing or ""),
         "CFG scale": _number(request.scale),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",

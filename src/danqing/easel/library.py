@@ -205,7 +205,7 @@ def _weights(path: Path) -> About:
 
 def _folder(path: Path) -> About:
     model = zoo.find(path)
-    header = store.header(model.path(model.components["denoiser"].file))
+    header = store.header(model.path(model.components[model.core].file))
     said = model.licence if (path / "model.json").is_file() else _card(path)
     return About(kind="model", what=model.summary, dtypes=tuple(header.dtypes), size=_size(path), licence=said)
 

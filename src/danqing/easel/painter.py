@@ -7,10 +7,9 @@ noise is keyed by (seed, index, stage, step), so neither neighbours nor order no
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +19,11 @@ from torch import Tensor
 
 from .. import guide, solve
 from .. import schedule as schedules
-from ..codec import Codec, VAECodec, bytes_of, levels_of
-from ..denoise import Denoiser
+from ..codec import Codec, Pixels, VAECodec
+from ..denoise import SCORE_OF_SIGMA, Denoiser, LearnedVariance
 from ..errors import InvalidFile, InvalidInput, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
+from ..nets.pixel_unet import PixelUNet, ScoreUNet
 from ..nets.unet import UNet
 from ..prompt.grammar import parse, plan
 from ..prompt.towers import Text
@@ -43,6 +43,8 @@ from .wear import Shelf, Worn, wearing
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
+#: The fields of a request that denoising uses: all but those of models that paint without it.
+DENOISING = Request.model_fields.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
 
 
 class Scene(NamedTuple):
@@ -71,7 +73,6 @@ class Painter(Easel):
     """
 
     recipes = RECIPES
-    core = "denoiser"
 
     def __init__(
         self,
@@ -92,18 +93,24 @@ class Painter(Easel):
         self._heard: dict[tuple[object, ...], Spoken] = {}
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Painter:
-        """A model by name or folder, on a device, in a precision; the best of the machine where not given.
+    def load(cls, model: zoo.Given = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Painter:
+        """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
 
         Raises:
-            UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or foreign.
+            UnknownName: no such model, device or precision. InvalidInput: it does not denoise; `danqing.easel.load` loads any model.
+            InvalidFile: the folder's files are missing, damaged or foreign.
         """
-        where, source = find_device(device), Path(zoo.find(model).source).resolve()
-        stamped = source / "model.json" if (source / "model.json").is_file() else source
-        return _load(source, stamped.stat().st_mtime_ns, where, find_precision(where, precision))
+        described = zoo.find(model)
+        if described.core != "denoiser":
+            raise InvalidInput(f"{described.name} paints without denoising; possible here is a model that denoises, such as {zoo.DEFAULT}")
+        where = find_device(device)
+        return _load(*described.stamped, where, find_precision(where, precision))
 
     def again(self, precision: str | None) -> Painter:
         return Painter.load(self.model.source, str(self.device), precision)
+
+    def uses(self, request: Request) -> Collection[str]:
+        return DENOISING
 
     def check(self, request: Request) -> None:
         if settled(request.clip_skip) > self.text.layers:
@@ -122,7 +129,7 @@ class Painter(Easel):
 
     def notes(self, request: Request) -> Iterator[str]:
         spoken = self.encode(request)
-        return iter((*spoken.warnings, *self._worn.warnings, *_idle(request, spoken)))
+        return iter((*spoken.warnings, *self._worn.warnings, *super().notes(request), *_idle(request, spoken)))
 
     # ---------------------------------------------------------------------------------------------------------- text
 
@@ -185,7 +192,8 @@ class Painter(Easel):
         if request.refiner is None:
             return early
         other = Painter.load(request.refiner, str(self.device), request.precision)
-        if other.codec.channels != self.codec.channels or other.denoiser.schedule != self.denoiser.schedule:
+        fits = other.codec.channels == self.codec.channels and other.denoiser.schedule == self.denoiser.schedule
+        if not fits or other.learned(request) != self.learned(request):
             possible = f"a model with the latents and the schedule of {self.model.name}"
             raise InvalidInput(f"refiner: {request.refiner} was given; possible is {possible}")
         late = other.assemble(request, points, other.beside(request))
@@ -203,10 +211,32 @@ class Painter(Easel):
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
-            return guide.compose(self.denoiser, terms, base, rescale=rescale)
+            compose = self._with_variance if self.learned(request) else partial(guide.compose, self.denoiser)
+            return compose(terms, base, rescale=rescale)
 
         inside = at(scale, settled(request.rescale))
         return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
+
+    def learned(self, request: Request) -> bool:
+        """Whether the steps take their variance of the network: DDPM's do, where it says one."""
+        return request.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
+
+    def _with_variance(self, terms: Sequence[tuple[Conditioning, float]], base: Conditioning, *, rescale: float) -> Denoise:
+        """`guide.compose`, and beside it the variance of the last term: (B, 2 C, H, W), as `solve.LearnedDDPM` reads it.
+
+        Guidance leads the mean alone, as in published samplers: extrapolated, a variance would leave its bounds.
+        """
+        denoiser = self.denoiser
+        assert isinstance(denoiser, LearnedVariance)
+        said: list[Tensor] = []
+
+        def look(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+            x0, v = denoiser.both(x, t, cond).chunk(2, dim=1)
+            said[:] = [v]
+            return x0
+
+        guided = guide.compose(look, terms, base, rescale=rescale)
+        return lambda x, t: torch.cat([guided(x, t), said[0][-len(x) :]], 1)
 
     def points(self, request: Request) -> tuple[solve.Point, ...]:
         """The times visited, noise first, as points of the schedule."""
@@ -231,7 +261,12 @@ class Painter(Easel):
         noise = solve.Noise.of(settled(request.seed), [request.index])
         start = solve.Noise.of(settled(request.seed), [request.index], "start")
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
-        for state in solve.sample(wrap(self.refined(request, points, beside)), solver_of(request), points, x, noise):
+        denoise, solver = self.refined(request, points, beside), solver_of(request)
+        if self.learned(request):
+            denoise, solver = _first_half(denoise, wrap), solve.LearnedDDPM()
+        else:
+            denoise = wrap(denoise)
+        for state in solve.sample(denoise, solver, points, x, noise):
             if not state.x0.isfinite().all() or not state.x.isfinite().all():
                 raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
             yield state
@@ -250,26 +285,28 @@ class Painter(Easel):
         """An RGB picture as its most probable latent, (1, C, h, w)."""
         return self.encode_levels(self.levels(image))
 
-    @staticmethod
-    def levels(image: Image.Image) -> Tensor:
-        """A picture as (1, 3, H, W) in [-1, 1]."""
-        import numpy as np
-
-        return levels_of(torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None])
-
     def encode_levels(self, levels: Tensor) -> Tensor:
         """(1, 3, H, W) in [-1, 1] as its most probable latent, (1, C, h, w)."""
         return self.finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
 
     def decode(self, latent: Tensor) -> Image.Image:
         """A latent (1, C, h, w) as an RGB picture."""
-        image = self.finite("decoding", self.codec.decode(latent))
-        return Image.fromarray(bytes_of(image)[0].permute(1, 2, 0).cpu().numpy())
+        return self.image(self.finite("decoding", self.codec.decode(latent)))
 
     @torch.inference_mode()
     def glimpse(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
-        return Image.fromarray(bytes_of(self.codec.decode(state.x0[:1]).nan_to_num())[0].permute(1, 2, 0).cpu().numpy())
+        return self.image(self.codec.decode(state.x0[:1]).nan_to_num())
+
+
+def _first_half(both: Denoise, wrap: Callable[[Denoise], Denoise]) -> Denoise:
+    """An estimate and what stands beside it, (B, 2 C, H, W), of which the estimate alone is wrapped."""
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        x0, v = both(x, t).chunk(2, dim=1)
+        return torch.cat([wrap(lambda x, t: x0)(x, t), v], 1)
+
+    return denoise
 
 
 def solver_of(request: Request) -> solve.Solver:
@@ -310,20 +347,43 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
 
     with store.at_hand(model.path(component.file) for component in model.components.values()):
         nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
-    vae = nets["codec"]
-    if not isinstance(vae, AutoencoderKL):
-        raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")
+    codec = _codec(model, nets)
     text, net = heard(model, nets)
-    schedule = schedules.schedule(**model.schedule)
     return Painter(
         model=model,
-        denoiser=Denoiser(net, schedule, model.prediction or prediction_of(net)),
-        codec=VAECodec(vae),
+        denoiser=_denoiser(model, net),
+        codec=codec,
         text=text,
         nets={role: net for role, net in nets.items() if role != "codec"},
         device=device,
         dtype=dtype,
     )
+
+
+def _codec(model: zoo.Model, nets: Mapping[str, torch.nn.Module]) -> Codec:
+    """That of the model's autoencoder; a network of pixels needs none."""
+    vae, net = nets.get("codec"), nets["denoiser"]
+    if isinstance(vae, AutoencoderKL):
+        return VAECodec(vae)
+    if vae is not None or not isinstance(net, PixelUNet):
+        raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")
+    if net.config.in_channels != Pixels.channels:
+        raise InvalidFile(f"{model.source}: pictures have {Pixels.channels} channels, and its denoiser reads {net.config.in_channels}")
+    return Pixels()
+
+
+def _denoiser(model: zoo.Model, net: torch.nn.Module) -> Denoiser:
+    """What the network's answer means: of twice the channels that it reads the second half is a variance."""
+    if "kind" not in model.schedule:
+        raise InvalidFile(f"{model.source} states no schedule: one with a kind, such as cosine, is what its denoiser was trained on")
+    schedule, prediction = schedules.schedule(**model.schedule), model.prediction or prediction_of(net)
+    if isinstance(net, ScoreUNet) != (prediction == "score") and isinstance(net, PixelUNet):
+        what = f"a {type(net).__name__} does not predict {prediction}"
+        raise InvalidFile(f"{model.source}: {what}: a score-unet predicts score, no other does")
+    if not isinstance(net, PixelUNet):
+        return Denoiser(net, schedule, prediction)
+    kind = LearnedVariance if net.config.out_channels == 2 * net.config.in_channels else Denoiser
+    return kind(net, schedule, SCORE_OF_SIGMA if isinstance(net, ScoreUNet) else prediction)
 
 
 @torch.inference_mode()

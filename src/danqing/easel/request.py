@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -35,7 +35,11 @@ FALLBACK: Mapping[str, Any] = {
     "strength": 0.6,
     "emphasis": "original",
     "clip_skip": 1,
+    "truncation": 1.0,
+    "between": 0.5,
 }
+
+Recipe = Literal["text2image", "image2image", "inpaint", "reconstruct", "translate", "interpolate"]
 
 
 class Request(BaseModel):
@@ -49,9 +53,10 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    recipe: Literal["text2image", "image2image", "inpaint"] = Field(
+    recipe: Recipe = Field(
         default="text2image",
-        description="What is done: paint from nothing, paint over a picture, or paint a part of it.",
+        description="What is done: paint from nothing, over a picture or a part of it; or paint a picture anew as the model knows it,"
+        " in another style, or between two.",
     )
     model: str = Field(default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
     prompt: str = Field(
@@ -109,6 +114,22 @@ class Request(BaseModel):
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
     )
+    truncation: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="How varied pictures of a model that paints without denoising are: the lower, the more alike and typical.",
+        examples=[0.7],
+    )
+    mix: int | None = Field(
+        default=None, ge=0, lt=2**63, description="The seed of a second picture, whose styles the last layers take.", examples=[9]
+    )
+    mix_from: int | None = Field(default=None, ge=0, le=64, description="The first of the layers that take them.", examples=[4])
+    other: str | None = Field(default=None, description="The second picture: a file, or a data: URI.", examples=["cat.png"])
+    between: float | None = Field(default=None, ge=0, le=1, description="How far from the first picture to the second: 0 to 1.")
+    to: str | None = Field(
+        default=None, min_length=1, description="The style to translate into, as the model names it.", examples=["fluent"]
+    )
     strict: bool = Field(default=False, description="Refuse a LoRA that is not there or not wholly for this model, instead of warning.")
     precision: str | None = Field(
         default=None,
@@ -163,11 +184,12 @@ class Request(BaseModel):
             raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; given was {text[:80]!r}')
         return cls(**data)
 
-    def resolve(self, defaults: Mapping[str, Any] | None = None) -> Request:
+    def resolve(self, defaults: Mapping[str, Any] | None = None, used: Collection[str] | None = None) -> Request:
         """Every default filled and the seed drawn: nothing left to choose but the precision of the machine.
 
         Args:
             defaults: the model's own values of some fields.
+            used: the fields to fill; all where not given.
 
         Raises:
             InvalidInput: the recipe wants a picture and none is given, or is given one it cannot use.
@@ -176,12 +198,29 @@ class Request(BaseModel):
             raise InvalidInput("text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint")
         if self.recipe != "text2image" and not self.image:
             raise InvalidInput(f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file")
+        if self.recipe == "interpolate" and not self.other:
+            raise InvalidInput("interpolate goes from one picture to another and the second was not given: state `other`")
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
         wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
         fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {})}
-        wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None}
+        wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None and (used is None or name in used)}
         return self.but(**wanted) if wanted else self
+
+    def stated(self) -> dict[str, Any]:
+        """The fields that say something: those that differ from what they are when nobody states them."""
+        return {name: value for name, value in self if value != Request.model_fields[name].default}
+
+
+def spread(count: int) -> list[float]:
+    """So many numbers from 0 to 1 at equal distances; a single one is 0.5.
+
+    Raises:
+        InvalidInput: fewer than one.
+    """
+    if count < 1:
+        raise InvalidInput(f"count: {count} was given; possible is a whole number from 1")
+    return [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
 
 
 def settled(value: T | None) -> T:

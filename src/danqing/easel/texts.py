@@ -11,14 +11,17 @@ from ..errors import InvalidFile, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
 from ..nets.mmdit import MMDiT
+from ..nets.pixel_unet import PixelUNet
 from ..nets.sized import Sized
 from ..nets.t5 import T5
 from ..nets.unet import UNet
 from ..prompt.joint import sd3_text
+from ..prompt.labels import ClassText
 from ..prompt.t5 import t5_tokenizer
 from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
 from ..prompt.towers import ClipText, Scored, Text, Tower
 from . import zoo
+from .direct import classes_of
 
 Nets = Mapping[str, nn.Module]
 #: OpenCLIP's towers were trained with windows that 0 fills; OpenAI's with 49407.
@@ -38,7 +41,7 @@ def heard(model: zoo.Model, nets: Nets) -> Heard:
     Raises:
         UnknownName: the model states a kind of text that is none. InvalidFile: a part is missing or of another family.
     """
-    kind = model.text.get("kind", "clip")
+    kind = model.text.get("kind", "classes" if isinstance(nets["denoiser"], PixelUNet) else "clip")
     if kind not in TEXTS:
         raise UnknownName("kind of text", kind, TEXTS)
     return TEXTS[kind](model, nets)
@@ -109,6 +112,16 @@ def _sd3(model: zoo.Model, nets: Nets) -> Heard:
     return Heard(text, net)
 
 
+def _classes(model: zoo.Model, nets: Nets) -> Heard:
+    net = nets["denoiser"]
+    if not isinstance(net, PixelUNet):
+        raise InvalidFile(f"{model.source or model.folder}: its denoiser must know classes, but is {type(net).__name__}")
+    classes = classes_of(model, net.config.classes)
+    if classes is None and net.config.classes:
+        raise InvalidFile(f"{model.source or model.folder}: its denoiser knows {net.config.classes} classes, and its text must name them")
+    return Heard(ClassText(classes=classes, device=next(net.parameters()).device), net)
+
+
 #: By the kind that a model's description states.
 TEXTS: Mapping[str, Callable[[zoo.Model, Nets], Heard]] = {
     "clip": _clip,
@@ -116,6 +129,7 @@ TEXTS: Mapping[str, Callable[[zoo.Model, Nets], Heard]] = {
     "sdxl": _sdxl,
     "sdxl-refiner": _refiner,
     "sd3": _sd3,
+    "classes": _classes,
 }
 
 

@@ -18,7 +18,9 @@ A model is a folder with a ``model.json`` and the files it names, all relative t
       "defaults": {"width": 128, "height": 128, "steps": 20, "solver": "...", "scale": 4.0, ...}
     }
 
-``config`` holds the fields of the network's frozen dataclass. ``sha256`` is checked by whoever verifies the folder.
+A model needs a network that paints: a "denoiser", or a "generator" that paints without denoising. What neither of them needs, such
+as a schedule of a generator, is left out. ``config`` holds the fields of the network's frozen dataclass. ``sha256`` is checked by
+whoever verifies the folder.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ from ..errors import InvalidFile
 from ..weights.store import sha256
 
 FORMAT = 1
-ROLES = ("denoiser", "codec", "text")
+#: The networks that paint, one of which every model has.
+CORES = ("denoiser", "generator")
 DEFAULT = "danqing-mini"
 #: The kinds of the fields below, by their annotations.
 KINDS: Mapping[Any, type] = {"str": str, "int": int, "Mapping[str, Any]": dict}
@@ -67,22 +70,36 @@ class Model:
     Args:
         source: what `find` finds it by.
         text: how its prompts are heard, {"kind": one of `danqing.easel.texts.TEXTS`}.
+        trained: what its training took, for people: "steps", "pictures", "core_hours", "machine".
         task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
     """
 
     folder: Path
     name: str
     components: Mapping[str, Component]
-    tokenizer: Mapping[str, Any]
-    schedule: Mapping[str, Any]
-    prediction: str
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    prediction: str = ""
     multiple: int = 8
     summary: str = ""
     licence: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     source: str = ""
+
+    @property
+    def core(self) -> str:
+        """The role of the network that paints, one of `CORES`."""
+        return next(role for role in CORES if role in self.components)
+
+    @property
+    def stamped(self) -> tuple[Path, int]:
+        """Its source, whole, and when that was changed: two models of the same are the same."""
+        source = Path(self.source).resolve()
+        file = source / "model.json" if (source / "model.json").is_file() else source
+        return source, file.stat().st_mtime_ns
 
     def path(self, file: str) -> Path:
         """A file of the model.
@@ -111,6 +128,10 @@ class Model:
             )
 
 
+#: What stands for a model: a name, a path, or its description.
+Given = str | os.PathLike[str] | Model
+
+
 def zoo() -> Path:
     """The folder of the models that ship with danqing."""
     return Path(str(files("danqing"))) / "zoo"
@@ -122,8 +143,9 @@ def names() -> list[str]:
     return sorted(p.parent.name for p in root.glob("*/model.json")) if root.is_dir() else []
 
 
-def find(model: str | os.PathLike[str]) -> Model:
-    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of models.
+def find(model: Given) -> Model:
+    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of models; one
+    that is found already is itself.
 
     Raises:
         UnknownName: none of these. InvalidInput: a name that fits several.
@@ -131,6 +153,8 @@ def find(model: str | os.PathLike[str]) -> Model:
     """
     from . import foreign, library  # which describe and find models as `Model`
 
+    if isinstance(model, Model):
+        return model
     given = os.fspath(model)
     if given in names():
         return read_model(zoo() / given)
@@ -174,8 +198,8 @@ def read_model(folder: Path) -> Model:
                 raise InvalidFile(f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}")
     if model.multiple < 1:
         raise InvalidFile(f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1")
-    if lacking := [role for role in ROLES if role not in parts]:
-        raise InvalidFile(f"{path} names no {', '.join(lacking)} among its components")
+    if not any(role in parts for role in CORES):
+        raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
     return model
 
 
@@ -184,23 +208,24 @@ def write_model(
     *,
     name: str,
     components: Mapping[str, tuple[str, str, Mapping[str, Any]]],
-    tokenizer: Mapping[str, Any],
-    schedule: Mapping[str, Any],
-    prediction: str,
+    tokenizer: Mapping[str, Any] | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    prediction: str = "",
     multiple: int = 8,
     summary: str = "",
     licence: str = "",
     defaults: Mapping[str, Any],
     text: Mapping[str, Any] | None = None,
+    trained: Mapping[str, Any] | None = None,
     task: str = "",
 ) -> Model:
     """Write ``folder/model.json`` for files that already lie there, with their SHA-256, and read it back.
 
     Args:
         components: role -> (family, file, config as `dataclasses.asdict` gives it).
-        tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}.
+        tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}; where the networks need them.
         defaults: values of `Request` fields for whoever states none.
-        text, task: as in `Model`.
+        text, trained, task: as in `Model`.
 
     Raises:
         InvalidFile: a named file is not in the folder.
@@ -216,14 +241,16 @@ def write_model(
         "summary": summary,
         "licence": licence,
         "components": parts,
-        "tokenizer": dict(tokenizer),
-        "schedule": dict(schedule),
+        "tokenizer": dict(tokenizer or {}),
+        "schedule": dict(schedule or {}),
         "prediction": prediction,
         "multiple": multiple,
         "defaults": dict(defaults),
-        **({"text": dict(text)} if text else {}),
-        **({"task": task} if task else {}),
+        "text": dict(text or {}),
+        "trained": dict(trained or {}),
+        "task": task,
     }
     path = folder / "model.json"
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    stated = {name: value for name, value in data.items() if value not in ("", {})}
+    path.write_text(json.dumps(stated, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return read_model(folder)

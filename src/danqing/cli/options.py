@@ -1,0 +1,100 @@
+"""What the commands are made of: their help, the options that are fields of `Request`, and those of every command that paints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from ..errors import InvalidInput
+
+#: Fields that are no options of their own: arguments, or the command itself.
+ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
+#: What help calls the text of a field that names a file or a folder.
+FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME"}
+
+
+class Examples(click.Command):
+    """Keeps the line breaks of the examples under the options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write_heading("Examples")
+            formatter.indent()
+            for line in self.epilog.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+            formatter.dedent()
+
+
+class Group(Examples, click.Group):
+    """Offers the nearest command for one that is not there."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
+            raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
+
+
+def but(*leave_out: str) -> list[str]:
+    """The fields of `Request` that are options, without some."""
+    from ..easel.request import Request
+
+    return [name for name in Request.model_fields if name not in ELSEWHERE.union(leave_out)]
+
+
+def fields(names: Sequence[str]) -> Callable[[Any], Any]:
+    """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
+    from ..easel.request import Request, choices, domain, kind
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            pair = name == "interval"
+            what = "NAME" if choices(name) else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
+            text = f"{Request.model_fields[name].description} {domain(name)[:1].upper()}{domain(name)[1:]}."
+            if kind(name) is str and not choices(name):
+                text = str(Request.model_fields[name].description)
+            form: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
+            if kind(name) is bool:
+                form, text = {"is_flag": True}, str(Request.model_fields[name].description)
+            command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **form)(command)
+        return command
+
+    return decorate
+
+
+def outputs(command: Any) -> Any:
+    """The options of every command that paints from seeds."""
+    command = written(command)
+    for option in (
+        click.option("--count", metavar="N", default="1", help="How many pictures of each seed."),
+        click.option("--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."),
+    ):
+        command = option(command)
+    return command
+
+
+def written(command: Any) -> Any:
+    """The options of every command that writes pictures."""
+    for option in (
+        click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
+        click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
+        click.option("--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."),
+        click.option("--grid", is_flag=True, help="Also write all pictures as one sheet."),
+        click.option("--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."),
+        click.option("-o", "--output", "output", metavar="PATH", default=None,
+                     help="A file (.png .jpg .webp), a folder, or a pattern of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def number(name: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise InvalidInput(f"{name}: {text!r} was given; possible is a whole number from 1 to 10000")
+    return int(text)

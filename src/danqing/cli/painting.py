@@ -1,0 +1,194 @@
+"""The commands that paint, and how each picture gets its file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InvalidFile, InvalidInput
+from .options import Examples, but, fields, number, outputs
+from .screen import Screen, leaving, say, screen
+
+if TYPE_CHECKING:
+    from ..easel.base import Easel
+    from ..easel.picture import Picture
+    from ..easel.request import Request
+
+#: How files are called where nobody says.
+NAME = "{prompt}-{seed}-{index}.png"
+
+
+@click.command(
+    "paint",
+    cls=Examples,
+    short_help="Paint pictures from words.",
+    epilog="""
+danqing paint "a red fox, 3d style"
+danqing paint "一只红色的狐狸" --seed 42 -o fox.png
+danqing paint "a cat" "a dog" --seed 1 --seed 2 --grid -o pets/
+danqing paint "[a cat:a dog:0.5]" --negative "frame" --steps 30 --solver euler
+danqing paint "a house" --count 4 --json -o "{prompt}-{seed}-{index}.webp"
+danqing paint --model stylegan2 --seed 7 --truncation 0.7 --mix 9 --mix-from 4
+danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
+""",
+)
+@click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
+@fields(but("mask", "mask_blur", "strength", "image_scale", "to"))
+@outputs
+def paint(prompts: tuple[str, ...], **options: Any) -> None:
+    """Paint each PROMPT; no prompt paints anything.
+
+    An option that is not given has the model's own value: `danqing models` lists them.
+    """
+    run("text2image", prompts or ("",), options)
+
+
+@click.command(
+    "edit",
+    cls=Examples,
+    short_help="Paint over a picture, or over a part of it.",
+    epilog="""
+danqing edit fox.png "a blue fox" --strength 0.5
+danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
+danqing edit cut-out.png "a meadow" --holes
+""",
+)
+@click.argument("image")
+@click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
+@click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
+@fields(but("truncation", "mix", "mix_from", "to"))
+@outputs
+def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
+    """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.
+
+    IMAGE is not changed: what is painted is a new file. An option that is not given has the model's own value.
+    """
+    if holes and options["mask"] is not None:
+        raise InvalidInput("--holes and --mask both say what to repaint: give one of them")
+    recipe = "inpaint" if holes or options["mask"] is not None else "image2image"
+    run(recipe, prompts or ("",), {**options, "image": image})
+
+
+@click.command(
+    "replay",
+    cls=Examples,
+    short_help="Paint a picture again from its record; is it the same?",
+    epilog="danqing replay fox.png\ndanqing replay fox.png --json",
+)
+@click.argument("picture")
+@click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
+def replay(picture: str, device: str | None, as_json: bool) -> None:
+    """Paint PICTURE again from the record inside it, and say whether every pixel is the same.
+
+    Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
+    """
+    from ..easel.api import compare
+    from ..easel.files import recorded
+
+    request = recorded(picture)
+    with screen(quiet=as_json) as show:
+        show.waiting("loading")
+        found = compare(picture, show.one(load(request, device, show), request, 1, 1, None))
+    if as_json:
+        say({"exact": found.exact, "max_abs": found.max_abs, "mean_abs": found.mean_abs, "why": found.why})
+    else:
+        click.echo(found.why)
+    sys.exit(0 if found.exact else 1)
+
+
+def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
+    """Paint every prompt × seed × index."""
+    seeds, count = options.pop("seeds") or (None,), number("count", options.pop("count"))
+    paint_each([{"recipe": recipe, "prompt": prompt, "seed": seed} for prompt in prompts for seed in seeds], options, count)
+
+
+def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME) -> None:
+    """Paint what each of the changes makes of the options, and write each picture as soon as it is done.
+
+    Args:
+        options: those of `outputs` or `written`, and fields of `Request` that all share.
+        count: how many pictures of each, by their index.
+        pattern: of the files' names where the output says none.
+    """
+    from ..easel import files
+    from ..easel.request import Request
+
+    output, device = options.pop("output"), options.pop("device")
+    force, as_json, preview, grid = (options.pop(name) for name in ("force", "as_json", "preview", "grid"))
+    stated = {name: value for name, value in options.items() if value is not None}
+    base = [Request(**{**stated, **change}) for change in changes]
+    where = Destination.of(output, pattern)
+    files.writable(where.folder / "picture")
+    done: list[Picture] = []
+    taken: set[Path] = set()
+    with screen(quiet=as_json) as show:
+        show.waiting("loading")
+        easel = load(base[0], device, show)
+        wanted = [r.but(index=i) for r in map(easel.resolve, base) for i in range(count)]
+        names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
+        files.writable(max(names, key=lambda name: len(os.fsencode(name))))
+        for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
+            glimpse = files.free(name.with_suffix(".preview.png")) if preview else None  # it will be overwritten, then removed
+            picture = show.one(easel, request, n, len(wanted), glimpse)
+            written = picture.save(name, overwrite=force and name not in taken)
+            taken.add(name)
+            show.finished(picture, written)
+            if not as_json:
+                show.tell(str(written))
+            else:
+                say({"file": str(written), "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
+                     "record": picture.record, "seconds": picture.timings})  # fmt: skip
+            done.append(picture)
+        if grid and len(done) > 1:
+            show.tell(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+
+
+def load(request: Request, device: str | None, show: Screen) -> Easel:
+    with leaving(show):
+        from ..easel import load as loading
+
+    return loading.load(request.model, device, request.precision)
+
+
+class Destination:
+    """Where pictures go: a folder, and a pattern for the names in it."""
+
+    def __init__(self, folder: Path, pattern: str):
+        from ..easel import files
+
+        self.folder, self.pattern = folder, pattern
+        files.format_of(Path(pattern))
+
+    @classmethod
+    def of(cls, output: str | None, pattern: str) -> Destination:
+        """What ``-o`` says; in a folder the names are of the pattern given."""
+        path = Path(os.path.expanduser(output or "."))
+        folder = os.path.isdir(path)
+        if not folder and (output or "").endswith("/"):
+            try:
+                path.mkdir()
+            except OSError as error:
+                raise InvalidFile(f"cannot make the folder {path}: {error.strerror or error}. Choose another with -o") from None
+            folder = True
+        if not folder and not path.suffix:
+            raise InvalidInput(f"-o {output} is no folder, and no picture by its name: write {path}/ to make the folder, or {path}.png")
+        return cls(path, pattern) if folder else cls(path.parent, path.name)
+
+    def name(self, request: Request, n: int) -> Path:
+        from ..easel import files
+
+        values = {"prompt": files.slug(request.prompt), "seed": request.seed, "index": request.index, "n": n, "to": request.to}
+        named = {name: files.slug(Path(getattr(request, name) or "").stem) for name in ("image", "other")}
+        return self.folder / files.fill(self.pattern, {**values, **named, "model": files.slug(Path(request.model).name)})
+
+    def sheet(self) -> Path:
+        import re
+
+        stem = re.sub(r"\{\w+\}", "", Path(self.pattern).stem).strip("-_ ") or "all"
+        return self.folder / f"{stem}-grid.png"

@@ -1,0 +1,120 @@
+"""What a person sees while a command works: a bar, lines that stay, and what an interrupt does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import DanqingError
+
+if TYPE_CHECKING:
+    from ..easel.base import Easel
+    from ..easel.picture import Picture
+    from ..easel.request import Request
+
+INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
+
+
+class Screen:
+    """What a person sees on standard error: a bar with the time of a step, the file, the warnings."""
+
+    def __init__(self, progress: Any):
+        self.progress = progress
+        self.task = None if progress is None else progress.add_task("", total=None, pace="")
+
+    def waiting(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress.update(self.task, description=text, total=None)
+
+    def one(self, easel: Easel, request: Request, n: int, of: int, preview: Path | None) -> Picture:
+        """Paint one picture, showing each step."""
+        from ..easel import files
+        from ..easel.picture import Picture
+
+        began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else "painting"
+        try:
+            for state in easel.states(request):
+                if isinstance(state, Picture):
+                    return state
+                if self.progress is not None:
+                    pace = (time.perf_counter() - began) / state.step
+                    self.progress.update(
+                        self.task,
+                        description=title,
+                        completed=state.step,
+                        total=state.steps,
+                        pace=f"{pace * 1000:.0f} ms a step",
+                    )
+                if preview is not None:
+                    files.put(preview, files.encode(easel.glimpse(state), {"format": "PNG"}), overwrite=True)
+        finally:
+            if preview is not None:
+                preview.unlink(missing_ok=True)
+        raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+
+    def finished(self, picture: Picture, written: Path) -> None:
+        from ..easel import files
+
+        for warning in picture.warnings:
+            self.tell(f"warning: {warning}", err=True)
+        if files.beside(written).exists():
+            self.tell(f"the record lies beside, in {files.beside(written)}", err=True)
+
+    def tell(self, line: str, *, err: bool = False) -> None:
+        """A line that stays: the bar makes way for it."""
+        self.close()
+        click.echo(line, err=err)
+        if self.progress is not None:
+            self.progress.start()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.stop()
+
+
+@contextmanager
+def screen(*, quiet: bool) -> Iterator[Screen]:
+    """A live bar where someone looks, plain lines elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield Screen(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Screen(progress)
+
+
+@contextmanager
+def leaving(show: Screen) -> Iterator[None]:
+    """Ctrl-C ends the process here and now: interrupted while they load, numpy forgets it and torch may abort."""
+    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
+        yield
+        return
+
+    def leave(*_: Any) -> None:
+        show.close()
+        click.echo(INTERRUPTED, err=True)
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def say(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))

@@ -1,0 +1,126 @@
+"""How many bits a colour number of a picture costs under a model, for the families that have a likelihood.
+
+| family | bits | how |
+|---|---|---|
+| VAE | at most | the evidence lower bound (`danqing.learn.elbo`) |
+| PixelCNN | exactly | of the symbols that it paints with: those of a palette are not the bytes of the art |
+| diffusion of pixels that learned its variance | at most | the variational bound over its levels (`danqing.learn.ddpm`) |
+| other diffusion of pixels | about | the probability flow, with its dequantised bytes (`danqing.learn.likelihood`) |
+| GANs, diffusion of latents | none | they define no density of pictures |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..denoise import Denoiser, LearnedVariance
+from ..learn import ddpm
+from ..learn.autoregressive import Autoregressive
+from ..learn.data import keyed
+from ..learn.elbo import EvidenceBound
+from ..learn.likelihood import bits_per_dim, dequantise, log_likelihood
+from ..learn.scores import rademacher
+from ..nets.pixel_heads import Palette
+from ..nets.pixelcnn import PixelCNN
+from ..nets.vae import VAE
+from ..types import Conditioning
+from .base import Easel
+from .direct import Direct
+from .gallery import Gallery
+from .painter import Painter
+from .request import Request, settled
+
+#: Of how many pictures they are the mean; of how many parts of the levels one level stands for its part; steps of the flow.
+FEW, STRATA, STEPS = 24, 40, 16
+
+
+class Bits(NamedTuple):
+    """Bits a colour number, the mean over pictures, its standard error, and what they are."""
+
+    mean: float
+    error: float
+    of: str
+
+
+def of(easel: Easel, gallery: Gallery, prompts: Sequence[str]) -> Bits | None:
+    """The bits of a gallery's pictures at the size that the model paints, as it hears these prompts; None where it has no likelihood.
+    They are computed in fp32, for a likelihood adds up many small numbers."""
+    pixels = isinstance(easel, Painter) and easel.codec.factor == 1
+    if not pixels and not (isinstance(easel, Direct) and isinstance(easel.net, VAE | PixelCNN)):
+        return None
+    easel, asked = easel.again("fp32"), prompts[: len(gallery.paths)]
+    side = settled(easel.resolve(Request(model=easel.model.source, prompt=asked[0])).width)
+    pictures = gallery.pictures(side).to(easel.device)
+    with torch.no_grad():
+        if isinstance(easel, Painter) and isinstance(easel.denoiser, LearnedVariance):
+            each, said = bound(easel.denoiser, _unit(pictures), _heard(easel, asked)), "at most, by the variational bound"
+        elif isinstance(easel, Painter):
+            each, said = flow(easel.denoiser, _unit(pictures), _heard(easel, asked)), "by the probability flow"
+        else:
+            assert isinstance(easel, Direct)
+            each, said = _direct(easel, pictures, asked)
+    return Bits(float(each.mean()), float(each.std() / len(each) ** 0.5), f"{said}; {len(each)} pictures at {side} px")
+
+
+def _direct(easel: Direct, pictures: Tensor, asked: Sequence[str]) -> tuple[Tensor, str]:
+    """Of a VAE or a PixelCNN."""
+    if isinstance(easel.net, VAE):
+        return elbo(easel.net, _unit(pictures)), "at most, by the evidence lower bound"
+    palette = isinstance(easel.net.head, Palette)
+    what = f"symbols of a palette of {easel.net.config.levels} colours, not of bytes" if palette else "its symbols"
+    return exact(easel.net, pictures, _labels(easel, asked)), f"exact, of {what}"
+
+
+def elbo(net: VAE, x: Tensor) -> Tensor:
+    """The evidence lower bound with one draw of the latent a picture: bits a number, (B,), of x (B, 3, S, S) in [-1, 1]."""
+    return torch.stack([EvidenceBound()(net, one[None], keyed("bits", i))["bits"] for i, one in enumerate(x)])
+
+
+def exact(net: PixelCNN, pictures: Tensor, labels: Tensor | None) -> Tensor:
+    """The bits of the symbols that stand for bytes (B, 3, S, S) of classes (B,), in bits a colour number, (B,)."""
+    symbols = net.head.quantise(pictures)
+    each = [None if labels is None else labels[i : i + 1] for i in range(len(symbols))]
+    return torch.stack([Autoregressive()(net, (one[None], label), keyed())["loss"] for one, label in zip(symbols, each, strict=True)])
+
+
+def bound(model: LearnedVariance, x: Tensor, cond: Conditioning) -> Tensor:
+    """An unbiased estimate of the variational bound in bits a number, (B,): level 0, and of each of `STRATA` parts of the others one
+    level that stands for its part; `ddpm.bound_bits` looks at all of them."""
+    total, noise = ddpm.prior_bits(model.schedule, x), keyed("bits")
+    edges = torch.linspace(1, model.schedule.levels, STRATA + 1).round().long().tolist()
+    for begin, end in ((0, 1), *pairwise(edges)):
+        level = torch.randint(begin, max(end, begin + 1), (len(x),), generator=noise)
+        look = ddpm.looked(model, x, cond, level, noise)
+        total = total + (end - begin) * ddpm.step_bits(model, look.out, look.v, x, look.x, level)
+    return total
+
+
+def flow(model: Denoiser, x: Tensor, cond: Conditioning) -> Tensor:
+    """The bits of the probability flow, of bytes spread over their bins, with one probe of the divergence: (B,)."""
+    spread = dequantise(x, keyed("bits"))
+    probes = rademacher(1, keyed("probes"), spread)
+    found = log_likelihood(lambda x, t: model(x, t, cond), model.schedule, spread, steps=STEPS, probes=probes)
+    return bits_per_dim(found.log_p, x[0].numel())
+
+
+def _unit(pictures: Tensor) -> Tensor:
+    return pictures.float() / 127.5 - 1
+
+
+def _labels(easel: Direct, prompts: Sequence[str]) -> Tensor | None:
+    """The classes that the prompts name, (B,); None where the model knows none."""
+    asked = (easel.resolve(Request(model=easel.model.source, prompt=prompt, seed=i)) for i, prompt in enumerate(prompts))
+    labels = [label for label in map(easel.label, asked) if label is not None]
+    return torch.cat(labels) if labels else None
+
+
+def _heard(easel: Painter, prompts: Sequence[str]) -> Conditioning:
+    """The conditionings of the prompts, one below the other."""
+    requests = (easel.resolve(Request(model=easel.model.source, prompt=prompt)) for prompt in prompts)
+    first, *others = (easel.encode(request).scenes[0].terms[0][0] for request in requests)
+    return first.cat(*others).map(torch.clone)  # painting may have left tensors that no gradient goes through
