@@ -15,10 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from danqing.errors import InvalidInput, UnknownName
 from danqing.finish import FINISHES, Finishing, Record, Tone, finishing, tone
+from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "enlarge": {"model": "small.safetensors", "scale": 2.5, "tile": 64, "precision": "fp32"},
+    "faces": {"model": "faces.safetensors", "find": "portrait", "strength": 0.5, "precision": "fp32"},
     "clahe": {"clip": 3.0, "tiles": 4},
     "white-balance": {"method": "white-patch", "percentile": 95.0, "strength": 0.5},
     "levels": {"black": 0.1, "white": 0.9, "gamma": 1.2},
@@ -34,8 +36,10 @@ class Held(BaseModel):
 
 
 def load(name: str) -> torch.nn.Module:
-    assert name == "small.safetensors"
     torch.manual_seed(0)
+    if name == "faces.safetensors":
+        return GFPGAN(GFPGANConfig(resolution=16, w_dim=4, channel_base=64, channel_max=4))
+    assert name == "small.safetensors"
     return SRVGGNetCompact(VIDEO.__class__(channels=4, convolutions=1, scale=2))
 
 
@@ -64,6 +68,7 @@ def test_a_record_has_its_functions_parameters_and_defaults(name: str) -> None:
     ("name", "parameters", "message"),
     [
         ("clahe", {"clip": 0.5}, "clip: 0.5 was given"),
+        ("faces", {"model": "a", "strength": 2}, "strength: 2 was given"),
         ("clahe", {"tiles": 0}, "tiles: 0 was given"),
         ("clahe", {"clip": float("nan")}, "clip: nan was given"),
         ("enlarge", {}, "model: nothing was given"),

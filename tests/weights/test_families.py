@@ -17,9 +17,11 @@ from danqing.nets import (
     clip,
     cyclegan,
     drafted,
+    gfpgan,
     mmdit,
     pixel_unet,
     pixelcnn,
+    restorer,
     rrdb,
     srvgg,
     stylegan2,
@@ -32,9 +34,11 @@ from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.drafted import DraftedUNet
+from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.pixel_unet import PixelUNet, ScoreUNet
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.nets.restorer import Restorer
 from danqing.nets.rrdb import RRDBNet
 from danqing.nets.srvgg import SRVGGNetCompact
 from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Discriminator
@@ -132,6 +136,8 @@ BLIND = [
     (PatchGAN, cyclegan.PatchGANConfig(channels=4, halvings=2)),
     *((RRDBNet, replace(config, channels=8, growth=4, blocks=2)) for config in (rrdb.X4, rrdb.X2, rrdb.X1)),
     (SRVGGNetCompact, replace(srvgg.VIDEO, channels=6, convolutions=2)),
+    (GFPGAN, GFPGANConfig(resolution=16, w_dim=6, channel_base=64, channel_max=8)),
+    (Restorer, replace(restorer.MINI, widths=(8, 16), layers_per_block=1)),
 ]
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
@@ -167,6 +173,8 @@ PUBLISHED = [
     *((PatchGAN, config) for config in (cyclegan.PATCH_70, cyclegan.PATCH_34)),
     *((RRDBNet, config) for config in (rrdb.X4, rrdb.X2, rrdb.X1, rrdb.X4_ANIME)),
     *((SRVGGNetCompact, config) for config in (srvgg.VIDEO, srvgg.GENERAL)),
+    (GFPGAN, gfpgan.FFHQ),
+    (Restorer, restorer.MINI),
 ]
 
 
@@ -323,6 +331,7 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 def test_every_family_is_known_by_its_own_network():
     networks = {"unet", "drafted-unet", "pixel-unet", "score-unet", "autoencoder-kl", "mmdit", "vae", "pixelcnn"}
     networks |= {"stylegan2", "stylegan2-discriminator", "biggan", "biggan-discriminator", "cyclegan", "patchgan", "rrdb", "srvgg"}
+    networks |= {"gfpgan", "restorer"}
     assert set(NAMES) == networks | {"clip", "clip-text", "clip-vision", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 

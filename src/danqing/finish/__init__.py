@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from .pixels import Raster
 
-__all__ = ["FINISHES", "Adjust", "Clahe", "Curves", "Enlarge", "Finish", "Finishing", "Levels", "Load", "WhiteBalance", "finishing"]
+__all__ = [
+    "FINISHES", "Adjust", "Clahe", "Curves", "Enlarge", "Faces", "Finish", "Finishing", "Levels", "Load", "WhiteBalance", "finishing",
+]  # fmt: skip
 
 #: From the name or the path of a model's file to its network.
 Load = Callable[[str], "nn.Module"]
@@ -68,7 +70,7 @@ class Enlarge(Record):
     """`danqing.finish.enlarge.Enlarger`."""
 
     name: Literal["enlarge"] = "enlarge"
-    model: str = Field(min_length=1, description="An upscaler's file: ESRGAN or Real-ESRGAN.", examples=["RealESRGAN_x4plus.pth"])
+    model: str = Field(min_length=1, description="An upscaler's name or file, see `upscalers`.", examples=["realesrgan-x4plus"])
     scale: float | None = Field(default=None, ge=1, le=16, description="How many times larger each side becomes; the network's own.")
     tile: int = Field(default=384, ge=64, le=8192, description="Pixels along the side of what is computed at once.")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
@@ -79,6 +81,25 @@ class Enlarge(Record):
         from .enlarge import Enlarger
 
         return Enlarger(load(self.model), self.scale, tile=self.tile, precision=self.precision)
+
+
+class Faces(Record):
+    """`danqing.finish.faces.Faces`."""
+
+    name: Literal["faces"] = "faces"
+    model: str = Field(min_length=1, description="A face restorer's file: GFPGAN 1.2 to 1.4, or ours.", examples=["GFPGANv1.4.pth"])
+    find: Literal["photographed", "portrait"] = Field(default="photographed", description="Which faces; a portrait is one as a whole.")
+    strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
+    precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
+
+    def make(self, load: Load | None = None) -> Finish:
+        if load is None:
+            raise InvalidInput("faces runs a network: make it with a function that loads one by its name")
+        from .detect import MTCNN, Portrait, packaged
+        from .faces import Faces, Network
+
+        detector = Portrait() if self.find == "portrait" else MTCNN(packaged())
+        return Faces(Network(load(self.model), precision=self.precision), detector, strength=self.strength)
 
 
 class Tone(Record):
@@ -148,9 +169,9 @@ class Adjust(Tone):
 
 
 #: Any of the records, told by its name: the type of a field of a request.
-Finishing = Annotated[Enlarge | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")]
+Finishing = Annotated[Enlarge | Faces | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")]
 #: Every finish by its name.
-FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Clahe, WhiteBalance, Levels, Curves, Adjust)}
+FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Faces, Clahe, WhiteBalance, Levels, Curves, Adjust)}
 
 
 def finishing(name: str, /, **parameters: Any) -> Record:

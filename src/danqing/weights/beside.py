@@ -1,9 +1,9 @@
-"""The families beside diffusion: adversarial networks, and those that enlarge. `families.FAMILIES` takes them in."""
+"""The families beside diffusion: adversarial networks, and those that enlarge or restore. `families.FAMILIES` takes them in."""
 
 from __future__ import annotations
 
 from .family import Classes, Family, fixed, has
-from .maps import biggan, cyclegan, esrgan, stylegan2
+from .maps import biggan, cyclegan, esrgan, gfpgan, stylegan2
 
 
 def _stylegan2() -> Classes:
@@ -52,6 +52,18 @@ def _srvgg() -> Classes:
     from ..nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
 
     return SRVGGNetCompact, SRVGGNetCompactConfig
+
+
+def _gfpgan() -> Classes:
+    from ..nets.gfpgan import GFPGAN, GFPGANConfig
+
+    return GFPGAN, GFPGANConfig
+
+
+def _restorer() -> Classes:
+    from ..nets.restorer import Restorer, RestorerConfig
+
+    return Restorer, RestorerConfig
 
 
 STYLEGAN2 = Family(
@@ -103,6 +115,17 @@ RRDB = Family(
 SRVGG = Family(
     "srvgg", "Real-ESRGAN", has("body.0.weight", "body.1.weight", "body.2.weight", no=("lora",)), esrgan.srvgg, _srvgg, fixed()
 )
+GFPGAN = Family(
+    "gfpgan",
+    "GFPGAN",
+    has("conv_body_first.weight", "stylegan_decoder.constant_input.weight"),
+    gfpgan.gfpgan,
+    _gfpgan,
+    fixed(gfpgan.RULES),
+)
+RESTORER = Family(
+    "restorer", "danqing", has("conv_in.weight", "down.0.0.conv1.weight", "up.0.0.conv1.weight"), gfpgan.restorer, _restorer, fixed()
+)
 
 BESIDE: tuple[Family, ...] = (
     STYLEGAN2,
@@ -121,4 +144,6 @@ BESIDE: tuple[Family, ...] = (
         layout="ESRGAN", detect=has("model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"), keymap=esrgan.numbered
     ),
     SRVGG,
+    GFPGAN,
+    RESTORER,
 )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import InvalidFile
 from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
 from .gguf import GGUF
+from .ncnn import NCNN
 from .safe import SAFETENSORS
 from .saved import SAVED
 from .sharded import over
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BITS", "FORMATS", "MAX_HEADER", "TORCH_NAMES", "Header", "Spec", "each", "header", "read", "sha256", "write"]
 
 #: The formats of one file. safetensors is last: it is known by its ninth byte, which the others may have too.
-SINGLE: tuple[Format, ...] = (SAVED, GGUF, SAFETENSORS)
+SINGLE: tuple[Format, ...] = (SAVED, GGUF, NCNN, SAFETENSORS)
 #: Every format that is read; the first that knows a file reads it.
 FORMATS: tuple[Format, ...] = (over(SINGLE), *SINGLE)
 
@@ -138,7 +139,7 @@ def _refuse(path: Path) -> NoReturn:
             raise InvalidFile(f"{path} {reason}")
     if path.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".pkl"):
         raise InvalidFile(f"{path} is no file of torch.save, and by its name it {PICKLE}")
-    kinds = "no safetensors file, nor one of torch.save, GGUF or an index"
+    kinds = "no safetensors file, nor one of torch.save, GGUF, ncnn or an index"
     raise InvalidFile(f"{path} is {kinds}: its first bytes are {start[:8]!r}. Name a .safetensors file")
 
 
