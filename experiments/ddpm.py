@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
 from danqing.denoise import LearnedVariance
 from danqing.learn.data import keyed
-from danqing.learn.ddpm import Hybrid, looked, prior_bits, step_bits
+from danqing.learn.ddpm import Hybrid, bound_bits
 from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import EMA, Training, Trapezoid
 from danqing.learn.optim import Muon, muon_groups
@@ -33,7 +31,6 @@ from danqing.run.device import device
 from danqing.run.precision import precision, scaler
 from danqing.schedule import Cosine, Linear
 from danqing.solve import DDIM, LearnedDDPM, Multistep
-from danqing.types import Conditioning
 from experiments import cards
 from experiments.art import Art, ledger
 from experiments.common import DATA, fast, grid, to_bytes
@@ -119,7 +116,7 @@ class Kinds(Experiment):
         few = cond.map(lambda v: v[::8])
         with fast(where):
             simple = float(Hybrid()(model, (x, cond), keyed("held out"))["simple"])
-            bits = float(bound(model, x[::8], few, STRATA, keyed("bound")).mean())
+            bits = float(bound_bits(model, x[::8], few, keyed("bound"), STRATA).mean())
         return {"held out": simple, "held out bits": bits}
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
@@ -143,15 +140,3 @@ class Kinds(Experiment):
 def averaged(run: Training) -> LearnedVariance:
     assert run.ema is not None and isinstance(run.ema.model, LearnedVariance)
     return run.ema.model
-
-
-def bound(model: LearnedVariance, x0: Tensor, cond: Conditioning, strata: int, noise: torch.Generator) -> Tensor:
-    """An unbiased estimate of the variational bound, (B,), in bits a number: level 0, and of each of ``strata`` parts of the others one
-    level, which stands for its part; `danqing.learn.ddpm.bound_bits` looks at all of them."""
-    total = prior_bits(model.schedule, x0)
-    edges = torch.linspace(1, model.schedule.levels, strata + 1).round().long().tolist()
-    for first, end in ((0, 1), *pairwise(edges)):
-        level = torch.randint(first, end, (len(x0),), generator=noise)
-        look = looked(model, x0, cond, level, noise)
-        total = total + (end - first) * step_bits(model, look.out, look.v, x0, look.x, level)
-    return total

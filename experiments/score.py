@@ -135,7 +135,7 @@ class Scores(Experiment):
             words=WORDS,
             rows=ledger(self.data, ("singles",), "train"),
             batch=self.batch,
-            defaults={"width": SIZE, "height": SIZE, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 3.0},
+            defaults={"width": SIZE, "height": SIZE, "steps": 40, "solver": "pc", "spacing": "sgm-uniform", "scale": 3.0},
             metrics=self.evaluate(run),
             text=cards.classes(Art.load(self.data, SIZE).names),
             schedule={"kind": self.sde},

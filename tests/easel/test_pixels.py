@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ KINDS = {
 }
 
 
-def written(folder, kind, **changes):
+def written(folder: Path, kind: str, **changes: Any) -> Path:
     build, config, schedule, prediction = KINDS[kind]
     folder.mkdir()
     torch.manual_seed(0)
@@ -45,7 +47,7 @@ def written(folder, kind, **changes):
         torch.nn.init.normal_(p, std=0.2)
     save(net, folder / "denoiser.safetensors")
     family = "score-unet" if build is ScoreUNet else "pixel-unet"
-    described = dict(
+    described: dict[str, Any] = dict(
         name=kind,
         components={"denoiser": (family, "denoiser.safetensors", asdict(config))},
         schedule={"kind": schedule},

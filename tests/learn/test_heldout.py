@@ -21,15 +21,16 @@ def test_pictures_are_written_whole_into_the_folders_of_their_classes(tmp_path):
     assert list(back.getdata()) == [tuple(pixel) for pixel in x[1].flatten(1).T.tolist()]
 
 
-def test_strangers_are_drawn_as_no_one_in_the_ledger_is(tmp_path, monkeypatch):
-    def line(hair: str, seed: str) -> dict:
-        return {"style": "micah", "options": {"hair": [hair], "seed": seed}}
+def test_strangers_are_of_the_sets_asked_for_and_drawn_as_no_one_in_the_ledger_is(tmp_path, monkeypatch):
+    def line(hair: str, seed: str, style: str = "micah") -> dict:
+        return {"style": style, "options": {"hair": [hair], "seed": seed}}
 
     (tmp_path / "ledger_portraits.jsonl").write_text(json.dumps(line("bun", "trained-1")))
-    monkeypatch.setattr(heldout, "plan", lambda modules, count, seed: [line("bun", "new-1"), line("afro", "new-2"), line("long", "new-3")])
+    new = [line("bun", "new-1"), line("bob", "new-2", "lorelei"), line("afro", "new-3"), line("long", "new-4")]
+    monkeypatch.setattr(heldout, "plan", lambda modules, count, seed: new)
     monkeypatch.setattr(heldout, "drawn", lambda modules, lines: [each["options"]["hair"][0] for each in lines])
     monkeypatch.setattr(heldout, "render", lambda job: job)
-    assert list(heldout.strangers(tmp_path, tmp_path, 1)) == ["afro"]
+    assert list(heldout.strangers(tmp_path, tmp_path, 1, ["micah"])) == ["afro"]
 
 
 def test_what_is_measured_goes_to_its_place_and_nothing_else_changes():

@@ -58,4 +58,4 @@ def test_a_text_that_names_no_class_offers_the_names():
 def test_a_network_without_classes_hears_nothing_and_says_so():
     (spoken, silent) = heard("a cat", "", text=ClassText(classes=None))
     assert "ignored" in spoken.warnings[0] and silent.warnings == ()
-    assert spoken.at(1)[0][0].pooled.shape == (1, 0)
+    assert labels(spoken, 1) == labels(silent, 1) == [([], 1.0)]

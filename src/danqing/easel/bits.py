@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -58,7 +57,8 @@ def of(easel: Easel, gallery: Gallery, prompts: Sequence[str]) -> Bits | None:
     pictures = gallery.pictures(side).to(easel.device)
     with torch.no_grad():
         if isinstance(easel, Painter) and isinstance(easel.denoiser, LearnedVariance):
-            each, said = bound(easel.denoiser, _unit(pictures), _heard(easel, asked)), "at most, by the variational bound"
+            each = ddpm.bound_bits(easel.denoiser, _unit(pictures), _heard(easel, asked), keyed("bits"), STRATA)
+            said = "at most, by the variational bound"
         elif isinstance(easel, Painter):
             each, said = flow(easel.denoiser, _unit(pictures), _heard(easel, asked)), "by the probability flow"
         else:
@@ -86,18 +86,6 @@ def exact(net: PixelCNN, pictures: Tensor, labels: Tensor | None) -> Tensor:
     symbols = net.head.quantise(pictures)
     each = [None if labels is None else labels[i : i + 1] for i in range(len(symbols))]
     return torch.stack([Autoregressive()(net, (one[None], label), keyed())["loss"] for one, label in zip(symbols, each, strict=True)])
-
-
-def bound(model: LearnedVariance, x: Tensor, cond: Conditioning) -> Tensor:
-    """An unbiased estimate of the variational bound in bits a number, (B,): level 0, and of each of `STRATA` parts of the others one
-    level that stands for its part; `ddpm.bound_bits` looks at all of them."""
-    total, noise = ddpm.prior_bits(model.schedule, x), keyed("bits")
-    edges = torch.linspace(1, model.schedule.levels, STRATA + 1).round().long().tolist()
-    for begin, end in ((0, 1), *pairwise(edges)):
-        level = torch.randint(begin, max(end, begin + 1), (len(x),), generator=noise)
-        look = ddpm.looked(model, x, cond, level, noise)
-        total = total + (end - begin) * ddpm.step_bits(model, look.out, look.v, x, look.x, level)
-    return total
 
 
 def flow(model: Denoiser, x: Tensor, cond: Conditioning) -> Tensor:

@@ -138,9 +138,10 @@ def zoo() -> Path:
 
 
 def names() -> list[str]:
-    """The shipped models."""
+    """The shipped models, the default one first."""
     root = zoo()
-    return sorted(p.parent.name for p in root.glob("*/model.json")) if root.is_dir() else []
+    found = [p.parent.name for p in root.glob("*/model.json")] if root.is_dir() else []
+    return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
 def find(model: Given) -> Model:
