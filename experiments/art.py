@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danqing.codec import levels_of
 from danqing.errors import InvalidInput, UnknownName
 from danqing.learn.data import Order, keyed
 
@@ -121,7 +122,7 @@ def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
 
 def unit(pictures: Tensor) -> Tensor:
     """Bytes of any shape as numbers in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
+    return levels_of(pictures)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.learn.drive import drive
-from danqing.learn.loop import Training
-from danqing.run.precision import autocast
+from danqing.learn.loop import EMA, Objective, Training, Trapezoid
+from danqing.learn.optim import Muon
+from danqing.run.precision import autocast, precision, scaler
 
-__all__ = ["DATA", "RUNS", "adams", "averaged", "drive", "fast", "grid", "set_up", "to_bytes"]
+__all__ = ["DATA", "RUNS", "adams", "averaged", "by_muon", "drive", "fast", "grid", "set_up", "to_bytes"]
 
 DATA, RUNS = Path("data"), Path("runs")
 M = TypeVar("M", bound=nn.Module)
@@ -49,6 +50,24 @@ def set_up(threads: int) -> None:
 def adams(model: nn.Module, rates: Mapping[str, float], betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
     """An Adam for each named part of a model, at its rate: what two adversaries learn by."""
     return {name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=betas) for name, rate in rates.items()}
+
+
+def by_muon(
+    model: nn.Module, objective: Objective, batches: Callable[[int], Any], groups: list[dict], *, steps: int, decay: int, average: float
+) -> Training:
+    """A training by one Muon on the model's device: a warm-up of 100 steps, a cool-down over the last ``decay`` of ``steps``, an average
+    of the weights that forgets by ``average`` a step, and the machine's fast precision."""
+    where = next(model.parameters()).device
+    return Training(
+        model=model,
+        objective=objective,
+        batches=batches,
+        optimisers={"loss": Muon(groups, dtype=precision(where))},
+        rate=Trapezoid(100, steps, decay),
+        ema=EMA(model, average),
+        autocast=lambda: fast(where),
+        scaler=scaler(where),
+    )
 
 
 def averaged(run: Training, kind: type[M]) -> M:

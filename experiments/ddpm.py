@@ -23,17 +23,16 @@ from danqing.denoise import LearnedVariance
 from danqing.learn.data import keyed
 from danqing.learn.ddpm import Hybrid, bound_bits
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.loop import Training
+from danqing.learn.optim import muon_groups
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig
 from danqing.run.device import device
-from danqing.run.precision import precision, scaler
 from danqing.schedule import Cosine, Linear
 from danqing.solve import DDIM, LearnedDDPM, Multistep
 from experiments import cards
 from experiments.art import Art, ledger
-from experiments.common import DATA, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
 from experiments.kinds import SIZE, apart, conditioned, row
 
 SCHEDULES = {"cosine": Cosine(), "linear": Linear()}
@@ -90,20 +89,12 @@ class Kinds(Experiment):
         net = PixelUNet(replace(self.net, classes=len(art.names)))
         model = LearnedVariance(net, SCHEDULES[self.noise], self.prediction).to(where)
         groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
-        return Training(
-            model=model,
-            objective=Hybrid(weight=self.bound),
-            batches=conditioned(art, self.batch, "ddpm", self.drop, where),
-            optimisers={"loss": Muon(groups, dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.decay),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+        batches = conditioned(art, self.batch, "ddpm", self.drop, where)
+        return by_muon(model, Hybrid(weight=self.bound), batches, groups, steps=self.steps, decay=self.decay, average=self.average)
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        model, where = averaged(run), device()
+        model, where = averaged(run, LearnedVariance), device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
         return grid(to_bytes(torch.cat(rows)), len(rows[0]))
@@ -111,7 +102,7 @@ class Kinds(Experiment):
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """On pictures that were never seen: the loss, and the bound in bits a number."""
-        model, where = averaged(run), device()
+        model, where = averaged(run, LearnedVariance), device()
         x, cond = apart(self.data, 8 * HELD, where)
         few = cond.map(lambda v: v[::8])
         with fast(where):
@@ -125,7 +116,7 @@ class Kinds(Experiment):
             run,
             core_hours,
             name="ddpm",
-            parts={"denoiser": averaged(run).net},
+            parts={"denoiser": averaged(run, LearnedVariance).net},
             words=WORDS,
             rows=ledger(self.data, ("singles",), "train"),
             batch=self.batch,
@@ -135,8 +126,3 @@ class Kinds(Experiment):
             schedule={"kind": self.noise},
             prediction=self.prediction,
         )
-
-
-def averaged(run: Training) -> LearnedVariance:
-    assert run.ema is not None and isinstance(run.ema.model, LearnedVariance)
-    return run.ema.model

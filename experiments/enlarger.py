@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,17 @@ from danqing.finish.upscalers import OURS
 from danqing.learn.data import Order, keyed
 from danqing.learn.degrade import ART, uniform
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
+from danqing.learn.loop import Training
 from danqing.learn.objectives import randn
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.optim import muon_groups
 from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
 from danqing.run.device import device, send
-from danqing.run.precision import autocast, precision, scaler
+from danqing.run.precision import autocast
 from danqing.weights.load import load, save
 from danqing.weights.store import sha256
 from experiments import cards
-from experiments.common import DATA, averaged, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, grid, to_bytes
 from experiments.cyclegan import ssim
 
 SCALE, MEASURED, SHOWN = 4, 16, 8
@@ -55,6 +56,7 @@ def charbonnier(d: Tensor, soft: float) -> Tensor:
     Most of a drawing is even, where the nearest pixels are exact: under |d| alone that is a trap, which the first steps do not leave.
     """
     return ((d.square() + soft**2).sqrt() - soft).mean()
+
 
 CARD = """\
 # danqing-x4
@@ -159,6 +161,14 @@ class Large:
         return F.avg_pool2d(cut, far) if far > 1 else cut.contiguous()
 
 
+@cache
+def painter_codec() -> AutoencoderKL:
+    """The autoencoder of danqing-mini, on the device."""
+    codec = load(CODEC, family="autoencoder-kl", device=device(), dtype=torch.float32)
+    assert isinstance(codec, AutoencoderKL)
+    return codec
+
+
 @torch.no_grad()
 def repainted(codec: AutoencoderKL, small: Tensor, noise: torch.Generator) -> Tensor:
     """Pictures (B, 3, h, w) in [0, 1] through latents that are moved, each by its own share of `WAVER`."""
@@ -195,7 +205,7 @@ class Enlarging(Experiment):
     def training(self) -> Training:
         torch.manual_seed(0)
         where = device()
-        large, codec = Large.load(self.data), self.codec()
+        large, codec = Large.load(self.data), painter_codec()
         order, some = Order(len(large.train), self.batch, "enlarger"), round(self.batch * self.painted)
         model = primed(SRVGGNetCompact(self.net)).to(where)
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
@@ -212,22 +222,9 @@ class Enlarging(Experiment):
 
         ends = ["body.0.", f"body.{len(model.body) - 1}."]
         groups = muon_groups(model, lr=self.rate, adam_lr=self.rate / 8, edges=ends)
-        return Training(
-            model=model,
-            objective=Restoring(edge=self.edge, soft=self.soft),
-            batches=batch,
-            optimisers={"loss": Muon(groups, dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.steps // 3),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
+        return by_muon(
+            model, Restoring(edge=self.edge, soft=self.soft), batch, groups, steps=self.steps, decay=self.steps // 3, average=self.average
         )
-
-    def codec(self) -> AutoencoderKL:
-        """The autoencoder of danqing-mini, on the device."""
-        codec = load(CODEC, family="autoencoder-kl", device=device(), dtype=torch.float32)
-        assert isinstance(codec, AutoencoderKL)
-        return codec
 
     def pairs(self, count: int) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Held-out pictures (count, 3, 512, 512) and what was made of them: cleanly, poorly, or repainted (count, 3, 128, 128)."""
@@ -237,7 +234,7 @@ class Enlarging(Experiment):
         clean = torch.stack([CLEAN(x, keyed("measured", i)) for i, x in enumerate(truth)])
         poor = torch.stack([replace(ART, clean=0.0)(x, keyed("measured", i)) for i, x in enumerate(truth)])
         where = device()
-        painted = torch.cat([repainted(self.codec(), x.to(where), keyed("measured", i)) for i, x in enumerate(clean.split(1))])
+        painted = torch.cat([repainted(painter_codec(), x.to(where), keyed("measured", i)) for i, x in enumerate(clean.split(1))])
         return {"clean": (clean, truth), "poor": (poor, truth), "painted": (painted.cpu(), truth)}
 
     @torch.no_grad()

@@ -24,17 +24,15 @@ from torch import Tensor
 from danqing.learn.data import Order, keyed
 from danqing.learn.degrade import Degradation, Stage
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.loop import Training
+from danqing.learn.optim import muon_groups
 from danqing.nets import restorer
-from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.restorer import Restorer, RestorerConfig
 from danqing.run.device import device, send
-from danqing.run.precision import autocast, precision, scaler
-from danqing.weights.load import load
-from experiments.common import DATA, averaged, fast, grid, to_bytes
+from danqing.run.precision import autocast
+from experiments.common import DATA, averaged, by_muon, grid, to_bytes
 from experiments.cyclegan import ssim
-from experiments.enlarger import CODEC, Restoring, psnr, repainted
+from experiments.enlarger import Restoring, painter_codec, psnr, repainted
 
 APART, MEASURED, SHOWN = 50, 32, 16
 #: Blur, a half to a sixth of the size and back, some noise, JPEG (Wang et al. 2021, "GFPGAN", section 4.1, milder in noise).
@@ -73,13 +71,6 @@ class DrawnFaces(Experiment):
         """(N, 128, 128, 3) of bytes."""
         return np.load(self.data / "portraits.npy", mmap_mode="r")
 
-    @cached_property
-    def codec(self) -> AutoencoderKL:
-        """The autoencoder of danqing-mini, on the device."""
-        codec = load(CODEC, family="autoencoder-kl", device=device(), dtype=torch.float32)
-        assert isinstance(codec, AutoencoderKL)
-        return codec
-
     def truths(self, indices: list[int]) -> Tensor:
         """Portraits (B, 3, 128, 128) in [0, 1]."""
         return torch.from_numpy(np.stack([self.portraits[i] for i in indices])).permute(0, 3, 1, 2) / 255
@@ -91,7 +82,7 @@ class DrawnFaces(Experiment):
         parts = [send(torch.stack(worn), where)] if worn else []
         if painted:
             with autocast(where):
-                parts.insert(0, repainted(self.codec, send(truth[:painted].contiguous(), where), keyed("repainted", key)))
+                parts.insert(0, repainted(painter_codec(), send(truth[:painted].contiguous(), where), keyed("repainted", key)))
         return torch.cat(parts)
 
     def training(self) -> Training:
@@ -108,16 +99,7 @@ class DrawnFaces(Experiment):
             return 2 * poor - 1, 2 * send(truth, where) - 1
 
         groups = muon_groups(model, lr=self.rate, adam_lr=self.rate / 10, edges=["conv_in.", "conv_out."])
-        return Training(
-            model=model,
-            objective=Restoring(edge=self.edge),
-            batches=batch,
-            optimisers={"loss": Muon(groups, dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.steps // 3),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+        return by_muon(model, Restoring(edge=self.edge), batch, groups, steps=self.steps, decay=self.steps // 3, average=self.average)
 
     @torch.no_grad()
     def restored(self, run: Training, count: int) -> tuple[Tensor, Tensor, Tensor]:

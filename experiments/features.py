@@ -22,16 +22,15 @@ from torch import Tensor, nn
 from danqing.easel.features import WEIGHTS
 from danqing.learn.data import keyed
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.loop import Training
+from danqing.learn.optim import muon_groups
 from danqing.nets import features
 from danqing.nets.features import FeatureConfig, Features
 from danqing.run.device import device, send
-from danqing.run.precision import precision, scaler
 from danqing.weights import store
 from experiments import cards
 from experiments.art import Art, ledger, unit
-from experiments.common import DATA, averaged, fast
+from experiments.common import DATA, averaged, by_muon, fast
 
 ARRAYS = ("singles", "portraits")
 #: First and last layers, which meet the data or the words: no hidden matrices.
@@ -175,16 +174,8 @@ class Recognise(Experiment):
             which = torch.rand(self.batch, generator=keyed("features", "coarse", step)) < 0.5
             return send(coarsened(unit(pictures), which), where), send(labels[chosen], where)
 
-        return Training(
-            model=model,
-            objective=Answer(sizes),
-            batches=batch,
-            optimisers={"loss": Muon(muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES), dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.decay),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+        groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
+        return by_muon(model, Answer(sizes), batch, groups, steps=self.steps, decay=self.decay, average=self.average)
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:

@@ -20,17 +20,16 @@ from torch import Tensor
 from danqing.learn.autoregressive import Autoregressive
 from danqing.learn.data import keyed
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.loop import Training
+from danqing.learn.optim import muon_groups
 from danqing.learn.palette import palette
 from danqing.nets import pixelcnn
 from danqing.nets.pixel_heads import Palette
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
 from danqing.run.device import device, send
-from danqing.run.precision import precision, scaler
 from experiments import cards
 from experiments.art import Art, ledger
-from experiments.common import DATA, averaged, fast, grid
+from experiments.common import DATA, averaged, by_muon, grid
 
 SIZE, SHOWN, APART = 32, 24, 256
 WORDS = cards.Words(
@@ -78,16 +77,8 @@ class Pixels(Experiment):
             x, labels = batches(index)
             return send(x, where).movedim(1, -1).long(), send(labels, where)
 
-        return Training(
-            model=model,
-            objective=Autoregressive(),
-            batches=batch,
-            optimisers={"loss": Muon(muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=["head.out"]), dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.steps // 4),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+        groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=["head.out"])
+        return by_muon(model, Autoregressive(), batch, groups, steps=self.steps, decay=self.steps // 4, average=self.average)
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:

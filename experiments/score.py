@@ -24,19 +24,18 @@ from danqing.denoise import SCORE_OF_SIGMA, Denoiser
 from danqing.learn.data import keyed
 from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.likelihood import bits_per_dim, dequantise, log_likelihood
-from danqing.learn.loop import EMA, Training, Trapezoid
+from danqing.learn.loop import Training
 from danqing.learn.objectives import uniform
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.optim import muon_groups
 from danqing.learn.scores import ScoreMatching, rademacher
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNetConfig, ScoreUNet
 from danqing.run.device import device
-from danqing.run.precision import precision, scaler
 from danqing.schedule import VE, VP, Schedule
 from danqing.solve import DDIM, DDPM, Multistep, PredictorCorrector
 from experiments import cards
 from experiments.art import Art, ledger
-from experiments.common import DATA, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
 from experiments.ddpm import EDGES
 from experiments.kinds import SIZE, apart, conditioned, row
 
@@ -89,16 +88,8 @@ class Scores(Experiment):
         net = ScoreUNet(replace(self.net, classes=len(art.names)))
         model = Denoiser(net, SCHEDULES[self.sde], SCORE_OF_SIGMA).to(where)
         groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
-        return Training(
-            model=model,
-            objective=self.objective,
-            batches=conditioned(art, self.batch, "score", self.drop, where),
-            optimisers={"loss": Muon(groups, dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.decay),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+        batches = conditioned(art, self.batch, "score", self.drop, where)
+        return by_muon(model, self.objective, batches, groups, steps=self.steps, decay=self.decay, average=self.average)
 
     @property
     def objective(self) -> ScoreMatching:
@@ -107,7 +98,7 @@ class Scores(Experiment):
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        model, where = averaged(run), device()
+        model, where = averaged(run, Denoiser), device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
         return grid(to_bytes(torch.cat(rows)), len(rows[0]))
@@ -115,7 +106,7 @@ class Scores(Experiment):
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """On pictures that were never seen: the loss, and the bits a number by the probability flow, of a few."""
-        model, where = averaged(run), device()
+        model, where = averaged(run, Denoiser), device()
         x, cond = apart(self.data, 16 * HELD, where)
         few = cond.map(lambda v: v[::16])
         with fast(where):
@@ -131,7 +122,7 @@ class Scores(Experiment):
             run,
             core_hours,
             name="score",
-            parts={"denoiser": averaged(run).net},
+            parts={"denoiser": averaged(run, Denoiser).net},
             words=WORDS,
             rows=ledger(self.data, ("singles",), "train"),
             batch=self.batch,
@@ -141,11 +132,6 @@ class Scores(Experiment):
             schedule={"kind": self.sde},
             prediction="score",
         )
-
-
-def averaged(run: Training) -> Denoiser:
-    assert run.ema is not None and isinstance(run.ema.model, Denoiser)
-    return run.ema.model
 
 
 def evenly(schedule: Schedule, count: int, noise: torch.Generator) -> Tensor:

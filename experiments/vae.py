@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from danqing.learn.data import keyed
 from danqing.learn.elbo import EvidenceBound
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.loop import Training
+from danqing.learn.optim import muon_groups
 from danqing.nets import vae
 from danqing.nets.vae import VAE, VAEConfig, prior, slerp
 from danqing.run.device import device, send
-from danqing.run.precision import precision, scaler
 from experiments import cards
 from experiments.art import Art, ledger, style, unit
-from experiments.common import DATA, averaged, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
 
 #: First and last layers, which meet the data or the latents: no hidden matrices.
 EDGES = ("encoder.conv_in", "encoder.out", "decoder.inward", "decoder.conv_out")
@@ -84,16 +84,11 @@ class Vectors(Experiment):
         halves = torch.nn.ModuleDict({"encoder": model.encoder, "decoder": model.decoder})
         groups = muon_groups(halves, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
         groups.append(dict(params=[model.log_scale], lr=self.scale_rate, muon=False, weight_decay=0.0))
-        return Training(
-            model=model,
-            objective=EvidenceBound(beta=self.beta),
-            batches=lambda index: unit(send(batches(index)[0], where)),
-            optimisers={"loss": Muon(groups, dtype=precision(where))},
-            rate=Trapezoid(100, self.steps, self.steps // 4),
-            ema=EMA(model, self.average),
-            autocast=lambda: fast(where),
-            scaler=scaler(where),
-        )
+
+        def batch(index: int) -> Tensor:
+            return unit(send(batches(index)[0], where))
+
+        return by_muon(model, EvidenceBound(beta=self.beta), batch, groups, steps=self.steps, decay=self.steps // 4, average=self.average)
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
@@ -135,6 +130,6 @@ class Vectors(Experiment):
         )
 
 
-def spread(art: Art, count: int) -> torch.Tensor:
+def spread(art: Art, count: int) -> Tensor:
     """So many pictures, (count, 3, S, S) of bytes, evenly from the first to the last."""
     return art.pictures[torch.arange(count) * len(art.pictures) // count]

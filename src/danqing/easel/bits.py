@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..codec import levels_of
 from ..denoise import Denoiser, LearnedVariance
 from ..learn import ddpm
 from ..learn.autoregressive import Autoregressive
@@ -57,10 +58,10 @@ def of(easel: Easel, gallery: Gallery, prompts: Sequence[str]) -> Bits | None:
     pictures = gallery.pictures(side).to(easel.device)
     with torch.no_grad():
         if isinstance(easel, Painter) and isinstance(easel.denoiser, LearnedVariance):
-            each = ddpm.bound_bits(easel.denoiser, _unit(pictures), _heard(easel, asked), keyed("bits"), STRATA)
+            each = ddpm.bound_bits(easel.denoiser, levels_of(pictures), _heard(easel, asked), keyed("bits"), STRATA)
             said = "at most, by the variational bound"
         elif isinstance(easel, Painter):
-            each, said = flow(easel.denoiser, _unit(pictures), _heard(easel, asked)), "by the probability flow"
+            each, said = flow(easel.denoiser, levels_of(pictures), _heard(easel, asked)), "by the probability flow"
         else:
             assert isinstance(easel, Direct)
             each, said = _direct(easel, pictures, asked)
@@ -70,7 +71,7 @@ def of(easel: Easel, gallery: Gallery, prompts: Sequence[str]) -> Bits | None:
 def _direct(easel: Direct, pictures: Tensor, asked: Sequence[str]) -> tuple[Tensor, str]:
     """Of a VAE or a PixelCNN."""
     if isinstance(easel.net, VAE):
-        return elbo(easel.net, _unit(pictures)), "at most, by the evidence lower bound"
+        return elbo(easel.net, levels_of(pictures)), "at most, by the evidence lower bound"
     palette = isinstance(easel.net.head, Palette)
     what = f"symbols of a palette of {easel.net.config.levels} colours, not of bytes" if palette else "its symbols"
     return exact(easel.net, pictures, _labels(easel, asked)), f"exact, of {what}"
@@ -94,10 +95,6 @@ def flow(model: Denoiser, x: Tensor, cond: Conditioning) -> Tensor:
     probes = rademacher(1, keyed("probes"), spread)
     found = log_likelihood(lambda x, t: model(x, t, cond), model.schedule, spread, steps=STEPS, probes=probes)
     return bits_per_dim(found.log_p, x[0].numel())
-
-
-def _unit(pictures: Tensor) -> Tensor:
-    return pictures.float() / 127.5 - 1
 
 
 def _labels(easel: Direct, prompts: Sequence[str]) -> Tensor | None:

@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from ..codec import levels_of
 from ..errors import InvalidFile, InvalidInput
 from ..nets.features import FeatureConfig, Features
 from ..weights import store
@@ -55,7 +56,7 @@ def of(net: Features, pictures: Tensor) -> Tensor:
 
 def _resized(pictures: Tensor, side: int) -> Tensor:
     """Bytes as numbers in [-1, 1], (B, 3, side, side)."""
-    x = pictures.float() / 127.5 - 1
+    x = levels_of(pictures)
     if x.shape[-1] > side:
         return torch.nn.functional.avg_pool2d(x, x.shape[-1] // side)
     return x.repeat_interleave(side // x.shape[-1], 2).repeat_interleave(side // x.shape[-1], 3)
