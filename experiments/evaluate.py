@@ -49,7 +49,8 @@ def main() -> None:
         rows = random.Random(0).sample(rows, min(args.pictures, len(rows)))
         truth, shown = labels.of(rows), {"real": np.stack([pictures[row["index"]] for row in rows])}
         for lang, name in (("en", "painted, English"), ("zh", "painted, Chinese")):
-            requests = [Request(prompt=canonical(row, lang), seed=1, index=i, scale=args.scale) for i, row in enumerate(rows)]
+            said = (canonical(row, lang) for row in rows)
+            requests = [Request(prompt=prompt, seed=1, index=i, scale=args.scale, finish=()) for i, prompt in enumerate(said)]
             shown[name] = np.stack([np.asarray(painter.paint(request).image) for request in requests])
         for name, drawn in shown.items():
             scores = score(judge, to_unit(drawn), *truth)

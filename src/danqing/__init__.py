@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .easel.api import Replay, edit, interpolate, paint, paint_all, reconstruct, replay, translate
+    from .easel.api import Replay, edit, interpolate, paint, paint_all, reconstruct, replay, touch_up, translate
     from .easel.picture import Picture
     from .easel.request import Request
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
@@ -27,6 +27,7 @@ _HOMES = {
     "paint_all": ".easel.api",
     "reconstruct": ".easel.api",
     "replay": ".easel.api",
+    "touch_up": ".easel.api",
     "translate": ".easel.api",
     "Picture": ".easel.picture",
     "Request": ".easel.request",
@@ -51,6 +52,7 @@ __all__ = [
     "paint_all",
     "reconstruct",
     "replay",
+    "touch_up",
     "translate",
 ]
 

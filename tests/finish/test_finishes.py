@@ -71,7 +71,7 @@ def test_a_record_has_its_functions_parameters_and_defaults(name: str) -> None:
         ("faces", {"model": "a", "strength": 2}, "strength: 2 was given"),
         ("clahe", {"tiles": 0}, "tiles: 0 was given"),
         ("clahe", {"clip": float("nan")}, "clip: nan was given"),
-        ("enlarge", {}, "model: nothing was given"),
+        ("enlarge", {"model": ""}, "model: '' was given"),
         ("enlarge", {"model": "a", "scale": 0}, "scale: 0 was given"),
         ("enlarge", {"model": "a", "scale": 100}, "scale: 100 was given"),
         ("levels", {"black": 0.9, "white": 0.1}, "black 0.9 must be below white 0.1"),

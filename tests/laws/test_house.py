@@ -19,11 +19,14 @@ MAY = {
     "prompt": CORE | {"nets"},
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
+    "tiles": CORE | {"codec", "guide"},
     "finish": {"errors", "nets", "run"},
     "learn": CORE | {"nets", "schedule", "denoise"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets"},
-    "easel": CORE | {"schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "weights", "run", "learn"},
+    "easel": CORE | {
+        "schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "tiles", "weights", "run", "learn", "finish",
+    },
     "cli": {"errors", "easel", "learn"},
     "__main__": {"cli"},
 }

@@ -52,3 +52,13 @@ def test_without_its_summary_it_says_what_is_missing(net: DraftedUNet, width: in
     x, time, tokens, _ = call((4, 4))
     with pytest.raises(InvalidInput, match="summary of width 6"):
         net(x, time, tokens, pooled=None if width is None else torch.zeros(2, width).double())
+
+
+def test_the_draft_of_a_part_is_that_part_of_the_draft(net: DraftedUNet) -> None:
+    from danqing.tiles import places
+
+    x, _, _, pooled = call((12, 10))
+    whole, where = net.beside(x, pooled), places(x).movedim(1, -1).expand(2, -1, -1, -1)  # (2, 12, 10, 2)
+    for rows, columns in [(slice(0, 12), slice(0, 10)), (slice(3, 7), slice(5, 9))]:
+        part = net.beside(x[..., rows, columns], pooled, where[:, rows, columns])
+        torch.testing.assert_close(part, whole[..., rows, columns], rtol=0, atol=1e-12)

@@ -15,6 +15,7 @@ from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..learn import command as learning
 from .anew import interpolate, reconstruct, translate
 from .compare import compare
+from .finishing import enlarge, faces, tone
 from .options import Examples, Group
 from .painting import edit, paint, replay
 from .screen import INTERRUPTED
@@ -29,6 +30,7 @@ danqing paint "a red fox, 3d style"             a new picture, in this folder
 danqing edit fox.png "a blue fox"               another one, from that
 danqing edit fox.png "a hat" --mask mask.png    only where the mask is white
 danqing interpolate fox.png cat.png --grid      the way from one picture to another
+danqing enlarge photo.jpg -o large/             four times larger, and sharp
 danqing replay fox.png                          the same again, from its own record
 danqing pull sdxl; danqing models               more models, and what is there
 danqing paint --help                            every option, with examples
@@ -45,6 +47,9 @@ for command in (
     reconstruct,
     translate,
     interpolate,
+    enlarge,
+    faces,
+    tone,
     replay,
     models,
     pull,

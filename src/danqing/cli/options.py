@@ -13,7 +13,7 @@ from ..errors import InvalidInput
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
 #: What help calls the text of a field that names a file or a folder.
-FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME"}
+FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME", "finish": "CHAIN", "hires_by": "NAME"}
 
 
 class Examples(click.Command):
@@ -80,12 +80,21 @@ def outputs(command: Any) -> Any:
 
 
 def written(command: Any) -> Any:
+    """The options of every command that paints pictures."""
+    command = placed(command)
+    for option in (
+        click.option("--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."),
+        click.option("--grid", is_flag=True, help="Also write all pictures as one sheet."),
+    ):
+        command = option(command)
+    return command
+
+
+def placed(command: Any) -> Any:
     """The options of every command that writes pictures."""
     for option in (
         click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
         click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
-        click.option("--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."),
-        click.option("--grid", is_flag=True, help="Also write all pictures as one sheet."),
         click.option("--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."),
         click.option("-o", "--output", "output", metavar="PATH", default=None,
                      help="A file (.png .jpg .webp), a folder, or a pattern of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InvalidFile, InvalidInput
+from ..errors import DanqingError, InvalidFile, InvalidInput
 from .options import Examples, but, fields, number, outputs
 from .screen import Screen, leaving, say, screen
 
@@ -120,12 +120,13 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
     from ..easel.request import Request
 
     output, device = options.pop("output"), options.pop("device")
-    force, as_json, preview, grid = (options.pop(name) for name in ("force", "as_json", "preview", "grid"))
+    force, as_json, preview, grid = (options.pop(name, False) for name in ("force", "as_json", "preview", "grid"))
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
     files.writable(where.folder / "picture")
     done: list[Picture] = []
+    failed: list[DanqingError] = []
     taken: set[Path] = set()
     with screen(quiet=as_json) as show:
         show.waiting("loading")
@@ -135,8 +136,13 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
             glimpse = files.free(name.with_suffix(".preview.png")) if preview else None  # it will be overwritten, then removed
-            picture = show.one(easel, request, n, len(wanted), glimpse)
-            written = picture.save(name, overwrite=force and name not in taken)
+            try:
+                picture = show.one(easel, request, n, len(wanted), glimpse)
+                written = picture.save(name, overwrite=force and name not in taken)
+            except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
+                failed.append(error)
+                show.tell(f"danqing: {error}", err=True)
+                continue
             taken.add(name)
             show.finished(picture, written)
             if not as_json:
@@ -147,6 +153,8 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
             done.append(picture)
         if grid and len(done) > 1:
             show.tell(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+    if failed:
+        sys.exit(2)
 
 
 def load(request: Request, device: str | None, show: Screen) -> Easel:

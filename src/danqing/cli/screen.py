@@ -42,6 +42,8 @@ class Screen:
         from ..easel.picture import Picture
 
         began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else "painting"
+        if self.progress is not None and of > 1:
+            self.progress.update(self.task, description=title, completed=n - 1, total=of)
         try:
             for state in easel.states(request):
                 if isinstance(state, Picture):

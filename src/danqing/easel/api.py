@@ -4,11 +4,12 @@ the command line."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ..errors import InvalidInput
+from ..finish import Record
 from . import files
 from .picture import Picture
 from .request import Recipe, Request, spread
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     #: A picture's file, one in memory, or one that was painted.
     Source = str | os.PathLike[str] | Image | Picture
+
+#: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
+Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
 
 
 class Options(TypedDict, total=False):
@@ -30,6 +34,8 @@ class Options(TypedDict, total=False):
     index: int
     width: int | None
     height: int | None
+    tile: int | None
+    panorama: bool
     steps: int | None
     solver: str | None
     spacing: str | None
@@ -38,6 +44,10 @@ class Options(TypedDict, total=False):
     rescale: float | None
     interval: tuple[float, float] | None
     strength: float | None
+    hires: float | None
+    hires_steps: int | None
+    hires_strength: float | None
+    hires_by: str | None
     image_scale: float | None
     mask_blur: int
     refiner: str | None
@@ -48,6 +58,7 @@ class Options(TypedDict, total=False):
     mix: int | None
     mix_from: int | None
     to: str | None
+    finish: Finishes
     strict: bool
     precision: str | None
 
@@ -64,7 +75,8 @@ def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Opti
         InvalidInput: an option outside its domain; UnknownName with the nearest name.
         InvalidFile: a model's file is missing or damaged.
     """
-    return next(paint_all([Request(prompt=prompt, **options)], device=device))
+    given: dict[str, Any] = {"prompt": prompt, **options}
+    return next(paint_all([Request(**given)], device=device))
 
 
 def edit(
@@ -121,6 +133,21 @@ def interpolate(
     ends = {"image": _source(image), "other": _source(other)}
     request = Request(**{"recipe": "interpolate", "model": "vae", **options, **ends})
     return paint_all(map(lambda between: request.but(between=between), spread(count)), device=device)
+
+
+def touch_up(image: Source, finish: Finishes, *, device: str | None = None, precision: str | None = None) -> Picture:
+    """A given picture after a chain of finishes: ``touch_up("fox.png", "enlarge:scale=2,tone")``.
+
+    Args:
+        image: a file, or a Pillow image or a `Picture`, which the record then carries whole.
+        finish: the chain, see `danqing.finish`.
+        precision: of the finishes that run a network; the fast one of the machine when not given.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; UnknownName: a finish that is not there.
+    """
+    given: dict[str, Any] = {"finish": finish, "precision": precision}
+    return next(paint_all([Request(recipe="finish", model="none", image=_source(image), **given)], device=device))
 
 
 def _anew(recipe: Recipe, model: str, image: Source, device: str | None, options: Options) -> Picture:

@@ -20,12 +20,12 @@ from ..errors import DanqingError, InvalidInput
 from ..run.device import describe
 from ..run.precision import name as precision_name
 from ..types import State
-from . import files, library, zoo
+from . import files, finishing, library, zoo
 from .picture import Picture
 from .request import Request, settled
 
 #: The fields of a request that every recipe of every model uses.
-ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision"})
+ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
 #: How much of a value a warning quotes, in characters.
 QUOTED = 60
 #: How many times the model's own area is painted at most: memory grows with its square.
@@ -56,6 +56,8 @@ class Easel(ABC):
 
     #: What it can do, by the names of `Request.recipe`.
     recipes: ClassVar[Mapping[str, Recipe]]
+    #: How it paints more pixels than `most`, in words.
+    remedy: ClassVar[str] = ""
 
     def __init__(self, *, model: zoo.Model, device: torch.device, dtype: torch.dtype):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
@@ -122,11 +124,16 @@ class Easel(ABC):
         request = request.resolve(defaults, self._used(request))
         if request.precision is None:
             request = request.but(precision=self.precision)
-        self.check_size(settled(request.width), settled(request.height))
+        request = finishing.settle(request)
+        self.check_size(settled(request.width), settled(request.height), self.most(request))
         self.check(request)
         return request
 
-    def check_size(self, width: int, height: int) -> None:
+    def most(self, request: Request) -> int:
+        """How many pixels are painted at most."""
+        return MOST * self.area
+
+    def check_size(self, width: int, height: int, most: int) -> None:
         """Refuse a size that the model cannot paint.
 
         Raises:
@@ -136,11 +143,10 @@ class Easel(ABC):
         if width % m or height % m:
             near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
             raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
-        if width * height > MOST * self.area:
-            side = int((MOST * self.area) ** 0.5)
-            raise InvalidInput(
-                f"{width}×{height} was given; {self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
-            )
+        if width * height > most:
+            side = int(most**0.5)
+            possible = f"{self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
+            raise InvalidInput(f"{width}×{height} was given; {possible}{self.remedy}")
 
     @property
     def area(self) -> int:
@@ -179,7 +185,7 @@ class Easel(ABC):
             with self.ready(request):
                 for state in self.recipes[request.recipe](self, request):
                     clock.append(time.perf_counter())
-                    yield replace(state, timings=_timings(clock)) if isinstance(state, Picture) else state
+                    yield finishing.done(state, self.device, _timings(clock)) if isinstance(state, Picture) else state
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise

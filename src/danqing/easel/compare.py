@@ -101,7 +101,7 @@ def compare(
         row = Row(name="art trained on", kind=REAL, count=len(alike.pictures), size=size, warnings=trained.notes, pictures=alike.pictures)
         yield bench.measured(row, alike)
     for name in chosen:
-        wanted = [Request(model=name, prompt=prompt, seed=seed) for seed, prompt in enumerate(asked[name][: len(first.paths)])]
+        wanted = [Request(model=name, prompt=prompt, seed=seed, finish=()) for seed, prompt in enumerate(asked[name][: len(first.paths)])]
         yield Progress(name, 0, len(wanted))
         yield from _model(load(name, device), wanted, stated, bench, minutes)
 

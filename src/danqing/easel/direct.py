@@ -81,7 +81,7 @@ class Direct(Easel):
         """Its own size, whatever is given."""
         return width or self.defaults["width"], height or self.defaults["height"]
 
-    def check_size(self, width: int, height: int) -> None:
+    def check_size(self, width: int, height: int, most: int) -> None:
         own = self.defaults["width"], self.defaults["height"]
         if (width, height) != own:
             possible = f"{self.model.name} paints {own[0]}×{own[1]} pixels and no other size"

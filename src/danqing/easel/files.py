@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import glob
 import html
 import io
 import json
@@ -19,7 +20,7 @@ import secrets
 import stat
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ T = TypeVar("T")
 #: More than this is refused before it is decoded: a small file can claim any size.
 MAX_PIXELS = 64_000_000
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 NAMESPACE = "urn:danqing:record:1"
 #: What one JPEG segment holds, less its headers.
@@ -108,13 +110,50 @@ def read(source: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InvalidFile: missing, not a picture, truncated, or of more than 64 million pixels.
     """
+    return plain(whole(source)[0])
+
+
+def whole(source: str | os.PathLike[str]) -> tuple[Image.Image, tuple[str, ...]]:
+    """A picture, upright, decoded, in its own mode with its ICC profile; and what of the file it does not hold.
+
+    Raises:
+        InvalidFile: as `read`.
+    """
     data, name = data_of(source)
     with _opened(data, name) as image:
-        image = _damaged_as(image, _upright, image)
-        if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
-            image = image.point(lambda v: v / 256).convert("L")
-        transparent = image.has_transparency_data
-        return image.convert("RGBA" if transparent else "RGB")
+        frames = _damaged_as(1, lambda: getattr(image, "n_frames", 1))
+        deep = image.format == "PNG" and data[24] == 16 and image.mode in ("RGB", "RGBA")  # the header's depth in bits
+        said = [f"{name} holds {frames} pictures, of which the first was taken."] if frames > 1 else []
+        said += [f"{name} has 16 bits a colour, of which 8 were read."] if deep else []
+        return _damaged_as(image, _upright, image), tuple(said)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """Any mode as RGB, or RGBA where something is transparent, 8 bits a colour."""
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
+        image = image.point(lambda v: v / 256).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def pictures(given: Iterable[str]) -> list[Path]:
+    """The files that are meant: each a picture, a folder's pictures by name, or what a pattern with ``*`` finds.
+
+    Raises:
+        InvalidFile: a folder or a pattern without any. A file that is not there is refused when it is read.
+    """
+    found: list[Path] = []
+    for text in given:
+        path = Path(os.path.expanduser(text))
+        if os.path.isdir(path):
+            some = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+        elif any(sign in text for sign in "*?[") and not os.path.exists(path):
+            some = sorted(each for each in map(Path, glob.glob(str(path), recursive=True)) if each.suffix.lower() in SUFFIXES)
+        else:
+            some = [path]
+        if not some:
+            raise InvalidFile(f"{text} holds no picture: name a picture, a folder of them or a pattern; possible are {', '.join(READABLE)}")
+        found += some
+    return found
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -215,7 +254,7 @@ def recorded(path: str | os.PathLike[str]) -> Request:
     if not isinstance(found.record.get("request"), dict):
         raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
     try:
-        return Request(**found.record["request"])
+        return Request(**{"finish": (), **found.record["request"]})  # records of before there were finishes had none
     except InvalidInput as error:
         raise InvalidFile(f"the record in {path} is none that danqing {__version__} can paint: {error}") from None
 
@@ -265,6 +304,8 @@ def encode(image: Image.Image, encoding: Mapping[str, Any], **metadata: Any) -> 
     """An image as a file's bytes; the same input gives the same bytes."""
     buffer = io.BytesIO()
     options = {"quality": encoding["quality"]} if "quality" in encoding else {}
+    if encoding["format"] != "PNG":  # the others hold 8 bits of red, green and blue
+        image = plain(image)
     if encoding["format"] == "JPEG":
         image, options = over_white(image), {**options, "subsampling": 0}
     image.save(buffer, encoding["format"], **options, **metadata)

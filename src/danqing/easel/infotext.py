@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .names import SOLVERS, SPACINGS
+from .names import ENLARGERS, SOLVERS, SPACINGS
 
 if TYPE_CHECKING:
     from .request import Request
@@ -77,6 +77,7 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Model hash": str(record.get("sha256", ""))[:10] or None,
         "Model": request.model,
         "Denoising strength": _number(request.strength) if request.recipe != "text2image" else None,
+        **_hires(request),
         "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
         "Mask blur": request.mask_blur or None,
         "Refiner": request.refiner,
@@ -86,6 +87,19 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Version": f"danqing {record.get('danqing', '')}".strip(),
     }
     return compose(request.prompt, request.negative or "", settings)
+
+
+def _hires(request: Request) -> dict[str, Any]:
+    """The second pass, where there is one. The strength is the second pass's unless the first one has its own, which A1111 knows not."""
+    if (request.hires or 1) == 1:
+        return {}
+    strength = "Denoising strength" if request.recipe == "text2image" else "Hires denoising strength"
+    return {
+        strength: _number(request.hires_strength),
+        "Hires upscale": _number(request.hires),
+        "Hires steps": request.hires_steps or None,
+        "Hires upscaler": ENLARGERS.get(request.hires_by or "", request.hires_by),
+    }
 
 
 def compose(prompt: str, negative: str, settings: Mapping[str, Any]) -> str:
@@ -145,7 +159,10 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
         "Clip skip": ("clip_skip", int),
     }
     plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
-    plain |= {"Refiner switch at": ("refiner_at", float)}
+    plain |= {"Refiner switch at": ("refiner_at", float), "Hires upscale": ("hires", float), "Hires steps": ("hires_steps", int)}
+    plain |= {"Hires denoising strength": ("hires_strength", float)}
+    if "Hires upscale" in found.settings and "Hires denoising strength" not in found.settings:
+        plain["Denoising strength"] = ("hires_strength", float)
     ignored = []
     for key, value in found.settings.items():
         if key in plain and re.fullmatch(r"-?\d+(\.\d+)?", value):
@@ -155,6 +172,8 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
             options |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Sampler" and (sampler := _sampler(value)):
             options |= sampler
+        elif key == "Hires upscaler":  # of the latent there is one way here
+            options["hires_by"] = "latent" if value.startswith("Latent") else _named(ENLARGERS, value) or value
         elif key == "Refiner":
             options["refiner"] = re.sub(r" \[[0-9a-f]{8,64}\]$", "", value)  # its title ends with a hash
         elif key == "Schedule type" and (spacing := _named(SPACINGS, value)):

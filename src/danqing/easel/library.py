@@ -26,12 +26,14 @@ PLACES = {
     **dict.fromkeys(("vae", "vae_approx"), "vae"),
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
+    **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
 KINDS = {
     **dict.fromkeys(("checkpoint", "unet", "drafted-unet", "mmdit"), "model"),
     **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
+    **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
 }
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
@@ -62,7 +64,7 @@ class About:
     """What a header says of an entry.
 
     Args:
-        kind: "model", "lora", "embedding", "vae", "text encoder", another family of `danqing.weights.identify`, or "unknown".
+        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", another family of `danqing.weights.identify`, or "unknown".
         what: family and variant, for people.
         dtypes: the types of its numbers, the most common first.
         size: bytes of all its files.
@@ -258,6 +260,11 @@ def loras() -> dict[str, Path]:
 def embeddings() -> dict[str, Path]:
     """The same of every learned word (textual inversion)."""
     return _named("embedding")
+
+
+def finishes() -> dict[str, Path]:
+    """The same of every network that finishes pictures: enlargers, restorers of faces."""
+    return _named("finish")
 
 
 def _named(kind: str) -> dict[str, Path]:

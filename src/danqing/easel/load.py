@@ -1,4 +1,4 @@
-"""Any model, ready to paint: by the network at its core a `Painter`, which denoises, or a `Direct`, which does not."""
+"""Any model, ready to paint: by the network at its core a `Painter`, which denoises, or a `Direct`, which does not; or none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from . import zoo
 from .base import Easel
 from .direct import Direct
 from .generators import GENERATORS
+from .given import NONE, Given
 from .painter import Painter
 
 
 def load(model: zoo.Given = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Easel:
-    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
+    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given. "none" is no model.
 
     Raises:
         UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or foreign.
     """
+    if model == NONE:
+        return Given(device, precision)
     described = zoo.find(model)
     if described.core == "denoiser":
         return Painter.load(described, device, precision)

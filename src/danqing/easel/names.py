@@ -40,5 +40,13 @@ SPACINGS: Mapping[str, str] = {
     "sgm-uniform": "SGM Uniform",
 }
 
+#: How a picture is enlarged between two passes; an enlarger that is not here is called as its file.
+ENLARGERS: Mapping[str, str] = {
+    "latent": "Latent (bicubic)",
+    "lanczos": "Lanczos",
+    "realesrgan-x4plus": "R-ESRGAN 4x+",
+    "realesrgan-x4plus-anime": "R-ESRGAN 4x+ Anime6B",
+}
+
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")

@@ -6,26 +6,22 @@ noise is keyed by (seed, index, stage, step), so neither neighbours nor order no
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import guide, solve
+from .. import guide, solve, tiles
 from .. import schedule as schedules
-from ..codec import Codec, Pixels, VAECodec
-from ..denoise import SCORE_OF_SIGMA, Denoiser, LearnedVariance
-from ..errors import InvalidFile, InvalidInput, UnknownName
-from ..nets.autoencoder_kl import AutoencoderKL
-from ..nets.pixel_unet import PixelUNet, ScoreUNet
-from ..nets.unet import UNet
-from ..prompt.grammar import parse, plan
+from ..codec import Codec
+from ..denoise import Denoiser, LearnedVariance
+from ..errors import InvalidInput, UnknownName
 from ..prompt.towers import Text
 from ..run.device import device as find_device
 from ..run.precision import precision as find_precision
@@ -33,10 +29,13 @@ from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
 from ..weights import store
 from ..weights.load import load
-from . import zoo
+from . import files, hires, zoo
 from .base import Easel, NotFinite
-from .recipes import RECIPES, taken
+from .networks import codec_of, denoiser_of
+from .recipes import RECIPES
 from .request import Request, settled
+from .scenes import Scene, Spoken, in_turn, spoken
+from .steps import taken
 from .tasks import NOTHING, TASKS, Beside
 from .texts import heard
 from .wear import Shelf, Worn, wearing
@@ -45,21 +44,6 @@ from .wear import Shelf, Worn, wearing
 REMEMBERED = 16
 #: The fields of a request that denoising uses: all but those of models that paint without it.
 DENOISING = Request.model_fields.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
-
-
-class Scene(NamedTuple):
-    """What is said in some steps: terms with their weights, and what guidance counts from."""
-
-    terms: tuple[tuple[Conditioning, float], ...]
-    base: Conditioning
-
-
-class Spoken(NamedTuple):
-    """The prompts of a picture: the different scenes, which of them each step shows, and what is to be said of them."""
-
-    scenes: tuple[Scene, ...]
-    steps: tuple[int, ...]
-    warnings: tuple[str, ...]
 
 
 class Painter(Easel):
@@ -73,6 +57,7 @@ class Painter(Easel):
     """
 
     recipes = RECIPES
+    remedy = "; with a tile, up to 64 million"
 
     def __init__(
         self,
@@ -87,10 +72,14 @@ class Painter(Easel):
     ):
         super().__init__(model=model, device=device, dtype=dtype)
         self.denoiser, self.codec, self.text, self.shelf = denoiser, codec, text, Shelf(nets)
+        home = max(2, round(self.area**0.5) // codec.factor)
+        self._preview = tiles.Tiled(codec, tiles.Tiling(tile=home))  # whatever the size, in the memory of the model's own
         self._worn = Worn(text)
         self._remembering = cached_text(denoiser.net)
         self._remembering.__enter__()  # for as long as the painter lives
         self._heard: dict[tuple[object, ...], Spoken] = {}
+        #: What stands between the denoiser and whoever asks it.
+        self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
 
     @classmethod
     def load(cls, model: zoo.Given = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Painter:
@@ -117,6 +106,14 @@ class Painter(Easel):
             given = f"clip_skip: {request.clip_skip} was given"
             raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
+        if request.tile is not None and request.tile % self.multiple:
+            near = max(self.multiple, round(request.tile / self.multiple) * self.multiple)
+            possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
+            raise InvalidInput(f"tile: {request.tile} was given; {possible}")
+        hires.check(self, request)
+
+    def most(self, request: Request) -> int:
+        return super().most(request) if request.tile is None else files.MAX_PIXELS
 
     @contextmanager
     def ready(self, request: Request) -> Iterator[None]:
@@ -128,8 +125,16 @@ class Painter(Easel):
                 self._worn = Worn(self.text)
 
     def notes(self, request: Request) -> Iterator[str]:
-        spoken = self.encode(request)
-        return iter((*spoken.warnings, *self._worn.warnings, *super().notes(request), *_idle(request, spoken)))
+        said = self.encode(request)
+        own = (*said.warnings, *self._worn.warnings)
+        return iter((*own, *super().notes(request), *_idle(request, said), *hires.notes(self, request)))
+
+    def seeing(self, request: Request) -> Painter:
+        """The same painter, whose networks see no more of a picture at once than the request's tile, or all of it."""
+        tile = None if request.tile is None else request.tile // self.codec.factor
+        tiling, other = tiles.Tiling(tile=tile, closing=request.panorama), copy.copy(self)
+        other.codec, other.sees = tiles.Tiled(self.codec, tiling), partial(tiles.in_tiles, tiling=tiling)
+        return other
 
     # ---------------------------------------------------------------------------------------------------------- text
 
@@ -147,38 +152,16 @@ class Painter(Easel):
         if key not in self._heard:
             if len(self._heard) >= REMEMBERED:
                 del self._heard[next(iter(self._heard))]
-            self._heard[key] = self._encode(*words)
+            found = spoken(self._worn, *words)
+            for said in (said for scene in found.scenes for said in scene.heard):
+                self.finite("the text encoder", said.tokens)
+            self._heard[key] = found
         return self._heard[key]
-
-    def _encode(self, prompt: str, negative: str, steps: int, emphasis: str, skip: int) -> Spoken:
-        plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
-        said, unsaid = self._worn.text.condition(plans, skip=skip - 1, weighting=emphasis, applied=self._worn.tags)
-        for run in (*said.runs, *unsaid.runs):
-            for said_of, _ in run.terms:
-                self.finite("the text encoder", said_of.tokens)
-        scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
-        order = []
-        for step in range(1, steps + 1):
-            scene = Scene(said.at(step), unsaid.at(step)[0][0])
-            key = (*(id(heard) for heard, _ in scene.terms), id(scene.base))
-            order.append(scenes.setdefault(key, (len(scenes), scene))[0])
-        every = tuple(scene for _, scene in scenes.values())
-        return Spoken(every, tuple(order), (*said.warnings, *unsaid.warnings))
 
     def assemble(self, request: Request, points: Sequence[solve.Point], beside: Beside = NOTHING) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time asked."""
-        spoken = self.encode(request)
-        guided = [self._guided(request, scene, beside) for scene in spoken.scenes]
-        if len(guided) == 1:
-            return guided[0]
-        starts = [p.t for p in points]
-
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            now = float(t[0])
-            step = max(0, sum(start >= now for start in starts[:-1]) - 1)
-            return guided[spoken.steps[step]](x, t)
-
-        return denoise
+        said = self.encode(request)
+        return in_turn([self._guided(request, scene, beside) for scene in said.scenes], said.steps, points)
 
     def refined(self, request: Request, points: Sequence[solve.Point], beside: Beside = NOTHING) -> Denoise:
         """`assemble`, handed over to the refiner's estimate for the last steps, where the request names one.
@@ -191,7 +174,7 @@ class Painter(Easel):
         early = self.assemble(request, points, beside)
         if request.refiner is None:
             return early
-        other = Painter.load(request.refiner, str(self.device), request.precision)
+        other = Painter.load(request.refiner, str(self.device), request.precision).seeing(request)
         fits = other.codec.channels == self.codec.channels and other.denoiser.schedule == self.denoiser.schedule
         if not fits or other.learned(request) != self.learned(request):
             possible = f"a model with the latents and the schedule of {self.model.name}"
@@ -211,7 +194,7 @@ class Painter(Easel):
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
-            compose = self._with_variance if self.learned(request) else partial(guide.compose, self.denoiser)
+            compose = self._with_variance if self.learned(request) else partial(guide.compose, self.sees(self.denoiser))
             return compose(terms, base, rescale=rescale)
 
         inside = at(scale, settled(request.rescale))
@@ -228,10 +211,10 @@ class Painter(Easel):
         """
         denoiser = self.denoiser
         assert isinstance(denoiser, LearnedVariance)
-        said: list[Tensor] = []
+        both, said = self.sees(denoiser.both), list[Tensor]()
 
         def look(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-            x0, v = denoiser.both(x, t, cond).chunk(2, dim=1)
+            x0, v = both(x, t, cond).chunk(2, dim=1)
             said[:] = [v]
             return x0
 
@@ -250,6 +233,9 @@ class Painter(Easel):
         x0: Tensor,
         wrap: Callable[[Denoise], Denoise] = lambda denoise: denoise,
         beside: Beside = NOTHING,
+        *,
+        told: Sequence[solve.Point] | None = None,
+        stage: str = "",
     ) -> Iterator[State]:
         """Noise a clean latent to the first point and sample from there to the last.
 
@@ -257,11 +243,12 @@ class Painter(Easel):
             x0: (1, C, h, w); zeros for a picture from nothing.
             wrap: what is to stand between the guided estimate and the solver.
             beside: what the denoiser reads beside the latent.
+            told: the points of the request's steps, by whose times prompts change and a refiner takes over; those walked if not given.
+            stage: of a recipe that walks more than once, which draws noise of its own.
         """
-        noise = solve.Noise.of(settled(request.seed), [request.index])
-        start = solve.Noise.of(settled(request.seed), [request.index], "start")
+        start, noise = (solve.Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample"))
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
-        denoise, solver = self.refined(request, points, beside), solver_of(request)
+        denoise, solver = self.refined(request, points if told is None else told, beside), solver_of(request)
         if self.learned(request):
             denoise, solver = _first_half(denoise, wrap), solve.LearnedDDPM()
         else:
@@ -296,7 +283,7 @@ class Painter(Easel):
     @torch.inference_mode()
     def glimpse(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
-        return self.image(self.codec.decode(state.x0[:1]).nan_to_num())
+        return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
 
 
 def _first_half(both: Denoise, wrap: Callable[[Denoise], Denoise]) -> Denoise:
@@ -320,10 +307,10 @@ def solver_of(request: Request) -> solve.Solver:
         raise InvalidInput(f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m") from None
 
 
-def _idle(request: Request, spoken: Spoken) -> Iterator[str]:
+def _idle(request: Request, said: Spoken) -> Iterator[str]:
     """What a resolved request states without any effect, a sentence each."""
     scale = settled(request.scale)
-    if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in spoken.scenes):
+    if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in said.scenes):
         yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."
     if request.mask_blur and request.recipe != "inpaint":
         yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
@@ -347,53 +334,13 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
 
     with store.at_hand(model.path(component.file) for component in model.components.values()):
         nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
-    codec = _codec(model, nets)
     text, net = heard(model, nets)
     return Painter(
         model=model,
-        denoiser=_denoiser(model, net),
-        codec=codec,
+        denoiser=denoiser_of(model, net),
+        codec=codec_of(model, nets),
         text=text,
         nets={role: net for role, net in nets.items() if role != "codec"},
         device=device,
         dtype=dtype,
     )
-
-
-def _codec(model: zoo.Model, nets: Mapping[str, torch.nn.Module]) -> Codec:
-    """That of the model's autoencoder; a network of pixels needs none."""
-    vae, net = nets.get("codec"), nets["denoiser"]
-    if isinstance(vae, AutoencoderKL):
-        return VAECodec(vae)
-    if vae is not None or not isinstance(net, PixelUNet):
-        raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")
-    if net.config.in_channels != Pixels.channels:
-        raise InvalidFile(f"{model.source}: pictures have {Pixels.channels} channels, and its denoiser reads {net.config.in_channels}")
-    return Pixels()
-
-
-def _denoiser(model: zoo.Model, net: torch.nn.Module) -> Denoiser:
-    """What the network's answer means: of twice the channels that it reads the second half is a variance."""
-    if "kind" not in model.schedule:
-        raise InvalidFile(f"{model.source} states no schedule: one with a kind, such as cosine, is what its denoiser was trained on")
-    schedule, prediction = schedules.schedule(**model.schedule), model.prediction or prediction_of(net)
-    if isinstance(net, ScoreUNet) != (prediction == "score") and isinstance(net, PixelUNet):
-        what = f"a {type(net).__name__} does not predict {prediction}"
-        raise InvalidFile(f"{model.source}: {what}: a score-unet predicts score, no other does")
-    if not isinstance(net, PixelUNet):
-        return Denoiser(net, schedule, prediction)
-    kind = LearnedVariance if net.config.out_channels == 2 * net.config.in_channels else Denoiser
-    return kind(net, schedule, SCORE_OF_SIGMA if isinstance(net, ScoreUNet) else prediction)
-
-
-@torch.inference_mode()
-def prediction_of(net: torch.nn.Module) -> str:
-    """What a UNet's output means, where no file says: asked of pure noise of 0.5, one that predicts v turns it around,
-    v = alpha eps - sigma x_0 with alpha near 0, so that its mean lies far below its input's; one that predicts eps gives it back."""
-    if not isinstance(net, UNet):
-        raise InvalidFile("its description does not say what the denoiser predicts: state prediction, as eps, v or flow")
-    one = next(net.parameters())
-    half = one.new_full((1, net.config.in_channels, 8, 8), 0.5)
-    tokens = one.new_full((1, 77, net.config.cross_attention_dim), 0.5)
-    out = net(half, torch.full((1,), 999.0, device=one.device), tokens)
-    return "v" if float((out.float() - half[:, : out.shape[1]].float()).mean()) < -1 else "eps"

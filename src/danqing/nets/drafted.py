@@ -84,8 +84,12 @@ class DraftedUNet(UNet):
         super().__init__(config)
         self.draft = Draft(config.pooled_channels, config.in_channels - config.out_channels, config.draft_size)
 
-    def beside(self, x: Tensor, pooled: Tensor | None) -> Tensor:
-        """The latent (B, C, H, W) and the draft of (B, P), resampled where its grid is not H × W, as (B, 2 C, H, W)."""
+    def beside(self, x: Tensor, pooled: Tensor | None, where: Tensor | None = None) -> Tensor:
+        """The latent (B, C, H, W) and the draft of (B, P), resampled where its grid is not H × W, as (B, 2 C, H, W).
+
+        Args:
+            where: of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and down, -1 .. 1 from edge to edge.
+        """
         if pooled is None or pooled.shape[-1] != self.config.pooled_channels:
             given = "none" if pooled is None else f"one of width {pooled.shape[-1]}"
             raise InvalidInput(
@@ -93,7 +97,9 @@ class DraftedUNet(UNet):
                 "use the text encoder of its model"
             )
         draft = self.draft(pooled.to(x.dtype))
-        if draft.shape[2:] != x.shape[2:]:
+        if where is not None:
+            draft = F.grid_sample(draft, where.to(draft), padding_mode="border", align_corners=False)
+        elif draft.shape[2:] != x.shape[2:]:
             draft = F.interpolate(draft, x.shape[2:], mode="bilinear", align_corners=False)
         return torch.cat([x, draft], 1)
 
@@ -107,5 +113,5 @@ class DraftedUNet(UNet):
         extra: Mapping[str, Tensor] = NOTHING,
         residuals: Residuals = NO_RESIDUALS,
     ) -> Tensor:
-        """As `UNet.forward`; ``x`` is the latent alone, ``pooled`` is needed."""
-        return super().forward(self.beside(x, pooled), time, tokens, pooled=pooled, extra=extra, residuals=residuals)
+        """As `UNet.forward`; ``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one."""
+        return super().forward(self.beside(x, pooled, extra.get("where")), time, tokens, pooled=pooled, extra=extra, residuals=residuals)

@@ -1,0 +1,122 @@
+"""The commands that finish given pictures: larger, with their faces restored, in other tones. The pictures themselves stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..errors import InvalidInput
+from .options import Examples, fields, placed
+from .painting import paint_each
+
+
+def parameters(name: str) -> Callable[[Any], Any]:
+    """One option for each parameter of a finish; values go to its record as typed, which alone judges them."""
+    from ..easel.request import FINISHES
+
+    def decorate(command: Any) -> Any:
+        for field, info in reversed(FINISHES[name].model_fields.items()):
+            if field not in ("name", "precision"):
+                default = "" if info.default is None else f" {info.default} where none is given."
+                command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(command)
+        return command
+
+    return decorate
+
+
+def finish(images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str) -> None:
+    """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left out."""
+    from ..easel import files
+
+    stated = [{key: value for key, value in record.items() if value is not None} for record in chain]
+    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in files.pictures(images)]
+    paint_each(each, {**options, "model": "none"}, pattern=pattern)
+
+
+@click.command(
+    "enlarge",
+    cls=Examples,
+    short_help="Make pictures larger, and sharp.",
+    epilog="""
+danqing enlarge fox.png
+danqing enlarge fox.png --scale 2 -o fox-256.png
+danqing enlarge photo.jpg --model realesrgan-x4plus      pip install 'danqing[realesrgan]'
+danqing enlarge holiday/ -o large/                       all pictures of a folder
+danqing enlarge "scans/*.tif" --model 4x-UltraSharp.pth --tile 256
+""",
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@parameters("enlarge")
+@fields(["precision"])
+@placed
+def enlarge(images: tuple[str, ...], model: str | None, scale: str | None, tile: str | None, **options: Any) -> None:
+    """Make each IMAGE larger by a network: a picture, a folder of pictures or a pattern such as "*.png".
+
+    danqing-x4 knows drawings, and realesrgan-x4plus photographs; any file of ESRGAN, Real-ESRGAN or its compact networks will do.
+    """
+    finish(images, [{"name": "enlarge", "model": model, "scale": scale, "tile": tile}], options, "{image}-large.png")
+
+
+@click.command(
+    "faces",
+    cls=Examples,
+    short_help="Restore the faces in pictures.",
+    epilog="""
+danqing faces portrait.png
+danqing faces portrait.png --strength 0.5
+danqing faces family.jpg --model GFPGANv1.4.pth --find photographed      pip install 'danqing[faces]'
+""",
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@parameters("faces")
+@fields(["precision"])
+@placed
+def faces(images: tuple[str, ...], model: str | None, find: str | None, strength: str | None, **options: Any) -> None:
+    """Restore the faces in each IMAGE: a picture, a folder of pictures or a pattern such as "*.png".
+
+    danqing-faces knows drawn portraits that fill their picture; for photographs name a file of GFPGAN.
+    """
+    finish(images, [{"name": "faces", "model": model, "find": find, "strength": strength}], options, "{image}-faces.png")
+
+
+@click.command(
+    "tone",
+    cls=Examples,
+    short_help="Balance the colours and the contrast of pictures.",
+    epilog="""
+danqing tone dull.jpg                              local contrast, as --clahe 2
+danqing tone yellow.jpg --white-balance grey-world
+danqing tone scan.png --black 0.05 --white 0.95 --gamma 1.1
+danqing tone fox.png --saturation 1.3 --point 0.25,0.2 --point 0.75,0.8
+""",
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--white-balance", metavar="NAME", default=None, help="What is taken for grey: grey-world, or white-patch.")
+@click.option("--exposure", metavar="X", default=None, help="In stops: 1 doubles the light.")
+@click.option("--saturation", metavar="X", default=None, help="0 grey, 1 as it is.")
+@click.option("--black", metavar="X", default=None, help="What becomes the darkest, 0 to 1.")
+@click.option("--white", metavar="X", default=None, help="What becomes the lightest, 0 to 1.")
+@click.option("--gamma", metavar="X", default=None, help="Above 1 lightens the middle.")
+@click.option("--point", "points", metavar="X,Y", multiple=True, help="Of the curve from 0,0 to 1,1; repeat it for several.")
+@click.option("--clahe", metavar="X", default=None, help="How steep contrast may become within a part of the picture; 1 changes nothing.")
+@placed
+def tone(images: tuple[str, ...], points: tuple[str, ...], white_balance: str | None, clahe: str | None, **options: Any) -> None:
+    """Balance each IMAGE: a picture, a folder of pictures or a pattern such as "*.png".
+
+    What is asked for is done in the order of the options here. Where nothing is asked for, local contrast is raised.
+    """
+    adjust = {name: options.pop(name) for name in ("exposure", "saturation")}
+    levels = {name: options.pop(name) for name in ("black", "white", "gamma")}
+    curve = {"points": [(0, 0), *map(_point, points), (1, 1)] if points else None}
+    asked = {"white-balance": {"method": white_balance}, "adjust": adjust, "levels": levels, "curves": curve, "clahe": {"clip": clahe}}
+    chain = [{"name": name, **said} for name, said in asked.items() if any(value is not None for value in said.values())]
+    finish(images, chain or [{"name": "tone"}], options, "{image}-tone.png")
+
+
+def _point(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(","))
+    if len(found) != 2:
+        raise InvalidInput(f"point: {text!r} was given; possible are two numbers from 0 to 1, for example 0.5,0.6")
+    return found

@@ -1,0 +1,142 @@
+"""A picture painted twice: small, where a model composes well, then larger over the first one enlarged (A1111's "hires fix")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..errors import InvalidInput, UnknownName
+from ..finish import finishing as record
+from ..solve import Point
+from ..types import State
+from . import files, finishing, library
+from .base import Recipe
+from .picture import Picture
+from .request import FALLBACK, Request, settled
+from .steps import later, part
+
+if TYPE_CHECKING:
+    from .painter import Painter
+
+Size = tuple[int, int]
+#: (painter, the first picture, its latent (1, C, h, w), (width, height)) -> the latent to paint over, (1, C, height/f, width/f).
+Enlarging = Callable[["Painter", Image.Image, Tensor, Size], Tensor]
+#: The fields that say how the second pass is done.
+HOW = ("hires_steps", "hires_strength", "hires_by")
+
+
+def hires(recipe: Recipe) -> Recipe:
+    """A recipe, whose picture is then enlarged, noised to ``hires_strength`` and painted anew at that size; at hires 1 the recipe alone.
+
+    The second pass draws noise of its own, and hears at each time what the first one heard then: a prompt that has switched has.
+    """
+    return lambda painter, request: _twice(recipe, painter, request) if settled(request.hires) > 1 else recipe(painter, request)
+
+
+@torch.inference_mode()
+def _twice(recipe: Recipe, painter: Painter, request: Request) -> Iterator[State | Picture]:
+    size, points, enlarge = size_of(painter, request), second(painter, request), enlarging(painter, request)
+    first: Picture | None = None
+    latent, done = None, 0
+    for state in recipe(painter, request):
+        if isinstance(state, Picture):
+            first = state
+            continue
+        latent, done = state.x, state.steps
+        yield replace(state, steps=done + len(points) - 1)
+    assert first is not None
+    x = enlarge(painter, first.image, painter.encode_image(first.image) if latent is None else latent, size)
+    given = lanczos(files.over_white(files.read(request.image)), size) if request.image else None
+    large, told = request.but(width=size[0], height=size[1]), later(painter.points(request), request)
+    for state in painter.walk(large, points, x, beside=painter.beside(large, given), told=told, stage="hires "):
+        yield replace(state, step=done + state.step, steps=done + state.steps)
+        x = state.x
+    by = settled(request.hires_by)
+    hashed = {} if by in WAYS else {"hires_by": library.digest(finishing.file(by))}
+    yield replace(first, image=painter.decode(x), record={**first.record, **hashed})
+
+
+def second(painter: Painter, request: Request) -> tuple[Point, ...]:
+    """The points of the second pass."""
+    steps = request.hires_steps or settled(request.steps)
+    return painter.points(request.but(steps=steps))[steps - part(steps, settled(request.hires_strength)) :]
+
+
+def size_of(painter: Painter, request: Request) -> Size:
+    """Width and height of the second pass: ``hires`` times those of the first, to the nearest that the model paints."""
+    m, times = painter.multiple, settled(request.hires)
+    width, height = (round(settled(side) * times / m) * m for side in (request.width, request.height))
+    return width, height
+
+
+def check(painter: Painter, request: Request) -> None:
+    """Refuse a second pass that cannot be, before anything is painted.
+
+    Raises:
+        InvalidInput: of a part of a picture, or to a size that the model does not paint; UnknownName: an enlarger that is none.
+        InvalidFile: one whose file is gone or holds another network.
+    """
+    times = settled(request.hires)
+    if times == 1:
+        return
+    given = f"hires: {times:g} was given"
+    if request.recipe == "inpaint":
+        raise InvalidInput(f"{given}; inpaint keeps what is around the mask as it is, at its size: leave hires out, or use image2image")
+    width, height = size_of(painter, request)
+    try:
+        painter.check_size(width, height, painter.most(request))
+    except InvalidInput as error:
+        raise InvalidInput(f"{given} with {request.width}×{request.height}: {error}") from None
+    enlarging(painter, request)
+
+
+def notes(painter: Painter, request: Request) -> Iterator[str]:
+    """What a request says of a second pass where there is none."""
+    usual = {**FALLBACK, **painter.defaults}
+    said = [name for name in HOW if getattr(request, name) != usual.get(name)]
+    if said and settled(request.hires) == 1:
+        yield f"{', '.join(said)} had no effect: hires is 1, which paints no second time."
+
+
+# -------------------------------------------------------------------------------------------------------- enlarging
+
+
+def latently(painter: Painter, picture: Image.Image, latent: Tensor, size: Size) -> Tensor:
+    """The latent itself between its cells."""
+    width, height = (side // painter.codec.factor for side in size)
+    return F.interpolate(latent, (height, width), mode="bicubic")
+
+
+def seen(enlarge: Callable[[Image.Image, Size], Image.Image]) -> Enlarging:
+    """The picture enlarged, then encoded."""
+    return lambda painter, picture, latent, size: painter.encode_image(enlarge(picture, size))
+
+
+def lanczos(picture: Image.Image, size: Size) -> Image.Image:
+    """Between its pixels."""
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+WAYS: Mapping[str, Enlarging] = {"latent": latently, "lanczos": seen(lanczos)}
+
+
+def enlarging(painter: Painter, request: Request) -> Enlarging:
+    """The way, or the network, that ``hires_by`` names.
+
+    Raises:
+        UnknownName, InvalidFile: it names neither, or a file that is no enlarger's.
+    """
+    by = settled(request.hires_by)
+    if by in WAYS:
+        return WAYS[by]
+    try:
+        network: Any = finishing.made(record("enlarge", model=by, precision=request.precision), painter.device)
+    except UnknownName as unknown:
+        raise UnknownName("hires_by", by, (*WAYS, *unknown.possible)) from None
+    return seen(network.to)

@@ -1,0 +1,195 @@
+"""Pictures larger than a network sees at once: overlapping windows, each computed by itself, joined by a weighted mean.
+
+Of windows F_i and their answers y_i the joined picture J is the least squares solution of ``sum_i ‖W_i (F_i J - y_i)‖²``:
+
+    J = sum_i W_i F_i^T y_i / sum_j W_j                  (Bar-Tal et al. 2023, MultiDiffusion, equation 5)
+
+Windows go through the network one at a time, so that memory is that of one whatever the picture's size. `Tiled` wraps a codec and is
+one, `in_tiles` wraps a denoiser and is called like one. A picture that one window holds passes through untouched, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, pi
+
+import torch
+from torch import Tensor
+
+from .codec import Codec
+from .errors import InvalidInput
+from .guide import Conditioned
+from .types import Conditioning
+
+#: A part of a tensor (..., k·h, k·w), for every k: the same window of a latent, of what stands beside it, and of its picture.
+Cut = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Windows along one side of a picture, evenly spread, the last one ending where the picture ends.
+
+    Args:
+        length: of the side, in cells.
+        tile: of a window, at most the length.
+        overlap: of neighbours, at least; below the tile.
+        closing: the side's end continues in its beginning; then there are at least two windows, for one would leave the ends apart.
+    """
+
+    length: int
+    tile: int
+    overlap: int
+    closing: bool = False
+
+    @property
+    def starts(self) -> list[int]:
+        """The first cell of each window; along a closing side windows go on beyond the end."""
+        step, rest = self.tile - self.overlap, self.length - self.tile
+        if self.closing:
+            count = max(2, ceil(self.length / step))
+            return [i * self.length // count for i in range(count)]
+        count = ceil(rest / step)
+        return [i * rest // count for i in range(count)] + [rest]
+
+    def cells(self, start: int, unit: int = 1) -> Tensor:
+        """Where the ``tile · unit`` numbers of a window lie among the ``length · unit`` of the side."""
+        return (start * unit + torch.arange(self.tile * unit)) % (self.length * unit)
+
+    def weights(self, unit: int = 1) -> list[Tensor]:
+        """Of each window its weights, (tile · unit,) in float64: at every cell those of all windows add up to one.
+
+        They rise as sin² over the middle half of the overlap. In its outer quarter, the window's own edge where a network knows least,
+        they are 0: what reaches no further than that quarter is joined as if whole.
+        """
+        near = torch.arange(self.tile * unit, dtype=torch.float64) + 0.5
+        halo = self.overlap * unit // 4
+        rise = ((near - halo) / (self.overlap * unit - 2 * halo)).clamp(0, 1).mul(pi / 2).sin().square()
+        one = torch.ones_like(rise)
+        starts, last = self.starts, self.length - self.tile
+        shapes = [
+            (rise if self.closing or start > 0 else one) * (rise.flip(0) if self.closing or start < last else one) for start in starts
+        ]
+        total = torch.zeros(self.length * unit, dtype=torch.float64)
+        for start, shape in zip(starts, shapes, strict=True):
+            total[self.cells(start, unit)] += shape
+        return [shape / total[self.cells(start, unit)] for start, shape in zip(starts, shapes, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How pictures are parted into windows, and joined.
+
+    Args:
+        tile: cells along the sides of a window; None sees the picture whole.
+        closing: the right edge continues in the left one.
+        share: of a window that it overlaps its neighbours by at least, 0 < share < 1.
+
+    Raises:
+        InvalidInput: a tile too small to overlap.
+    """
+
+    tile: int | None = None
+    closing: bool = False
+    share: float = 0.5
+
+    def __post_init__(self):
+        if self.tile is not None and not 1 <= int(self.tile * self.share) < self.tile:
+            raise InvalidInput(f"a tile of {self.tile} cells with {self.share:g} of it shared was given; possible are at least 2 cells")
+
+    def sides(self, height: int, width: int) -> tuple[Side, Side]:
+        """The windows of a picture of so many cells, by rows and by columns."""
+
+        def side(length: int, closing: bool) -> Side:
+            tile = min(self.tile or length, length)
+            return Side(length, tile, int(tile * self.share), closing and length > 1)
+
+        return side(height, False), side(width, self.closing)
+
+    def joined(self, size: Sequence[int], answer: Callable[[Cut], Tensor]) -> Tensor:
+        """The answers (..., k·h, k·w) to all windows of h × w cells as one, (..., k·height, k·width).
+
+        Args:
+            size: height and width of the picture, in cells.
+            answer: what is to be known of a window, from the function that cuts it out of any tensor of the picture.
+        """
+        height, width = size
+        down, across = self.sides(height, width)
+        if len(down.starts) == len(across.starts) == 1:
+            return answer(whole)
+        total: Tensor | None = None
+        for i, top in enumerate(down.starts):
+            for j, left in enumerate(across.starts):
+
+                def cut(x: Tensor, top: int = top, left: int = left) -> Tensor:
+                    unit = x.shape[-1] // width
+                    rows, columns = (cells.to(x.device) for cells in (down.cells(top, unit), across.cells(left, unit)))
+                    return x.index_select(-2, rows).index_select(-1, columns)
+
+                part = answer(cut)
+                unit = part.shape[-1] // across.tile
+                if total is None:
+                    total = part.new_zeros(*part.shape[:-2], height * unit, width * unit)
+                weight = (down.weights(unit)[i][:, None] * across.weights(unit)[j]).to(part)  # (k·h, k·w)
+                strip = total.narrow(-2, top * unit, down.tile * unit)
+                strip.index_add_(-1, across.cells(left, unit).to(part.device), part * weight)
+        assert total is not None
+        return total
+
+
+def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
+    """A denoiser that sees no more than a window at once; ``cond.concat`` is cut as x is, and every window hears all of the words.
+
+    Where a window lies is told as ``cond.extra["where"]``, `places` of its cells, for a network that has an idea of the whole.
+    """
+
+    def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        def seen(cut: Cut) -> Tensor:
+            if cut is whole:
+                return denoiser(x, t, cond)
+            where = cut(places(x)).movedim(1, -1).expand(cond.batch, -1, -1, -1)  # (B, h, w, 2)
+            concat = None if cond.concat is None else cut(cond.concat)
+            return denoiser(cut(x), t, replace(cond, concat=concat, extra={**cond.extra, "where": where}))
+
+        return tiling.joined(x.shape[-2:], seen)
+
+    return estimate
+
+
+def whole(x: Tensor) -> Tensor:
+    """The `Cut` of a window that holds all of the picture."""
+    return x
+
+
+def places(x: Tensor) -> Tensor:
+    """The middle of each cell of x (..., H, W) across and down, -1 .. 1 from edge to edge: (1, 2, H, W), as `grid_sample` reads them."""
+    down, across = ((torch.arange(n, dtype=x.dtype, device=x.device) + 0.5) * 2 / n - 1 for n in x.shape[-2:])
+    return torch.stack(torch.meshgrid(down, across, indexing="ij")[::-1])[None]
+
+
+class Tiled:
+    """A codec that sees no more than a window at once.
+
+    Autoencoders reach far, and their norms see all of what is given, so that tiles differ from the whole a little; docs/large.md
+    has figures.
+
+    Args:
+        codec: what is wrapped.
+        tiling: in cells of the latent.
+    """
+
+    def __init__(self, codec: Codec, tiling: Tiling):
+        self.codec, self.tiling = codec, tiling
+        self.factor, self.channels, self.scale = codec.factor, codec.channels, codec.scale
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f); see `codec.Codec.encode`."""
+        height, width = image.shape[-2:]
+        if height % self.factor or width % self.factor:
+            return self.codec.encode(image, noise)  # which says what is possible
+        cells = height // self.factor, width // self.factor
+        return self.tiling.joined(cells, lambda cut: self.codec.encode(cut(image), None if noise is None else cut(noise)))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, h·f, w·f); see `codec.Codec.decode`."""
+        return self.tiling.joined(latent.shape[-2:], lambda cut: self.codec.decode(cut(latent)))
