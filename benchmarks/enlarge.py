@@ -2,11 +2,12 @@
 
     python benchmarks/enlarge.py                         x4 of a photograph of 512×512 by Real-ESRGAN's network of 23 blocks
     python benchmarks/enlarge.py --size 32 --blocks 1    a small one
+    python benchmarks/enlarge.py --size 1440 --blocks 1 --one "danqing, fp32, channels last"      memory alone, to as many pixels as 8K has
 
-Ours is `danqing.finish.enlarge.Enlarger`, from picture to picture: in the machine's fast precision, with channels-last weights and
-without, and in fp32. The peer is the same network with the same random weights called as a user would, on the whole picture in fp32
-and in bf16: spandrel's where it can be imported (tests/parity/record_spandrel.py says how), else our own module. All take turns, so
-that a busy moment of the machine hits each. Memory is how far one call lifts the peak of a process of its own.
+Ours is `danqing.finish.enlarge.Enlarger`, from picture to picture: in fp32 and in the machine's fast precision, with channels-last weights
+and without. The peer is the same network with the same random weights called as a user would, on the whole picture, in the same
+precisions and layouts: spandrel's where it can be imported (tests/parity/record_spandrel.py says how), else our own module. All take
+turns, so that a busy moment of the machine hits each. Memory is how far one call lifts the peak of a process of its own.
 """
 
 from __future__ import annotations
@@ -80,15 +81,16 @@ def ours(image: Image.Image, blocks: int, precision: str | None, channels_last: 
     return lambda: enlarger(image)
 
 
-def theirs(image: Image.Image, blocks: int, dtype: torch.dtype) -> Callable[[], object]:
+def theirs(image: Image.Image, blocks: int, dtype: torch.dtype, layout: torch.memory_format) -> Callable[[], object]:
     from danqing.run.device import device
 
     where = device()
     net = plain(blocks).eval().to(where, dtype)
+    net = net.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
 
     @torch.no_grad()
     def enlarge() -> Image.Image:
-        x = torch.from_numpy(np.array(image)).to(where).permute(2, 0, 1)[None].to(dtype) / 255
+        x = torch.from_numpy(np.array(image)).to(where).permute(2, 0, 1)[None].to(dtype, memory_format=layout) / 255
         y = (net(x)[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
         return Image.fromarray(y.cpu().numpy())
 
@@ -97,16 +99,15 @@ def theirs(image: Image.Image, blocks: int, dtype: torch.dtype) -> Callable[[], 
 
 def works(image: Image.Image, blocks: int) -> dict[str, Callable[[], Callable[[], object]]]:
     """Name -> what builds the work."""
-    from danqing.run.precision import name, precision
+    from danqing.run.precision import NAMES, name, precision
 
-    fast = name(precision())
-    return {
-        f"danqing, {fast}, channels last": lambda: ours(image, blocks, fast, True),
-        f"danqing, {fast}, channels first": lambda: ours(image, blocks, fast, False),
-        **({} if fast == "fp32" else {"danqing, fp32, channels last": lambda: ours(image, blocks, "fp32", True)}),
-        f"{peers()}, whole, fp32": lambda: theirs(image, blocks, torch.float32),
-        f"{peers()}, whole, bf16": lambda: theirs(image, blocks, torch.bfloat16),
-    }
+    layouts = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
+    found: dict[str, Callable[[], Callable[[], object]]] = {}
+    for short in dict.fromkeys(("fp32", name(precision()))):  # what is slow on this machine would take hours
+        for layout, form in layouts.items():
+            found[f"danqing, {short}, {layout}"] = functools.partial(ours, image, blocks, short, layout == "channels last")
+            found[f"{peers()}, whole, {short}, {layout}"] = functools.partial(theirs, image, blocks, NAMES[short], form)
+    return found
 
 
 def peak() -> float:
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--blocks", type=int, default=23)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--one", help="print the MB that one call of this row lifts the peak by, and no more")
     args = parser.parse_args()
     image = photograph(args.size)
     kinds = works(image, args.blocks)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from danqing.learn.cycle import Cycle, Pool, Translators
 from danqing.learn.data import Order
 from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import EMA, Training, Trapezoid
+from danqing.learn.quality import ssim
 from danqing.nets import cyclegan
 from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
 from danqing.run.device import device, send
@@ -85,22 +85,6 @@ def chosen(data: Path, a: str, b: str) -> dict[str, list[dict]]:
         "source": [of_a[row["subject"]] for row in apart],
         "truth": apart,
     }
-
-
-def ssim(x: Tensor, y: Tensor, window: int = 11, std: float = 1.5) -> Tensor:
-    """Structural similarity of pictures (B, C, H, W) in [-1, 1]: (B,), 1 for equal ones (Wang et al. 2004, eq. 13, its Gaussian window
-    and constants)."""
-    row = torch.exp(-((torch.arange(window, device=x.device) - window // 2) ** 2) / (2 * std**2))
-    kernel = torch.outer(row, row).to(x) / row.sum() ** 2
-
-    def mean(x: Tensor) -> Tensor:
-        return F.conv2d(x, kernel.expand(x.shape[1], 1, window, window), groups=x.shape[1])
-
-    mean_x, mean_y = mean(x), mean(y)
-    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
-    cov, c1, c2 = mean(x * y) - mean_x * mean_y, (0.01 * 2) ** 2, (0.03 * 2) ** 2
-    similar = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    return similar.mean((1, 2, 3))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ the truth; the rows are of clean, poor and repainted pictures.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -34,6 +33,7 @@ from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import Training
 from danqing.learn.objectives import randn
 from danqing.learn.optim import muon_groups
+from danqing.learn.quality import psnr, ssim
 from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
 from danqing.run.device import device, send
@@ -42,7 +42,6 @@ from danqing.weights.load import load, save
 from danqing.weights.store import sha256
 from experiments import cards
 from experiments.common import DATA, averaged, by_muon, grid, to_bytes
-from experiments.cyclegan import ssim
 
 SCALE, MEASURED, SHOWN = 4, 16, 8
 CODEC = Path(__file__).resolve().parents[1] / "src/danqing/zoo/danqing-mini/vae.safetensors"
@@ -304,8 +303,3 @@ def filtered(small: Tensor, way: str) -> Tensor:
     image = Image.fromarray((small * 255).round().byte().permute(1, 2, 0).numpy())
     image = image.resize((image.width * SCALE, image.height * SCALE), Image.Resampling[way])
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-
-
-def psnr(x: Tensor, y: Tensor) -> float:
-    """-10 log10 of the mean squared difference of pictures in [0, 1], in dB."""
-    return -10 * math.log10(max(float((x - y).square().mean()), 1e-10))

@@ -26,13 +26,13 @@ from danqing.learn.degrade import Degradation, Stage
 from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import Training
 from danqing.learn.optim import muon_groups
+from danqing.learn.quality import psnr, ssim
 from danqing.nets import restorer
 from danqing.nets.restorer import Restorer, RestorerConfig
 from danqing.run.device import device, send
 from danqing.run.precision import autocast
 from experiments.common import DATA, averaged, by_muon, grid, to_bytes
-from experiments.cyclegan import ssim
-from experiments.enlarger import Restoring, painter_codec, psnr, repainted
+from experiments.enlarger import Restoring, painter_codec, repainted
 
 APART, MEASURED, SHOWN = 50, 32, 16
 #: Blur, a half to a sixth of the size and back, some noise, JPEG (Wang et al. 2021, "GFPGAN", section 4.1, milder in noise).

@@ -26,6 +26,12 @@ def within(picture, mask, **options):
     return Request(recipe="inpaint", image=str(picture), mask=str(mask), prompt="a red fox", seed=1, **options)
 
 
+def test_a_picture_from_nothing_has_no_use_for_a_strength_and_says_so(painter):
+    plain = painter.paint(Request(prompt="a red fox", seed=1))
+    said = painter.paint(Request(prompt="a red fox", seed=1, strength=0.3))
+    assert "strength '0.3' was ignored" in said.warnings[0] and said.image.tobytes() == plain.image.tobytes() and not plain.warnings
+
+
 # ------------------------------------------------------------------------------------------------------ image2image
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from experiments.enlarger import Large, Restoring, charbonnier, primed, psnr
+from experiments.enlarger import Large, Restoring, charbonnier, primed
 
 from danqing.errors import InvalidInput
 from danqing.learn.data import keyed
@@ -85,7 +85,3 @@ def test_what_covers_nothing_takes_the_colour_beneath(data: Path):
 def test_a_folder_without_large_pictures_says_what_makes_them(tmp_path: Path):
     with pytest.raises(InvalidInput, match=r"experiments\.data\.large"):
         Large.load(tmp_path)
-
-
-def test_a_difference_of_a_tenth_is_twenty_decibels():
-    assert psnr(torch.full((3, 4, 4), 0.6), torch.full((3, 4, 4), 0.5)) == pytest.approx(20, abs=1e-4)

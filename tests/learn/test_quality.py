@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from danqing.errors import InvalidInput
-from danqing.learn.quality import between, covered, frechet, moments, nearest, radii, sharpness, spread
+from danqing.learn.quality import between, covered, frechet, moments, nearest, psnr, radii, sharpness, spread, ssim
 
 DOUBLE = torch.float64
 
@@ -122,3 +122,18 @@ def test_an_edge_of_twice_the_width_has_an_eighth_of_the_sharpness():
 def test_what_has_no_distance_is_refused(shapes):
     with pytest.raises(InvalidInput):
         frechet(*map(torch.zeros, shapes))
+
+
+def test_a_difference_of_a_tenth_is_twenty_decibels():
+    assert psnr(torch.full((3, 4, 4), 0.6), torch.full((3, 4, 4), 0.5)) == pytest.approx(20, abs=1e-4)
+
+
+def test_structural_similarity_is_one_of_equal_pictures_alone_symmetric_and_below_by_contrast_as_its_formula_says():
+    x = normal(2, 3, 16, 16).clamp(-1, 1)
+    torch.testing.assert_close(ssim(x, x), torch.ones(2, dtype=DOUBLE))
+    y = normal(2, 3, 16, 16, seed=1).clamp(-1, 1)
+    torch.testing.assert_close(ssim(x, y), ssim(y, x))
+    # Even pictures differ by their light alone.
+    flat, other = torch.full((1, 1, 16, 16), 0.4, dtype=DOUBLE), torch.full((1, 1, 16, 16), 0.6, dtype=DOUBLE)
+    c = (0.01 * 2) ** 2
+    assert float(ssim(flat, other)) == pytest.approx((2 * 0.4 * 0.6 + c) / (0.4**2 + 0.6**2 + c))

@@ -99,7 +99,7 @@ class Painter(Easel):
         return Painter.load(self.model.source, str(self.device), precision)
 
     def uses(self, request: Request) -> Collection[str]:
-        return DENOISING
+        return DENOISING - {"strength"} if request.recipe == "text2image" else DENOISING
 
     def check(self, request: Request) -> None:
         if settled(request.clip_skip) > self.text.layers:

@@ -6,6 +6,8 @@ numbers of different features cannot be compared, and those of different counts 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -105,3 +107,24 @@ def sharpness(pictures: Tensor) -> Tensor:
     y = torch.einsum("c,bchw->bhw", pictures.new_tensor(LUMA, dtype=torch.float32), pictures.float())[:, None]
     kernel = y.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     return F.conv2d(y, kernel[None, None]).flatten(1).var(1, correction=0)
+
+
+def psnr(x: Tensor, y: Tensor) -> float:
+    """``-10 log10`` of the mean squared difference of pictures in [0, 1], in dB; 100 for equal ones."""
+    return -10 * math.log10(max(float((x - y).square().mean()), 1e-10))
+
+
+def ssim(x: Tensor, y: Tensor, window: int = 11, std: float = 1.5) -> Tensor:
+    """Structural similarity of pictures (B, C, H, W) in [-1, 1]: (B,), 1 for equal ones (Wang et al. 2004, eq. 13, its Gaussian window
+    and constants)."""
+    row = torch.exp(-((torch.arange(window, device=x.device) - window // 2) ** 2) / (2 * std**2))
+    kernel = torch.outer(row, row).to(x) / row.sum() ** 2
+
+    def mean(x: Tensor) -> Tensor:
+        return F.conv2d(x, kernel.expand(x.shape[1], 1, window, window), groups=x.shape[1])
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    cov, c1, c2 = mean(x * y) - mean_x * mean_y, (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    similar = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return similar.mean((1, 2, 3))
