@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .easel.api import Replay, edit, interpolate, paint, paint_all, reconstruct, replay, touch_up, translate
+    from .easel.api import Replay, edit, interpolate, outpaint, paint, paint_all, reconstruct, replay, touch_up, translate
     from .easel.picture import Picture
     from .easel.request import Request
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
@@ -23,6 +23,7 @@ _HOMES = {
     "Replay": ".easel.api",
     "edit": ".easel.api",
     "interpolate": ".easel.api",
+    "outpaint": ".easel.api",
     "paint": ".easel.api",
     "paint_all": ".easel.api",
     "reconstruct": ".easel.api",
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "edit",
     "interpolate",
+    "outpaint",
     "paint",
     "paint_all",
     "reconstruct",

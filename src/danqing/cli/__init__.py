@@ -17,6 +17,7 @@ from .anew import interpolate, reconstruct, translate
 from .compare import compare
 from .finishing import enlarge, faces, tone
 from .options import Examples, Group
+from .outpaint import outpaint
 from .painting import edit, paint, replay
 from .screen import INTERRUPTED
 from .stores import convert, inspect, models, pull
@@ -44,6 +45,7 @@ def danqing() -> None:
 for command in (
     paint,
     edit,
+    outpaint,
     reconstruct,
     translate,
     interpolate,

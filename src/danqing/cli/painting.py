@@ -38,7 +38,7 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@fields(but("mask", "mask_blur", "strength", "image_scale", "to"))
+@fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to"))
 @outputs
 def paint(prompts: tuple[str, ...], **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
@@ -61,7 +61,7 @@ danqing edit cut-out.png "a meadow" --holes
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
-@fields(but("truncation", "mix", "mix_from", "to"))
+@fields(but("extend", "truncation", "mix", "mix_from", "to"))
 @outputs
 def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.

@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     hires_by: str | None
     image_scale: float | None
     mask_blur: int
+    extend: tuple[int, int, int, int] | None
     refiner: str | None
     refiner_at: float
     emphasis: str | None
@@ -99,6 +100,26 @@ def edit(
     given: dict[str, Any] = {"recipe": "image2image" if mask is None else "inpaint", **options}
     request = Request(prompt=prompt, image=_source(image), mask=None if mask is None else _source(mask), **given)
     return next(paint_all([request], device=device))
+
+
+def outpaint(
+    image: Source,
+    prompt: str = "",
+    *,
+    left: int = 0,
+    top: int = 0,
+    right: int = 0,
+    bottom: int = 0,
+    device: str | None = None,
+    **options: Unpack[Options],
+) -> Picture:
+    """Paint what lies around a picture, so many pixels to each side; the picture itself keeps its bytes.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; nothing to grow by.
+    """
+    given: dict[str, Any] = {"recipe": "outpaint", **options, "extend": (left, top, right, bottom)}
+    return next(paint_all([Request(prompt=prompt, image=_source(image), **given)], device=device))
 
 
 def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:

@@ -119,7 +119,9 @@ class Easel(ABC):
             raise InvalidInput(f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`")
         defaults = dict(self.defaults)
         if request.recipe != "text2image" and request.image and not (request.width and request.height):
-            size = files.read(request.image).size
+            width, height = files.read(request.image).size
+            left, top, right, bottom = request.extend if request.recipe == "outpaint" and request.extend else (0, 0, 0, 0)
+            size = (left + width + right, top + height + bottom)
             defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
         request = request.resolve(defaults, self._used(request))
         if request.precision is None:

@@ -18,7 +18,7 @@ from ..types import State
 from . import files, finishing, library
 from .base import Recipe
 from .picture import Picture
-from .request import FALLBACK, Request, settled
+from .request import FALLBACK, KEEPING, Request, settled
 from .steps import later, part
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def check(painter: Painter, request: Request) -> None:
     if times == 1:
         return
     given = f"hires: {times:g} was given"
-    if request.recipe == "inpaint":
-        raise InvalidInput(f"{given}; inpaint keeps what is around the mask as it is, at its size: leave hires out, or use image2image")
+    if request.recipe in KEEPING:
+        kept = f"{request.recipe} keeps what it does not repaint as it is, at its size"
+        raise InvalidInput(f"{given}; {kept}: leave hires out, or use image2image")
     width, height = size_of(painter, request)
     try:
         painter.check_size(width, height, painter.most(request))

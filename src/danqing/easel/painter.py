@@ -33,7 +33,7 @@ from . import files, hires, zoo
 from .base import Easel, NotFinite
 from .networks import codec_of, denoiser_of
 from .recipes import RECIPES
-from .request import Request, settled
+from .request import KEEPING, Request, settled
 from .scenes import Scene, Spoken, in_turn, spoken
 from .steps import taken
 from .tasks import NOTHING, TASKS, Beside
@@ -44,6 +44,13 @@ from .wear import Shelf, Worn, wearing
 REMEMBERED = 16
 #: The fields of a request that denoising uses: all but those of models that paint without it.
 DENOISING = Request.model_fields.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+#: Of them those that a recipe has no use for.
+IDLE: Mapping[str, frozenset[str]] = {
+    "text2image": frozenset({"strength", "extend"}),
+    "image2image": frozenset({"extend"}),
+    "inpaint": frozenset({"extend"}),
+    "outpaint": frozenset({"mask"}),
+}
 
 
 class Painter(Easel):
@@ -99,7 +106,7 @@ class Painter(Easel):
         return Painter.load(self.model.source, str(self.device), precision)
 
     def uses(self, request: Request) -> Collection[str]:
-        return DENOISING - {"strength"} if request.recipe == "text2image" else DENOISING
+        return DENOISING - IDLE[request.recipe]
 
     def check(self, request: Request) -> None:
         if settled(request.clip_skip) > self.text.layers:
@@ -312,7 +319,7 @@ def _idle(request: Request, said: Spoken) -> Iterator[str]:
     scale = settled(request.scale)
     if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in said.scenes):
         yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."
-    if request.mask_blur and request.recipe != "inpaint":
+    if request.mask_blur and request.recipe not in KEEPING:
         yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
 
 

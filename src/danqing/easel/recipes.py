@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
+from ..errors import InvalidInput
 from ..types import Denoise, State
 from . import files
 from .base import Recipe
@@ -51,16 +52,29 @@ def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]
     yield painter.finish(request, painter.decode(x) if len(points) > 1 else image, (*notes, *resized(source, request)))
 
 
-@torch.inference_mode()
 def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """A part of a picture: where the mask is white, or where the picture is transparent."""
+    source = files.read(settled(request.image))
+    return within(painter, request, source, files.read_mask(request.mask, source), request.mask is not None)
+
+
+def outpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on there."""
+    source, mask = grown(files.read(settled(request.image)), settled(request.extend))
+    return within(painter, request, source, mask, True)
+
+
+@torch.inference_mode()
+def within(painter: Painter, request: Request, source: Image.Image, mask: Image.Image, clear: bool) -> Iterator[State | Picture]:
     """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the mask.
 
     D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every solver, as
     noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it was.
+
+    Args:
+        clear: whether the picture keeps its own transparency where it is not repainted.
     """
-    source = files.read(settled(request.image))
-    mask = soft(files.read_mask(request.mask, source), request.mask_blur)
-    known = files.over_white(source)
+    mask, known = soft(mask, request.mask_blur), files.over_white(source)
     points = later(painter.points(request), request)
     image = fitted(known, request)
     x = painter.encode_image(image)
@@ -71,7 +85,7 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
         x = state.x
     painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
     result = Image.composite(painted, known, mask)
-    if source.mode == "RGBA" and request.mask is not None:  # the picture keeps its own transparency where it is not repainted
+    if source.mode == "RGBA" and clear:
         result = Image.composite(painted, source.convert("RGB"), mask)
         result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
     yield painter.finish(request, result, tuple(resized(source, request)))
@@ -86,6 +100,7 @@ RECIPES: Mapping[str, Recipe] = {
     "text2image": in_tiles(hires(text2image)),
     "image2image": in_tiles(hires(image2image)),
     "inpaint": in_tiles(inpaint),
+    "outpaint": in_tiles(outpaint),
 }
 
 
@@ -111,6 +126,23 @@ def resized(source: Image.Image, request: Request) -> Iterator[str]:
     given, painted = (f"{width}×{height}" for width, height in (source.size, (request.width, request.height)))
     if given != painted:
         yield f"the picture of {given} was painted at {painted}; width and height state another size."
+
+
+def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
+    """A picture on a canvas larger by (left, top, right, bottom) pixels, where its edge goes on, and the mask of what is new.
+
+    Raises:
+        InvalidInput: it would have more pixels than are read.
+    """
+    import numpy as np
+
+    left, top, right, bottom = extend
+    if (left + picture.width + right) * (top + picture.height + bottom) > files.MAX_PIXELS:
+        possible = f"at most {files.MAX_PIXELS // 1_000_000} million pixels"
+        raise InvalidInput(f"extend: {extend} was given for a picture of {picture.width}×{picture.height}; possible are {possible} in all")
+    sides = ((top, bottom), (left, right))
+    mask = np.pad(np.zeros((picture.height, picture.width), np.uint8), sides, constant_values=255)
+    return Image.fromarray(np.pad(np.asarray(picture), (*sides, (0, 0)), mode="edge")), Image.fromarray(mask)
 
 
 def cells(mask: Image.Image, factor: int) -> Tensor:

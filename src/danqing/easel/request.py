@@ -10,7 +10,7 @@ import secrets
 import types
 import typing
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -21,6 +21,8 @@ from ..finish import FINISHES, SHORT, Finishing, chain
 from .names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
 
 T = TypeVar("T")
+
+Margin = Annotated[int, Field(ge=0, le=4096)]
 
 #: What a field is when neither the request nor the model says.
 FALLBACK: Mapping[str, Any] = {
@@ -44,9 +46,9 @@ FALLBACK: Mapping[str, Any] = {
     "finish": (),
 }
 #: Recipes whose picture keeps the given one around what is painted: a model's own finishing is no default there.
-KEEPING = ("inpaint",)
+KEEPING = ("inpaint", "outpaint")
 
-Recipe = Literal["text2image", "image2image", "inpaint", "reconstruct", "translate", "interpolate", "finish"]
+Recipe = Literal["text2image", "image2image", "inpaint", "outpaint", "reconstruct", "translate", "interpolate", "finish"]
 
 
 class Request(BaseModel):
@@ -141,6 +143,11 @@ class Request(BaseModel):
         examples=["mask.png"],
     )  # fmt: skip
     mask_blur: int = Field(default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
+    extend: tuple[Margin, Margin, Margin, Margin] | None = Field(
+        default=None,
+        description="How many pixels the picture grows by to the left, above, to the right and below.",
+        examples=[(0, 0, 64, 0)],
+    )
     refiner: str | None = Field(
         default=None, min_length=1, description="A second model that takes the last steps, such as SDXL's refiner: a name or a path."
     )
@@ -248,8 +255,9 @@ class Request(BaseModel):
             raise InvalidInput("interpolate goes from one picture to another and the second was not given: state `other`")
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
-        wholly = {"strength": 1.0} if self.recipe == "inpaint" else {}
-        kept = {"finish": ()} if self.recipe in KEEPING else {}
+        if self.recipe == "outpaint" and not any(self.extend or ()):
+            raise InvalidInput("outpaint grows a picture, and no side to grow was given: state extend, (0, 0, 64, 0) for 64 to the right")
+        wholly, kept = ({"strength": 1.0}, {"finish": ()}) if self.recipe in KEEPING else ({}, {})
         fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {}), **kept}
         wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None and (used is None or name in used)}
         return self.but(**wanted) if wanted else self
@@ -297,6 +305,8 @@ def domain(field: str) -> str:
     """What a field can be, in words: "a whole number from 1 to 1000"."""
     if names := choices(field):
         return "one of " + ", ".join(names)
+    if field == "extend":
+        return "four whole numbers from 0 to 4096"
     if field == "finish":
         return f"a chain of {', '.join((*FINISHES, *SHORT))}"
     info: FieldInfo = Request.model_fields[field]
