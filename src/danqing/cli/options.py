@@ -94,10 +94,12 @@ def placed(command: Any) -> Any:
     """The options of every command that writes pictures."""
     for option in (
         click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
+        click.option("--svg", is_flag=True, help="Also write each picture as curves, an SVG beside it."),
         click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
         click.option("--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."),
         click.option("-o", "--output", "output", metavar="PATH", default=None,
-                     help="A file (.png .jpg .webp), a folder, or a pattern of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),
+                     help="A file (.png .jpg .webp .svg), a folder, or a pattern"
+                     " of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -120,10 +120,11 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
     from ..easel.request import Request
 
     output, device = options.pop("output"), options.pop("device")
-    force, as_json, preview, grid = (options.pop(name, False) for name in ("force", "as_json", "preview", "grid"))
+    force, as_json, preview, grid, svg = (options.pop(name, False) for name in ("force", "as_json", "preview", "grid", "svg"))
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
+    files.format_of(Path("x.svg" if svg else "x.png"))
     files.writable(where.folder / "picture")
     done: list[Picture] = []
     failed: list[DanqingError] = []
@@ -138,7 +139,9 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
             glimpse = files.free(name.with_suffix(".preview.png")) if preview else None  # it will be overwritten, then removed
             try:
                 picture = show.one(easel, request, n, len(wanted), glimpse)
-                written = picture.save(name, overwrite=force and name not in taken)
+                over = force and name not in taken
+                written = picture.save(name, overwrite=over)
+                more = {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))} if svg else {}
             except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
@@ -146,9 +149,9 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
             taken.add(name)
             show.finished(picture, written)
             if not as_json:
-                show.tell(str(written))
+                show.tell("\n".join((str(written), *more.values())))
             else:
-                say({"file": str(written), "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
+                say({"file": str(written), **more, "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
                      "record": picture.record, "seconds": picture.timings})  # fmt: skip
             done.append(picture)
         if grid and len(done) > 1:

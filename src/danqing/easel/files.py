@@ -29,7 +29,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from .. import __version__
 from ..errors import InvalidFile, InvalidInput, UnknownName
-from . import infotext
+from . import infotext, vector
 from .picture import Picture
 from .request import Request
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 MAX_PIXELS = 64_000_000
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".svg": "SVG"}
 NAMESPACE = "urn:danqing:record:1"
 #: What one JPEG segment holds, less its headers.
 SEGMENT = 65_000
@@ -222,6 +222,8 @@ def data_uri(image: Image.Image, **metadata: Any) -> str:
 def carried(source: str | os.PathLike[str]) -> Carried:
     """What a picture file says of its making."""
     data, name = data_of(source)
+    if data.lstrip()[:4] in (b"<?xm", b"<svg"):
+        return Carried(record=_value(_from_xmp(data)), parameters=None, format="SVG")
     with _opened(data, name) as image:
         text = getattr(image, "text", {}) if image.format == "PNG" else {}
         xmp = image.info.get("xmp", b"")
@@ -230,15 +232,20 @@ def carried(source: str | os.PathLike[str]) -> Carried:
             record = beside(Path(source)).read_text(encoding="utf-8", errors="replace")
         comment = _damaged_as(None, lambda: image.getexif().get_ifd(0x8769).get(0x9286))
         parameters = text.get("parameters") or _comment(comment)
-        try:
-            value = json.loads(record) if record else None
-        except ValueError:
-            value = None
         return Carried(
-            record=value if isinstance(value, dict) else None,
+            record=_value(record),
             parameters=str(parameters) if parameters else None,
             format=str(image.format),
         )
+
+
+def _value(record: str | None) -> dict[str, Any] | None:
+    """The JSON object of a text; None where it is none."""
+    try:
+        value = json.loads(record) if record else None
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else None
 
 
 def recorded(path: str | os.PathLike[str]) -> Request:
@@ -248,6 +255,8 @@ def recorded(path: str | os.PathLike[str]) -> Request:
         InvalidFile: the file carries no record, or a damaged one.
     """
     found = carried(path)
+    if found.format == "SVG":
+        raise InvalidFile(f"{path} holds curves, and what is replayed are pixels: replay the PNG that lies beside it")
     if found.record is None:
         more = " It carries A1111 parameters, which `danqing inspect` shows." if found.parameters else ""
         raise InvalidFile(f"{path} carries no danqing record, so there is nothing to replay.{more}")
@@ -324,13 +333,15 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
         the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
 
     Raises:
-        InvalidInput: a suffix other than .png .jpg .jpeg .webp, or a quality outside 1 .. 100.
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, or a quality outside 1 .. 100.
         InvalidFile: the folder cannot be written to, or the disk is full.
     """
     kind = format_of(path)
     if quality not in range(1, 101):
         raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
+    if kind == "SVG":
+        return put(path, vector.svg(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite)
     if kind == "PNG":
         return put(path, encode(picture.image, encoding, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
     record, parameters = _texts(picture, encoding)
@@ -375,10 +386,17 @@ def _to_xmp(record: str) -> bytes:
 
 
 def format_of(path: Path) -> str:
-    """PNG, JPEG or WEBP by the suffix."""
+    """PNG, JPEG, WEBP or SVG by the suffix.
+
+    Raises:
+        UnknownName: another suffix. InvalidInput: an SVG, which a package traces that is not installed.
+    """
     if path.suffix.lower() not in WRITABLE:
         raise UnknownName("picture format", path.suffix or path.name, WRITABLE)
-    return WRITABLE[path.suffix.lower()]
+    found = WRITABLE[path.suffix.lower()]
+    if found == "SVG":
+        vector.ready()
+    return found
 
 
 def put(path: Path, data: bytes, *, overwrite: bool = False) -> Path:

@@ -33,8 +33,9 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _picture(path: Path) -> dict[str, Any]:
     carried = files.carried(path)
-    size = "×".join(map(str, files.read(path).size))
-    found: dict[str, Any] = {"file": str(path), "is": f"a {carried.format} picture of {size}"}
+    curves = carried.format == "SVG"
+    what = "an SVG drawing" if curves else f"a {carried.format} picture of {'×'.join(map(str, files.read(path).size))}"
+    found: dict[str, Any] = {"file": str(path), "is": what}
     if carried.record is not None:
         return found | {name: carried.record.get(name) for name in ("request", "record", "warnings", "encoding")}
     if carried.parameters is None:
