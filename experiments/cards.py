@@ -17,6 +17,7 @@ from danqing.learn.loop import Training
 from danqing.run.device import describe
 from danqing.weights.families import of
 from danqing.weights.load import save
+from danqing.weights.store import sha256
 from experiments.art import CHINESE
 
 CARD = """\
@@ -71,30 +72,39 @@ class Words:
 
 
 def card(
-    model: zoo.Model, words: Words, networks: Iterable[nn.Module], *, trained: str, rows: Iterable[Mapping], metrics: str, data: str = ""
+    folder: Path,
+    name: str,
+    words: Words,
+    networks: Iterable[nn.Module],
+    *,
+    trained: str,
+    rows: Iterable[Mapping],
+    metrics: str,
+    data: str = "",
 ) -> str:
     """The text of CARD.md.
 
     Args:
+        folder: where its files lie.
         networks: of the model, all of them.
         trained: where and how long.
         rows: the lines of the ledger that it was trained on.
         data: what more is to say of them.
     """
     rows = list(rows)
-    megabytes = sum(file.stat().st_size for file in model.folder.iterdir() if file.suffix != ".md") / 1e6
+    megabytes = sum(file.stat().st_size for file in folder.iterdir() if file.suffix != ".md") / 1e6
     size = f"{sum(map(millions, networks)):.1f}M parameters, {megabytes:.1f} MB in bf16"
     attributed = "The Creative Commons Attribution sets are named above with their authors, as their licence asks."
     data = f"{data} {attributed}" if any(row["licence"].startswith("CC-BY") for row in rows) else data
     return CARD.format(
-        name=model.name,
+        name=name,
         about=filled(f"{words.about} {size}. Trained by this project alone: `experiments/` holds every step."),
         limits=filled(words.limits),
         trained=filled(f"Trained {trained}."),
         sources=sources(rows),
         data=f"\n{filled(data)}\n" if data else "",
         metrics=metrics,
-        files="\n".join(f"| {part.file} | `{part.sha256}` |" for part in model.components.values()),
+        files="\n".join(f"| {file.name} | `{sha256(file)}` |" for file in sorted(folder.glob("*.safetensors"))),
     )
 
 
@@ -134,6 +144,31 @@ def machine() -> str:
     """This computer, in words."""
     found = describe()
     return f"{found.get('gpu', found['cpu'])} ({found['instructions']}, {found['precision']}, torch {found['torch']})"
+
+
+def took(run: Training, batch: int, core_hours: float) -> str:
+    """How long a training was, in words."""
+    pictures = run.step * run.accumulate * batch
+    return f"for {run.step:,} steps, in which it saw {pictures:,} pictures: {60 * core_hours:.0f} core-minutes on {machine()}"
+
+
+def write_network(
+    folder: Path,
+    run: Training,
+    core_hours: float,
+    *,
+    name: str,
+    file: str,
+    net: nn.Module,
+    words: Words,
+    rows: Sequence[Mapping],
+    batch: int,
+    metrics: Mapping[str, float],
+) -> None:
+    """Write a network that is no model by itself, such as a finish's, and its card into an empty folder; arguments as of `write`."""
+    save(net, folder / file, dtype=torch.bfloat16)
+    said = card(folder, name, words, [net], trained=took(run, batch, core_hours), rows=rows, metrics=measured(metrics))
+    (folder / "CARD.md").write_text(said, encoding="utf-8")
 
 
 def write(
@@ -181,10 +216,9 @@ def write(
         trained={"steps": run.step, "pictures": pictures, "core_hours": round(core_hours, 2), "machine": machine()},
         **description,
     )
-    took = f"for {run.step:,} steps, in which it saw {pictures:,} pictures: {60 * core_hours:.0f} core-minutes on {machine()}"
     if text is not None:
         heard = ", ".join(f"{first} ({', '.join(others)})" for first, *others in text["names"])
         words = replace(words, about=f"{words.about} It hears the kinds by name: {heard}.")
-    said = card(model, words, parts.values(), trained=took, rows=rows, metrics=measured(metrics))
+    said = card(folder, name, words, parts.values(), trained=took(run, batch, core_hours), rows=rows, metrics=measured(metrics))
     (folder / "CARD.md").write_text(said, encoding="utf-8")
     return model

@@ -38,8 +38,7 @@ from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
 from danqing.run.device import device, send
 from danqing.run.precision import autocast
-from danqing.weights.load import load, save
-from danqing.weights.store import sha256
+from danqing.weights.load import load
 from experiments import cards
 from experiments.common import DATA, averaged, by_muon, grid, to_bytes
 
@@ -57,41 +56,13 @@ def charbonnier(d: Tensor, soft: float) -> Tensor:
     return ((d.square() + soft**2).sqrt() - soft).mean()
 
 
-CARD = """\
-# danqing-x4
-
-Makes drawings and what danqing-mini paints four times as high and as wide. {numbers:.2f}M parameters, {megabytes:.1f} MB in bf16: the
-compact network of Real-ESRGAN (Wang et al. 2021), {channels} channels, {layers} convolutions. Trained by this project alone:
-`experiments/enlarger.py`.
-
-Trained for {steps:,} steps of {batch} crops: {minutes:.0f} core-minutes on {machine}.
-
-## Data
-
-Only openly licensed art, drawn at 512 px by `python -m experiments.data.large`. A quarter of the small pictures went through
-the autoencoder of danqing-mini; of the rest half were made small cleanly, half blurred, and some of those noisy or pressed. The
-Creative Commons Attribution sets are named below with their authors, as their licence asks.
-
-| source | version | licence | author | pictures trained on |
-|---|---|---|---|---|
-{sources}
-
-## Measured
-
-PSNR over red, green and blue in dB, and structural similarity. "poor" is blurred, noisy or pressed, "painted" comes from the autoencoder.
-
-{metrics}
-
-## Limits
-
-It knows even colours, gradients and the edges of drawings, not photographs: for those there is `realesrgan-x4plus`.
-
-## Files
-
-| file | sha256 |
-|---|---|
-| {file} | `{sha256}` |
-"""
+WORDS = cards.Words(
+    summary="drawings four times as large",
+    about="""Makes drawings, and what danqing-mini paints, four times as high and as wide: the compact network of Real-ESRGAN (Wang et al.
+2021). A quarter of the small pictures it learned from went through the autoencoder of danqing-mini; of the rest half were made small
+cleanly, half blurred ("poor"), and some of those noisy or pressed. PSNR is over red, green and blue, in dB.""",
+    limits="It knows even colours, gradients and the edges of drawings, not photographs: for those there is realesrgan-x4plus.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,16 +231,19 @@ class Enlarging(Experiment):
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         """The averaged network, under the name by which `danqing.finish.upscalers` finds it, and a card."""
-        net = averaged(run, SRVGGNetCompact)
-        path = save(net, folder / OURS["danqing-x4"].name, dtype=torch.bfloat16)
         lines = (json.loads(line) for line in (self.data / "ledger_large.jsonl").open(encoding="utf-8"))
-        card = CARD.format(
-            numbers=cards.millions(net), megabytes=path.stat().st_size / 1e6, channels=self.net.channels,
-            layers=self.net.convolutions + 2, steps=run.step, batch=self.batch, minutes=60 * core_hours, machine=cards.machine(),
-            sources=cards.sources(row for row in lines if row["split"] == "train"), metrics=cards.measured(self.evaluate(run)),
-            file=path.name, sha256=sha256(path),
-        )  # fmt: skip
-        (folder / "CARD.md").write_text(card, encoding="utf-8")
+        cards.write_network(
+            folder,
+            run,
+            core_hours,
+            name="danqing-x4",
+            file=OURS["danqing-x4"].name,
+            net=averaged(run, SRVGGNetCompact),
+            words=WORDS,
+            rows=[row for row in lines if row["split"] == "train"],
+            batch=self.batch,
+            metrics=self.evaluate(run),
+        )
 
 
 @torch.no_grad()

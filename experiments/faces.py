@@ -1,6 +1,7 @@
 """Train danqing-faces: the faces of drawn portraits, restored at 128 px.
 
     danqing learn experiments/faces.py --minutes 60
+    danqing learn experiments/faces.py --export src/danqing/zoo/danqing-faces      a folder that is not there yet
 
 A step sees portraits that are blurred, made small, noisy and pressed (`WORN`), and a share that the autoencoder of danqing-mini
 repaints, its latents moved by noise, so that the restorer knows the smeared lines of what that model paints. Every fiftieth portrait is
@@ -21,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from danqing.finish.upscalers import OURS
 from danqing.learn.data import Order, keyed
 from danqing.learn.degrade import Degradation, Stage
 from danqing.learn.experiment import Count, Experiment, Free
@@ -31,9 +33,18 @@ from danqing.nets import restorer
 from danqing.nets.restorer import Restorer, RestorerConfig
 from danqing.run.device import device, send
 from danqing.run.precision import autocast
+from experiments import cards
+from experiments.art import ledger
 from experiments.common import DATA, averaged, by_muon, grid, to_bytes
 from experiments.enlarger import Restoring, painter_codec, repainted
 
+WORDS = cards.Words(
+    summary="drawn portraits restored",
+    about="""Restores the faces of drawn portraits, 128 px, for `danqing faces` and the finish "faces": a U-shaped network that adds to a
+poor portrait what it lacks. A quarter of the portraits it learned from went through the autoencoder of danqing-mini ("painted"), the others
+were blurred, made small, noisy or pressed ("worn"). PSNR is over red, green and blue, in dB.""",
+    limits="Drawn portraits of a few sets. It is no use for photographs: for those name a file of GFPGAN.",
+)
 APART, MEASURED, SHOWN = 50, 32, 16
 #: Blur, a half to a sixth of the size and back, some noise, JPEG (Wang et al. 2021, "GFPGAN", section 4.1, milder in noise).
 WORN = Degradation(
@@ -123,3 +134,18 @@ class DrawnFaces(Experiment):
 
     def samples(self, run: Training) -> Image.Image:
         return grid(to_bytes(2 * torch.stack(self.restored(run, SHOWN), 1).flatten(0, 1) - 1), 6)
+
+    def export(self, run: Training, folder: Path, core_hours: float) -> None:
+        """The averaged network, under the name by which `danqing.finish.upscalers` finds it, and a card."""
+        cards.write_network(
+            folder,
+            run,
+            core_hours,
+            name="danqing-faces",
+            file=OURS["danqing-faces"].name,
+            net=averaged(run, Restorer),
+            words=WORDS,
+            rows=[row for row in ledger(self.data, ("portraits",)) if row["index"] % APART],
+            batch=self.batch,
+            metrics=self.evaluate(run),
+        )
