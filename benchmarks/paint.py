@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 
 PROMPT, STEPS, SCALE = "a red fox, 3d style", 20, 4.0
-BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+#: Around the table of a kind of machine.
+BEGIN, END = "<!-- benchmark {} -->", "<!-- /benchmark {} -->"
 
 
 def cold(runs: int) -> tuple[float, float]:
@@ -158,9 +159,10 @@ def main() -> None:
     if args.write:
         readme = Path(__file__).parents[1] / "README.md"
         text = readme.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        readme.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
+        before, _, rest = text.partition(begin)
+        after = rest.partition(end)[2]
+        readme.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
 from experiments.common import RUNS, grid
 
+#: Pixels of each on the sheet.
+SIDE = 192
 #: What is shown, and the seed chosen by eye.
 SHOWN = (
     ("a fox, 3d style", 1), ("a whale, gradient style", 1), ("a palm tree, flat style", 0), ("草莓，3D风格", 0),
@@ -30,7 +33,8 @@ def main() -> None:
     args = parser.parse_args()
     painter = Painter.load()
     asked = [(prompt, seed) for prompt, chosen in SHOWN for seed in (range(args.candidates) if args.candidates else [chosen])]
-    pictures = [np.asarray(painter.paint(Request(prompt=prompt, seed=seed)).image) for prompt, seed in asked]
+    painted = (painter.paint(Request(prompt=prompt, seed=seed)).image for prompt, seed in asked)
+    pictures = [np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)) for image in painted]
     out = RUNS / "door.png" if args.candidates else Path(__file__).parents[1] / "docs" / "pictures" / "door.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     grid(pictures, args.candidates or 8).save(out)

@@ -24,7 +24,10 @@ from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
 from experiments.painter import SCHEDULES, Spoken
 
-DEFAULTS = {"width": 128, "height": 128, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 4.0, "clip_skip": 1}
+DEFAULTS = {
+    "width": 128, "height": 128, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 4.0, "clip_skip": 1,
+    "finish": "enlarge", "hires_strength": 0.25, "hires_by": "lanczos",
+}  # fmt: skip
 
 ABOUT = """\
 Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters) on 16 x 16 x 8 latents of an autoencoder
@@ -77,7 +80,8 @@ def main() -> None:
     drawn = [row for row in rows if row["array"] != "composites"]
     metrics = args.runs / "evaluation.md"
     said = cards.card(
-        model,
+        args.out,
+        model.name,
         cards.Words(
             summary=model.summary,
             about=ABOUT.format(unet=cards.millions(painter.net), vae=cards.millions(codec), text=cards.millions(text)),

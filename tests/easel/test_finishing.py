@@ -13,12 +13,14 @@ from PIL import Image, ImageCms
 
 import danqing
 from danqing import cli
-from danqing.easel import files
+from danqing.easel import files, zoo
 from danqing.easel.load import load
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.finish import finishing
+from danqing.finish.upscalers import OURS, find
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
+from danqing.weights import store
 from danqing.weights.load import load as network
 from danqing.weights.load import save
 
@@ -104,6 +106,12 @@ def test_an_enlarger_in_a_folder_of_models_is_found_by_its_name(picture, enlarge
         assert finish(picture, f"enlarge:model={name}").image.size == (64, 64)
     with pytest.raises(UnknownName, match="2x-mine"):
         finish(picture, "enlarge:model=2x-mime")
+
+
+def test_a_finish_that_cannot_be_is_refused_before_a_step_is_painted(painter, generators):
+    chain = [{"name": "enlarge", "model": f"{generators['stylegan2']}/generator.safetensors"}]
+    with pytest.raises(InvalidInput, match="enlarges no picture"):
+        next(painter.states(Request(model=painter.model.source, finish=chain)))
 
 
 def test_a_models_own_finish_is_a_default_that_none_undoes_and_inpainting_does_not_take(painter, picture, mask, monkeypatch):
@@ -222,3 +230,9 @@ def test_a_network_of_another_kind_is_refused(picture, tmp_path, generators):
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     with pytest.raises(InvalidFile, match="cut.safetensors"):
         finish(picture, [{"name": "enlarge", "model": str(tmp_path / "cut.safetensors")}])
+
+
+def test_the_default_model_enlarges_its_pictures_by_a_network_that_ships_with_it_and_has_a_card():
+    assert Request(finish=zoo.find(zoo.DEFAULT).defaults["finish"]).finish == (finishing("enlarge"),)
+    for path in map(find, OURS):
+        assert store.sha256(path) in (path.parent / "CARD.md").read_text() and path.stat().st_size <= 6e6

@@ -21,6 +21,7 @@ from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
 EXAMPLES: dict[str, dict[str, Any]] = {
     "enlarge": {"model": "small.safetensors", "scale": 2.5, "tile": 64, "precision": "fp32"},
     "faces": {"model": "faces.safetensors", "find": "portrait", "strength": 0.5, "precision": "fp32"},
+    "cut-out": {"tolerance": 0.1},
     "clahe": {"clip": 3.0, "tiles": 4},
     "white-balance": {"method": "white-patch", "percentile": 95.0, "strength": 0.5},
     "levels": {"black": 0.1, "white": 0.9, "gamma": 1.2},
@@ -52,7 +53,9 @@ def test_a_record_comes_back_from_its_json_and_makes_the_same_picture(name: str)
     record = finishing(name, **EXAMPLES[name])
     back = Held.model_validate_json(Held.model_validate({"finish": [record]}).model_dump_json()).finish[0]
     assert back == record and hash(back) == hash(record)
-    image = Image.fromarray(np.random.RandomState(0).randint(0, [256, 200, 99], (30, 40, 3)).astype(np.uint8))
+    levels = np.full((30, 40, 3), 230, np.uint8)
+    levels[4:-4, 4:-4] = np.random.RandomState(0).randint(0, [256, 200, 99], (22, 32, 3))
+    image = Image.fromarray(levels)
     first, again = record.make(load)(image), back.make(load)(image)
     assert first.tobytes() == again.tobytes() != image.tobytes()
 
@@ -70,6 +73,7 @@ def test_a_record_has_its_functions_parameters_and_defaults(name: str) -> None:
         ("clahe", {"clip": 0.5}, "clip: 0.5 was given"),
         ("faces", {"model": "a", "strength": 2}, "strength: 2 was given"),
         ("clahe", {"tiles": 0}, "tiles: 0 was given"),
+        ("cut-out", {"tolerance": 1.5}, "tolerance: 1.5 was given"),
         ("clahe", {"clip": float("nan")}, "clip: nan was given"),
         ("enlarge", {"model": ""}, "model: '' was given"),
         ("enlarge", {"model": "a", "scale": 0}, "scale: 0 was given"),

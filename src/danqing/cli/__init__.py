@@ -20,6 +20,7 @@ from .options import Examples, Group
 from .outpaint import outpaint
 from .painting import edit, paint, replay
 from .screen import INTERRUPTED
+from .sheet import sheet
 from .stores import convert, inspect, models, pull
 
 
@@ -46,6 +47,7 @@ for command in (
     paint,
     edit,
     outpaint,
+    sheet,
     reconstruct,
     translate,
     interpolate,

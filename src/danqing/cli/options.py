@@ -68,9 +68,14 @@ def fields(names: Sequence[str]) -> Callable[[Any], Any]:
     return decorate
 
 
+def seen_through(command: Any) -> Any:
+    """The option of every command that may cut what it has painted off its background."""
+    return click.option("--transparent", is_flag=True, help="Cut what is painted off its background, before other finishes.")(command)
+
+
 def outputs(command: Any) -> Any:
     """The options of every command that paints from seeds."""
-    command = written(command)
+    command = seen_through(written(command))
     for option in (
         click.option("--count", metavar="N", default="1", help="How many pictures of each seed."),
         click.option("--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."),

@@ -108,8 +108,8 @@ def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
     paint_each([{"recipe": recipe, "prompt": prompt, "seed": seed} for prompt in prompts for seed in seeds], options, count)
 
 
-def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME) -> None:
-    """Paint what each of the changes makes of the options, and write each picture as soon as it is done.
+def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME) -> list[Picture]:
+    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. All of them are returned.
 
     Args:
         options: those of `outputs` or `written`, and fields of `Request` that all share.
@@ -120,7 +120,8 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
     from ..easel.request import Request
 
     output, device = options.pop("output"), options.pop("device")
-    force, as_json, preview, grid, svg = (options.pop(name, False) for name in ("force", "as_json", "preview", "grid", "svg"))
+    switches = ("force", "as_json", "preview", "grid", "svg", "transparent")
+    force, as_json, preview, grid, svg, transparent = (options.pop(name, False) for name in switches)
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
@@ -132,7 +133,8 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         easel = load(base[0], device, show)
-        wanted = [r.but(index=i) for r in map(easel.resolve, base) for i in range(count)]
+        first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
+        wanted = [r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(easel.resolve, base) for i in range(count)]
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
@@ -158,6 +160,7 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
             show.tell(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
     if failed:
         sys.exit(2)
+    return done
 
 
 def load(request: Request, device: str | None, show: Screen) -> Easel:

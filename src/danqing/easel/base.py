@@ -182,6 +182,8 @@ class Easel(ABC):
         if request.precision != self.precision:
             yield from self.again(request.precision).states(request)
             return
+        for record in settled(request.finish):
+            finishing.made(record, self.device)  # what cannot finish the picture is known before it is painted
         clock = [time.perf_counter()]
         try:
             with self.ready(request):

@@ -478,14 +478,35 @@ def writable(path: Path) -> None:
         raise InvalidFile(_unwritable(path, error)) from None
 
 
-def write_sheet(images: Sequence[Image.Image], path: Path, *, overwrite: bool = False) -> Path:
-    """Several pictures as one PNG, row by row, nearly square, each in a cell of the largest one's size."""
-    columns = math.ceil(math.sqrt(len(images)))
-    width, height = max(i.width for i in images), max(i.height for i in images)
-    sheet = Image.new("RGB", (columns * width, math.ceil(len(images) / columns) * height), "white")
+def write_sheet(images: Sequence[Image.Image], path: Path, *, columns: int | None = None, gap: int = 0, overwrite: bool = False) -> Path:
+    """Several pictures as one PNG, row by row, each in a cell of the largest one's size; where one is transparent, so is the sheet.
+
+    Args:
+        columns: in a row; nearly as many as rows when not given.
+        gap: pixels between cells, and around them.
+    """
+    columns = min(len(images), columns or math.ceil(math.sqrt(len(images))))
+    width, height = max(i.width for i in images) + gap, max(i.height for i in images) + gap
+    clear = any(image.has_transparency_data for image in images)
+    size = (columns * width + gap, math.ceil(len(images) / columns) * height + gap)
+    sheet = Image.new("RGBA", size, (255, 255, 255, 0)) if clear else Image.new("RGB", size, "white")
     for n, image in enumerate(images):
-        sheet.paste(over_white(image), (n % columns * width, n // columns * height))
+        sheet.paste(plain(image), (gap + n % columns * width, gap + n // columns * height))
     return put(path, encode(sheet, {"format": "PNG"}), overwrite=overwrite)
+
+
+def lines(source: str) -> list[str]:
+    """The lines of a text file, without empty ones and those that begin with #.
+
+    Raises:
+        InvalidFile: it cannot be read, or is no text in UTF-8.
+    """
+    data, name = data_of(source)
+    try:
+        found = (line.strip() for line in data.decode("utf-8-sig").splitlines())
+    except UnicodeDecodeError:
+        raise InvalidFile(f"{name} is no text in UTF-8: save it as such, a prompt a line") from None
+    return [line for line in found if line and not line.startswith("#")]
 
 
 def slug(text: str, length: int = 40) -> str:

@@ -25,7 +25,7 @@ def ready() -> None:
 def svg(image: Image.Image, record: str, namespace: str) -> bytes:
     """The picture traced into stacked areas of one colour each, transparent where it is, the record in its metadata.
 
-    A drawing of flat colours comes back at about 30 to 40 dB, in some ten paths; a painted one at about 30 dB, in hundreds.
+    A drawing of flat colours, 512 px, comes back at about 30 to 40 dB in some ten paths; a painted one at about 30 dB, in hundreds.
 
     Args:
         record: the text that becomes the attribute ``danqing:record``, as in XMP.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .pixels import Raster
 
 __all__ = [
-    "FINISHES", "Adjust", "Clahe", "Curves", "Enlarge", "Faces", "Finish", "Finishing", "Learned", "Levels", "Load", "Record",
+    "FINISHES", "Adjust", "Clahe", "Curves", "CutOut", "Enlarge", "Faces", "Finish", "Finishing", "Learned", "Levels", "Load", "Record",
     "WhiteBalance", "chain", "finishing",
 ]  # fmt: skip
 
@@ -189,10 +189,22 @@ class Adjust(Tone):
     saturation: float = Field(default=1.0, ge=0, le=10, description="0 grey, 1 as it is.")
 
 
+class CutOut(Record):
+    """`danqing.finish.cut.CutOut`."""
+
+    name: Literal["cut-out"] = "cut-out"
+    tolerance: Share = Field(default=0.06, description="How far a colour may be from the background's to belong to it.")
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        from .cut import CutOut
+
+        return CutOut(tolerance=self.tolerance)
+
+
 #: Any of the records, told by its name: the type of a field of a request.
-Finishing = Annotated[Enlarge | Faces | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")]
+Finishing = Annotated[Enlarge | Faces | CutOut | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")]
 #: Every finish by its name.
-FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Faces, Clahe, WhiteBalance, Levels, Curves, Adjust)}
+FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)}
 
 #: Short names of finishes.
 SHORT: Mapping[str, str] = {"tone": "clahe"}

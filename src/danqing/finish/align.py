@@ -121,5 +121,5 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError:
-        raise InvalidInput("faces need OpenCV: pip install 'danqing[finish]'") from None
+        raise InvalidInput("this needs OpenCV: pip install 'danqing[finish]'") from None
     return cv2

@@ -91,7 +91,7 @@ def together(pixels: Pixels, like: Raster) -> Raster:
     parts = [pixels.colour] if pixels.alpha is None else [pixels.colour, pixels.alpha]
     array = np.concatenate(parts, 2) if len(parts) > 1 else pixels.colour
     if isinstance(like, np.ndarray):
-        return array[..., 0] if like.ndim == 2 else array
+        return array[..., 0] if like.ndim == 2 and array.shape[2] == 1 else array
     if array.dtype == np.uint16 and array.shape[2] > 1:
         raise InvalidInput("Pillow holds no colours of 16 bits: give and take an array (H, W, C) of uint16")
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
@@ -110,11 +110,11 @@ def bled(pixels: Pixels) -> Levels:
     if seen.all() or not seen.any() or pixels.alpha is None:
         return pixels.colour
     weight = (pixels.alpha / np.float32(top(pixels.alpha))).astype(np.float32)
-    around = np.rint(_filled(pixels.colour * weight, weight)).astype(pixels.colour.dtype)
+    around = np.rint(filled(pixels.colour * weight, weight)).astype(pixels.colour.dtype)
     return np.where(seen[..., None], pixels.colour, around)
 
 
-def _filled(mass: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
+def filled(mass: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     """Weighted means (H, W, C), of larger blocks where the weight is zero."""
     some = weight > 0
     mean = mass / np.where(some, weight, 1)
@@ -123,7 +123,7 @@ def _filled(mass: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     height, width = weight.shape[:2]
     pairs = ((0, height % 2), (0, width % 2), (0, 0))
     half = [np.pad(x, pairs).reshape((height + 1) // 2, 2, (width + 1) // 2, 2, -1).sum((1, 3)) for x in (mass, weight)]
-    coarse = _filled(*half).repeat(2, 0).repeat(2, 1)[:height, :width]
+    coarse = filled(*half).repeat(2, 0).repeat(2, 1)[:height, :width]
     return np.where(some, mean, coarse)
 
 
