@@ -32,6 +32,8 @@ danqing paint "a red fox, 3d style"
 danqing paint "一只红色的狐狸" --seed 42 -o fox.png
 danqing paint "a cat" "a dog" --seed 1 --seed 2 --grid -o pets/
 danqing paint "[a cat:a dog:0.5]" --negative "frame" --steps 30 --solver euler
+danqing paint "a fox" --finish none                       128 px as painted; enlarge, faces and tone are finishes
+danqing paint "a red mushroom" --transparent --svg        cut out, and as curves
 danqing paint "a house" --count 4 --json -o "{prompt}-{seed}-{index}.webp"
 danqing paint --model stylegan2 --seed 7 --truncation 0.7 --mix 9 --mix-from 4
 danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid

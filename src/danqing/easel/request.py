@@ -22,6 +22,8 @@ from .names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
 
 T = TypeVar("T")
 
+#: What width and height are.
+SIDE = "In pixels, before any enlarging; a multiple of what the model works in."
 Margin = Annotated[int, Field(ge=0, le=4096)]
 
 #: What a field is when neither the request nor the model says.
@@ -77,8 +79,8 @@ class Request(BaseModel):
     negative: str | None = Field(default=None, max_length=1_000_000, description="What to keep away from.", examples=["blurry, frame"])
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
-    width: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
-    height: int | None = Field(default=None, ge=8, le=4096, description="In pixels, a multiple of what the model works in.", examples=[128])
+    width: int | None = Field(default=None, ge=8, le=4096, description=SIDE, examples=[128])
+    height: int | None = Field(default=None, ge=8, le=4096, description=SIDE, examples=[128])
     tile: int | None = Field(
         default=None,
         ge=16,
