@@ -49,7 +49,8 @@ def set_up(threads: int) -> None:
 
 def adams(model: nn.Module, rates: Mapping[str, float], betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
     """An Adam for each named part of a model, at its rate: what two adversaries learn by."""
-    return {name: torch.optim.Adam(model.get_submodule(name).parameters(), lr=rate, betas=betas) for name, rate in rates.items()}
+    parts = {name: list(model.get_submodule(name).parameters()) for name in rates}
+    return {name: torch.optim.Adam(part, lr=rates[name], betas=betas, fused=True) for name, part in parts.items()}
 
 
 def by_muon(

@@ -140,6 +140,12 @@ def test_newton_schulz_keeps_singular_vectors_and_flattens_singular_values(shape
     assert inner.diagonal().min() > 0.6 and inner.diagonal().max() < 1.3
 
 
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6)])
+def test_newton_schulz_of_a_stack_is_that_of_each_matrix(shape):
+    g = torch.randn(3, *shape, generator=keyed(shape), dtype=torch.float64)
+    torch.testing.assert_close(orthogonalise(g), torch.stack([orthogonalise(each) for each in g]))
+
+
 @pytest.mark.parametrize("size", [1.0, 1e-8, 1e8])
 def test_newton_schulz_in_float16_takes_gradients_of_any_size(size):
     """float16 holds 6e-8 to 65504; the gradients keep their type, and the iteration its band."""

@@ -81,8 +81,7 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - d)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)  # type: ignore[reportPrivateImportUsage]
         for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
         self.updates += 1
@@ -183,11 +182,14 @@ class Training:
         for name, optimiser in awake.items():
             parallel.average_gradients(self._parameters[name])
             self.scaler.unscale_(optimiser)
-            losses[f"{name}_grad"] = nn.utils.clip_grad_norm_(self._parameters[name], self.clip)
+            losses[f"{name}_grad"] = nn.utils.get_total_norm(self._slopes(name))
         means = parallel.mean([float(value) for value in losses.values()])
         values = dict(zip(losses, means, strict=True))
         self._finite(step, {name: values[name] for loss in awake for name in (loss, f"{loss}_grad")})
         for name, optimiser in awake.items():
+            if values[f"{name}_grad"] > self.clip:
+                slower = self.clip / values[f"{name}_grad"]
+                torch._foreach_mul_(self._slopes(name), slower)  # type: ignore[reportPrivateImportUsage]
             for group, base in zip(optimiser.param_groups, self._base[name], strict=True):
                 group["lr"] = base * self.rate(step)
             self.scaler.step(optimiser)
@@ -197,6 +199,10 @@ class Training:
         if self.ema is not None:
             self.ema.update(self.model)
         return values
+
+    def _slopes(self, name: str) -> list[Tensor]:
+        """The gradients that an optimiser's parameters have."""
+        return [p.grad for p in self._parameters[name] if p.grad is not None]
 
     def _batches(self, step: int) -> list[int]:
         """The indices of the batches that this process sees in a step."""

@@ -1,5 +1,6 @@
 """Muon: steepest descent of matrices under the spectral norm; AdamW for all that is no hidden matrix."""
 
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -10,26 +11,31 @@ from torch.optim import Optimizer
 
 
 def orthogonalise(g: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
-    """The nearest semi-orthogonal matrix to ``g`` (m, n), nearly: U V^T of its SVD with singular values in about [0.7, 1.2].
+    """The nearest semi-orthogonal matrix to each of ``g`` (..., m, n), nearly: U V^T of its SVD, singular values in about [0.7, 1.2].
 
     Newton-Schulz iteration X <- a X + (b A + c A^2) X with A = X X^T, whose quintic (a, b, c) = (3.4445, -4.7750, 2.0315)
     has the steepest slope at zero that still converges to a band around one (Jordan et al. 2024, "Muon").
 
     Args:
-        g: (m, n), any scale.
+        g: (..., m, n), any scale.
         dtype: what the iteration computes in; None is that of ``g``, which the answer always has.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     # float16 has no number under 6e-8, where gradients may lie: they are brought to size before they enter it.
-    x = g.float() / (g.float().norm() + 1e-30) if dtype == torch.float16 else g
-    x = x.to(dtype or g.dtype)
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
-    x = x / (x.norm() + 1e-7)
+    x = g.float() / (length(g.float()) + 1e-30) if dtype == torch.float16 else g
+    x = x.to(dtype or g.dtype).reshape(-1, *g.shape[-2:])
+    wide = x.shape[1] <= x.shape[2]
+    x = x if wide else x.mT
+    x = x / (length(x) + 1e-7)
     for _ in range(steps):
-        xxt = x @ x.T
-        x = torch.addmm(x, torch.addmm(xxt, xxt, xxt, beta=b, alpha=c), x, beta=a)
-    return (x if wide else x.T).to(g.dtype)
+        xxt = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(xxt, xxt, xxt, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).to(g.dtype).view(g.shape)
+
+
+def length(x: Tensor) -> Tensor:
+    """The Frobenius norm of each matrix, (..., m, n) -> (..., 1, 1)."""
+    return x.norm(dim=(-2, -1), keepdim=True)
 
 
 class Muon(Optimizer):
@@ -76,30 +82,46 @@ class Muon(Optimizer):
             (self._muon if group["muon"] else self._adam)(parameters, group, rate)
 
     def _muon(self, parameters: list[Tensor], group: dict, rate: float) -> None:
-        for p in parameters:
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            assert p.grad is not None
-            velocity = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-            g = p.grad.add(velocity, alpha=group["momentum"]).reshape(p.shape[0], -1)  # (m, n)
-            g = orthogonalise(g, dtype=self.dtype)
-            p.add_(g.view(p.shape), alpha=-rate * max(1.0, g.shape[0] / g.shape[1]) ** 0.5)
+        slopes, (momenta,) = self._remembered(parameters, "momentum")
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, slopes)
+        matrices = [g.flatten(1) for g in torch._foreach_add(slopes, momenta, alpha=group["momentum"])]  # each (m, n)
+        for (m, n), places in alike(matrices).items():
+            moves = orthogonalise(torch.stack([matrices[i] for i in places]), dtype=self.dtype)  # (k, m, n)
+            some = [parameters[i] for i in places]
+            moves = [move.view_as(p) for move, p in zip(moves, some, strict=True)]
+            torch._foreach_add_(some, moves, alpha=-rate * max(1.0, m / n) ** 0.5)
 
     def _adam(self, parameters: list[Tensor], group: dict, rate: float) -> None:
         beta1, beta2 = group["betas"]
+        slopes, (first, second) = self._remembered(parameters, "first", "second")
+        counts = []
         for p in parameters:
-            state = self.state[p]
-            if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
-                state["first"], state["second"] = torch.zeros_like(p), torch.zeros_like(p)
-            assert p.grad is not None
-            state["step"] += 1
-            count = float(state["step"])
-            state["first"].lerp_(p.grad, 1 - beta1)
-            state["second"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-            scale = (state["second"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
-            p.addcdiv_(state["first"], scale, value=-rate / (1 - beta1**count))
+            self.state[p]["step"] = self.state[p].get("step", torch.zeros((), dtype=torch.float32)) + 1
+            counts.append(float(self.state[p]["step"]))
+        torch._foreach_lerp_(first, slopes, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, slopes, slopes, value=1 - beta2)
+        scales = torch._foreach_div(second, [1 - beta2**count for count in counts])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, group["eps"])
+        torch._foreach_addcdiv_(parameters, first, scales, [-rate / (1 - beta1**count) for count in counts])
+
+    def _remembered(self, parameters: list[Tensor], *names: str) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """The gradients, and of each name what the state holds for each parameter, zeros at first."""
+        for p in parameters:
+            for name in names:
+                if name not in self.state[p]:
+                    self.state[p][name] = torch.zeros_like(p)
+        return [p.grad for p in parameters if p.grad is not None], [[self.state[p][name] for p in parameters] for name in names]
+
+
+def alike(matrices: list[Tensor]) -> dict[torch.Size, list[int]]:
+    """The places of the matrices of each shape."""
+    places: dict[torch.Size, list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        places.setdefault(matrix.shape, []).append(i)
+    return places
 
 
 def muon_groups(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from .blocks import doubled, halved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,9 +210,9 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C_out, 2H, 2W)."""
-        h = self.conv1(F.interpolate(F.relu(self.bn1(x, y)), scale_factor=2))
+        h = self.conv1(doubled(F.relu(self.bn1(x, y))))
         h = self.conv2(F.relu(self.bn2(h, y)))
-        return h + self.conv_sc(F.interpolate(x, scale_factor=2))
+        return h + self.conv_sc(doubled(x))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -234,7 +235,7 @@ class DiscriminatorBlock(nn.Module):
         """(B, C, H, W) -> (B, C_out, H/2, W/2), or (B, C_out, H, W)."""
         h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         y = h + self.conv_sc(x)
-        return F.avg_pool2d(y, 2) if self.down else y  # a mean of sums; it passes through the 1×1 convolution
+        return halved(y) if self.down else y  # a mean of sums; it passes through the 1×1 convolution
 
 
 class Attention(nn.Module):
@@ -259,7 +260,7 @@ class Attention(nn.Module):
         query = self.theta(x).flatten(2).mT  # (B, HW, C/8)
         key = F.max_pool2d(self.phi(x), 2).flatten(2).mT  # (B, HW/4, C/8)
         value = F.max_pool2d(self.g(x), 2).flatten(2).mT  # (B, HW/4, C/2)
-        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        found = (query @ key.mT).softmax(-1) @ value
         return x + self.gamma * self.o(found.mT.unflatten(2, x.shape[2:]))
 
 

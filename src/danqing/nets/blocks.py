@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .ports import Context
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel repeated twice along each side, (B, C, H, W) -> (B, C, 2H, 2W): as `F.interpolate` does, which is several times slower
+    on a CPU both ways, but where the channels lie last."""
+    if not x.is_contiguous():
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    x = torch.stack([x, x], 4).flatten(3)
+    return torch.stack([x, x], 3).flatten(2, 3)
+
+
+def halved(x: Tensor) -> Tensor:
+    """The mean of each 2×2 pixels, (B, C, 2H, 2W) -> (B, C, H, W): as `F.avg_pool2d` does, and faster for the same reason."""
+    upper, lower = x.unflatten(2, (-1, 2)).unbind(3)
+    left, right = (upper + lower).unflatten(3, (-1, 2)).unbind(4)
+    return (left + right) / 4
 
 
 class ResnetBlock(nn.Module):
@@ -72,4 +89,5 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, ctx: Context | None = None, size: tuple[int, int] | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, 2H, 2W), or (B, C, *size)."""
-        return self.conv(F.interpolate(x, size=size or (2 * x.shape[-2], 2 * x.shape[-1]), mode="nearest"))
+        twice = (2 * x.shape[-2], 2 * x.shape[-1])
+        return self.conv(doubled(x) if size in (None, twice) else F.interpolate(x, size=size, mode="nearest"))

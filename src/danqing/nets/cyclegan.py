@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
@@ -60,6 +63,42 @@ MINI = CycleGANConfig(channels=32, blocks=6)
 PATCH_34 = PatchGANConfig(channels=32, halvings=2)
 
 
+class Reflection(torch.autograd.Function):
+    """Borders that mirror the picture, whose last pixels are not repeated: `F.pad` of mode "reflect", and a backward pass that adds the
+    borders to what they mirror as blocks, where `F.pad`'s own takes a pixel at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, width: int) -> Tensor:  # type: ignore[override]
+        ctx.width = width
+        return F.pad(x, (width,) * 4, mode="reflect")
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return folded(folded(g, ctx.width, 2), ctx.width, 3), None
+
+
+def folded(g: Tensor, width: int, side: int) -> Tensor:
+    """Along one side, the transpose of mirroring ``width`` pixels at both of its ends."""
+    inner = g.shape[side] - 2 * width
+    first, middle, last = g.split((width, inner, width), side)
+    whole = middle.clone(memory_format=torch.contiguous_format)
+    whole.narrow(side, 1, width).add_(first.flip(side))
+    whole.narrow(side, inner - 1 - width, width).add_(last.flip(side))
+    return whole
+
+
+class Reflect(nn.Module):
+    """`Reflection` of ``width`` pixels on each side."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H + 2 width, W + 2 width)."""
+        return Reflection.apply(x, self.width)  # type: ignore[no-any-return]
+
+
 def initialised(module: nn.Module) -> None:
     """Convolutions as N(0, 0.02²), their biases zero (section 7.2)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -78,11 +117,11 @@ class ResnetBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            Reflect(1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
             nn.ReLU(),
-            nn.ReflectionPad2d(1),
+            Reflect(1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
         )
@@ -103,13 +142,13 @@ class CycleGAN(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.channels << k for k in range(HALVINGS + 1)]
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), *normed(nn.Conv2d(config.in_channels, widths[0], 7))]
+        layers: list[nn.Module] = [Reflect(3), *normed(nn.Conv2d(config.in_channels, widths[0], 7))]
         for channels, out_channels in pairwise(widths):
             layers += normed(nn.Conv2d(channels, out_channels, 3, stride=2, padding=1))
         layers += [ResnetBlock(widths[-1]) for _ in range(config.blocks)]
         for channels, out_channels in pairwise(widths[::-1]):
             layers += normed(nn.ConvTranspose2d(channels, out_channels, 3, stride=2, padding=1, output_padding=1))
-        self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[0], config.out_channels, 7), nn.Tanh())
+        self.model = nn.Sequential(*layers, Reflect(3), nn.Conv2d(widths[0], config.out_channels, 7), nn.Tanh())
         self.apply(initialised)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -56,9 +56,9 @@ def log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, kind: str, levels: int 
         UnknownName: another kind.
     """
     log_f, half, inverse = log_cdf(kind), 1 / (levels - 1), torch.exp(-log_scale)
-    upper, lower = (x - mean + half) * inverse, (x - mean - half) * inverse
-    right = upper + lower > 0
-    a, b = torch.where(right, -lower, upper), torch.where(right, -upper, lower)
+    apart, last = x - mean, x.abs() > 1 - half
+    away = torch.where(last, x.sign() * apart, apart.abs())  # how far the bin is on that side; the last ones are always on their own
+    near = log_f((half - away) * inverse)
     # Far out in a tail both may round to one number; the bin is never that empty.
-    inner = log_f(a) + torch.log(-torch.expm1((log_f(b) - log_f(a)).clamp(max=-1e-12)))
-    return torch.where(x < half - 1, log_f(upper), torch.where(x > 1 - half, log_f(-lower), inner))
+    part = torch.log(-torch.expm1((log_f((-half - away) * inverse) - near).clamp(max=-1e-12)))
+    return near + part.masked_fill(last, 0.0)

@@ -105,7 +105,7 @@ class ScaleShiftBlock(ResnetBlock):
         """(B, C, H, W) -> (B, C_out, H, W)."""
         assert ctx is not None and self.time_emb_proj is not None
         scale, shift = self.time_emb_proj(F.silu(ctx.time))[:, :, None, None].chunk(2, dim=1)  # each (B, C_out, 1, 1)
-        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
+        h = torch.addcmul(shift, self.norm2(self.conv1(F.silu(self.norm1(x)))), 1 + scale)
         return self.conv_shortcut(x) + self.conv2(F.silu(h))
 
 

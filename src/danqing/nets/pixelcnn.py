@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..errors import InvalidInput, UnknownName
-from .pixel_heads import Levels, Mixture, Palette
+from .pixel_heads import Levels, Mixture, Palette, wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +67,29 @@ def head(config: PixelCNNConfig) -> Levels | Mixture:
     return kinds[config.head](config.width, config.levels, config.embedding, config.hidden)
 
 
+class Gate(torch.autograd.Function):
+    """tanh(a) sigmoid(b) of the two halves of the channels: (B, 2w, ...) -> (B, w, ...).
+
+    tanh(a) = 2 sigmoid(2a) - 1, which a CPU has in a third of the time, in fp32 at least, for it cancels at 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        a, b = x.chunk(2, dim=1)
+        t, s = (2 * wide(a)).sigmoid_().mul_(2).sub_(1).to(x.dtype), b.sigmoid()
+        ctx.save_for_backward(t, s)
+        return t * s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        t, s = ctx.saved_tensors
+        return torch.cat([torch.ops.aten.tanh_backward(g * s, t), torch.ops.aten.sigmoid_backward(g * t, s)], 1)
+
+
 def gate(x: Tensor) -> Tensor:
-    """tanh(a) sigmoid(b) of the two halves of the channels: (B, 2w, ...) -> (B, w, ...)."""
-    a, b = x.chunk(2, dim=1)
-    return torch.tanh(a) * torch.sigmoid(b)
+    """`Gate`."""
+    return Gate.apply(x)  # type: ignore[no-any-return]
 
 
 class GatedLayer(nn.Module):
@@ -102,21 +123,22 @@ class GatedLayer(nn.Module):
         self.out = nn.Conv2d(width, width, 1)
         self.condition = nn.Embedding(classes, 4 * width) if classes else None
 
-    def biases(self, label: Tensor | None) -> tuple[Tensor, Tensor] | tuple[float, float]:
-        """c_v and c_h of each picture's class, (B, 2w, 1, 1)."""
+    def biases(self, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """c_v and c_h of each picture's class, (B, 2w, 1, 1), or without classes zeros, ()."""
         if self.condition is None or label is None:
-            return 0.0, 0.0
+            nothing = self.link.weight.new_zeros(())
+            return nothing, nothing
         c_v, c_h = self.condition(label)[:, :, None, None].chunk(2, dim=1)
         return c_v, c_h
 
     def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both (B, C, H, W) -> both (B, w, H, W)."""
-        c_v, c_h = self.biases(label)
         height, width = v.shape[2:]
         # Where the layer is strict the windows end one cell early, so one answer is left over at the far end.
         a = self.vertical(F.pad(v, (self.side, self.side, self.past, 0)))[:, :, :height]
-        b = self.horizontal(F.pad(h, (self.past, 0)))[..., :width] + self.link(a)
-        v_out, h_out = gate(a + c_v), self.out(gate(b + c_h))
+        c_v, c_h = (c.to(a.dtype) for c in self.biases(label))  # sums of two types are twenty times slower on a CPU
+        b = self.link(a).add_(c_h).add_(self.horizontal(F.pad(h, (self.past, 0)))[..., :width])
+        v_out, h_out = gate(a + c_v), self.out(gate(b))
         return (v + v_out, h + h_out) if self.skip else (v_out, h_out)
 
 

@@ -102,8 +102,8 @@ def leaky(x: Tensor) -> Tensor:
 
 
 def activated(x: Tensor, gain: float = 1.0) -> Tensor:
-    """``gain clamp(leaky(x))``."""
-    return leaky(x).clamp(-CLAMP, CLAMP) * gain
+    """``gain clamp(leaky(x))``, given ``GAIN gain x``: what is linear before takes the gains at no cost."""
+    return F.hardtanh_(F.leaky_relu(x, SLOPE), -CLAMP * gain, CLAMP * gain)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def replicated(near: Tensor, w: Tensor, layers: int, cutoff: int | None) -> Tens
     return torch.cat([near[:, None].expand(-1, first, -1), w[:, None].expand(-1, layers - first, -1)], 1)
 
 
-def modulated(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, demodulated: bool = True) -> Tensor:
+def modulated(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, demodulated: bool = True, gain: float = 1.0) -> Tensor:
     """A convolution whose weights each picture's style scales, and which are then scaled to unit norm.
 
     ``w'_oik = s_i w_oik;  w''_oik = w'_oik / sqrt(sum_ik w'^2_oik)``, so that white noise of variance 1 stays so. Computed with one
@@ -209,6 +209,7 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, dem
         style: s, (B, C_in).
         up: whether one zero is put behind each pixel first; then weights are turned around, and (B, C_out, 2H + K - 2, ..) comes out,
             still to be filtered.
+        gain: of what is scaled to unit norm.
 
     Returns:
         (B, C_out, H, W).
@@ -218,7 +219,7 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, dem
     if not demodulated:
         return y
     power = style.to(weight).square() @ weight.square().sum((2, 3)).T  # (B, C_out)
-    return y * (power + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
+    return y * (gain * (power + 1e-8).rsqrt()).to(y.dtype)[:, :, None, None]
 
 
 class SynthesisLayer(nn.Module):
@@ -245,11 +246,11 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Draw | None, k: int) -> Tensor:
         """(B, C_in, H, W), (B, w_dim) -> (B, C_out, R, R); the layer is the k-th."""
-        y = modulated(x, self.weight, self.affine(w), up=self.up)
+        y = modulated(x, self.weight, self.affine(w), up=self.up, gain=GAIN)
         if self.up:
             y = upfirdn(y, 4 * self.resample_filter, before=1, after=1)  # 2H + 1 -> 2H
         rain = self.noise_const if noise is None else noise(y[:, :1], k)
-        return activated(y + (self.noise_strength * rain).to(y.dtype) + self.bias.to(y.dtype)[:, None, None])
+        return activated(y.add_((GAIN * self.noise_strength * rain).to(y.dtype)).add_((GAIN * self.bias).to(y.dtype)[:, None, None]))
 
 
 class ToRGB(nn.Module):
@@ -380,14 +381,16 @@ class Conv2d(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H, W), or half of both; times ``gain``."""
-        weight, pad = self.weight / math.sqrt(self.weight[0].numel()), self.weight.shape[-1] // 2
+        total, pad = GAIN * gain if self.active else gain, self.weight.shape[-1] // 2
+        weight = self.weight * (total / math.sqrt(self.weight[0].numel()))
+        bias = None if self.bias is None else total * self.bias
         if not self.down:
-            y = F.conv2d(x, weight, self.bias, padding=pad)
+            y = F.conv2d(x, weight, bias, padding=pad)
         elif pad:
-            y = F.conv2d(upfirdn(x, self.resample_filter, before=1 + pad, after=1 + pad), weight, self.bias, stride=2)
+            y = F.conv2d(upfirdn(x, self.resample_filter, before=1 + pad, after=1 + pad), weight, bias, stride=2)
         else:
-            y = F.conv2d(downsample(x, self.resample_filter), weight, self.bias)
-        return activated(y, gain) if self.active else y * gain
+            y = F.conv2d(downsample(x, self.resample_filter), weight, bias)
+        return activated(y, gain) if self.active else y
 
 
 class DiscriminatorBlock(nn.Module):

@@ -36,10 +36,10 @@ def upfirdn(x: Tensor, taps: Tensor, *, up: int = 1, down: int = 1, before: int 
     if up > 1:
         x = F.pad(x[:, :, :, None, :, None], (0, up - 1, 0, 0, 0, up - 1))  # (B, C, H, up, W, up)
         x = x.reshape(-1, channels, up * height, up * width)
-    if before or after:
+    if before != after:
         x = F.pad(x, (before, after, before, after))
     kernel = taps.flip(0, 1).to(x.dtype).expand(channels, 1, *taps.shape)  # a convolution turns its kernel around
-    return F.conv2d(x, kernel, stride=down, groups=channels)
+    return F.conv2d(x, kernel, stride=down, padding=before if before == after else 0, groups=channels)
 
 
 def upsample(x: Tensor, taps: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ class VAE(nn.Module):
 
     def log_prob(self, picture: Tensor, z: Tensor) -> Tensor:
         """log P(picture | z) of pictures of bytes in [-1, 1], (B, 3, S, S) and (B, D), in nats a picture, (B,)."""
-        each = discretised.log_prob(picture, self.decode(z), self.log_scale, self.config.likelihood)  # (B, 3, S, S)
+        each = discretised.log_prob(picture, self.decode(z).to(picture.dtype), self.log_scale, self.config.likelihood)  # (B, 3, S, S)
         return each.flatten(1).sum(1)
 
     def forward(self, picture: Tensor, noise: Tensor | torch.Generator | None = None) -> tuple[Tensor, Posterior]:
