@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from tokenizers import models, pre_tokenizers, trainers
 
+from danqing import cli
 from danqing.easel.painter import Painter
 from danqing.easel.zoo import write_model
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
@@ -161,3 +162,22 @@ def generators(tmp_path_factory):
     """A model's folder by its family."""
     home = tmp_path_factory.mktemp("generators")
     return {family: str(write(home / family, family)) for family in GENERATORS}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder of its own; the exit code, standard output and standard error."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*args):
+        code = 0
+        try:
+            cli.main([*args])
+        except SystemExit as stop:
+            code = stop.code
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call

@@ -25,23 +25,9 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "PYTHONPAT
 
 
 @pytest.fixture
-def run(tiny, tmp_path, monkeypatch, capsys):
-    """Run a command in a folder of its own; the exit code, standard output and standard error."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def call(*args, model=True):
-        options = ["--model", str(tiny)] if model else []
-        code = 0
-        try:
-            cli.main([*args, *options])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+def run(run, tiny):
+    """The same on the tiny model, unless it is said not to be."""
+    return lambda *args, model=True: run(*args, *(["--model", str(tiny)] if model else []))
 
 
 def test_a_prompt_becomes_a_file_named_after_it(run):

@@ -7,28 +7,14 @@ import pytest
 from PIL import Image
 
 import danqing
-from danqing import cli
 from danqing.easel import files, zoo
 from danqing.easel.generators import Rows
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder of its own; the exit code, standard output and standard error."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def call(*args):
-        code = 0
-        try:
-            cli.main([*args, "--precision", "fp32"] if "replay" not in args and "models" not in args else [*args])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+def run(run):
+    """The same in fp32, where a command has a precision."""
+    return lambda *args: run(*args, *([] if "replay" in args or "models" in args else ["--precision", "fp32"]))
 
 
 def test_paint_takes_truncation_and_styles_of_a_second_seed(run, generators):

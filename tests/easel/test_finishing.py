@@ -12,7 +12,6 @@ import torch
 from PIL import Image, ImageCms
 
 import danqing
-from danqing import cli
 from danqing.easel import files, zoo
 from danqing.easel.load import load
 from danqing.easel.request import Request
@@ -34,25 +33,6 @@ def enlarger(tmp_path_factory):
     path = tmp_path_factory.mktemp("enlarger") / "two.safetensors"
     save(SRVGGNetCompact(SRVGGNetCompactConfig(channels=4, convolutions=1, scale=2)), path)
     return str(path)
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder of its own; the exit code, standard output and standard error."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def call(*args):
-        code = 0
-        try:
-            cli.main([*args])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 def finish(image, chain, **options):

@@ -6,27 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from danqing import cli
-from danqing.easel import files
+from danqing.easel import files, several
 
 
 @pytest.fixture
-def run(tmp_path, tiny, monkeypatch, capsys):
-    """Run a command on the tiny model in a folder of its own; the exit code, standard output and standard error."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def call(*args):
-        code = 0
-        try:
-            cli.main([*args, "--model", str(tiny), "--precision", "fp32"])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+def run(run, tiny):
+    """The same on the tiny model in fp32."""
+    return lambda *args: run(*args, "--model", str(tiny), "--precision", "fp32")
 
 
 def test_every_prompt_has_a_file_in_the_style_and_a_cell_of_the_sheet(run):
@@ -55,7 +41,7 @@ def test_prompts_come_from_a_file_and_share_a_seed_that_is_drawn(run):
 def test_a_sheet_of_transparent_pictures_is_transparent(tmp_path):
     clear = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
     clear.putpixel((3, 3), (10, 20, 30, 255))
-    path = files.write_sheet([clear, Image.new("RGB", (8, 8), "blue")], tmp_path / "sheet.png", columns=2, gap=2)
+    path = several.write_sheet([clear, Image.new("RGB", (8, 8), "blue")], tmp_path / "sheet.png", columns=2, gap=2)
     sheet = Image.open(path)
     assert sheet.mode == "RGBA" and sheet.getpixel((5, 5)) == (10, 20, 30, 255) and sheet.getpixel((0, 0))[3] == 0
     assert sheet.crop((2, 2, 10, 10)).tobytes() == clear.tobytes() and sheet.getpixel((12, 2)) == (0, 0, 255, 255)

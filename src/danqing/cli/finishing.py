@@ -11,27 +11,40 @@ from ..errors import InvalidInput
 from .options import Examples, fields, placed
 from .painting import paint_each
 
+#: What every command here is given.
+given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+
+
+def named(name: str) -> dict[str, Any]:
+    """The parameters of a finish that are options, with their fields."""
+    from ..easel.request import FINISHES
+
+    return {field: info for field, info in FINISHES[name].model_fields.items() if field not in ("name", "precision")}
+
 
 def parameters(name: str) -> Callable[[Any], Any]:
     """One option for each parameter of a finish; values go to its record as typed, which alone judges them."""
-    from ..easel.request import FINISHES
 
     def decorate(command: Any) -> Any:
-        for field, info in reversed(FINISHES[name].model_fields.items()):
-            if field not in ("name", "precision"):
-                default = "" if info.default is None else f" {info.default} where none is given."
-                command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(command)
+        for field, info in reversed(named(name).items()):
+            default = "" if info.default is None else f" {info.default} where none is given."
+            command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(command)
         return command
 
     return decorate
 
 
+def alone(name: str, images: Sequence[str], options: dict[str, Any], pattern: str) -> None:
+    """`finish` by one finish, whose parameters are taken out of the options."""
+    finish(images, [{"name": name, **{field: options.pop(field) for field in named(name)}}], options, pattern)
+
+
 def finish(images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str) -> None:
     """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left out."""
-    from ..easel import files
+    from ..easel import several
 
     stated = [{key: value for key, value in record.items() if value is not None} for record in chain]
-    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in files.pictures(images)]
+    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in several.pictures(images)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 
 
@@ -47,16 +60,16 @@ danqing enlarge holiday/ -o large/                       all pictures of a folde
 danqing enlarge "scans/*.tif" --model 4x-UltraSharp.pth --tile 256
 """,
 )
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@given
 @parameters("enlarge")
 @fields(["precision"])
 @placed
-def enlarge(images: tuple[str, ...], model: str | None, scale: str | None, tile: str | None, **options: Any) -> None:
+def enlarge(images: tuple[str, ...], **options: Any) -> None:
     """Make each IMAGE larger by a network: a picture, a folder of pictures or a pattern such as "*.png".
 
     danqing-x4 knows drawings, and realesrgan-x4plus photographs; any file of ESRGAN, Real-ESRGAN or its compact networks will do.
     """
-    finish(images, [{"name": "enlarge", "model": model, "scale": scale, "tile": tile}], options, "{image}-large.png")
+    alone("enlarge", images, options, "{image}-large.png")
 
 
 @click.command(
@@ -69,16 +82,16 @@ danqing faces portrait.png --strength 0.5
 danqing faces family.jpg --model GFPGANv1.4.pth --find photographed      pip install 'danqing[faces]'
 """,
 )
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@given
 @parameters("faces")
 @fields(["precision"])
 @placed
-def faces(images: tuple[str, ...], model: str | None, find: str | None, strength: str | None, **options: Any) -> None:
+def faces(images: tuple[str, ...], **options: Any) -> None:
     """Restore the faces in each IMAGE: a picture, a folder of pictures or a pattern such as "*.png".
 
     danqing-faces knows drawn portraits that fill their picture; for photographs name a file of GFPGAN.
     """
-    finish(images, [{"name": "faces", "model": model, "find": find, "strength": strength}], options, "{image}-faces.png")
+    alone("faces", images, options, "{image}-faces.png")
 
 
 @click.command(
@@ -92,7 +105,7 @@ danqing tone scan.png --black 0.05 --white 0.95 --gamma 1.1
 danqing tone fox.png --saturation 1.3 --point 0.25,0.2 --point 0.75,0.8
 """,
 )
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@given
 @click.option("--white-balance", metavar="NAME", default=None, help="What is taken for grey: grey-world, or white-patch.")
 @click.option("--exposure", metavar="X", default=None, help="In stops: 1 doubles the light.")
 @click.option("--saturation", metavar="X", default=None, help="0 grey, 1 as it is.")

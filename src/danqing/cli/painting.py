@@ -118,7 +118,7 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ..easel import files
+    from ..easel import files, several
     from ..easel.request import Request
 
     output, device = options.pop("output"), options.pop("device")
@@ -127,7 +127,8 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
-    files.format_of(Path("x.svg" if svg else "x.png"))
+    if svg:
+        files.format_of(Path("x.svg"))  # what traces it is here, or is missed before anything is painted
     files.writable(where.folder / "picture")
     done: list[Picture] = []
     failed: list[DanqingError] = []
@@ -159,7 +160,7 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
                      "record": picture.record, "seconds": picture.timings})  # fmt: skip
             done.append(picture)
         if grid and len(done) > 1:
-            show.tell(f"{files.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+            show.tell(f"{several.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
     if failed:
         sys.exit(2)
     return done

@@ -37,9 +37,9 @@ def sheet(
     prompts: tuple[str, ...], source: str | None, style: str, columns: str | None, gap: int, seed: str | None, **options: Any
 ) -> None:
     """Paint each PROMPT in one style, from one seed: a file each in the folder -o, and sheet.png with all of them."""
-    from ..easel import files
+    from ..easel import several
 
-    wanted = [*prompts, *(files.lines(source) if source else ())]
+    wanted = [*prompts, *(several.lines(source) if source else ())]
     if not wanted:
         raise InvalidInput("a sheet needs subjects and none was given: name them, or a file with --from that holds one a line")
     across = None if columns is None else number("columns", columns)
@@ -48,5 +48,5 @@ def sheet(
     said = [{**same, "prompt": ", ".join(filter(None, (prompt, style)))} for prompt in wanted]
     force, as_json = options["force"], options["as_json"]
     done = paint_each(said, options, pattern=NAME)
-    path = files.write_sheet([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
+    path = several.write_sheet([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
     click.echo(str(path), err=as_json)

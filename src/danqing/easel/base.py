@@ -120,7 +120,7 @@ class Easel(ABC):
         defaults = dict(self.defaults)
         if request.recipe != "text2image" and request.image and not (request.width and request.height):
             width, height = files.read(request.image).size
-            left, top, right, bottom = request.extend if request.recipe == "outpaint" and request.extend else (0, 0, 0, 0)
+            left, top, right, bottom = (request.extend if "extend" in self._used(request) else None) or (0, 0, 0, 0)
             size = (left + width + right, top + height + bottom)
             defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
         request = request.resolve(defaults, self._used(request))
@@ -182,14 +182,14 @@ class Easel(ABC):
         if request.precision != self.precision:
             yield from self.again(request.precision).states(request)
             return
-        for record in settled(request.finish):
-            finishing.made(record, self.device)  # what cannot finish the picture is known before it is painted
+        # What cannot finish the picture is known before it is painted.
+        finishes = [finishing.made(record, self.device) for record in settled(request.finish)]
         clock = [time.perf_counter()]
         try:
             with self.ready(request):
                 for state in self.recipes[request.recipe](self, request):
                     clock.append(time.perf_counter())
-                    yield finishing.done(state, self.device, _timings(clock)) if isinstance(state, Picture) else state
+                    yield finishing.done(state, finishes, _timings(clock)) if isinstance(state, Picture) else state
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise

@@ -9,18 +9,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
-import glob
 import html
 import io
 import json
-import math
 import os
 import re
 import secrets
 import stat
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +36,6 @@ T = TypeVar("T")
 #: More than this is refused before it is decoded: a small file can claim any size.
 MAX_PIXELS = 64_000_000
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".svg": "SVG"}
 NAMESPACE = "urn:danqing:record:1"
 #: What one JPEG segment holds, less its headers.
@@ -133,27 +130,6 @@ def plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
         image = image.point(lambda v: v / 256).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def pictures(given: Iterable[str]) -> list[Path]:
-    """The files that are meant: each a picture, a folder's pictures by name, or what a pattern with ``*`` finds.
-
-    Raises:
-        InvalidFile: a folder or a pattern without any. A file that is not there is refused when it is read.
-    """
-    found: list[Path] = []
-    for text in given:
-        path = Path(os.path.expanduser(text))
-        if os.path.isdir(path):
-            some = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
-        elif any(sign in text for sign in "*?[") and not os.path.exists(path):
-            some = sorted(each for each in map(Path, glob.glob(str(path), recursive=True)) if each.suffix.lower() in SUFFIXES)
-        else:
-            some = [path]
-        if not some:
-            raise InvalidFile(f"{text} holds no picture: name a picture, a folder of them or a pattern; possible are {', '.join(READABLE)}")
-        found += some
-    return found
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -476,37 +452,6 @@ def writable(path: Path) -> None:
             path.lstat()  # fails where the name itself cannot be
     except (OSError, ValueError) as error:
         raise InvalidFile(_unwritable(path, error)) from None
-
-
-def write_sheet(images: Sequence[Image.Image], path: Path, *, columns: int | None = None, gap: int = 0, overwrite: bool = False) -> Path:
-    """Several pictures as one PNG, row by row, each in a cell of the largest one's size; where one is transparent, so is the sheet.
-
-    Args:
-        columns: in a row; nearly as many as rows when not given.
-        gap: pixels between cells, and around them.
-    """
-    columns = min(len(images), columns or math.ceil(math.sqrt(len(images))))
-    width, height = max(i.width for i in images) + gap, max(i.height for i in images) + gap
-    clear = any(image.has_transparency_data for image in images)
-    size = (columns * width + gap, math.ceil(len(images) / columns) * height + gap)
-    sheet = Image.new("RGBA", size, (255, 255, 255, 0)) if clear else Image.new("RGB", size, "white")
-    for n, image in enumerate(images):
-        sheet.paste(plain(image), (gap + n % columns * width, gap + n // columns * height))
-    return put(path, encode(sheet, {"format": "PNG"}), overwrite=overwrite)
-
-
-def lines(source: str) -> list[str]:
-    """The lines of a text file, without empty ones and those that begin with #.
-
-    Raises:
-        InvalidFile: it cannot be read, or is no text in UTF-8.
-    """
-    data, name = data_of(source)
-    try:
-        found = (line.strip() for line in data.decode("utf-8-sig").splitlines())
-    except UnicodeDecodeError:
-        raise InvalidFile(f"{name} is no text in UTF-8: save it as such, a prompt a line") from None
-    return [line for line in found if line and not line.startswith("#")]
 
 
 def slug(text: str, length: int = 40) -> str:

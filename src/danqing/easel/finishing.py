@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -42,7 +42,9 @@ def network(name: str) -> nn.Module:
 
 
 def made(record: Record, device: torch.device) -> Finish:
-    """A record's finish on a device; the latest are remembered, with their networks."""
+    """A record's finish on a device; the latest that run networks are remembered with them."""
+    if not record.networks:
+        return record.make()
     return _made(cast(Any, record), str(device))  # frozen, so hashable, which its type does not say
 
 
@@ -60,15 +62,14 @@ def settle(request: Request) -> Request:
     return request.but(finish=told) if any(silent) else request
 
 
-def done(picture: Picture, device: torch.device, timings: Mapping[str, float]) -> Picture:
-    """A picture after the finishes of its request, in their order; ``timings`` are of what made it."""
+def done(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, float]) -> Picture:
+    """A picture after the finishes that its request was `made` to, in their order; ``timings`` are of what made the picture."""
     began, image, warnings = time.perf_counter(), picture.image, list(picture.warnings)
-    chain = settled(picture.request.finish)
-    for record in chain:
-        image, said = noted(made(record, device), image)
+    for finish in finishes:
+        image, said = noted(finish, image)
         warnings += said
-    hashes = {name: library.digest(file(name)) for record in chain for name in record.networks}
-    more = {"finish": round(time.perf_counter() - began, 4)} if chain else {}
+    hashes = {name: library.digest(file(name)) for record in settled(picture.request.finish) for name in record.networks}
+    more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}
     return replace(
         picture,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
+from .pixels import opencv
 
 Array = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -110,16 +111,3 @@ def beyond(corners: Array, width: int, height: int) -> Flags:
     room = 1e-3 - 0.5
     outside = np.concatenate([corners <= room, corners >= np.array([width, height]) - 1 - room], -1)  # (2, 2, 4)
     return np.array([outside.all(0).any(-1), outside.all(1).any(-1)])
-
-
-def opencv() -> Any:
-    """The module.
-
-    Raises:
-        InvalidInput: it is not installed.
-    """
-    try:
-        import cv2
-    except ImportError:
-        raise InvalidInput("this needs OpenCV: pip install 'danqing[finish]'") from None
-    return cv2

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
-from .align import opencv
-from .pixels import Raster, apart, bled, filled, together, top
+from .pixels import Raster, apart, bled, filled, opencv, together, top
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..errors import InvalidInput
 from ..nets.mtcnn import Stage, onet, pnet, rnet
 from ..run import device as machine
-from .align import opencv, template
+from .align import template
 from .faces import Face
-from .pixels import Levels
+from .pixels import Levels, opencv
 
 Boxes = NDArray[np.floating[Any]]
 #: Pixels along the longer side in which faces are looked for: larger pictures are made smaller.

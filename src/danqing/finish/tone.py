@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InvalidInput
 from .colour import LUMINANCE, Array, encoded, lab, lightness, linear, shown
 from .curve import Point, monotone
-from .pixels import Levels, Pixels, Raster, apart, together, top
+from .pixels import Levels, Pixels, Raster, apart, opencv, together, top
 
 #: How many pixels are computed with at once.
 BAND = 2**18
@@ -107,13 +107,9 @@ def equalised(light: Array, clip: float, tiles: int, shifts: int) -> Array:
     shifted by parts of a level each time, and the answers' mean is taken: ``mean_j T(floor(255 light + (j + 1/2) / shifts))``. On
     whole levels that is OpenCV's own answer; between them it is as good as straight (Scott 1985, averaged shifted histograms).
     """
-    try:
-        import cv2
-    except ImportError:
-        raise InvalidInput("CLAHE needs OpenCV: pip install 'danqing[finish]'") from None
     height, width = light.shape
     grid = (max(1, min(tiles, width // 8)), max(1, min(tiles, height // 8)))
-    maps = cv2.createCLAHE(clip, grid)
+    maps = opencv("CLAHE").createCLAHE(clip, grid)
     total = np.zeros(light.shape, np.float32)  # exact up to 2^24, and 255 · 256 is less
     for j in range(shifts):
         total += maps.apply((255 * light + np.float32((j + 0.5) / shifts)).astype(np.uint8))

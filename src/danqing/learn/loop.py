@@ -182,14 +182,13 @@ class Training:
         for name, optimiser in awake.items():
             parallel.average_gradients(self._parameters[name])
             self.scaler.unscale_(optimiser)
-            losses[f"{name}_grad"] = nn.utils.get_total_norm(self._slopes(name))
+            losses[f"{name}_grad"] = nn.utils.get_total_norm([p.grad for p in self._parameters[name] if p.grad is not None])
         means = parallel.mean([float(value) for value in losses.values()])
         values = dict(zip(losses, means, strict=True))
         self._finite(step, {name: values[name] for loss in awake for name in (loss, f"{loss}_grad")})
         for name, optimiser in awake.items():
-            if values[f"{name}_grad"] > self.clip:
-                slower = self.clip / values[f"{name}_grad"]
-                torch._foreach_mul_(self._slopes(name), slower)  # type: ignore[reportPrivateImportUsage]
+            if (norm := values[f"{name}_grad"]) > self.clip:
+                nn.utils.clip_grads_with_norm_(self._parameters[name], self.clip, torch.tensor(norm))
             for group, base in zip(optimiser.param_groups, self._base[name], strict=True):
                 group["lr"] = base * self.rate(step)
             self.scaler.step(optimiser)
@@ -199,10 +198,6 @@ class Training:
         if self.ema is not None:
             self.ema.update(self.model)
         return values
-
-    def _slopes(self, name: str) -> list[Tensor]:
-        """The gradients that an optimiser's parameters have."""
-        return [p.grad for p in self._parameters[name] if p.grad is not None]
 
     def _batches(self, step: int) -> list[int]:
         """The indices of the batches that this process sees in a step."""
