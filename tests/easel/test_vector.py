@@ -66,7 +66,9 @@ def test_paint_writes_curves_beside_or_alone(tiny, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     cli.main(["paint", "a fox", "--model", str(tiny), "--seed", "1", "-o", "x.png", "--svg"])
     cli.main(["paint", "a fox", "--model", str(tiny), "--seed", "1", "-o", "y.svg"])
-    assert capsys.readouterr().out.split() == ["x.png", "x.svg", "y.svg"]
+    cli.main(["paint", "a fox", "--model", str(tiny), "--seed", "1", "-o", "z.svg", "--svg"])
+    written = ["x.png", "x.svg", "y.svg", "z.svg"]
+    assert capsys.readouterr().out.split() == written == sorted(os.listdir())
 
 
 def test_without_the_package_it_is_said_before_anything_is_painted(tiny, tmp_path, monkeypatch, capsys):

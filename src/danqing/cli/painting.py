@@ -146,7 +146,7 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
                 picture = show.one(easel, request, n, len(wanted), glimpse)
                 over = force and name not in taken
                 written = picture.save(name, overwrite=over)
-                more = {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))} if svg else {}
+                more = {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))} if svg and written.suffix != ".svg" else {}
             except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
