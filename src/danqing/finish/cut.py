@@ -39,12 +39,13 @@ class CutOut:
         tolerance: how far a colour may be from the background's, in the channel that differs most, of 1.
 
     Raises:
-        InvalidInput: a tolerance outside 0 .. 1.
+        InvalidInput: a tolerance outside 0 .. 1, or OpenCV is not installed.
     """
 
     def __init__(self, *, tolerance: float = 0.06):
         if not 0 <= tolerance <= 1:
             raise InvalidInput(f"tolerance: {tolerance!r} was given; possible is a number from 0 to 1")
+        opencv("cut-out")  # asked for here, so that its absence is known before a picture is painted
         self.tolerance = tolerance
 
     def __call__(self, picture: Raster) -> Raster:
@@ -58,7 +59,7 @@ class CutOut:
             picture: of Pillow, in any mode of levels, or an array (H, W, 1 to 4) of uint8 or uint16.
 
         Raises:
-            InvalidInput: a picture of no levels, or of colours and transparency that Pillow does not hold; or OpenCV is not installed.
+            InvalidInput: a picture of no levels, or of colours and transparency that Pillow does not hold.
         """
         pixels = apart(picture)
         if not edge(pixels.visible).all():
