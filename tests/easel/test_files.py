@@ -60,6 +60,13 @@ def test_a_record_too_long_for_a_jpeg_lies_beside_it(tmp_path):
     assert not files.beside(painted().save(tmp_path / "y.jpg")).exists()
 
 
+def test_a_record_beside_a_jpeg_takes_no_other_files_place(tmp_path):
+    (tmp_path / "x.jpg.json").write_text("of another program")
+    path = painted(recipe="image2image", image=files.data_uri(noise(200, 200))).save(tmp_path / "x.jpg")
+    assert path.name == "x-2.jpg" and files.beside(path).exists()
+    assert (tmp_path / "x.jpg.json").read_text() == "of another program"
+
+
 def test_a_png_is_lossless_and_the_same_picture_gives_the_same_file(tmp_path):
     one, two = painted().save(tmp_path / "a.png"), painted().save(tmp_path / "b.png")
     assert one.read_bytes() == two.read_bytes()

@@ -325,9 +325,12 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
     metadata = {"xmp": _to_xmp(record), "exif": exif.tobytes()}
     fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
+    if "xmp" in fitting:
+        return put(path, encode(picture.image, encoding, **fitting), overwrite=overwrite)
+    if not overwrite:  # what lies at the record's place may be of another program
+        path = next(name for name in numbered(path) if not (name.exists() or beside(name).exists()))
     written = put(path, encode(picture.image, encoding, **fitting), overwrite=overwrite)
-    if "xmp" not in fitting:
-        put(beside(written), record.encode(), overwrite=True)
+    put(beside(written), record.encode(), overwrite=True)
     return written
 
 
