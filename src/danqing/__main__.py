@@ -1,6 +1,16 @@
-"""``python -m danqing`` is the command line."""
+"""``danqing`` and ``python -m danqing``: the command line, which may be interrupted while it is still being read."""
 
-from danqing.cli import main
+import sys
+
+
+def main() -> None:
+    """`danqing.cli.main`."""
+    try:
+        from danqing.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()
