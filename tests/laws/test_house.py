@@ -21,7 +21,7 @@ MAY = {
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
     "finish": {"errors", "nets", "run"},
-    "learn": CORE | {"nets", "schedule", "denoise"},
+    "learn": CORE | {"nets", "schedule", "denoise", "weights"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets"},
     "easel": CORE | {

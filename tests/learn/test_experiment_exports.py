@@ -13,7 +13,7 @@ from danqing import cli
 from danqing.easel import zoo
 from danqing.errors import InvalidFile
 from danqing.learn import drive
-from danqing.learn.export import core_hours, whole
+from danqing.learn.export import core_hours, export
 from danqing.weights.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -110,26 +110,11 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_folder_is_replaced_by_a_whole_one_alone(tmp_path):
-    folder = tmp_path / "models" / "mine"
-    with whole(folder) as beside:
-        (beside / "model.json").write_text('{"danqing": 1}')
-        (beside / "old").touch()
-        assert not folder.exists()
-    with pytest.raises(RuntimeError), whole(folder) as beside:
-        (beside / "new").touch()
-        raise RuntimeError
-    assert sorted(os.listdir(folder)) == ["model.json", "old"]
-    with whole(folder) as beside:
-        (beside / "new").touch()
-    assert os.listdir(folder) == ["new"] and os.listdir(tmp_path / "models") == ["mine"]
-
-
 @pytest.mark.parametrize("made", [lambda path: path.touch(), lambda path: path.mkdir(), lambda path: (path.mkdir(), (path / "x").touch())])
 def test_what_is_no_model_is_not_replaced(made, tmp_path):
     made(tmp_path / "mine")
-    with pytest.raises(InvalidFile, match="name another folder"), whole(tmp_path / "mine"):
-        raise AssertionError("entered")
+    with pytest.raises(InvalidFile, match="name another folder"):
+        export(TINY, (), tmp_path / "run", tmp_path / "mine")
     assert os.listdir(tmp_path) == ["mine"]
 
 

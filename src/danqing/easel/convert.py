@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from ..errors import InvalidFile, InvalidInput, UnknownName
 from ..nets.clip import CLIPText
 from ..prompt.tokenize import clip_vocabulary
 from ..weights.family import CONFIG_KEY, FAMILY_KEY
+from ..weights.folder import whole
 from ..weights.kinds import told
 from . import foreign, library, pipelines, zoo
 from .parts import Due, Part, Reader, fit, outward, parts, write
@@ -117,10 +116,10 @@ def convert(
     if single:
         _single(model, networks, made, notes)
     elif layout == "danqing":
-        with _beside(made) as folder:
+        with whole(made) as folder:
             _ours(model, networks, folder)
     else:
-        with _beside(made) as folder:
+        with whole(made) as folder:
             dropped += _diffusers(model, networks, folder)
     return Converted(path=made, size=_size(made), dropped=tuple(dropped), notes=tuple(notes))
 
@@ -242,26 +241,6 @@ def _kernels(part: Part) -> dict[str, Due]:
 
 
 # --------------------------------------------------------------------------------------------------------- to a folder
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A folder that becomes the target once all is in it."""
-    mark = secrets.token_hex(4)
-    part, old = (target.with_name(f".{target.name}.{mark}.{end}") for end in ("part", "old"))
-    try:
-        part.mkdir()
-        yield part
-        if target.exists():
-            os.replace(target, old)
-        os.replace(part, target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if old.exists() and not target.exists():
-            os.replace(old, target)
-        raise InvalidFile(f"cannot write {target}: {error.strerror or error}. Nothing was left behind; choose another place") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _put(path: Path, said: Any) -> None:

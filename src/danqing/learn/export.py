@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import torch
 
 from danqing.errors import InvalidFile, InvalidInput
 from danqing.learn.experiment import load, overridden, settings
+from danqing.weights.folder import whole
 
 
 def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None:
@@ -29,6 +26,8 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
         InvalidInput: the run has no checkpoint, or the experiment exports nothing.
         InvalidFile: the checkpoint is of other settings; the folder is there and holds no model, or cannot be written.
     """
+    if folder.exists() and not _is_model(folder):
+        raise InvalidFile(f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder")
     experiment, last = overridden(load(file)(), changes), home / "last.pt"
     if not last.is_file():
         raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
@@ -37,35 +36,6 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
         run.settings = settings(experiment, fixed=True)
         run.resume(last)
         experiment.export(run, beside, core_hours(home / "log.jsonl", run.step))
-
-
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """An empty folder that becomes ``folder`` once it is full; an error leaves what was there.
-
-    Raises:
-        InvalidFile: something is there that is no model of danqing's, or the place cannot be written.
-    """
-    folder = folder.resolve()
-    if folder.exists() and not _is_model(folder):
-        raise InvalidFile(f"{folder} is there and is no model of danqing's: it stays as it is; name another folder")
-    beside, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("part", "old"))
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(beside, folder)
-        except OSError:
-            if old.exists():
-                os.replace(old, folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise InvalidFile(f"cannot write {folder}: {error.strerror or error}. Nothing was left behind; choose another place") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is_model(folder: Path) -> bool:
