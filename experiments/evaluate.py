@@ -4,7 +4,8 @@
     python -m experiments.evaluate --pictures 150
 
 The judge (`experiments.judge`) was trained on real art without the held-out pictures; the real held-out pictures' own score stands
-beside the painted ones'. Writes runs/evaluation.md, which the card quotes, and a contact sheet: real, English, Chinese.
+beside the painted ones'. Which of seven looks a picture has is told by `experiments.looks`. Writes runs/evaluation.md, which the card
+quotes, and a contact sheet: real, English, Chinese.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
@@ -23,8 +23,9 @@ from experiments.captions import canonical
 from experiments.common import DATA, RUNS, grid, set_up
 from experiments.judge import Judge, Labels, score
 from experiments.latents import averaged
+from experiments.looks import Looks
 
-COLUMNS = ("subject", "subject in five", "style")
+COLUMNS = ("subject", "subject in five", "style", "look")
 
 
 def main() -> None:
@@ -42,7 +43,8 @@ def main() -> None:
     averaged(args.runs / "judge" / "last.pt", judge)
     pictures = np.load(args.data / "singles.npy", mmap_mode="r")
     painter = Painter.load()
-    report = ["| pictures | " + " | ".join(COLUMNS) + " |", "|---|---|---|---|"]
+    looks = Looks.learned(args.data)
+    report = ["| pictures | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
 
     for split, title in (("heldout_pair", "held-out pairs"), ("heldout_subject", "held-out styles of 20 subjects")):
         rows = [row for row in labels.rows if row["split"] == split]
@@ -53,7 +55,7 @@ def main() -> None:
             requests = [Request(prompt=prompt, seed=1, index=i, scale=args.scale, finish=()) for i, prompt in enumerate(said)]
             shown[name] = np.stack([np.asarray(painter.paint(request).image) for request in requests])
         for name, drawn in shown.items():
-            scores = score(judge, to_unit(drawn), *truth)
+            scores = score(judge, to_unit(drawn), *truth) | {"look": looks.told(drawn, [row["style"] for row in rows])}
             report.append(f"| {title} ({len(rows)}), {name} | " + " | ".join(f"{scores[c]:.1f} %" for c in COLUMNS) + " |")
             print(report[-1], flush=True)
         triples = [picture for three in zip(*shown.values(), strict=True) for picture in three][:72]
@@ -62,5 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with torch.inference_mode():
-        main()
+    main()
