@@ -146,10 +146,18 @@ def machine() -> str:
     return f"{found.get('gpu', found['cpu'])} ({found['instructions']}, {found['precision']}, torch {found['torch']})"
 
 
-def took(run: Training, batch: int, core_hours: float) -> str:
-    """How long a training was, in words."""
-    pictures = run.step * run.accumulate * batch
-    return f"for {run.step:,} steps, in which it saw {pictures:,} pictures: {60 * core_hours:.0f} core-minutes on {machine()}"
+def effort(run: Training, batch: int, core_hours: float, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a training took, and where, for the description of a model; with what the one took that it began with."""
+    counts = {"steps": run.step, "pictures": run.step * run.accumulate * batch, "core_hours": round(core_hours, 2)}
+    if before:
+        counts = {name: round(count + before[name], 2) for name, count in counts.items()}
+    return counts | {"machine": machine()}
+
+
+def took(trained: Mapping[str, Any]) -> str:
+    """The same in words."""
+    hours = f"{60 * trained['core_hours']:.0f} core-minutes on {trained['machine']}"
+    return f"for {trained['steps']:,} steps, in which it saw {trained['pictures']:,} pictures: {hours}"
 
 
 def write_network(
@@ -167,7 +175,7 @@ def write_network(
 ) -> None:
     """Write a network that is no model by itself, such as a finish's, and its card into an empty folder; arguments as of `write`."""
     save(net, folder / file, dtype=torch.bfloat16)
-    said = card(folder, name, words, [net], trained=took(run, batch, core_hours), rows=rows, metrics=measured(metrics))
+    said = card(folder, name, words, [net], trained=took(effort(run, batch, core_hours)), rows=rows, metrics=measured(metrics))
     (folder / "CARD.md").write_text(said, encoding="utf-8")
 
 
@@ -184,6 +192,7 @@ def write(
     defaults: Mapping[str, Any],
     metrics: Mapping[str, float],
     text: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
     **description: Any,
 ) -> zoo.Model:
     """Write the networks of a finished training, their description and their card into an empty folder.
@@ -196,6 +205,7 @@ def write(
         defaults: values of `Request` fields for whoever states none; the width is what sizes are multiples of.
         metrics: named numbers of art that was kept apart.
         text: how prompts are heard, e.g. `classes`; None for a model that hears none.
+        before: ``trained`` of the model whose weights the run began with.
         description: more fields of `zoo.write_model`, as "schedule" and "prediction" of a denoiser.
 
     Raises:
@@ -203,7 +213,7 @@ def write(
     """
     for role, module in parts.items():
         save(module, folder / f"{role}.safetensors", dtype=torch.bfloat16)
-    pictures = run.step * run.accumulate * batch
+    trained = effort(run, batch, core_hours, before)
     model = zoo.write_model(
         folder,
         name=name,
@@ -213,12 +223,12 @@ def write(
         licence=licence(rows),
         defaults=defaults,
         text=text,
-        trained={"steps": run.step, "pictures": pictures, "core_hours": round(core_hours, 2), "machine": machine()},
+        trained=trained,
         **description,
     )
     if text is not None:
         heard = ", ".join(f"{first} ({', '.join(others)})" for first, *others in text["names"])
         words = replace(words, about=f"{words.about} It hears the kinds by name: {heard}.")
-    said = card(folder, name, words, parts.values(), trained=took(run, batch, core_hours), rows=rows, metrics=measured(metrics))
+    said = card(folder, name, words, parts.values(), trained=took(trained), rows=rows, metrics=measured(metrics))
     (folder / "CARD.md").write_text(said, encoding="utf-8")
     return model

@@ -1,6 +1,7 @@
 """Train StyleGAN2 on the drawn portraits, 64 px.
 
     danqing learn experiments/stylegan2.py --minutes 60
+    danqing learn experiments/stylegan2.py --set start=src/danqing/zoo/stylegan2 --set generator_rate=3e-4      trains that model on
 
 A sheet of samples has three parts: portraits truncated by 0.7, the same without truncation, and the coarse styles of the first
 portrait of each row with the fine ones of its column.
@@ -10,22 +11,24 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from danqing.easel import zoo
 from danqing.learn.adversarial import Adversarial, Adversaries, Styled
 from danqing.learn.augment import Augment
 from danqing.learn.data import keyed
 from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training
+from danqing.learn.loop import EMA, Objective, Training
 from danqing.nets import stylegan2
 from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig, mixed
 from danqing.run.device import device, send
 from danqing.run.precision import precision
+from danqing.weights.load import load
 from experiments import cards
 from experiments.art import Art, ledger, style, unit
 from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
@@ -41,13 +44,37 @@ It hears no prompt.""",
 
 
 @dataclass(frozen=True, kw_only=True)
+class Late:
+    """``rules``, under which the generator rests until a step: a new discriminator would lead one astray that is trained already."""
+
+    rules: Adversarial
+    until: int
+
+    def at(self, step: int) -> Objective:
+        """The objective of one step."""
+        rules = self.rules.at(step)
+        return replace(self, rules=rules) if step < self.until else rules
+
+    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor | None], noise: torch.Generator) -> dict[str, Tensor | None]:
+        return {**self.rules(model, batch, noise), "generator": None}
+
+
+def begun(net: StyleGAN2, start: str) -> StyleGAN2:
+    """The generator with the weights of a model's folder."""
+    net.load_state_dict(load(Path(start) / "generator.safetensors", family="stylegan2", dtype=torch.float32).state_dict())
+    return net
+
+
+@dataclass(frozen=True, kw_only=True)
 class Portraits(Experiment):
     """Faces out of noise.
 
     Args:
+        start: the folder of a model whose generator is trained on; empty for a new one.
+        alone: for how many steps the discriminator then learns alone.
         sets: of portraits, as the ledger names their styles; these are coloured, and their heads stand alike.
         batch: pictures a step.
-        rate: learning rate of both networks' Adam.
+        rate, generator_rate: learning rates of the discriminator's and the generator's Adam.
         r1: gamma; 0.0002 px² / batch is the heuristic of Karras et al. 2020b.
         path: weight of the path length regulariser.
         mixing: how often a batch has the styles of two latents.
@@ -57,9 +84,12 @@ class Portraits(Experiment):
 
     steps: Free[Count] = 20000
     data: Free[Path] = DATA
+    start: str = ""
+    alone: Count = 1000
     sets: tuple[str, ...] = ("adventurer", "big-smile", "dylan", "micah", "personas", "toon-head")
     batch: Count = 8
     rate: float = 0.002
+    generator_rate: float = 0.002
     r1: float = 1.0
     path: float = 2.0
     mixing: float = 0.9
@@ -73,12 +103,14 @@ class Portraits(Experiment):
         where = device()
         art = Art.load(self.data, self.net.resolution, arrays=("portraits",), by=style).only(self.sets)
         batches = art.batches(self.batch, "stylegan2", mirror=True)
-        model = Adversaries(StyleGAN2(self.net), StyleGAN2Discriminator(self.judge), Augment(speed=self.speed)).to(where)
+        net, rules = StyleGAN2(self.net), Adversarial(draw=Styled(mixing=self.mixing), r1=self.r1, path=self.path)
+        generator, judge = begun(net, self.start) if self.start else net, StyleGAN2Discriminator(self.judge)
+        model = Adversaries(generator, judge, Augment(speed=self.speed)).to(where)
         return Training(
             model=model,
-            objective=Adversarial(draw=Styled(mixing=self.mixing), r1=self.r1, path=self.path),
+            objective=Late(rules=rules, until=self.alone) if self.start else rules,
             batches=lambda index: (unit(send(batches(index)[0], where)), None),
-            optimisers=adams(model, {"generator": self.rate, "discriminator": self.rate}, (0.0, 0.99)),
+            optimisers=adams(model, {"generator": self.generator_rate, "discriminator": self.rate}, (0.0, 0.99)),
             rate=lambda step: 1.0,
             ema=EMA(model, 0.5 ** (self.batch / self.average)),
             clip=math.inf,
@@ -108,6 +140,7 @@ class Portraits(Experiment):
             words=WORDS,
             rows=[row for row in ledger(self.data, ("portraits",), "train") if style(row) in self.sets],
             batch=self.batch,
+            before=zoo.find(self.start).trained if self.start else None,
             defaults={"width": size, "height": size, "truncation": 0.7},
             metrics=self.evaluate(run),
         )

@@ -110,6 +110,22 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_generator_that_is_trained_on_rests_until_its_judge_has_learned_and_counts_what_it_took_before(data, tmp_path, capsys):
+    file, (changes, *_) = ROOT / "experiments" / "stylegan2.py", RUNS["stylegan2"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    begun = [*options([*changes, f"data={data}", "batch=4", "log_every=1"]), "--out"]
+    assert learn(capsys, file, *begun, first / "run") == (0, "")
+    assert learn(capsys, file, *begun, first / "run", "--export", first / "model") == (0, "")
+    begun = [*options([f"start={first / 'model'}", "alone=2"]), *begun]
+    wanted = load(first / "model" / "generator.safetensors", dtype=torch.float32).state_dict()
+    for steps, moved in ((2, False), (3, True)):
+        assert learn(capsys, file, *begun, second / "run", "--set", f"steps={steps}") == (0, "")
+        state = torch.load(second / "run" / "last.pt", weights_only=True)["model"]
+        assert any(not torch.equal(state[f"generator.{name}"], value) for name, value in wanted.items() if "w_avg" not in name) is moved
+    assert learn(capsys, file, *begun, second / "run", "--export", second / "model") == (0, "")
+    assert zoo.find(second / "model").trained["steps"] == 2 + 3
+
+
 @pytest.mark.parametrize("made", [lambda path: path.touch(), lambda path: path.mkdir(), lambda path: (path.mkdir(), (path / "x").touch())])
 def test_what_is_no_model_is_not_replaced(made, tmp_path):
     made(tmp_path / "mine")
