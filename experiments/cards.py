@@ -149,9 +149,11 @@ def machine() -> str:
 def effort(run: Training, batch: int, core_hours: float, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a training took, and where, for the description of a model; with what the one took that it began with."""
     counts = {"steps": run.step, "pictures": run.step * run.accumulate * batch, "core_hours": round(core_hours, 2)}
+    here = machine()
     if before:
         counts = {name: round(count + before[name], 2) for name, count in counts.items()}
-    return counts | {"machine": machine()}
+        here = here if here == before["machine"] else f"{before['machine']}, then {here}"
+    return counts | {"machine": here}
 
 
 def took(trained: Mapping[str, Any]) -> str:
