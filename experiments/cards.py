@@ -148,10 +148,10 @@ def machine() -> str:
 
 def effort(run: Training, batch: int, core_hours: float, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a training took, and where, for the description of a model; with what the one took that it began with."""
-    counts = {"steps": run.step, "pictures": run.step * run.accumulate * batch, "core_hours": round(core_hours, 2)}
+    counts = {"steps": run.step, "pictures": run.step * run.accumulate * batch, "core_hours": core_hours}
     here = machine()
     if before:
-        counts = {name: round(count + before[name], 2) for name, count in counts.items()}
+        counts = {name: count + before[name] for name, count in counts.items()}
         here = here if here == before["machine"] else f"{before['machine']}, then {here}"
     return counts | {"machine": here}
 
@@ -225,7 +225,7 @@ def write(
         licence=licence(rows),
         defaults=defaults,
         text=text,
-        trained=trained,
+        trained=trained | {"core_hours": round(trained["core_hours"], 2)},
         **description,
     )
     if text is not None:

@@ -43,7 +43,7 @@ def main() -> None:
     averaged(args.runs / "judge" / "last.pt", judge)
     pictures = np.load(args.data / "singles.npy", mmap_mode="r")
     painter = Painter.load()
-    looks = Looks.learned(args.data)
+    looks = Looks.learned(labels.rows, pictures)
     report = ["| pictures | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
 
     for split, title in (("heldout_pair", "held-out pairs"), ("heldout_subject", "held-out styles of 20 subjects")):

@@ -10,7 +10,7 @@ autoencoder, changes little; the counts of even pixels would tell more of the re
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from danqing.easel import features
 from danqing.learn.data import to_unit
-from danqing.nets.features import Features
+from danqing.nets.features import Features, deviation
 from experiments.common import DATA, set_up
 from experiments.judge import Labels
 
@@ -40,15 +40,8 @@ def texture(trunk: Features, pictures: np.ndarray) -> Tensor:
     rows = []
     for first in range(0, len(pictures), 64):
         near = to_unit(pictures[first : first + 64])
-        moments = []
-        for x in (near, F.avg_pool2d(near, 2)):
-            x = trunk.conv_in(F.pixel_unshuffle(x, trunk.config.patch))
-            for level, down in zip(trunk.levels, (*trunk.downs, nn.Identity()), strict=True):
-                x = level(x)
-                flat = x.flatten(2)
-                moments += [flat.mean(2), (flat.var(2) + 1e-4).sqrt()]
-                x = down(x)
-        rows.append(torch.cat(moments, 1))
+        grids = [grid for x in (near, F.avg_pool2d(near, 2)) for grid in trunk.grids(x)]
+        rows.append(torch.cat([moment for grid in grids for moment in (grid.mean((2, 3)), deviation(grid))], 1))
     return torch.cat(rows)
 
 
@@ -94,10 +87,9 @@ class Looks:
         return ((x - self.mean) / self.spread).clamp(-4, 4)
 
     @classmethod
-    def learned(cls, data: Path) -> Looks:
-        """Of all art that may be trained on."""
-        rows = [row for row in Labels(data).rows if row["split"] == "train"]
-        pictures = np.load(data / "singles.npy", mmap_mode="r")
+    def learned(cls, lines: Sequence[Mapping], pictures: np.ndarray) -> Looks:
+        """Of all art that may be trained on: the ledger's lines of single subjects, and the array that they count in."""
+        rows = [row for row in lines if row["split"] == "train"]
         return cls(pictures[[row["index"] for row in rows]], [row["style"] for row in rows])
 
 
@@ -107,9 +99,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    looks, pictures = Looks.learned(args.data), np.load(args.data / "singles.npy", mmap_mode="r")
+    lines, pictures = Labels(args.data).rows, np.load(args.data / "singles.npy", mmap_mode="r")
+    looks = Looks.learned(lines, pictures)
     for split in ("heldout_pair", "heldout_subject"):
-        rows = [row for row in Labels(args.data).rows if row["split"] == split]
+        rows = [row for row in lines if row["split"] == split]
         real = pictures[[row["index"] for row in rows]]
         print(f"{split} ({len(rows)}): {looks.told(real, [row['style'] for row in rows])} % of the real pictures", flush=True)
 

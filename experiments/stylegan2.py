@@ -1,7 +1,7 @@
 """Train StyleGAN2 on the drawn portraits, 64 px.
 
     danqing learn experiments/stylegan2.py --minutes 60
-    danqing learn experiments/stylegan2.py --set start=src/danqing/zoo/stylegan2 --set generator_rate=3e-4      trains that model on
+    danqing learn experiments/stylegan2.py --set start=stylegan2 --set generator_rate=3e-4      trains that model on
 
 A sheet of samples has three parts: portraits truncated by 0.7, the same without truncation, and the coarse styles of the first
 portrait of each row with the fine ones of its column.
@@ -60,8 +60,9 @@ class Late:
 
 
 def begun(net: StyleGAN2, start: str) -> StyleGAN2:
-    """The generator with the weights of a model's folder."""
-    net.load_state_dict(load(Path(start) / "generator.safetensors", family="stylegan2", dtype=torch.float32).state_dict())
+    """The generator with the weights of a model, by its name or folder."""
+    model = zoo.find(start)
+    net.load_state_dict(load(model.path(model.components["generator"].file), dtype=torch.float32).state_dict())
     return net
 
 
@@ -70,7 +71,7 @@ class Portraits(Experiment):
     """Faces out of noise.
 
     Args:
-        start: the folder of a model whose generator is trained on; empty for a new one.
+        start: the name or the folder of a model whose generator is trained on; empty for a new one.
         alone: for how many steps the discriminator then learns alone.
         sets: of portraits, as the ledger names their styles; these are coloured, and their heads stand alike.
         batch: pictures a step.

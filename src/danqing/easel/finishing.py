@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import UnknownName
 from ..finish import Finish, Learned, Record, upscalers
+from ..finish.noted import Noted
 from ..weights.load import load
 from . import library
 from .picture import Picture
@@ -82,5 +83,4 @@ def done(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, flo
 
 def noted(finish: Finish, image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """The finished picture, and what the finish has to say of it."""
-    say = getattr(finish, "noted", None)
-    return (finish(image), ()) if say is None else say(image)
+    return finish.noted(image) if isinstance(finish, Noted) else (finish(image), ())

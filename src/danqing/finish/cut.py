@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
+from .noted import Noted
 from .pixels import Raster, apart, bled, filled, opencv, together, top
 
 Array = NDArray[np.floating[Any]]
@@ -22,7 +23,7 @@ RIM = REACH = 2
 STRAY = 0.08
 
 
-class CutOut:
+class CutOut(Noted):
     """A finish: a drawing on a background that is plain or changes smoothly -> the drawing alone, with transparency.
 
     The background B is for each channel a polynomial of the second degree in (x, y), fitted to the border by weights that fall with the
@@ -47,10 +48,6 @@ class CutOut:
             raise InvalidInput(f"tolerance: {tolerance!r} was given; possible is a number from 0 to 1")
         opencv("cut-out")  # asked for here, so that its absence is known before a picture is painted
         self.tolerance = tolerance
-
-    def __call__(self, picture: Raster) -> Raster:
-        """The picture alone; `noted` gives the warnings too."""
-        return self.noted(picture)[0]
 
     def noted(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
         """The picture, and why it is as it was, where so.

@@ -15,6 +15,7 @@ from ..nets.restorer import Restorer
 from ..run import device as machine
 from ..run.precision import precision as chosen
 from .align import Array, applied, beyond, feather, inverse, magnification, moved, template, umeyama
+from .noted import Noted
 from .pixels import Levels, Pixels, Raster, apart, bled, together, top
 
 #: Networks (B, 3, R, R) in [-1, 1] -> the same, R being `config.resolution`.
@@ -85,7 +86,7 @@ class Network:
         return ((y[0].clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
 
 
-class Faces:
+class Faces(Noted):
     """A finish: a picture -> the same picture with its faces restored.
 
     Of each face the difference that the restorer makes is put back, ``y = x + strength · m · M^-1(f(M x) - M x)``, M the similarity
@@ -106,10 +107,6 @@ class Faces:
         if not 0 <= strength <= 1:
             raise InvalidInput(f"strength: {strength!r} was given; possible is a number from 0 to 1")
         self.restorer, self.detector, self.strength = restorer, detector, strength
-
-    def __call__(self, picture: Raster) -> Raster:
-        """The picture alone; `noted` gives the warnings too."""
-        return self.noted(picture)[0]
 
     def noted(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
         """The picture, and what is to be said of it.

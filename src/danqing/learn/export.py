@@ -31,7 +31,7 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
     experiment, last = overridden(load(file)(), changes), home / "last.pt"
     if not last.is_file():
         raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
-    with whole(folder) as beside:
+    with whole(folder, parents=True) as beside:
         run = experiment.training()
         run.settings = settings(experiment, fixed=True)
         run.resume(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,11 @@ class FeatureConfig:
 ART = FeatureConfig()
 
 
+def deviation(grid: Tensor) -> Tensor:
+    """How far each channel spreads over a grid, ``sqrt(var + 1e-4)``: (B, C, h, w) -> (B, C) in float32."""
+    return (grid.float().flatten(2).var(2) + 1e-4).sqrt()
+
+
 class Features(nn.Module):
     """A picture's features: (B, 3, S, S) in [-1, 1] -> (B, D), each row of mean 0 and variance 1.
 
@@ -65,12 +71,16 @@ class Features(nn.Module):
         side = self.config.image_size
         if picture.shape[1:] != (3, side, side):
             raise InvalidInput(f"features are read from pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}")
-        x = self.conv_in(F.pixel_unshuffle(picture, self.config.patch))  # (B, widths[0], S/p, S/p)
-        deviations = []
-        for i, (level, down) in enumerate(zip(self.levels, (*self.downs, nn.Identity()), strict=True)):
-            x = level(x)
-            if i < self.config.texture:
-                deviations.append((x.float().flatten(2).var(2) + 1e-4).sqrt())
-            x = down(x)
-        means = F.silu(self.norm_out(x)).float().mean((2, 3))
+        grids = list(self.grids(picture))
+        means = F.silu(self.norm_out(grids[-1])).float().mean((2, 3))
+        deviations = map(deviation, grids[: self.config.texture])
         return F.layer_norm(self.out(torch.cat([means, *deviations], 1)).float(), (self.config.features,))
+
+    def grids(self, picture: Tensor) -> Iterator[Tensor]:
+        """What each level makes of a picture, which may be of any size that halves so often: (B, 3, H, W) -> (B, widths[i], h, w),
+        h = H / (2^i p)."""
+        x = self.conv_in(F.pixel_unshuffle(picture, self.config.patch))
+        for level, down in zip(self.levels, (*self.downs, nn.Identity()), strict=True):
+            x = level(x)
+            yield x
+            x = down(x)

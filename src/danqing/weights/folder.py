@@ -13,8 +13,12 @@ from ..errors import InvalidFile
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[Path]:
+def whole(folder: Path, *, parents: bool = False) -> Iterator[Path]:
     """An empty folder that becomes ``folder`` once it is full, in the place of what is there; an error leaves what was there.
+
+    Args:
+        folder: what is made.
+        parents: whether the folders that it lies in are made too.
 
     Raises:
         InvalidFile: the place cannot be written.
@@ -22,7 +26,7 @@ def whole(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     part, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("part", "old"))
     try:
-        part.mkdir()
+        part.mkdir(parents=parents)
         yield part
         if folder.exists():
             os.replace(folder, old)
