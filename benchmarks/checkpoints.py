@@ -1,10 +1,11 @@
-"""Models of real size with random weights: how long they load, in what memory, and that they compute what diffusers computes.
+"""Models of real size with random weights: how long they load, in what memory, and that they compute what diffusers
+computes.
 
     python benchmarks/checkpoints.py            prints the table
     python benchmarks/checkpoints.py --write    and puts it into docs/models.md
 
-No published weights are needed: the networks have the published shapes and names, the numbers are drawn. Needs 24 GB of memory and
-20 GB of disk in the folder for temporary files.
+No published weights are needed: the networks have the published shapes and names, the numbers are drawn. Needs 24 GB of
+memory and 20 GB of disk in the folder for temporary files.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ def drawn(build: type, config: Any) -> nn.Module:
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, p in net.named_parameters():
-            p.copy_(torch.randn(p.shape, generator=draw) * 0.02 if p.ndim > 1 else torch.full(p.shape, float("norm" in name)))
+            p.copy_(
+                torch.randn(p.shape, generator=draw) * 0.02
+                if p.ndim > 1
+                else torch.full(p.shape, float("norm" in name))
+            )
     return net
 
 
@@ -51,17 +56,38 @@ def single_file(folder: Path, model: str) -> Path:
     vae = ("autoencoder-kl", autoencoder_kl.AutoencoderKL)
     shapes: dict[str, dict[str, tuple[str, type, Any]]] = {
         "sd15": {"denoiser": ("unet", unet.UNet, unet.SD1), "codec": (*vae, autoencoder_kl.SD1), "text": first},
-        "sdxl": {"denoiser": ("unet", unet.UNet, unet.SDXL), "codec": (*vae, autoencoder_kl.SDXL), "text": first, "text_2": large},
-        "sd3": {"denoiser": ("mmdit", mmdit.MMDiT, mmdit.SD3_MEDIUM), "codec": (*vae, autoencoder_kl.SD3), "text": small, "text_2": large},
+        "sdxl": {
+            "denoiser": ("unet", unet.UNet, unet.SDXL),
+            "codec": (*vae, autoencoder_kl.SDXL),
+            "text": first,
+            "text_2": large,
+        },
+        "sd3": {
+            "denoiser": ("mmdit", mmdit.MMDiT, mmdit.SD3_MEDIUM),
+            "codec": (*vae, autoencoder_kl.SD3),
+            "text": small,
+            "text_2": large,
+        },
     }
     ours = folder / f"{model}-ours"
     ours.mkdir()
     for role, (_, build, config) in shapes[model].items():
         save(drawn(build, config), ours / f"{role}.safetensors")
-    parts = {role: (family, f"{role}.safetensors", dataclasses.asdict(config)) for role, (family, _, config) in shapes[model].items()}
+    parts = {
+        role: (family, f"{role}.safetensors", dataclasses.asdict(config))
+        for role, (family, _, config) in shapes[model].items()
+    }
     schedule, prediction = ({"kind": "flow", "shift": 3.0}, "flow") if model == "sd3" else (BETAS, "eps")
-    write_model(ours, name=model, components=parts, tokenizer={"kind": "clip"}, schedule=schedule, prediction=prediction,
-                text={"kind": {"sd15": "clip"}.get(model, model)}, defaults={})  # fmt: skip
+    write_model(
+        ours,
+        name=model,
+        components=parts,
+        tokenizer={"kind": "clip"},
+        schedule=schedule,
+        prediction=prediction,
+        text={"kind": {"sd15": "clip"}.get(model, model)},
+        defaults={},
+    )
     convert(ours, theirs := folder / f"{model}-theirs")
     shutil.rmtree(ours)
     convert(theirs, file := folder / f"{model}.safetensors")
@@ -93,7 +119,9 @@ def status(key):
     with open("/proc/self/status") as file:
         return next(1024 * int(line.split()[1]) for line in file if line.startswith(key))
 """
-LOAD = STATUS + """
+LOAD = (
+    STATUS
+    + """
 import torch
 from danqing.easel.painter import Painter
 before = status("VmRSS")
@@ -104,7 +132,10 @@ nets = [painter.codec.vae, *painter.shelf.nets.values()]
 held = sum(p.numel() * p.element_size() for net in nets for p in net.parameters())
 print(seconds, held, status("VmHWM") - before)
 """
-PAINT = STATUS + """
+)
+PAINT = (
+    STATUS
+    + """
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
 painter = Painter.load(sys.argv[1])
@@ -112,7 +143,10 @@ begin = time.perf_counter()
 picture = painter.paint(Request(prompt="a red fox", seed=1, width=512, height=512, steps=2))
 print(time.perf_counter() - begin, status("VmHWM"))
 """
-SWITCH = STATUS + """
+)
+SWITCH = (
+    STATUS
+    + """
 from danqing.easel import painter as module
 from danqing.easel.painter import Painter
 def turn():
@@ -125,6 +159,7 @@ for _ in range(10):
     turn()
 print(first, status("VmRSS"))
 """
+)
 
 
 def parity() -> float:
@@ -137,7 +172,11 @@ def parity() -> float:
     theirs: Any = UNet2DConditionModel(**unet.diffusers_config(unet.SD1)).eval()
     theirs.load_state_dict(ours.state_dict())
     draw = torch.Generator().manual_seed(1)
-    x, tokens, t = torch.randn(1, 4, 64, 64, generator=draw), torch.randn(1, 77, 768, generator=draw), torch.tensor([500.0])
+    x, tokens, t = (
+        torch.randn(1, 4, 64, 64, generator=draw),
+        torch.randn(1, 77, 768, generator=draw),
+        torch.tensor([500.0]),
+    )
     with torch.inference_mode():
         a, b = ours(x, t, tokens), theirs(x, t, tokens).sample
     return float((a - b).abs().max() / b.abs().max())
@@ -166,14 +205,21 @@ def main() -> None:
                 lines.append(f"| {model}: {size / 1e9:.2f} GB read once {state} | {read:.2f} s |")
                 lines.append(f"| {model}: loaded {state} | {seconds:.2f} s, {seconds / read:.2f} × |")
             held, peak = loads[0][1], min(load[2] for load in loads)
-            lines.append(f"| {model}: peak of loading, weights {held / 1e9:.2f} GB | {peak / 1e9:.2f} GB, {peak / held:.2f} × |")
+            lines.append(
+                f"| {model}: peak of loading, weights {held / 1e9:.2f} GB | {peak / 1e9:.2f} GB, {peak / held:.2f} × |"
+            )
             took, top = child(PAINT, file)
             lines.append(f"| {model}: 512 px, 2 steps | {took:.1f} s, {top / 1e9:.1f} GB at the peak |")
         first, last = child(SWITCH, next(iter(files.values())), "danqing-mini")
         lines.append(f"| 20 switches between two models: resident memory | {100 * (last / first - 1):+.1f} % |")
     lines.append(f"| one call of SD1's UNet against diffusers, fp32 | {parity():.1e} of the largest value |")
-    head = f"Measured by `python benchmarks/checkpoints.py` on {machine['cpu']} ({machine['instructions']}, {machine['threads']} threads, "
-    head += f"{machine['precision']}, torch {machine['torch']}), random weights in fp16 files; reading once is into memory."
+    head = (
+        f"Measured by `python benchmarks/checkpoints.py` on {machine['cpu']} ({machine['instructions']}, "
+        f"{machine['threads']} threads, "
+    )
+    head += (
+        f"{machine['precision']}, torch {machine['torch']}), random weights in fp16 files; reading once is into memory."
+    )
     table = [head, "", "| | |", "|---|---|", *lines]
     print("\n".join(table))
     if args.write:

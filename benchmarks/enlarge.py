@@ -1,13 +1,15 @@
 """How long a picture takes to enlarge, ours beside the same network run plainly, in the same run.
 
-    python benchmarks/enlarge.py                         x4 of a photograph of 512×512 by Real-ESRGAN's network of 23 blocks
-    python benchmarks/enlarge.py --size 32 --blocks 1    a small one
-    python benchmarks/enlarge.py --size 1440 --blocks 1 --one "danqing, fp32, channels last"      memory alone, to as many pixels as 8K has
+    python benchmarks/enlarge.py                         x4 of a photograph of 512×512 by Real-ESRGAN's network of 23
+    blocks python benchmarks/enlarge.py --size 32 --blocks 1    a small one python benchmarks/enlarge.py --size 1440
+    --blocks 1 --one "danqing, fp32, channels last"      memory alone, to as many pixels as 8K has
 
-Ours is `danqing.finish.enlarge.Enlarger`, from picture to picture: in fp32 and in the machine's fast precision, with channels-last weights
-and without. The peer is the same network with the same random weights called as a user would, on the whole picture, in the same
-precisions and layouts: spandrel's where it can be imported (tests/parity/record_spandrel.py says how), else our own module. All take
-turns, so that a busy moment of the machine hits each. Memory is how far one call lifts the peak of a process of its own.
+Ours is `danqing.finish.enlarge.Enlarger`, from picture to picture: in fp32 and in the machine's fast precision, with
+channels-last weights and without. The peer is the same network with the same random weights called as a user would, on
+the whole picture, in the same
+precisions and layouts: spandrel's where it can be imported (tests/parity/record_spandrel.py says how), else our own
+module. All take turns, so that a busy moment of the machine hits each. Memory is how far one call lifts the peak of a
+process of its own.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ def works(image: Image.Image, blocks: int) -> dict[str, Callable[[], Callable[[]
     found: dict[str, Callable[[], Callable[[], object]]] = {}
     for short in dict.fromkeys(("fp32", name(precision()))):  # what is slow on this machine would take hours
         for layout, form in layouts.items():
-            found[f"danqing, {short}, {layout}"] = functools.partial(ours, image, blocks, short, layout == "channels last")
+            found[f"danqing, {short}, {layout}"] = functools.partial(
+                ours, image, blocks, short, layout == "channels last"
+            )
             found[f"{peers()}, whole, {short}, {layout}"] = functools.partial(theirs, image, blocks, NAMES[short], form)
     return found
 
@@ -150,8 +154,10 @@ def main() -> None:
             if i:
                 seconds[name].append(time.perf_counter() - begin)
     print(
-        f"Measured by `python benchmarks/enlarge.py` on {machine.get('gpu', machine['cpu'])} ({machine['instructions']}, "
-        f"{machine['threads']} threads, torch {machine['torch']}): {args.size}×{args.size} to four times each side, {args.blocks} blocks.\n"
+        f"Measured by `python benchmarks/enlarge.py` on {machine.get('gpu', machine['cpu'])} "
+        f"({machine['instructions']}, "
+        f"{machine['threads']} threads, torch {machine['torch']}): {args.size}×{args.size} to four times "
+        f"each side, {args.blocks} blocks.\n"
     )
     print("| | seconds | memory above what was held before |\n|---|---|---|")
     for name, values in seconds.items():

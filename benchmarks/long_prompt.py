@@ -4,10 +4,11 @@
     python benchmarks/long_prompt.py --lengths 8192     for these
     python benchmarks/long_prompt.py --write            and puts it into docs/sd3.md
 
-Each number is of a process of its own, after a short call that is not counted. Memory is how far the call lifts the process's
-peak. The MMDiT is the small one (`danqing.nets.mmdit.MINI`, 64 tokens a picture) and the T5 a smaller one still, both with
-random weights: what is measured is how cost grows, not a picture. The whole attention, whose cost grows with the square, stops
-at ``--whole-until`` tokens.
+Each number is of a process of its own, after a short call that is not counted. Memory is how far the call lifts the
+process's peak. The MMDiT is the small one (`danqing.nets.mmdit.MINI`, 64 tokens a picture) and the T5 a smaller one
+still, both with
+random weights: what is measured is how cost grows, not a picture. The whole attention, whose cost grows with the
+square, stops at ``--whole-until`` tokens.
 """
 
 from __future__ import annotations
@@ -102,7 +103,12 @@ def table(lengths: list[int], whole_until: int) -> str:
     from danqing.run.device import describe
 
     machine = describe("cpu", torch.float32)
-    head = ["tokens", "encoding by a small T5", "a call of the small MMDiT, windows of 4,096", "the same, whole attention"]
+    head = [
+        "tokens",
+        "encoding by a small T5",
+        "a call of the small MMDiT, windows of 4,096",
+        "the same, whole attention",
+    ]
     lines = [
         f"Measured by `python benchmarks/long_prompt.py` on {machine['cpu']} ({machine['threads']} threads, fp32, "
         f"torch {machine['torch']}); memory is above what the process held before.",

@@ -1,12 +1,12 @@
-"""How long a picture takes, cold and warm, beside diffusers with the same weights, steps and guidance in the same run. All paint 128 px;
-the command, and one row, go on to 512 px as danqing does by default.
+"""How long a picture takes, cold and warm, beside diffusers with the same weights, steps and guidance in the same run.
+All paint 128 px; the command, and one row, go on to 512 px as danqing does by default.
 
     python benchmarks/paint.py            prints the table
     python benchmarks/paint.py --write    and puts it into README.md
 
 The peer is what a diffusers user would write: UNet2DConditionModel, AutoencoderKL, transformers' CLIPTextModel and
-DPMSolverMultistepScheduler, with the default model's weights exported into them, in fp32 as loaded and in the machine's fast
-precision with channels-last weights. Ours and theirs take turns, so that a busy moment of the machine hits both.
+DPMSolverMultistepScheduler, with the default model's weights exported into them, in fp32 as loaded and in the machine's
+fast precision with channels-last weights. Ours and theirs take turns, so that a busy moment of the machine hits both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,17 @@ def cold(runs: int) -> tuple[float, float]:
     seconds, peaks = [], []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "danqing", "paint", PROMPT, "--steps", str(STEPS), "-o", f"{folder}/fox.png"]
+            command = [
+                sys.executable,
+                "-m",
+                "danqing",
+                "paint",
+                PROMPT,
+                "--steps",
+                str(STEPS),
+                "-o",
+                f"{folder}/fox.png",
+            ]
             begin = time.perf_counter()
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             _, status, usage = os.wait4(child.pid, 0)
@@ -77,7 +87,9 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     from danqing.weights.load import load
 
     model = zoo.find(zoo.DEFAULT)
-    net, codec, tower = (cast(Any, load(model.path(model.components[role].file))) for role in ("denoiser", "codec", "text"))
+    net, codec, tower = (
+        cast(Any, load(model.path(model.components[role].file))) for role in ("denoiser", "codec", "text")
+    )
     layout = torch.channels_last if channels_last else torch.contiguous_format
     their_net: Any = UNet2DConditionModel(**unet.diffusers_config(net.config))
     their_net.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("draft.")})
@@ -97,7 +109,9 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
 
     @torch.inference_mode()
     def paint() -> Image.Image:
-        scheduler: Any = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0)
+        scheduler: Any = DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+        )
         scheduler.set_timesteps(STEPS)
         ids = torch.tensor([framed(tokenizer, tokenizer.encode(text)) for text in ("", PROMPT)])
         heard = their_tower(ids)
@@ -146,8 +160,10 @@ def main() -> None:
     warm = take_turns(works, args.rounds)
 
     lines = [
-        f"Measured by `python benchmarks/paint.py` on {machine['cpu']} ({machine['instructions']}, {machine['threads']} threads, "
-        f"{machine['precision']}, torch {machine['torch']}): 128 px, {STEPS} steps of DPM-Solver++ 2M, guidance {SCALE:g}.",
+        f"Measured by `python benchmarks/paint.py` on {machine['cpu']} ({machine['instructions']}, "
+        f"{machine['threads']} threads, "
+        f"{machine['precision']}, torch {machine['torch']}): 128 px, {STEPS} steps of DPM-Solver++ 2M, "
+        f"guidance {SCALE:g}.",
         "",
         "| | |",
         "|---|---|",

@@ -3,8 +3,9 @@
     python benchmarks/pixelcnn.py
     python benchmarks/pixelcnn.py --batch 16 --side 32 --threads 2
 
-A naive pixel costs one forward pass of the whole picture, wherever it is; so a few are timed, and a picture's time is their mean
-times its pixels. The cached drawing is timed whole. The naive way draws the same pixels: the tests hold it to that.
+A naive pixel costs one forward pass of the whole picture, wherever it is; so a few are timed, and a picture's time is
+their mean times its pixels. The cached drawing is timed whole. The naive way draws the same pixels: the tests hold it
+to that.
 """
 
 from __future__ import annotations
@@ -48,11 +49,19 @@ def main() -> None:
     with torch.inference_mode():
         for _ in range(args.naive + 1):
             begin = now()
-            net.head.draw(net.features(net.head.read(drawn), label)[:, 0, 0], torch.rand(args.batch, 1, device=args.device), 1.0)
+            net.head.draw(
+                net.features(net.head.read(drawn), label)[:, 0, 0], torch.rand(args.batch, 1, device=args.device), 1.0
+            )
             seconds.append(now() - begin)
     naive = statistics.mean(seconds[1:]) * args.side**2
-    print(f"{args.batch} picture(s) of {args.side} x {args.side} px, {sum(p.numel() for p in net.parameters()) / 1e6:.1f}M parameters")
-    print(f"cached {cached:.2f} s, naive {naive:.1f} s ({args.naive} of {args.side**2} pixels timed): {naive / cached:.0f} times faster")
+    print(
+        f"{args.batch} picture(s) of {args.side} x {args.side} px, "
+        f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f}M parameters"
+    )
+    print(
+        f"cached {cached:.2f} s, naive {naive:.1f} s ({args.naive} of {args.side**2} pixels timed): "
+        f"{naive / cached:.0f} times faster"
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python benchmarks/training.py experiments/vae.py experiments/stylegan2.py
     python benchmarks/training.py experiments/vae.py --set batch=32 --profile
 
-A few steps are watched for their convolutions and matrix products, forward and backward, with the shapes, strides and types that the
-training gives them. Each of these is then run alone, and the bound is the sum of their times. What a step takes beyond it is the rest:
-norms, activations, optimisers, data. The art must lie in data/ (`python -m experiments.data`).
+A few steps are watched for their convolutions and matrix products, forward and backward, with the shapes, strides and
+types that the training gives them. Each of these is then run alone, and the bound is the sum of their times. What a
+step takes beyond it is the rest: norms, activations, optimisers, data. The art must lie in data/ (`python -m
+experiments.data`).
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ from danqing.learn.experiment import load, overridden
 from danqing.learn.loop import Training
 
 aten = torch.ops.aten
-HEAVY = {aten.convolution.default, aten.convolution_backward.default, aten.mm.default, aten.addmm.default, aten.bmm.default,
-         aten.baddbmm.default}  # fmt: skip
+HEAVY = {
+    aten.convolution.default,
+    aten.convolution_backward.default,
+    aten.mm.default,
+    aten.addmm.default,
+    aten.bmm.default,
+    aten.baddbmm.default,
+}
 
 
 class Shape(tuple[Any, ...]):
@@ -37,11 +44,19 @@ class Shape(tuple[Any, ...]):
 
     @classmethod
     def of(cls, x: Any) -> Any:
-        return cls((x.shape, x.stride(), x.dtype, x.device)) if isinstance(x, Tensor) else tuple(x) if isinstance(x, list) else x
+        return (
+            cls((x.shape, x.stride(), x.dtype, x.device))
+            if isinstance(x, Tensor)
+            else tuple(x)
+            if isinstance(x, list)
+            else x
+        )
 
     def tensor(self) -> Tensor:
         shape, stride, dtype, device = self
-        cells = 1 + sum((n - 1) * apart for n, apart in zip(shape, stride, strict=True))  # fewer than the numbers where it is expanded
+        cells = 1 + sum(
+            (n - 1) * apart for n, apart in zip(shape, stride, strict=True)
+        )  # fewer than the numbers where it is expanded
         return torch.randn(cells, device=device).to(dtype).as_strided(shape, stride)
 
 
@@ -59,9 +74,11 @@ class Watch(TorchDispatchMode):
 
 
 def now() -> float:
-    """In seconds. Of one thread, those that it computes: a short call finds a busy machine free more often than a whole step does, and
-    would make the bound too low."""
-    return time.process_time() if torch.get_num_threads() == 1 and not torch.cuda.is_available() else time.perf_counter()
+    """In seconds. Of one thread, those that it computes: a short call finds a busy machine free more often than a whole
+    step does, and would make the bound too low."""
+    return (
+        time.process_time() if torch.get_num_threads() == 1 and not torch.cuda.is_available() else time.perf_counter()
+    )
 
 
 def seconds(call: Callable[[], object], wait: Callable[[], None], least: float = 0.05) -> float:
@@ -115,7 +132,10 @@ def measured(file: Path, changes: list[str], count: int, shown: bool) -> str:
             list(steps(run, 4))
         print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=16, max_name_column_width=60))
     millions = sum(p.numel() for p in run.model.parameters()) / 1e6
-    return f"| {file.stem} | {getattr(experiment, 'batch', '')} | {millions:.1f}M | {step:.3f} s | {bound:.3f} s | {step / bound:.2f} |"
+    return (
+        f"| {file.stem} | {getattr(experiment, 'batch', '')} | {millions:.1f}M | {step:.3f} s | {bound:.3f} "
+        f"s | {step / bound:.2f} |"
+    )
 
 
 def main() -> None:

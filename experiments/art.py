@@ -1,8 +1,8 @@
 """The art at the size of a small model, with its kinds as classes: what every training of a small family sees.
 
-    art = Art.load(DATA, 32)                       pictures (N, 3, 32, 32) of bytes, labels (N,), names of the classes
-    batch = art.batches(64, "vae", mirror=True)    step -> (bytes (B, 3, 32, 32), labels (B,)), a pure function of the step
-    x = unit(batch(0)[0])                          (B, 3, 32, 32) in [-1, 1]
+art = Art.load(DATA, 32)                       pictures (N, 3, 32, 32) of bytes, labels (N,), names of the classes
+batch = art.batches(64, "vae", mirror=True)    step -> (bytes (B, 3, 32, 32), labels (B,)), a pure function of the step
+x = unit(batch(0)[0])                          (B, 3, 32, 32) in [-1, 1]
 """
 
 from __future__ import annotations
@@ -25,13 +25,29 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "face": tuple(
         f"face-{mood}"
         for mood in (
-            "affection", "concerned", "costume", "glasses", "hand", "hat", "negative", "neutral-skeptical", "sleepy", "smiling", "tongue",
+            "affection",
+            "concerned",
+            "costume",
+            "glasses",
+            "hand",
+            "hat",
+            "negative",
+            "neutral-skeptical",
+            "sleepy",
+            "smiling",
+            "tongue",
             "unwell",
         )
     ),
     "heart": ("heart", "emotion"),
     "hand": (
-        "hand-fingers-closed", "hand-fingers-open", "hand-fingers-partial", "hand-prop", "hand-single-finger", "hands", "body-parts",
+        "hand-fingers-closed",
+        "hand-fingers-open",
+        "hand-fingers-partial",
+        "hand-prop",
+        "hand-single-finger",
+        "hands",
+        "body-parts",
     ),
     "person": ("person", "person-gesture", "person-resting"),
     "profession": ("person-role",),
@@ -66,16 +82,46 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "shape": ("geometric",),
     "arrow": ("arrow", "av-symbol"),
     "sign": ("transport-sign", "warning", "religion", "zodiac", "other-symbol"),
-}  # fmt: skip
+}
 #: The classes' names in Chinese.
 CHINESE: Mapping[str, str] = {
-    "face": "脸", "heart": "心", "hand": "手", "person": "人物", "profession": "职业", "fantasy": "奇幻人物", "activity": "活动",
-    "athlete": "运动员", "family": "家庭", "mammal": "哺乳动物", "bird": "鸟", "bug": "虫", "sea animal and reptile": "水族和爬行动物",
-    "plant": "植物", "fruit and vegetable": "蔬果", "dish": "菜肴", "sweet": "甜点", "drink": "饮料", "flag": "旗", "building": "建筑",
-    "place": "地点", "sky": "天空", "clock": "钟", "ground vehicle": "车", "ship and aircraft": "船和飞机", "sport and game": "体育和游戏",
-    "event": "节日", "clothing": "服装", "music": "音乐", "device": "电器", "paper": "纸张", "tool": "工具", "letter": "字母",
-    "shape": "图形", "arrow": "箭头", "sign": "标志",
-}  # fmt: skip
+    "face": "脸",
+    "heart": "心",
+    "hand": "手",
+    "person": "人物",
+    "profession": "职业",
+    "fantasy": "奇幻人物",
+    "activity": "活动",
+    "athlete": "运动员",
+    "family": "家庭",
+    "mammal": "哺乳动物",
+    "bird": "鸟",
+    "bug": "虫",
+    "sea animal and reptile": "水族和爬行动物",
+    "plant": "植物",
+    "fruit and vegetable": "蔬果",
+    "dish": "菜肴",
+    "sweet": "甜点",
+    "drink": "饮料",
+    "flag": "旗",
+    "building": "建筑",
+    "place": "地点",
+    "sky": "天空",
+    "clock": "钟",
+    "ground vehicle": "车",
+    "ship and aircraft": "船和飞机",
+    "sport and game": "体育和游戏",
+    "event": "节日",
+    "clothing": "服装",
+    "music": "音乐",
+    "device": "电器",
+    "paper": "纸张",
+    "tool": "工具",
+    "letter": "字母",
+    "shape": "图形",
+    "arrow": "箭头",
+    "sign": "标志",
+}
 _OF = {subgroup: name for name, subgroups in KINDS.items() for subgroup in subgroups}
 
 
@@ -104,7 +150,8 @@ def ledger(data: Path, arrays: Sequence[str], split: str | None = None) -> list[
 
 
 def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
-    """Some pictures of (N, S, S, 3) bytes as (n, 3, size, size) bytes, each pixel the mean of the block that it stands for.
+    """Some pictures of (N, S, S, 3) bytes as (n, 3, size, size) bytes, each pixel the mean of the block that it stands
+    for.
 
     Raises:
         InvalidInput: size does not divide S.
@@ -164,7 +211,9 @@ class Art:
         names = tuple(sorted({by(row) for row in every}))
         rows = [[row for row in every if row["array"] == array and row["split"] == split] for array in arrays]
         if not any(rows):
-            raise InvalidInput(f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`")
+            raise InvalidInput(
+                f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`"
+            )
         found = [
             shrunk(np.load(data / f"{array}.npy", mmap_mode="r"), [row["index"] for row in some], size)
             for array, some in zip(arrays, rows, strict=True)
@@ -188,7 +237,8 @@ class Art:
         return Art(pictures=self.pictures[kept], labels=labels, names=tuple(names))
 
     def batches(self, batch: int, seed: int | str, *, mirror: bool = False) -> Callable[[int], tuple[Tensor, Tensor]]:
-        """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to right."""
+        """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to
+        right."""
         order = Order(len(self.pictures), batch, seed)
 
         def at(step: int) -> tuple[Tensor, Tensor]:

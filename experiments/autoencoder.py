@@ -2,7 +2,8 @@
 
     python -m experiments.autoencoder --minutes 15
 
-The networks are convolutional, so random crops of 64 px teach the same weights at a quarter of the cost. Singles get a random
+The networks are convolutional, so random crops of 64 px teach the same weights at a quarter of the cost. Singles get a
+random
 plain background half of the time: the art on white alone would teach white.
 """
 
@@ -46,7 +47,11 @@ class Crops:
         draw = np.random.default_rng([self.seed, step])
         singles, *rest = self.order(step)
         crops = [self._cut(self._on_colour(int(self.train[i]), draw), draw) for i in singles.tolist()]
-        crops += [self._cut(pictures[i], draw) for pictures, items in zip(self.others, rest, strict=True) for i in items.tolist()]
+        crops += [
+            self._cut(pictures[i], draw)
+            for pictures, items in zip(self.others, rest, strict=True)
+            for i in items.tolist()
+        ]
         return to_unit(np.stack(crops))
 
     def _on_colour(self, index: int, draw: np.random.Generator) -> np.ndarray:

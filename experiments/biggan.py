@@ -2,8 +2,8 @@
 
     danqing learn experiments/biggan.py --minutes 60
 
-A sheet of samples has a column for each of twelve classes; its rows are latents truncated at 2, 1 and 0.5, and the last rows go from
-each class to the next.
+A sheet of samples has a column for each of twelve classes; its rows are latents truncated at 2, 1 and 0.5, and the last
+rows go from each class to the next.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
 SHOWN, THRESHOLDS = 12, (2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
 WORDS = cards.Words(
     summary="32 px art of 36 kinds, by BigGAN",
-    about="""BigGAN (Brock et al. 2019) of 32 px art: a picture in one pass of the network, from a vector of noise and one of 36 kinds.
-Truncation trades variety for likeness: 2 is all of it, 0.5 the most typical.""",
+    about="""BigGAN (Brock et al. 2019) of 32 px art: a picture in one pass of the network, from a vector of noise and
+one of 36 kinds. Truncation trades variety for likeness: 2 is all of it, 0.5 the most typical.""",
     limits="It was trained briefly and on few pictures: it paints shapes and colours of a kind rather than things.",
 )
 
@@ -67,7 +67,9 @@ class Kinds(Experiment):
         art = Art.load(self.data, self.net.resolution)
         batches, classes = art.batches(self.batch, "biggan", mirror=True), len(art.names)
         generator = BigGAN(replace(self.net, classes=classes))
-        model = Adversaries(generator, BigGANDiscriminator(replace(self.judge, classes=classes)), Augment(speed=self.speed)).to(where)
+        model = Adversaries(
+            generator, BigGANDiscriminator(replace(self.judge, classes=classes)), Augment(speed=self.speed)
+        ).to(where)
 
         def batch(index: int) -> tuple[torch.Tensor, torch.Tensor]:
             pictures, labels = batches(index)

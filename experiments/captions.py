@@ -73,10 +73,14 @@ def noun_en(label: str) -> str:
         return f"the {label}"
     found = HEAD_ENDS.search(label)
     head = (label[: found.start()] if found else label).split()[-1].lower()
-    plural = head in IRREGULAR_PLURALS or (head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S)
+    plural = head in IRREGULAR_PLURALS or (
+        head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S
+    )
     if NAMES.match(label) or head in MASS or plural or label.split()[0] in ("two", "three"):
         return label
-    vowel = re.match(r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE)
+    vowel = re.match(
+        r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE
+    )
     vowel = vowel and not re.match(r"(one|once|eu|ewe)", label)
     return f"{'an' if vowel else 'a'} {label}"
 
@@ -253,7 +257,9 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
     keep = {name for name in has if rng is None or rng.random() < 0.8}
     person, manner = has["person"], has.get("expression", "") if "expression" in keep else ""
     rest = [has[name] for name in ORDER if name in keep and name in has]
-    while rng is not None and len(rest) > SAID_AT_MOST[lang]:  # the text window is short: better few words than cut ones
+    while (
+        rng is not None and len(rest) > SAID_AT_MOST[lang]
+    ):  # the text window is short: better few words than cut ones
         rest.remove(pick(rng, rest))
     if rng is not None and rng.random() < 0.4:
         rest = [rest[i] for i in sorted(range(len(rest)), key=lambda _: rng.random())]
@@ -264,7 +270,11 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
         text = f"a{'n' * (who[0] in 'aeiou')} {who}"
         if rest:
             text += " with " + (", ".join(rest[:-1]) + " and " if len(rest) > 1 else "") + rest[-1]
-        lead = "" if rng is None or rng.random() < 0.7 else pick(rng, ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "))
+        lead = (
+            ""
+            if rng is None or rng.random() < 0.7
+            else pick(rng, ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "))
+        )
         return ", ".join(part for part in (lead + text, style, f"{ground} background" if ground else "") if part)
     text = f"一个{manner}的{person}" if manner else f"一个{person}"
     text = "，".join([text, *rest])

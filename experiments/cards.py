@@ -1,4 +1,5 @@
-"""A finished training as a model folder: weights in bf16, `model.json`, and a card that says what it is and what it was made of."""
+"""A finished training as a model folder: weights in bf16, `model.json`, and a card that says what it is and what it was
+made of."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ CARD = """\
 
 ## Data
 
-Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data` writes has a line
-for every picture with its subject, style, package, version, licence and author.
+Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data`
+writes has a line for every picture with its subject, style, package, version, licence and author.
 
 | source | version | licence | author | pictures trained on |
 |---|---|---|---|---|
@@ -137,7 +138,15 @@ def measured(metrics: Mapping[str, float]) -> str:
     if not metrics:
         return "Its training measured nothing of art that was kept apart."
     lines = (f"| {name} | {value:.4g} |" for name, value in metrics.items())
-    return "\n".join(("Of art that it was not trained on, with the averaged weights:", "", "| measure | value |", "|---|---|", *lines))
+    return "\n".join(
+        (
+            "Of art that it was not trained on, with the averaged weights:",
+            "",
+            "| measure | value |",
+            "|---|---|",
+            *lines,
+        )
+    )
 
 
 def machine() -> str:
@@ -175,9 +184,12 @@ def write_network(
     batch: int,
     metrics: Mapping[str, float],
 ) -> None:
-    """Write a network that is no model by itself, such as a finish's, and its card into an empty folder; arguments as of `write`."""
+    """Write a network that is no model by itself, such as a finish's, and its card into an empty folder; arguments as
+    of `write`."""
     save(net, folder / file, dtype=torch.bfloat16)
-    said = card(folder, name, words, [net], trained=took(effort(run, batch, core_hours)), rows=rows, metrics=measured(metrics))
+    said = card(
+        folder, name, words, [net], trained=took(effort(run, batch, core_hours)), rows=rows, metrics=measured(metrics)
+    )
     (folder / "CARD.md").write_text(said, encoding="utf-8")
 
 
@@ -219,7 +231,9 @@ def write(
     model = zoo.write_model(
         folder,
         name=name,
-        components={role: (of(module).name, f"{role}.safetensors", asdict(module.config)) for role, module in parts.items()},  # type: ignore[call-overload]
+        components={
+            role: (of(module).name, f"{role}.safetensors", asdict(module.config)) for role, module in parts.items()
+        },  # type: ignore[call-overload]
         multiple=defaults["width"],
         summary=words.summary,
         licence=licence(rows),

@@ -2,8 +2,8 @@
 
     python -m experiments.clip --minutes 12
 
-The loss is the symmetric InfoNCE of picture and English, picture and Chinese, and English and Chinese (three pairs of towers, two of
-them the same text tower), so that the painter hears both languages alike.
+The loss is the symmetric InfoNCE of picture and English, picture and Chinese, and English and Chinese (three pairs of
+towers, two of them the same text tower), so that the painter hears both languages alike.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def main() -> None:
                 shown.append(np.roll(picture, (y, x), (0, 1)))
                 said.append(source.caption(kind, item, draw))
         ids = encode_texts(tokenizer, [s["en"] for s in said] + [s["zh"] for s in said])
-        ids = ids[:, : int((ids != tokenizer.pad).sum(1).max())]  # the tower is causal: what follows the last eos is heard by nobody
+        ids = ids[
+            :, : int((ids != tokenizer.pad).sum(1).max())
+        ]  # the tower is causal: what follows the last eos is heard by nobody
         return send(to_unit(np.stack(shown)), device), send(ids, device)
 
     edges = ["vision_model.embeddings", "text_model.embeddings", "logit_scale"]
@@ -107,7 +109,11 @@ def main() -> None:
         model=model,
         objective=Bilingual(),
         batches=batch,
-        optimisers={"loss": Muon(muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=precision(device))},
+        optimisers={
+            "loss": Muon(
+                muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=precision(device)
+            )
+        },
         rate=Trapezoid(50, args.steps, args.steps // 3),
         ema=EMA(model, 0.995),
         autocast=lambda: fast(device),

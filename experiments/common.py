@@ -1,4 +1,5 @@
-"""What every training run shares: where data and runs lie, pictures laid out in a grid, and how this machine computes fast."""
+"""What every training run shares: where data and runs lie, pictures laid out in a grid, and how this machine computes
+fast."""
 
 from __future__ import annotations
 
@@ -54,10 +55,17 @@ def adams(model: nn.Module, rates: Mapping[str, float], betas: tuple[float, floa
 
 
 def by_muon(
-    model: nn.Module, objective: Objective, batches: Callable[[int], Any], groups: list[dict], *, steps: int, decay: int, average: float
+    model: nn.Module,
+    objective: Objective,
+    batches: Callable[[int], Any],
+    groups: list[dict],
+    *,
+    steps: int,
+    decay: int,
+    average: float,
 ) -> Training:
-    """A training by one Muon on the model's device: a warm-up of 100 steps, a cool-down over the last ``decay`` of ``steps``, an average
-    of the weights that forgets by ``average`` a step, and the machine's fast precision."""
+    """A training by one Muon on the model's device: a warm-up of 100 steps, a cool-down over the last ``decay`` of
+    ``steps``, an average of the weights that forgets by ``average`` a step, and the machine's fast precision."""
     where = next(model.parameters()).device
     return Training(
         model=model,
@@ -79,7 +87,8 @@ def averaged(run: Training, kind: type[M]) -> M:
 
 @contextmanager
 def fast(device: torch.device) -> Iterator[None]:
-    """Autocast, and on a CPU attention as plain matrix products: its fused backward pass is the slower one there by a tenth of a step."""
+    """Autocast, and on a CPU attention as plain matrix products: its fused backward pass is the slower one there by a
+    tenth of a step."""
     kernel = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
     with autocast(device), kernel:
         yield

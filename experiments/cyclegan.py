@@ -2,9 +2,9 @@
 
     danqing learn experiments/cyclegan.py --minutes 60
 
-The same subject is drawn in both styles, so the truth is known. The training does not use it: each style comes in an order of its
-own, and the pictures whose truth is measured are apart. A sheet of samples has rows of four: the picture, its translation, the truth,
-and the translation back.
+The same subject is drawn in both styles, so the truth is known. The training does not use it: each style comes in an
+order of its own, and the pictures whose truth is measured are apart. A sheet of samples has rows of four: the picture,
+its translation, the truth, and the translation back.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SIZE = 64
 CALLED = {"flat": "fluent"}
 WORDS = cards.Words(
     summary="64 px art of the style {a} in the style {b}, by CycleGAN",
-    about="""CycleGAN (Zhu et al. 2017) of 64 px art: it makes a picture of the style {a} one of {b}. It learned from pictures of each
-style that were not paired, beside a translator the other way, which is left out here.""",
+    about="""CycleGAN (Zhu et al. 2017) of 64 px art: it makes a picture of the style {a} one of {b}. It learned from
+pictures of each style that were not paired, beside a translator the other way, which is left out here.""",
     limits="It changes colours, edges and shading, not what is drawn. It needs a picture to begin with.",
 )
 
@@ -63,7 +63,12 @@ class Styles:
     def load(cls, data: Path, a: str, b: str) -> Styles:
         """Of two styles' names; errors as those of `chosen`."""
         pictures = np.load(data / "singles.npy", mmap_mode="r")
-        return cls(**{name: shrunk(pictures, [row["index"] for row in rows], SIZE) for name, rows in chosen(data, a, b).items()})
+        return cls(
+            **{
+                name: shrunk(pictures, [row["index"] for row in rows], SIZE)
+                for name, rows in chosen(data, a, b).items()
+            }
+        )
 
 
 def chosen(data: Path, a: str, b: str) -> dict[str, list[dict]]:
@@ -77,7 +82,9 @@ def chosen(data: Path, a: str, b: str) -> dict[str, list[dict]]:
     of_a = {row["subject"]: row for row in rows if style(row) == a}
     apart = [row for row in rows if style(row) == b and row["split"] != "train" and row["subject"] in of_a]
     if not (train[a] and train[b] and apart):
-        raise InvalidInput(f"{data} has not enough art of {a!r} and {b!r}: name two styles of its ledger that share subjects")
+        raise InvalidInput(
+            f"{data} has not enough art of {a!r} and {b!r}: name two styles of its ledger that share subjects"
+        )
     hidden = {row["subject"] for row in apart}
     return {
         "a": [row for row in train[a] if row["subject"] not in hidden],
@@ -129,7 +136,10 @@ class Translation(Experiment):
             pool_a=Pool(self.pool, (3, SIZE, SIZE)),
             pool_b=Pool(self.pool, (3, SIZE, SIZE)),
         ).to(where)
-        orders = [(some, Order(len(some), self.batch, f"cyclegan/{name}")) for name, some in (("a", styles.a), ("b", styles.b))]
+        orders = [
+            (some, Order(len(some), self.batch, f"cyclegan/{name}"))
+            for name, some in (("a", styles.a), ("b", styles.b))
+        ]
 
         def batch(index: int) -> tuple[Tensor, ...]:
             return tuple(unit(send(some[order(index)], where)) for some, order in orders)
@@ -163,7 +173,8 @@ class Translation(Experiment):
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """Similarity to the truth, of the translation, and of what costs nothing: the picture as it is, the mean picture of b."""
+        """Similarity to the truth, of the translation, and of what costs nothing: the picture as it is, the mean
+        picture of b."""
         forth, _, where = self._translators(run)
         styles = self.styles
         source, truth, b = (unit(send(x, where)) for x in (styles.source, styles.truth, styles.b))

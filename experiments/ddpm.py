@@ -2,8 +2,8 @@
 
     danqing learn experiments/ddpm.py --minutes 30
 
-The rate cools down over the last ``decay`` steps before ``steps``. Both may change when a run resumes, so a run that time has stopped
-is brought to its end by the same command with ``--set steps=`` a little above where it is.
+The rate cools down over the last ``decay`` steps before ``steps``. Both may change when a run resumes, so a run that
+time has stopped is brought to its end by the same command with ``--set steps=`` a little above where it is.
 
 The rows of a sheet of samples are `ROWS`; a column is a class.
 """
@@ -37,14 +37,20 @@ from experiments.kinds import SIZE, apart, conditioned, row
 
 SCHEDULES = {"cosine": Cosine(), "linear": Linear()}
 #: Solver, steps and guidance scale of each row of samples.
-ROWS = ((LearnedDDPM(), 50, 1.0), (LearnedDDPM(), 50, 3.0), (DDIM(), 25, 3.0), (Multistep(), 16, 1.0), (Multistep(), 16, 3.0))
+ROWS = (
+    (LearnedDDPM(), 50, 1.0),
+    (LearnedDDPM(), 50, 3.0),
+    (DDIM(), 25, 3.0),
+    (Multistep(), 16, 1.0),
+    (Multistep(), 16, 3.0),
+)
 #: First and last layers, which meet the data: no hidden matrices.
 EDGES = ("net.conv_in", "net.conv_out", "net.time_embedding")
 HELD, STRATA = 16, 40
 WORDS = cards.Words(
     summary="32 px art of 36 kinds, by a DDPM with a learned variance",
-    about="""A denoising diffusion model (Ho et al. 2020) with a learned variance (Nichol & Dhariwal 2021) of 32 px art: a picture out of
-noise, step by step, guided towards one of 36 kinds.""",
+    about="""A denoising diffusion model (Ho et al. 2020) with a learned variance (Nichol & Dhariwal 2021) of 32 px art:
+a picture out of noise, step by step, guided towards one of 36 kinds.""",
     limits="It was trained briefly and on few pictures. It knows kinds of things and no single ones.",
 )
 
@@ -61,8 +67,8 @@ class Kinds(Experiment):
         drop: the share of pictures whose class is not told.
         bound: weight of the variational bound, which teaches the variance.
         noise: which schedule of 1000 levels.
-        prediction: what the network says. "eps" as published says nothing of the picture where it is all noise, and there each error
-            grows by 1 / alpha; "v" says as much at every level, so that few steps are enough.
+        prediction: what the network says. "eps" as published says nothing of the picture where it is all noise, and
+            there each error grows by 1 / alpha; "v" says as much at every level, so that few steps are enough.
         average: decay of the averaged weights.
         net: the network; its number of classes is that of the art.
     """
@@ -90,7 +96,9 @@ class Kinds(Experiment):
         model = LearnedVariance(net, SCHEDULES[self.noise], self.prediction).to(where)
         groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
         batches = conditioned(art, self.batch, "ddpm", self.drop, where)
-        return by_muon(model, Hybrid(weight=self.bound), batches, groups, steps=self.steps, decay=self.decay, average=self.average)
+        return by_muon(
+            model, Hybrid(weight=self.bound), batches, groups, steps=self.steps, decay=self.decay, average=self.average
+        )
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
@@ -120,7 +128,14 @@ class Kinds(Experiment):
             words=WORDS,
             rows=ledger(self.data, ("singles",), "train"),
             batch=self.batch,
-            defaults={"width": SIZE, "height": SIZE, "steps": 16, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 3.0},
+            defaults={
+                "width": SIZE,
+                "height": SIZE,
+                "steps": 16,
+                "solver": "dpmpp-2m",
+                "spacing": "sgm-uniform",
+                "scale": 3.0,
+            },
             metrics=self.evaluate(run),
             text=cards.classes(Art.load(self.data, SIZE).names),
             schedule={"kind": self.noise},

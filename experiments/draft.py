@@ -1,10 +1,11 @@
-"""Teach the text tower to draft: its summary alone, through one linear layer, says what the latent of the picture is on average.
+"""Teach the text tower to draft: its summary alone, through one linear layer, says what the latent of the picture is on
+average.
 
     python -m experiments.draft --steps 1000
 
-The loss is that of denoising at pure noise, |x0 - draft(text)|^2, whose minimum is E[x0 | text], a blurred picture of the subject
-in its style. It costs a text tower's step where the painter's costs a UNet's, so the words that name two thousand subjects are
-learned here, and the painter (`experiments.painter`) begins with both, the tower and the layer.
+The loss is that of denoising at pure noise, |x0 - draft(text)|^2, whose minimum is E[x0 | text], a blurred picture of
+the subject in its style. It costs a text tower's step where the painter's costs a UNet's, so the words that name two
+thousand subjects are learned here, and the painter (`experiments.painter`) begins with both, the tower and the layer.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Latents:
                 shown.append(self.latents[kind][self.source.rows[kind][item]["index"]])
                 text = self.source.caption(kind, item, draw)["zh" if draw.random() < CHINESE else "en"]
                 said.append("" if draw.random() < self.dropout else text)
-        return send(torch.from_numpy(np.stack(shown)).float(), self.device), send(encode_texts(self.tokenizer, said), self.device)
+        return send(torch.from_numpy(np.stack(shown)).float(), self.device), send(
+            encode_texts(self.tokenizer, said), self.device
+        )
 
 
 class Drafting(nn.Module):
@@ -77,7 +80,8 @@ class Drafting(nn.Module):
 
 
 def drafting(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
-    """Mean squared error of the draft; the latents' variance is 1, so this is the part of it that the words leave open."""
+    """Mean squared error of the draft; the latents' variance is 1, so this is the part of it that the words leave
+    open."""
     x0, ids = batch
     return {"loss": (model(ids).float() - x0).square().mean()}
 

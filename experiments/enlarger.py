@@ -4,10 +4,10 @@
     danqing learn experiments/enlarger.py
     danqing learn experiments/enlarger.py --export src/danqing/zoo/danqing-x4      a folder that is not there yet
 
-A step sees 128 px crops of drawings. A quarter of the small pictures goes through the autoencoder of danqing-mini, its latents moved by
-a little noise, so that the enlarger knows the smeared and wavering edges of what that model paints. The rest is made small by
-`danqing.learn.degrade.ART`: half cleanly, half blurred, some noisy or pressed. A row of the sheet shows a small picture, bicubic, ours,
-the truth; the rows are of clean, poor and repainted pictures.
+A step sees 128 px crops of drawings. A quarter of the small pictures goes through the autoencoder of danqing-mini, its
+latents moved by a little noise, so that the enlarger knows the smeared and wavering edges of what that model paints.
+The rest is made small by `danqing.learn.degrade.ART`: half cleanly, half blurred, some noisy or pressed. A row of the
+sheet shows a small picture, bicubic, ours, the truth; the rows are of clean, poor and repainted pictures.
 """
 
 from __future__ import annotations
@@ -49,19 +49,23 @@ WAVER, CLEAN = (0.0, 0.1), replace(ART, clean=1.0)
 
 
 def charbonnier(d: Tensor, soft: float) -> Tensor:
-    """The mean of sqrt(d^2 + soft^2) - soft: |d| for large differences, d^2 / (2 soft) for small ones (Charbonnier et al. 1994).
+    """The mean of sqrt(d^2 + soft^2) - soft: |d| for large differences, d^2 / (2 soft) for small ones (Charbonnier et
+    al. 1994).
 
-    Most of a drawing is even, where the nearest pixels are exact: under |d| alone that is a trap, which the first steps do not leave.
+    Most of a drawing is even, where the nearest pixels are exact: under |d| alone that is a trap, which the first steps
+        do not leave.
     """
     return ((d.square() + soft**2).sqrt() - soft).mean()
 
 
 WORDS = cards.Words(
     summary="drawings four times as large",
-    about="""Makes drawings, and what danqing-mini paints, four times as high and as wide: the compact network of Real-ESRGAN (Wang et al.
-2021). A quarter of the small pictures it learned from went through the autoencoder of danqing-mini; of the rest half were made small
-cleanly, half blurred ("poor"), and some of those noisy or pressed. PSNR is over red, green and blue, in dB.""",
-    limits="It knows even colours, gradients and the edges of drawings, not photographs: for those there is realesrgan-x4plus.",
+    about="""Makes drawings, and what danqing-mini paints, four times as high and as wide: the compact network of
+Real-ESRGAN (Wang et al. 2021). A quarter of the small pictures it learned from went through the autoencoder of
+danqing-mini; of the rest half were made small cleanly, half blurred ("poor"), and some of those noisy or pressed.
+PSNR is over red, green and blue, in dB.""",
+    limits="It knows even colours, gradients and the edges of drawings, not photographs: for those there is "
+    "realesrgan-x4plus.",
 )
 
 
@@ -108,7 +112,9 @@ class Large:
         rows: list[dict[str, Any]] = [json.loads(line) for line in lines.open(encoding="utf-8")]
         kept = [row["index"] for row in rows if row["split"] == "train"]
         return cls(
-            pictures=np.load(array, mmap_mode="r"), train=kept, apart=[row["index"] for row in rows if row["split"] != "train"]
+            pictures=np.load(array, mmap_mode="r"),
+            train=kept,
+            apart=[row["index"] for row in rows if row["split"] != "train"],
         )
 
     def crop(self, index: int, size: int, noise: torch.Generator) -> Tensor:
@@ -120,7 +126,9 @@ class Large:
         picture, wide = self.pictures[index], size * far
         room = picture.shape[0] - wide + 1
         places = torch.randint(room, (4, 2), generator=noise).tolist()
-        cuts = [torch.from_numpy(picture[y : y + wide, x : x + wide].astype(np.float32)) / 255 for y, x in places]  # (wide, wide, 4)
+        cuts = [
+            torch.from_numpy(picture[y : y + wide, x : x + wide].astype(np.float32)) / 255 for y, x in places
+        ]  # (wide, wide, 4)
         cut = next((c for c in cuts if c[..., :3].std(dim=(0, 1)).max() > 0.02), cuts[0])
         coloured, colour = torch.rand((), generator=noise) < 0.5, torch.rand(3, generator=noise)
         if coloured:
@@ -154,7 +162,8 @@ class Enlarging(Experiment):
 
     Args:
         batch, crop: crops a step, and their side in pixels.
-        rate: Muon's; that of the first and the last layer, by Adam, is an eighth. They fall to zero over the last third.
+        rate: Muon's; that of the first and the last layer, by Adam, is an eighth. They fall to zero over the last
+            third.
         edge, soft: see `Restoring`.
         painted: the share of small pictures that danqing-mini's autoencoder repaints.
         average: decay of the averaged network.
@@ -178,11 +187,14 @@ class Enlarging(Experiment):
         large, codec = Large.load(self.data), painter_codec()
         order, some = Order(len(large.train), self.batch, "enlarger"), round(self.batch * self.painted)
         model = primed(SRVGGNetCompact(self.net)).to(where)
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
+        # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
+        model = model.to(memory_format=torch.channels_last)
 
         def batch(index: int) -> tuple[Tensor, Tensor]:
             keys = [keyed("enlarger", index, i) for i in range(self.batch)]
-            truth = [large.crop(large.train[k], self.crop, key) for k, key in zip(order(index).tolist(), keys, strict=True)]
+            truth = [
+                large.crop(large.train[k], self.crop, key) for k, key in zip(order(index).tolist(), keys, strict=True)
+            ]
             small = torch.stack([(CLEAN if i < some else ART)(x, keys[i]) for i, x in enumerate(truth)])
             small, sharp = send(small, where), send(torch.stack(truth), where)
             if some:
@@ -193,18 +205,27 @@ class Enlarging(Experiment):
         ends = ["body.0.", f"body.{len(model.body) - 1}."]
         groups = muon_groups(model, lr=self.rate, adam_lr=self.rate / 8, edges=ends)
         return by_muon(
-            model, Restoring(edge=self.edge, soft=self.soft), batch, groups, steps=self.steps, decay=self.steps // 3, average=self.average
+            model,
+            Restoring(edge=self.edge, soft=self.soft),
+            batch,
+            groups,
+            steps=self.steps,
+            decay=self.steps // 3,
+            average=self.average,
         )
 
     def pairs(self, count: int) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Held-out pictures (count, 3, 512, 512) and what was made of them: cleanly, poorly, or repainted (count, 3, 128, 128)."""
+        """Held-out pictures (count, 3, 512, 512) and what was made of them: cleanly, poorly, or repainted (count, 3,
+        128, 128)."""
         large = Large.load(self.data)
         chosen = large.apart[:: max(1, len(large.apart) // count)][:count]
         truth = torch.stack([torch.tensor(large.pictures[i][..., :3]).permute(2, 0, 1) / 255 for i in chosen])
         clean = torch.stack([CLEAN(x, keyed("measured", i)) for i, x in enumerate(truth)])
         poor = torch.stack([replace(ART, clean=0.0)(x, keyed("measured", i)) for i, x in enumerate(truth)])
         where = device()
-        painted = torch.cat([repainted(painter_codec(), x.to(where), keyed("measured", i)) for i, x in enumerate(clean.split(1))])
+        painted = torch.cat(
+            [repainted(painter_codec(), x.to(where), keyed("measured", i)) for i, x in enumerate(clean.split(1))]
+        )
         return {"clean": (clean, truth), "poor": (poor, truth), "painted": (painted.cpu(), truth)}
 
     @torch.no_grad()
@@ -213,7 +234,11 @@ class Enlarging(Experiment):
         net, found = averaged(run, SRVGGNetCompact), dict[str, list[float]]()
         for kind, (small, truth) in self.pairs(MEASURED).items():
             for x, y in zip(small, truth, strict=True):
-                answers = {"ours": enlarged(net, x), "bicubic": filtered(x, "BICUBIC"), "lanczos": filtered(x, "LANCZOS")}
+                answers = {
+                    "ours": enlarged(net, x),
+                    "bicubic": filtered(x, "BICUBIC"),
+                    "lanczos": filtered(x, "LANCZOS"),
+                }
                 for name, out in answers.items():
                     found.setdefault(f"psnr {kind} {name}", []).append(psnr(out, y))
                     found.setdefault(f"ssim {kind} {name}", []).append(float(ssim(2 * out[None] - 1, 2 * y[None] - 1)))
@@ -222,7 +247,9 @@ class Enlarging(Experiment):
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
         net, rows = averaged(run, SRVGGNetCompact), []
-        for i, (small, truth) in enumerate(pair for x, y in self.pairs(SHOWN).values() for pair in zip(x, y, strict=True)):
+        for i, (small, truth) in enumerate(
+            pair for x, y in self.pairs(SHOWN).values() for pair in zip(x, y, strict=True)
+        ):
             if i % 3 == 0:
                 low = F.interpolate(small[None], scale_factor=SCALE, mode="nearest")[0]
                 row = [low, filtered(small, "BICUBIC"), enlarged(net, small), truth]
@@ -248,8 +275,9 @@ class Enlarging(Experiment):
 
 @torch.no_grad()
 def primed(net: SRVGGNetCompact) -> SRVGGNetCompact:
-    """Weights to begin with: the first layer sees differences alone, each of the row turns its channels at their place and keeps their
-    variance (Xiao et al. 2018, section 3.2, delta-orthogonal), the last answers zero, so that the nearest pixels are the answer.
+    """Weights to begin with: the first layer sees differences alone, each of the row turns its channels at their place
+    and keeps their variance (Xiao et al. 2018, section 3.2, delta-orthogonal), the last answers zero, so that the
+    nearest pixels are the answer.
     """
     layers = [layer for layer in net.body if isinstance(layer, nn.Conv2d)]
     slope = 0.25  # PReLU's at first
@@ -258,7 +286,9 @@ def primed(net: SRVGGNetCompact) -> SRVGGNetCompact:
     for layer in layers[1:]:
         nn.init.zeros_(layer.weight)
     for layer in layers[1:-1]:
-        layer.weight[:, :, 1, 1] = nn.init.orthogonal_(torch.empty(layer.weight.shape[:2]), nn.init.calculate_gain("leaky_relu", slope))
+        layer.weight[:, :, 1, 1] = nn.init.orthogonal_(
+            torch.empty(layer.weight.shape[:2]), nn.init.calculate_gain("leaky_relu", slope)
+        )
     for layer in layers:
         assert layer.bias is not None
         nn.init.zeros_(layer.bias)

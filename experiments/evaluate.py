@@ -1,10 +1,12 @@
-"""Measure the shipped model on what it never saw: is the held-out subject recognised in the held-out style, in both languages?
+"""Measure the shipped model on what it never saw: is the held-out subject recognised in the held-out style, in both
+languages?
 
     python -m experiments.evaluate                   all of it, ten minutes on two cores
     python -m experiments.evaluate --pictures 150
 
-The judge (`experiments.judge`) was trained on real art without the held-out pictures; the real held-out pictures' own score stands
-beside the painted ones'. Which of seven looks a picture has is told by `experiments.looks`. Writes runs/evaluation.md, which the card
+The judge (`experiments.judge`) was trained on real art without the held-out pictures; the real held-out pictures' own
+score stands beside the painted ones'. Which of seven looks a picture has is told by `experiments.looks`. Writes
+runs/evaluation.md, which the card
 quotes, and a contact sheet: real, English, Chinese.
 """
 
@@ -32,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS)
-    parser.add_argument("--pictures", type=int, default=1000, help="at most so many of each kind, the same ones at every run")
+    parser.add_argument(
+        "--pictures", type=int, default=1000, help="at most so many of each kind, the same ones at every run"
+    )
     parser.add_argument("--scale", type=float, default=None, help="guidance; the model's own where not given")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -52,11 +56,15 @@ def main() -> None:
         truth, shown = labels.of(rows), {"real": np.stack([pictures[row["index"]] for row in rows])}
         for lang, name in (("en", "painted, English"), ("zh", "painted, Chinese")):
             said = (canonical(row, lang) for row in rows)
-            requests = [Request(prompt=prompt, seed=1, index=i, scale=args.scale, finish=()) for i, prompt in enumerate(said)]
+            requests = [
+                Request(prompt=prompt, seed=1, index=i, scale=args.scale, finish=()) for i, prompt in enumerate(said)
+            ]
             shown[name] = np.stack([np.asarray(painter.paint(request).image) for request in requests])
         for name, drawn in shown.items():
             scores = score(judge, to_unit(drawn), *truth) | {"look": looks.told(drawn, [row["style"] for row in rows])}
-            report.append(f"| {title} ({len(rows)}), {name} | " + " | ".join(f"{scores[c]:.1f} %" for c in COLUMNS) + " |")
+            report.append(
+                f"| {title} ({len(rows)}), {name} | " + " | ".join(f"{scores[c]:.1f} %" for c in COLUMNS) + " |"
+            )
             print(report[-1], flush=True)
         triples = [picture for three in zip(*shown.values(), strict=True) for picture in three][:72]
         grid(triples, 12).save(args.runs / f"evaluation-{split}.png")

@@ -1,4 +1,5 @@
-"""Write danqing-mini into the zoo from the trainings' checkpoints: averaged weights in bf16, tokenizer, description and card.
+"""Write danqing-mini into the zoo from the trainings' checkpoints: averaged weights in bf16, tokenizer, description and
+card.
 
 python -m experiments.export --trained "on 2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
 """
@@ -25,20 +26,28 @@ from experiments.latents import autoencoder, averaged
 from experiments.painter import SCHEDULES, Spoken
 
 DEFAULTS = {
-    "width": 128, "height": 128, "steps": 20, "solver": "dpmpp-2m", "spacing": "sgm-uniform", "scale": 4.0, "clip_skip": 1,
-    "finish": "enlarge", "hires_strength": 0.25, "hires_by": "lanczos",
-}  # fmt: skip
+    "width": 128,
+    "height": 128,
+    "steps": 20,
+    "solver": "dpmpp-2m",
+    "spacing": "sgm-uniform",
+    "scale": 4.0,
+    "clip_skip": 1,
+    "finish": "enlarge",
+    "hires_strength": 0.25,
+    "hires_by": "lanczos",
+}
 
 ABOUT = """\
-Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters) on 16 x 16 x 8 latents of an autoencoder
-({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which learned along with the painter.
-Rectified flow."""
+Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters) on 16 x 16 x 8 latents of
+an autoencoder ({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which
+learned along with the painter. Rectified flow."""
 COMPOSED = """\
-{composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of each of 20
-subjects were never trained on."""
+{composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of
+each of 20 subjects were never trained on."""
 LIMITS = """\
-It knows about 1,900 subjects drawn as emoji in eight styles, and drawn portraits; nothing else. It does not write text, and
-photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used."""
+It knows about 1,900 subjects drawn as emoji in eight styles, and drawn portraits; nothing else. It does not write text,
+and photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used."""
 
 
 def main() -> None:
@@ -62,11 +71,15 @@ def main() -> None:
     for _, file, module in parts.values():
         save(module.to(torch.bfloat16), args.out / file)
     tokenizer = json.loads((args.data / "tokenizer.json").read_text(encoding="utf-8"))
-    (args.out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    (args.out / "tokenizer.json").write_text(
+        json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
+    )
     model = zoo.write_model(
         args.out,
         name=zoo.DEFAULT,
-        components={role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()},
+        components={
+            role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()
+        },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json"},
         schedule={"kind": "flow", "shift": SCHEDULES["flow"].shift},
         prediction="flow",
@@ -91,7 +104,9 @@ def main() -> None:
         trained=args.trained,
         rows=drawn,
         data=COMPOSED.format(composites=len(rows) - len(drawn)),
-        metrics=metrics.read_text().strip() if metrics.exists() else "Not measured yet: `python -m experiments.evaluate`.",
+        metrics=metrics.read_text().strip()
+        if metrics.exists()
+        else "Not measured yet: `python -m experiments.evaluate`.",
     )
     (args.out / "CARD.md").write_text(said, encoding="utf-8")
     shutil.copy(args.data / "styles.json", args.out / "styles.json")

@@ -3,9 +3,9 @@
     danqing learn experiments/faces.py --minutes 60
     danqing learn experiments/faces.py --export src/danqing/zoo/danqing-faces      a folder that is not there yet
 
-A step sees portraits that are blurred, made small, noisy and pressed (`WORN`), and a share that the autoencoder of danqing-mini
-repaints, its latents moved by noise, so that the restorer knows the smeared lines of what that model paints. Every fiftieth portrait is
-in no training. A row of the sheet shows twice the poor picture, ours and the truth.
+A step sees portraits that are blurred, made small, noisy and pressed (`WORN`), and a share that the autoencoder of
+danqing-mini repaints, its latents moved by noise, so that the restorer knows the smeared lines of what that model
+paints. Every fiftieth portrait is in no training. A row of the sheet shows twice the poor picture, ours and the truth.
 
 The network is no use for photographs; for these `danqing.finish.faces` takes GFPGAN's published files.
 """
@@ -40,16 +40,30 @@ from experiments.enlarger import Restoring, painter_codec, repainted
 
 WORDS = cards.Words(
     summary="drawn portraits restored",
-    about="""Restores the faces of drawn portraits, 128 px, for `danqing faces` and the finish "faces": a U-shaped network that adds to a
-poor portrait what it lacks. A quarter of the portraits it learned from went through the autoencoder of danqing-mini ("painted"), the others
-were blurred, made small, noisy or pressed ("worn"). PSNR is over red, green and blue, in dB.""",
+    about="""Restores the faces of drawn portraits, 128 px, for `danqing faces` and the finish "faces": a U-shaped
+network that adds to a poor portrait what it lacks. A quarter of the portraits it learned from went through the
+autoencoder of danqing-mini ("painted"), the others were blurred, made small, noisy or pressed ("worn").
+PSNR is over red, green and blue, in dB.""",
     limits="Drawn portraits of a few sets. It is no use for photographs: for those name a file of GFPGAN.",
 )
 APART, MEASURED, SHOWN = 50, 32, 16
-#: Blur, a half to a sixth of the size and back, some noise, JPEG (Wang et al. 2021, "GFPGAN", section 4.1, milder in noise).
+#: Blur, a half to a sixth of the size and back, some noise, JPEG (Wang et al. 2021, "GFPGAN", section 4.1, milder in
+#: noise).
 WORN = Degradation(
-    first=Stage(widths=(0.3, 2.5), sinc=0.0, up=0.0, down=0.9, ratios=(0.17, 1.0), noise=0.4, sigmas=(1, 15), jpeg=0.6, qualities=(30, 95)),
-    second=Stage(blur=0.2, widths=(0.2, 1.0), sinc=0.0, up=0.0, down=0.0, noise=0.2, sigmas=(1, 5), scales=(0.05, 0.5), jpeg=0.3),
+    first=Stage(
+        widths=(0.3, 2.5),
+        sinc=0.0,
+        up=0.0,
+        down=0.9,
+        ratios=(0.17, 1.0),
+        noise=0.4,
+        sigmas=(1, 15),
+        jpeg=0.6,
+        qualities=(30, 95),
+    ),
+    second=Stage(
+        blur=0.2, widths=(0.2, 1.0), sinc=0.0, up=0.0, down=0.0, noise=0.2, sigmas=(1, 5), scales=(0.05, 0.5), jpeg=0.3
+    ),
     sinc=0.2,
     scale=1,
 )
@@ -93,7 +107,9 @@ class DrawnFaces(Experiment):
         parts = [send(torch.stack(worn), where)] if worn else []
         if painted:
             with autocast(where):
-                parts.insert(0, repainted(painter_codec(), send(truth[:painted].contiguous(), where), keyed("repainted", key)))
+                parts.insert(
+                    0, repainted(painter_codec(), send(truth[:painted].contiguous(), where), keyed("repainted", key))
+                )
         return torch.cat(parts)
 
     def training(self) -> Training:
@@ -110,11 +126,20 @@ class DrawnFaces(Experiment):
             return 2 * poor - 1, 2 * send(truth, where) - 1
 
         groups = muon_groups(model, lr=self.rate, adam_lr=self.rate / 10, edges=["conv_in.", "conv_out."])
-        return by_muon(model, Restoring(edge=self.edge), batch, groups, steps=self.steps, decay=self.steps // 3, average=self.average)
+        return by_muon(
+            model,
+            Restoring(edge=self.edge),
+            batch,
+            groups,
+            steps=self.steps,
+            decay=self.steps // 3,
+            average=self.average,
+        )
 
     @torch.no_grad()
     def restored(self, run: Training, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Portraits apart: poor, half of them repainted and half worn, ours, and the truth, each (count, 3, 128, 128) in [0, 1]."""
+        """Portraits apart: poor, half of them repainted and half worn, ours, and the truth, each (count, 3, 128, 128)
+        in [0, 1]."""
         truth = self.truths(list(range(0, len(self.portraits), APART))[:count])
         poor = self.poor(truth, count // 2, "apart")
         with autocast(device()):
@@ -122,7 +147,8 @@ class DrawnFaces(Experiment):
         return poor.float().cpu(), ((ours + 1) / 2).clamp(0, 1).cpu(), truth
 
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """PSNR over red, green and blue, in dB, and structural similarity: of ours, and of the poor pictures as they are."""
+        """PSNR over red, green and blue, in dB, and structural similarity: of ours, and of the poor pictures as they
+        are."""
         poor, ours, truth = self.restored(run, MEASURED)
         half, found = MEASURED // 2, {}
         for kind, part in (("painted", slice(0, half)), ("worn", slice(half, None))):

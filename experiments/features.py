@@ -1,10 +1,11 @@
-"""Train the network whose features `danqing compare` measures in: a classifier of the art, 64 px, on what is trained on alone.
+"""Train the network whose features `danqing compare` measures in: a classifier of the art, 64 px, on what is trained on
+alone.
 
     danqing learn experiments/features.py --minutes 10
     danqing learn experiments/features.py --export src/danqing/zoo/features      a folder that is not there yet
 
-It learns what the ledger says of a picture: its style; of a single the subject's group; of a portrait who is shown, and how. Half of
-the pictures lose their finer half of detail, for those of smaller models have none either.
+It learns what the ledger says of a picture: its style; of a single the subject's group; of a portrait who is shown, and
+how. Half of the pictures lose their finer half of detail, for those of smaller models have none either.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ UNSAID = -1
 
 
 class Told:
-    """What is said of the art: for each question, "style" or "hair", the words that answer it; for each picture their numbers.
+    """What is said of the art: for each question, "style" or "hair", the words that answer it; for each picture their
+    numbers.
 
     Args:
         rows: lines of the ledger.
@@ -99,7 +101,8 @@ class Answer:
 
 
 def coarsened(pictures: Tensor, which: Tensor) -> Tensor:
-    """Pictures (B, 3, S, S), those of ``which`` (B,) with each 2 x 2 block made its mean, and enlarged again as `danqing compare` does."""
+    """Pictures (B, 3, S, S), those of ``which`` (B,) with each 2 x 2 block made its mean, and enlarged again as
+    `danqing compare` does."""
     coarse = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2.0, mode="nearest")
     return torch.where(which[:, None, None, None], coarse, pictures)
 
@@ -107,11 +110,12 @@ def coarsened(pictures: Tensor, which: Tensor) -> Tensor:
 CARD = """\
 # The features that `danqing compare` measures in
 
-{numbers:.2f}M parameters, {size} px pictures to {features} features, bf16. The trunk of a classifier that learned style, group of the
-subject and a portrait's attributes from the art that this project's models are trained on; it never saw a held-out picture.
-Trained for {steps:,} steps of {batch} pictures: {minutes:.0f} core-minutes on {machine}.
+{numbers:.2f}M parameters, {size} px pictures to {features} features, bf16. The trunk of a classifier that learned
+style, group of the subject and a portrait's attributes from the art that this project's models are trained on; it never
+saw a held-out picture. Trained for {steps:,} steps of {batch} pictures: {minutes:.0f} core-minutes on {machine}.
 
-It knows drawings alone. Distances in its features say nothing about photographs, and cannot be compared with a published FID.
+It knows drawings alone. Distances in its features say nothing about photographs, and cannot be compared with a
+published FID.
 
 ## Measured
 
@@ -198,8 +202,14 @@ class Recognise(Experiment):
         weights = {name: tensor.cpu().bfloat16() for name, tensor in trunk.state_dict().items()}
         store.write(folder / WEIGHTS, weights, {"config": json.dumps(asdict(self.net))})
         card = CARD.format(
-            numbers=cards.millions(trunk), size=self.net.image_size, features=self.net.features, steps=run.step, batch=self.batch,
-            minutes=60 * core_hours, machine=cards.machine(), metrics=cards.measured(self.evaluate(run)),
+            numbers=cards.millions(trunk),
+            size=self.net.image_size,
+            features=self.net.features,
+            steps=run.step,
+            batch=self.batch,
+            minutes=60 * core_hours,
+            machine=cards.machine(),
+            metrics=cards.measured(self.evaluate(run)),
             sources=cards.sources(row for row in self.ledger if row["split"] == "train"),
-        )  # fmt: skip
+        )
         (folder / "CARD.md").write_text(card, encoding="utf-8")

@@ -45,13 +45,17 @@ def written(folder: Path, name: str, pictures: Tensor, classes: Sequence[str] | 
 
 def who(line: Mapping[str, Any]) -> str:
     """All that a portrait's drawing depends on."""
-    return json.dumps([line["style"], {name: value for name, value in line["options"].items() if name != "seed"}], sort_keys=True)
+    return json.dumps(
+        [line["style"], {name: value for name, value in line["options"].items() if name != "seed"}], sort_keys=True
+    )
 
 
 def strangers(data: Path, modules: Path, count: int, sets: Sequence[str]) -> Iterator[np.ndarray]:
     """So many portraits (128, 128, 3) of these sets, none of which is in the ledger."""
     known = {who(line) for line in read_records(data / "ledger_portraits.jsonl")}
-    lines = [line for line in plan(modules, 4 * count, SEED) if line["style"] in sets and who(line) not in known][:count]
+    lines = [line for line in plan(modules, 4 * count, SEED) if line["style"] in sets and who(line) not in known][
+        :count
+    ]
     return map(render, drawn(modules, lines))
 
 
@@ -61,7 +65,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DATA / "heldout")
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels, a divisor of 128 (64)")
     parser.add_argument("--portraits", type=int, default=1000, help="how many new ones to draw; 0 needs no node (1000)")
-    parser.add_argument("--sets", nargs="+", default=Portraits().sets, help="which sets of portraits (those that StyleGAN2 learns)")
+    parser.add_argument(
+        "--sets", nargs="+", default=Portraits().sets, help="which sets of portraits (those that StyleGAN2 learns)"
+    )
     args = parser.parse_args()
     for split in (*APART, "train"):
         art = Art.load(args.data, args.size, split=split)

@@ -2,7 +2,8 @@
 
     python -m experiments.judge --minutes 10
 
-It never sees a held-out picture, so its score on the real held-out pictures is the ceiling that painted ones are compared with.
+It never sees a held-out picture, so its score on the real held-out pictures is the ceiling that painted ones are
+compared with.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Residual(nn.Module):
 class Judge(nn.Module):
     """Pictures (B, 3, 128, 128) in [-1, 1] to logits of subject (B, S) and style (B, T).
 
-    A style is a matter of texture and line, so it is read from the means and deviations of the first blocks' features, which hold
+    A style is a matter of texture and line, so it is read from the means and deviations of the first blocks' features,
+    which hold
     no subject yet: read where the subject is, it was learnt by heart, picture by picture.
     """
 
@@ -53,8 +55,13 @@ class Judge(nn.Module):
         w = [width, 2 * width, 4 * width, 8 * width]
         self.stem = nn.Conv2d(3 * 16, w[0], 3, padding=1)
         self.body = nn.Sequential(
-            Residual(w[0], w[0], 1), Residual(w[0], w[1], 2), Residual(w[1], w[1], 1),
-            Residual(w[1], w[2], 2), Residual(w[2], w[2], 1), Residual(w[2], w[3], 2), Residual(w[3], w[3], 1),
+            Residual(w[0], w[0], 1),
+            Residual(w[0], w[1], 2),
+            Residual(w[1], w[1], 1),
+            Residual(w[1], w[2], 2),
+            Residual(w[2], w[2], 1),
+            Residual(w[2], w[3], 2),
+            Residual(w[3], w[3], 1),
         )  # 32 -> 16 -> 8 -> 4
         self.norm = nn.GroupNorm(8, w[3])
         self.subject, self.style = nn.Linear(w[3], subjects), nn.Linear(2 * (w[0] + w[0] + w[1] + w[1]), styles)
@@ -75,12 +82,20 @@ class Classify:
 
     smoothing: float = 0.1
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor], noise: torch.Generator
+    ) -> dict[str, Tensor]:
         pictures, subject, style = batch
         a, b = model(pictures)
-        losses = [F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing) for logits, labels in ((a, subject), (b, style))]
-        return {"loss": losses[0] + losses[1], "subject": (a.argmax(1) == subject).float().mean(),
-                "style": (b.argmax(1) == style).float().mean()}
+        losses = [
+            F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
+            for logits, labels in ((a, subject), (b, style))
+        ]
+        return {
+            "loss": losses[0] + losses[1],
+            "subject": (a.argmax(1) == subject).float().mean(),
+            "style": (b.argmax(1) == style).float().mean(),
+        }
 
 
 def jitter(pictures: Tensor, noise: torch.Generator) -> Tensor:
@@ -105,8 +120,10 @@ class Labels:
         self.styles = {name: i for i, name in enumerate(sorted({row["style"] for row in self.rows}))}
 
     def of(self, rows: list[dict]) -> tuple[Tensor, Tensor]:
-        return (torch.tensor([self.subjects[row["subject"]] for row in rows]),
-                torch.tensor([self.styles[row["style"]] for row in rows]))
+        return (
+            torch.tensor([self.subjects[row["subject"]] for row in rows]),
+            torch.tensor([self.styles[row["style"]] for row in rows]),
+        )
 
 
 @torch.inference_mode()
@@ -146,9 +163,14 @@ def main() -> None:
 
     groups = muon_groups(model, lr=0.02, adam_lr=2e-3, edges=["stem", "subject", "style"], weight_decay=0.05)
     run = Training(
-        model=model, objective=Classify(), batches=batch, optimisers={"loss": Muon(groups, dtype=precision(device))},
-        rate=Trapezoid(100, args.steps, args.steps // 2), ema=EMA(model, 0.995),
-        autocast=lambda: fast(device), scaler=scaler(device),
+        model=model,
+        objective=Classify(),
+        batches=batch,
+        optimisers={"loss": Muon(groups, dtype=precision(device))},
+        rate=Trapezoid(100, args.steps, args.steps // 2),
+        ema=EMA(model, 0.995),
+        autocast=lambda: fast(device),
+        scaler=scaler(device),
     )
     drive(run, args.out, args.steps, minutes=args.minutes)
     assert run.ema is not None

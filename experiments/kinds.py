@@ -1,4 +1,5 @@
-"""What the trainings of pixel diffusion share: the art's kinds as classes that are sometimes left out, and sheets of samples."""
+"""What the trainings of pixel diffusion share: the art's kinds as classes that are sometimes left out, and sheets of
+samples."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ from experiments.art import Art, unit
 SIZE, SHOWN = 32, 12
 
 
-def conditioned(art: Art, batch: int, seed: str, drop: float, where: torch.device) -> Callable[[int], tuple[Tensor, Conditioning]]:
-    """step -> (pictures (B, 3, S, S) in [-1, 1], their classes), a pure function of the step; a share ``drop`` is told no class, so that
-    guidance has something to count from (Ho & Salimans 2022)."""
+def conditioned(
+    art: Art, batch: int, seed: str, drop: float, where: torch.device
+) -> Callable[[int], tuple[Tensor, Conditioning]]:
+    """step -> (pictures (B, 3, S, S) in [-1, 1], their classes), a pure function of the step; a share ``drop`` is told
+    no class, so that guidance has something to count from (Ho & Salimans 2022)."""
     batches = art.batches(batch, seed, mirror=True)
 
     def at(step: int) -> tuple[Tensor, Conditioning]:

@@ -2,7 +2,8 @@
 
     python -m experiments.latents
 
-Writes latents-<source>.npy, (N, 8, 16, 16) float16, already shifted and scaled to unit variance, and latents.json with both numbers.
+Writes latents-<source>.npy, (N, 8, 16, 16) float16, already shifted and scaled to unit variance, and latents.json with
+both numbers.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def shipped(role: str) -> nn.Module:
 
 
 def autoencoder(runs: Path = RUNS) -> autoencoder_kl.AutoencoderKL:
-    """The trained autoencoder, of the checkpoint or else of the zoo, with the scale and shift of its latents in its config
-    where they are known."""
+    """The trained autoencoder, of the checkpoint or else of the zoo, with the scale and shift of its latents in its
+    config where they are known."""
     if not (runs / "autoencoder" / "last.pt").exists():
         return cast(autoencoder_kl.AutoencoderKL, shipped("codec"))
     config = autoencoder_kl.MINI
@@ -74,7 +75,9 @@ def main() -> None:
                 parts.append(codec.encode(to_unit(pictures[first : first + 32]).to(device)).cpu().numpy())
         return np.concatenate(parts)
 
-    if known.parent.exists() and not known.exists():  # the statistics are of the art that may be trained on, once and for all
+    if (
+        known.parent.exists() and not known.exists()
+    ):  # the statistics are of the art that may be trained on, once and for all
         ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
         train = [row["index"] for row in ledger if row["array"] == "singles" and row["split"] == "train"]
         plain = VAECodec(autoencoder(args.runs).to(device))  # scale 1, shift 0

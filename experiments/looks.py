@@ -1,10 +1,12 @@
-"""Tell by its look which style a picture is in: of the eight sets of single subjects, the two that hold the same drawings as one.
+"""Tell by its look which style a picture is in: of the eight sets of single subjects, the two that hold the same
+drawings as one.
 
     python -m experiments.looks          five minutes on one core: how many of the real held-out pictures it tells
 
-It is read from the means and deviations of all levels' features of the network that ships (`danqing.nets.features`), at 128 and at
-64 px, by a small network that learns on the real art which is trained on. Read so, noise that no one sees, or a pass through the
-autoencoder, changes little; the counts of even pixels would tell more of the real pictures apart, by the way their files were made.
+It is read from the means and deviations of all levels' features of the network that ships (`danqing.nets.features`), at
+128 and at 64 px, by a small network that learns on the real art which is trained on. Read so, noise that no one sees,
+or a pass through the autoencoder, changes little; the counts of even pixels would tell more of the real pictures apart,
+by the way their files were made.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def look(style: str) -> str:
 
 @torch.inference_mode()
 def texture(trunk: Features, pictures: np.ndarray) -> Tensor:
-    """Bytes (N, 128, 128, 3) to (N, 4 · the sum of the trunk's widths): means and deviations of each level, seen near and from afar."""
+    """Bytes (N, 128, 128, 3) to (N, 4 · the sum of the trunk's widths): means and deviations of each level, seen near
+    and from afar."""
     rows = []
     for first in range(0, len(pictures), 64):
         near = to_unit(pictures[first : first + 64])
@@ -59,7 +62,9 @@ class Looks:
         x, labels = texture(self.trunk, pictures).clone(), self.labels(styles)
         self.mean, self.spread = x.mean(0), x.std(0) + 1e-6
         x = self._scaled(x)
-        self.head = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.SiLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, len(self.names)))
+        self.head = nn.Sequential(
+            nn.Linear(x.shape[1], HIDDEN), nn.SiLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, len(self.names))
+        )
         adam = torch.optim.AdamW(self.head.parameters(), lr=1e-3, weight_decay=0.1)
         for _ in range(STEPS):
             some = torch.randint(len(x), (BATCH,))
@@ -88,7 +93,8 @@ class Looks:
 
     @classmethod
     def learned(cls, lines: Sequence[Mapping], pictures: np.ndarray) -> Looks:
-        """Of all art that may be trained on: the ledger's lines of single subjects, and the array that they count in."""
+        """Of all art that may be trained on: the ledger's lines of single subjects, and the array that they count
+        in."""
         rows = [row for row in lines if row["split"] == "train"]
         return cls(pictures[[row["index"] for row in rows]], [row["style"] for row in rows])
 
@@ -104,7 +110,10 @@ def main() -> None:
     for split in ("heldout_pair", "heldout_subject"):
         rows = [row for row in lines if row["split"] == split]
         real = pictures[[row["index"] for row in rows]]
-        print(f"{split} ({len(rows)}): {looks.told(real, [row['style'] for row in rows])} % of the real pictures", flush=True)
+        print(
+            f"{split} ({len(rows)}): {looks.told(real, [row['style'] for row in rows])} % of the real pictures",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Train the painter of danqing-mini: a small Stable-Diffusion-shaped UNet on the autoencoder's latents, guided by the small CLIP's tokens.
+"""Train the painter of danqing-mini: a small Stable-Diffusion-shaped UNet on the autoencoder's latents, guided by the
+small CLIP's tokens.
 
     python -m experiments.painter --minutes 120
 
-It begins with the text tower and the draft of `experiments.draft`, which learn along: frozen, after a CLIP training as short as a
-CPU allows, the tower left the subject nearly unheard. Condition dropout (10 %) makes classifier-free guidance possible; each
-picture's caption is drawn anew at every step, in either language. ``--prediction v`` trains v-prediction on the cosine schedule
-instead of rectified flow.
+It begins with the text tower and the draft of `experiments.draft`, which learn along: frozen, after a CLIP training as
+short as a CPU allows, the tower left the subject nearly unheard. Condition dropout (10 %) makes classifier-free
+guidance possible; each picture's caption is drawn anew at every step, in either language. ``--prediction v`` trains
+v-prediction on the cosine schedule instead of rectified flow.
 """
 
 from __future__ import annotations
@@ -36,15 +37,28 @@ from experiments.draft import Drafting, Latents
 from experiments.latents import autoencoder, averaged, shipped
 
 SCHEDULES = {"flow": Flow(shift=3.0), "v": Cosine()}
-#: Evenly over the time that the schedule shifts, as a picture's steps visit it: half above sigma 0.75, where words decide, and a
-#: quarter below 0.5, where details are made; logit-normal times left a seventh there, and details smeared.
+#: Evenly over the time that the schedule shifts, as a picture's steps visit it: half above sigma 0.75, where words
+#: decide, and a quarter below 0.5, where details are made; logit-normal times left a seventh there, and details
+#: smeared.
 TIMES = uniform
 SHOWN = (
-    "a fox, 3d style", "狐狸，3D风格", "a dog, flat style", "a red apple, noto style", "a house, twemoji style", "火箭，扁平风格",
-    "a cat to the left of a tree, 3d style, on a light blue background", "a rose, gradient style", "a car, emojione style",
-    "一个微笑的女人，红色头发，戴眼镜", "a smiling man with a beard and glasses", "a pizza, blob style", "grinning face, 3d style",
-    "flag of Japan, twemoji style", "两朵花，绿色背景", "",
-)  # fmt: skip
+    "a fox, 3d style",
+    "狐狸，3D风格",
+    "a dog, flat style",
+    "a red apple, noto style",
+    "a house, twemoji style",
+    "火箭，扁平风格",
+    "a cat to the left of a tree, 3d style, on a light blue background",
+    "a rose, gradient style",
+    "a car, emojione style",
+    "一个微笑的女人，红色头发，戴眼镜",
+    "a smiling man with a beard and glasses",
+    "a pizza, blob style",
+    "grinning face, 3d style",
+    "flag of Japan, twemoji style",
+    "两朵花，绿色背景",
+    "",
+)
 
 
 class Spoken(nn.Module):
@@ -78,7 +92,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.01)
-    parser.add_argument("--from-zoo", action="store_true", help="begin with the shipped painter's weights, not with random ones")
+    parser.add_argument(
+        "--from-zoo", action="store_true", help="begin with the shipped painter's weights, not with random ones"
+    )
     parser.add_argument("--sample-every", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()

@@ -2,9 +2,9 @@
 
     danqing learn experiments/pixelcnn.py
 
-Why a palette: one softmax then holds the whole colour, so a drawn pixel is always a colour of the art, where three channels drawn one
-after the other go wrong in each; and a pixel takes one draw instead of three. 256 colours miss the art's by 7.3 of 255 (root mean
-square over all that is not white), most of it along edges.
+Why a palette: one softmax then holds the whole colour, so a drawn pixel is always a colour of the art, where three
+channels drawn one after the other go wrong in each; and a pixel takes one draw instead of three. 256 colours miss the
+art's by 7.3 of 255 (root mean square over all that is not white), most of it along edges.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from experiments.common import DATA, averaged, by_muon, grid
 SIZE, SHOWN, APART = 32, 24, 256
 WORDS = cards.Words(
     summary="32 px art of 36 kinds in 256 colours, drawn pixel by pixel by a PixelCNN",
-    about="""A gated PixelCNN (van den Oord et al. 2016) of 32 px art: a picture pixel by pixel, row by row, each drawn from its
-distribution given all before it. A pixel is one of 256 colours, which were fitted to the art. It is asked for one of 36 kinds.""",
-    limits="""It paints the upper rows before it knows the lower ones, so shapes may not close; and a picture takes one pass of the network
-a pixel. It knows kinds of things and no single ones.""",
+    about="""A gated PixelCNN (van den Oord et al. 2016) of 32 px art: a picture pixel by pixel, row by row, each drawn
+from its distribution given all before it. A pixel is one of 256 colours, which were fitted to the art. It is asked for
+one of 36 kinds.""",
+    limits="""It paints the upper rows before it knows the lower ones, so shapes may not close; and
+a picture takes one pass of the network a pixel. It knows kinds of things and no single ones.""",
 )
 
 
@@ -78,7 +79,9 @@ class Pixels(Experiment):
             return send(x, where).movedim(1, -1).long(), send(labels, where)
 
         groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=["head.out"])
-        return by_muon(model, Autoregressive(), batch, groups, steps=self.steps, decay=self.steps // 4, average=self.average)
+        return by_muon(
+            model, Autoregressive(), batch, groups, steps=self.steps, decay=self.steps // 4, average=self.average
+        )
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
@@ -117,7 +120,8 @@ class Pixels(Experiment):
 
 
 def colours(art: Art, count: int) -> Tensor:
-    """The palette of the art, (K, 3) whole numbers from 0 to 255: white first, the rest fitted to all that is not white."""
+    """The palette of the art, (K, 3) whole numbers from 0 to 255: white first, the rest fitted to all that is not
+    white."""
     pixels = art.pictures.movedim(1, -1).flatten(0, 2)  # (N·S·S, 3)
     drawn = pixels[(pixels < 255).any(1)]
     some = drawn[torch.randint(len(drawn), (100_000,), generator=keyed("palette", "pixels"))].float()

@@ -3,8 +3,8 @@
     danqing learn experiments/score.py --minutes 30
     danqing learn experiments/score.py --minutes 30 --set sde=ve --out runs/score-ve
 
-Steps, decay and the end of a run are as in `experiments.ddpm`. The rows of a sheet of samples are `ROWS`: the reverse-time SDE alone,
-with a corrector, and the probability flow; a column is a class.
+Steps, decay and the end of a run are as in `experiments.ddpm`. The rows of a sheet of samples are `ROWS`: the
+reverse-time SDE alone, with a corrector, and the probability flow; a column is a class.
 """
 
 from __future__ import annotations
@@ -41,12 +41,18 @@ from experiments.kinds import SIZE, apart, conditioned, row
 
 SCHEDULES: Mapping[str, Schedule] = {"vp": VP(), "ve": VE()}
 #: Solver, steps and guidance scale of each row of samples.
-ROWS = ((DDPM(), 60, 1.0), (PredictorCorrector(), 30, 1.0), (DDIM(), 30, 1.0), (Multistep(), 20, 1.0), (Multistep(), 20, 3.0))
+ROWS = (
+    (DDPM(), 60, 1.0),
+    (PredictorCorrector(), 30, 1.0),
+    (DDIM(), 30, 1.0),
+    (Multistep(), 20, 1.0),
+    (Multistep(), 20, 3.0),
+)
 HELD, STEPS = 8, 16
 WORDS = cards.Words(
     summary="32 px art of 36 kinds, by a score network in continuous time",
-    about="""A score network (Song et al. 2021) of 32 px art: it knows the gradient of the density of noisy pictures, up which noise becomes
-a picture, guided towards one of 36 kinds.""",
+    about="""A score network (Song et al. 2021) of 32 px art: it knows the gradient of the density of noisy pictures, up
+which noise becomes a picture, guided towards one of 36 kinds.""",
     limits="It was trained briefly and on few pictures. It knows kinds of things and no single ones.",
 )
 
@@ -62,7 +68,8 @@ class Scores(Experiment):
         decay: over how many last steps the rates fall to 0.
         drop: the share of pictures whose class is not told.
         sde: "vp" keeps the variance, "ve" lets it grow (Song et al. 2021, section 3.4).
-        weighting: of the times; "simple" weighs all alike, "likelihood" as the bound of the likelihood does (Song et al. 2021b).
+        weighting: of the times; "simple" weighs all alike, "likelihood" as the bound of the likelihood does (Song et
+            al. 2021b).
         average: decay of the averaged weights.
         net: the network; its number of classes is that of the art.
     """
@@ -126,7 +133,14 @@ class Scores(Experiment):
             words=WORDS,
             rows=ledger(self.data, ("singles",), "train"),
             batch=self.batch,
-            defaults={"width": SIZE, "height": SIZE, "steps": 40, "solver": "pc", "spacing": "sgm-uniform", "scale": 3.0},
+            defaults={
+                "width": SIZE,
+                "height": SIZE,
+                "steps": 40,
+                "solver": "pc",
+                "spacing": "sgm-uniform",
+                "scale": 3.0,
+            },
             metrics=self.evaluate(run),
             text=cards.classes(Art.load(self.data, SIZE).names),
             schedule={"kind": self.sde},
@@ -142,8 +156,8 @@ def evenly(schedule: Schedule, count: int, noise: torch.Generator) -> Tensor:
 def likely(schedule: Schedule, count: int, noise: torch.Generator) -> Tensor:
     """Times with a density in proportion to -d log SNR / dt = g^2 / sigma^2; (count,).
 
-    With the weight sigma^2 of `ScoreMatching` they draw the loss of weight g^2, the likelihood's, without its variance (Song et al.
-    2021b, section 4.4; Kingma et al. 2021): log SNR is uniform between its ends.
+    With the weight sigma^2 of `ScoreMatching` they draw the loss of weight g^2, the likelihood's, without its variance
+    (Song et al. 2021b, section 4.4; Kingma et al. 2021): log SNR is uniform between its ends.
     """
     alpha, sigma = schedule(torch.tensor([1.0, schedule.t_min], dtype=torch.float64))
     low, high = (2 * (alpha / sigma).log()).tolist()

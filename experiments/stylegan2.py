@@ -3,8 +3,8 @@
     danqing learn experiments/stylegan2.py --minutes 60
     danqing learn experiments/stylegan2.py --set start=stylegan2 --set generator_rate=3e-4      trains that model on
 
-A sheet of samples has three parts: portraits truncated by 0.7, the same without truncation, and the coarse styles of the first
-portrait of each row with the fine ones of its column.
+A sheet of samples has three parts: portraits truncated by 0.7, the same without truncation, and the coarse styles of
+the first portrait of each row with the fine ones of its column.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from danqing.learn.data import keyed
 from danqing.learn.experiment import Count, Experiment, Free
 from danqing.learn.loop import EMA, Objective, Training
 from danqing.nets import stylegan2
-from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig, mixed
+from danqing.nets.stylegan2 import (
+    StyleGAN2,
+    StyleGAN2Config,
+    StyleGAN2Discriminator,
+    StyleGAN2DiscriminatorConfig,
+    mixed,
+)
 from danqing.run.device import device, send
 from danqing.run.precision import precision
 from danqing.weights.load import load
@@ -36,16 +42,18 @@ from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
 COLUMNS = 8
 WORDS = cards.Words(
     summary="64 px drawn portraits of nobody, by StyleGAN2",
-    about="""StyleGAN2 (Karras et al. 2020) of 64 px portraits: a face in one pass of the network, from a vector of noise. The coarse
-styles of one face go with the fine ones of another. Truncation trades variety for likeness: 1 is all of it, 0 the mean face.""",
-    limits="""Drawn portraits of a few sets, and nothing else. The pictures are drawings by licence: no photograph of a person was used.
-It hears no prompt.""",
+    about="""StyleGAN2 (Karras et al. 2020) of 64 px portraits: a face in one pass of the network, from a vector of
+noise. The coarse styles of one face go with the fine ones of another. Truncation trades variety for likeness: 1 is all
+of it, 0 the mean face.""",
+    limits="""Drawn portraits of a few sets, and nothing else. The pictures are drawings by
+licence: no photograph of a person was used. It hears no prompt.""",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Late:
-    """``rules``, under which the generator rests until a step: a new discriminator would lead one astray that is trained already."""
+    """``rules``, under which the generator rests until a step: a new discriminator would lead one astray that is
+    trained already."""
 
     rules: Adversarial
     until: int
@@ -55,7 +63,9 @@ class Late:
         rules = self.rules.at(step)
         return replace(self, rules=rules) if step < self.until else rules
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor | None], noise: torch.Generator) -> dict[str, Tensor | None]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Tensor | None], noise: torch.Generator
+    ) -> dict[str, Tensor | None]:
         return {**self.rules(model, batch, noise), "generator": None}
 
 
@@ -115,7 +125,8 @@ class Portraits(Experiment):
             rate=lambda step: 1.0,
             ema=EMA(model, 0.5 ** (self.batch / self.average)),
             clip=math.inf,
-            # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small gradients.
+            # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small
+            # gradients.
             autocast=nullcontext if precision(where) == torch.float16 else lambda: fast(where),
         )
 
@@ -124,9 +135,14 @@ class Portraits(Experiment):
         net = averaged(run, Adversaries).generator
         assert isinstance(net, StyleGAN2)
         like = net.mapping.w_avg
-        z = torch.stack([torch.randn(self.net.z_dim, generator=keyed("sample", i)) for i in range(2 * COLUMNS)]).to(like)
+        z = torch.stack([torch.randn(self.net.z_dim, generator=keyed("sample", i)) for i in range(2 * COLUMNS)]).to(
+            like
+        )
         near, far = net.styles(z, psi=0.7), net.styles(z)
-        rows = [mixed(near[i : i + 1].expand(COLUMNS, -1, -1), near[COLUMNS:], self.net.layers // 2) for i in range(COLUMNS // 2)]
+        rows = [
+            mixed(near[i : i + 1].expand(COLUMNS, -1, -1), near[COLUMNS:], self.net.layers // 2)
+            for i in range(COLUMNS // 2)
+        ]
         pictures: list[Tensor] = [net.synthesis(ws) for ws in (near, far, *rows)]
         return grid(to_bytes(torch.cat(pictures)), COLUMNS)
 

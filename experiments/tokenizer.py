@@ -53,7 +53,9 @@ def rules() -> Tokenizer:
             normalizers.Lowercase(),
             normalizers.NFKC(),
             # spaces around every Chinese character first, then none before one: what is left stands between 狐 and fox
-            normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False),
+            normalizers.BertNormalizer(
+                clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
+            ),
             *(normalizers.Replace(Regex(rf"{re.escape(mark)}(?={SPACED})"), f"{mark} ") for mark in OPENING),
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),

@@ -3,8 +3,8 @@
     danqing learn experiments/vae.py
     danqing learn experiments/vae.py --set 'arrays=["portraits"]' --set 'styles=["micah"]' --out runs/vae-portraits
 
-A sheet of samples has three parts: pictures and what their latents' means decode to; pictures from the prior; and an arc between
-two latents a row.
+A sheet of samples has three parts: pictures and what their latents' means decode to; pictures from the prior; and an
+arc between two latents a row.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ EDGES = ("encoder.conv_in", "encoder.out", "decoder.inward", "decoder.conv_out")
 SHOWN, DRAWN, APART = 12, 24, 256
 WORDS = cards.Words(
     summary="64 px {art} from a vector of 128 numbers, by a variational autoencoder",
-    about="""A variational autoencoder (Kingma & Welling 2013) of 64 px {art}: a picture is a vector of 128 numbers, drawn from a Gaussian.
-Vectors that lie between those of two pictures decode to what lies between the pictures.""",
-    limits="Its pictures are soft, as those of all such models: it paints the mean of what a vector may stand for. It hears no prompt.",
+    about="""A variational autoencoder (Kingma & Welling 2013) of 64 px {art}: a picture is a vector of 128 numbers,
+drawn from a Gaussian. Vectors that lie between those of two pictures decode to what lies between the pictures.""",
+    limits="Its pictures are soft, as those of all such models: it paints the mean of what a vector may stand "
+    "for. It hears no prompt.",
 )
 
 
@@ -53,8 +54,8 @@ class Vectors(Experiment):
         beta: weight of the latents' rate, see `EvidenceBound`.
         rate: Muon's, of the hidden matrices.
         edge_rate: AdamW's, of all else.
-        scale_rate: AdamW's, of the scale of the density. It has to keep up with the errors, which fall by an order of magnitude:
-            the rate of all else would hold it back.
+        scale_rate: AdamW's, of the scale of the density. It has to keep up with the errors, which fall by an order of
+            magnitude: the rate of all else would hold it back.
         average: decay of the averaged weights.
     """
 
@@ -88,7 +89,15 @@ class Vectors(Experiment):
         def batch(index: int) -> Tensor:
             return unit(send(batches(index)[0], where))
 
-        return by_muon(model, EvidenceBound(beta=self.beta), batch, groups, steps=self.steps, decay=self.steps // 4, average=self.average)
+        return by_muon(
+            model,
+            EvidenceBound(beta=self.beta),
+            batch,
+            groups,
+            steps=self.steps,
+            decay=self.steps // 4,
+            average=self.average,
+        )
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
@@ -98,20 +107,26 @@ class Vectors(Experiment):
             back, posterior = model(shown, torch.zeros(()))  # the mean of the posterior, decoded
             drawn = model.decode(prior([keyed("sample", i) for i in range(DRAWN)], self.net.latent_dim).to(where))
             ends = posterior.mean.float().unflatten(0, (SHOWN // 4, 4))  # between every other picture
-            arcs = slerp(ends[:, :2].flatten(0, 1), ends[:, 2:].flatten(0, 1), torch.linspace(0, 1, 8, device=where))  # (8, 6, D)
+            arcs = slerp(
+                ends[:, :2].flatten(0, 1), ends[:, 2:].flatten(0, 1), torch.linspace(0, 1, 8, device=where)
+            )  # (8, 6, D)
             between = model.decode(arcs.transpose(0, 1).flatten(0, 1))
         pairs = torch.stack([shown, back.float()], 1).flatten(0, 1)
         return grid(to_bytes(torch.cat([pairs, drawn.float(), between.float()])), 8)
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """The bound on pictures that were never seen, in bits a colour number; nothing where no picture of its kind was kept apart."""
+        """The bound on pictures that were never seen, in bits a colour number; nothing where no picture of its kind was
+        kept apart."""
         if "singles" not in self.arrays:
             return {}
         model, where = averaged(run, VAE), device()
         apart = unit(send(spread(Art.load(self.data, self.net.image_size, split="heldout_pair"), APART), where))
         parts = [EvidenceBound()(model, some, keyed("evaluate", i)) for i, some in enumerate(apart.split(64))]
-        return {f"held out {name}": sum(float(part[name]) for part in parts) / len(parts) for name in ("bits", "distortion", "rate")}
+        return {
+            f"held out {name}": sum(float(part[name]) for part in parts) / len(parts)
+            for name in ("bits", "distortion", "rate")
+        }
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         rows = [row for row in ledger(self.data, self.arrays, "train") if style(row) in (self.styles or (style(row),))]

@@ -61,13 +61,19 @@ def make(out: Path, modules: Path, workers: int, force: bool, say: Callable[[str
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("data"), help="the folder to write (data)")
-    parser.add_argument("--modules", type=Path, help="an installed node_modules with the packages of experiments/package.json")
+    parser.add_argument(
+        "--modules", type=Path, help="an installed node_modules with the packages of experiments/package.json"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that render (2)")
     parser.add_argument("--force", action="store_true", help="make everything again")
     parser.add_argument("--summary", action="store_true", help="only print what the ledger counts")
-    parser.add_argument("--sheet", choices=ledger.ARRAYS, help="only draw 60 random pictures with their captions into sheet.png")
+    parser.add_argument(
+        "--sheet", choices=ledger.ARRAYS, help="only draw 60 random pictures with their captions into sheet.png"
+    )
     parser.add_argument("--seed", type=int, default=0, help="which pictures the sheet shows (0)")
     args = parser.parse_args()
     if args.sheet:

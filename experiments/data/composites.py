@@ -90,7 +90,10 @@ def plan(singles: Sequence[Mapping[str, Any]], count: int = COUNT, seed: int = S
         mixed = pieces_count > 1 and rng.random() > SAME_STYLE
         while len(chosen) < pieces_count:
             other = rng.choice(usual if mixed else by_style.get(first["style"], usual))
-            if other["subject"] not in {c["subject"] for c in chosen} or len({r["subject"] for r in usual}) < pieces_count:
+            if (
+                other["subject"] not in {c["subject"] for c in chosen}
+                or len({r["subject"] for r in usual}) < pieces_count
+            ):
                 chosen.append(other)
         pieces = []
         for record, place in zip(chosen, places, strict=True):
@@ -136,14 +139,19 @@ def compose(record: Mapping[str, Any], pictures: np.ndarray, opacity: np.ndarray
             pictures[piece["index"]].astype(np.float32),
             opacity[piece["index"]].astype(np.float32)[..., None] / 255,
         )
-        ink = np.concatenate([picture - 255 * (1 - alpha), alpha * 255], axis=-1).clip(0, 255)  # premultiplied: white taken off
+        ink = np.concatenate([picture - 255 * (1 - alpha), alpha * 255], axis=-1).clip(
+            0, 255
+        )  # premultiplied: white taken off
         size = round(SIZE * piece["scale"])
         if size != SIZE:
             box = _bounds(ink[..., 3])
             ink = ink[box]
             fit = size / max(ink.shape[:2])
             width, height = max(1, round(ink.shape[1] * fit)), max(1, round(ink.shape[0] * fit))
-            bands = [Image.fromarray(ink[..., c]).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0) for c in range(4)]
+            bands = [
+                Image.fromarray(ink[..., c]).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+                for c in range(4)
+            ]
             ink = np.stack([np.asarray(band) for band in bands], axis=-1).clip(0, 255)
         height, width = ink.shape[:2]
         left = min(max(round(piece["x"] * SIZE - width / 2), 0), SIZE - width)
@@ -161,7 +169,9 @@ def _bounds(alpha: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def make_composites(out: Path, singles: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def make_composites(
+    out: Path, singles: Sequence[Mapping[str, Any]], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Renders all composites into composites.npy and returns their ledger lines."""
     lines = plan(singles)
     pictures, opacity = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha"))

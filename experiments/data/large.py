@@ -2,8 +2,9 @@
 
     python -m experiments.data.large --out data       after `python -m experiments.data`; some minutes, 1.7 GB
 
-Writes large.npy (N, 512, 512, 4), the colours on white and the opacity, and ledger_large.jsonl, a line for each. What the ledger of the
-singles holds out stays held out. Raster sets are left out: they are 256 px, and no larger picture of them is sharp.
+Writes large.npy (N, 512, 512, 4), the colours on white and the opacity, and ledger_large.jsonl, a line for each. What
+the ledger of the singles holds out stays held out. Raster sets are left out: they are 256 px, and no larger picture of
+them is sharp.
 """
 
 from __future__ import annotations
@@ -80,18 +81,27 @@ def make(out: Path, modules: Path, say: Callable[[str], None], workers: int = 2)
                 say(f"large {index}/{len(records)}")
     array.flush()
     part.replace(out / "large.npy")
-    ledger.write_records(out / "ledger_large.jsonl", ({**r, "array": "large", "index": i} for i, r in enumerate(records)))
+    ledger.write_records(
+        out / "ledger_large.jsonl", ({**r, "array": "large", "index": i} for i, r in enumerate(records))
+    )
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("data"), help="the folder that `python -m experiments.data` wrote (data)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data"), help="the folder that `python -m experiments.data` wrote (data)"
+    )
     parser.add_argument("--modules", type=Path, default=HERE / "node_modules", help="an installed node_modules")
     parser.add_argument("--workers", type=int, default=2, help="processes that render (2)")
     args = parser.parse_args()
     start = time.monotonic()
-    make(args.out, args.modules, lambda text: print(f"{time.monotonic() - start:6.0f} s  {text}", flush=True), args.workers)
+    make(
+        args.out,
+        args.modules,
+        lambda text: print(f"{time.monotonic() - start:6.0f} s  {text}", flush=True),
+        args.workers,
+    )
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
                     "s": style_name(record["style"], lang),
                     "t": tags[0],
                 }
-                template = (*WITH_STYLE[lang], *WITHOUT[lang])[int(rng.random() * len((*WITH_STYLE[lang], *WITHOUT[lang])))]
+                template = (*WITH_STYLE[lang], *WITHOUT[lang])[
+                    int(rng.random() * len((*WITH_STYLE[lang], *WITHOUT[lang])))
+                ]
                 yield template.format(**words)
 
 

@@ -49,7 +49,9 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     """
     table = SETS[name]
     sex = rng.choice(("women", "men"))
-    said: dict[str, Words] = {"person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}}
+    said: dict[str, Words] = {
+        "person": {"en": "woman", "zh": "女人"} if sex == "women" else {"en": "man", "zh": "男人"}
+    }
     options: dict[str, Any] = {}
 
     def draw(option: str, value: str) -> None:
@@ -88,7 +90,9 @@ def person(name: str, rng: random.Random) -> tuple[dict[str, Any], dict[str, Wor
     # expression
     for option, values in table.get("pin", {}).items():
         options[option] = [rng.choice(values)]
-    expression = rng.choice([e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)])
+    expression = rng.choice(
+        [e for e in table["faces"] for _ in range(2 if e in ("smiling", "laughing", "sad", "angry") else 1)]
+    )
     draw(table["mouth"], rng.choice(table["faces"][expression]))
     for option, pinned in table.get("face_pins", {}).get(expression, {}).items():
         options[option] = [pinned]
@@ -168,7 +172,9 @@ def drawn(modules: Path, lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The SVG of each line, drawn by node, and the colour of its background: what `render` takes."""
     orders = "".join(json.dumps({"set": line["style"], "options": line["options"]}) + "\n" for line in lines)
     script = Path(__file__).resolve().parent.parent / "portraits.mjs"
-    svgs = subprocess.run(["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True).stdout.splitlines()
+    svgs = subprocess.run(
+        ["node", str(script), str(modules)], input=orders, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [(svg, line["options"]["backgroundColor"][0]) for svg, line in zip(svgs, lines, strict=True)]
 
 

@@ -25,7 +25,9 @@ def sheet(pictures: Sequence[np.ndarray], labels: Sequence[str], columns: int = 
     return canvas
 
 
-def array_sheet(out: Path, array: str, label: Callable[[dict], str], keep: Callable[[dict], bool], count: int, seed: int) -> Image.Image:
+def array_sheet(
+    out: Path, array: str, label: Callable[[dict], str], keep: Callable[[dict], bool], count: int, seed: int
+) -> Image.Image:
     """A sheet of `count` random pictures of one array whose ledger lines pass `keep`."""
     with (out / "ledger.jsonl").open() as file:
         records = [r for r in map(json.loads, file) if r["array"] == array and keep(r)]

@@ -85,7 +85,11 @@ def shrink(picture: Image.Image, box: int) -> Image.Image:
         return picture
     scale = box / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.convert("RGBa").resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX).convert("RGBA")
+    return (
+        picture.convert("RGBa")
+        .resize(size, Image.Resampling.LANCZOS if scale > 0.4 else Image.Resampling.BOX)
+        .convert("RGBA")
+    )
 
 
 def render_svg(svg: str, box: int) -> Image.Image:

@@ -122,7 +122,9 @@ def load_subjects(modules: Path) -> dict[str, Subject]:
         if meta["groups"].get(str(entry.get("group"))) in (None, "component"):  # letters, skin tones and hair alone
             continue
         other, label, subgroup = zh[entry["hexcode"]], entry["label"], meta["subgroups"][str(entry["subgroup"])]
-        tags_en = tuple(tag for tag in entry.get("tags", ()) if len(tag) > 2 and re.fullmatch(r"[A-Za-z][A-Za-z' -]+", tag))
+        tags_en = tuple(
+            tag for tag in entry.get("tags", ()) if len(tag) > 2 and re.fullmatch(r"[A-Za-z][A-Za-z' -]+", tag)
+        )
         subjects[entry["hexcode"]] = Subject(
             hexcode=entry["hexcode"],
             published=label,
@@ -132,7 +134,9 @@ def load_subjects(modules: Path) -> dict[str, Subject]:
             tags_zh=tuple(
                 tag
                 for tag in other.get("tags", ())
-                if re.fullmatch(r"[一-鿿]+", tag) and len(tag) > 1 and subgroup not in ("country-flag", "subdivision-flag")
+                if re.fullmatch(r"[一-鿿]+", tag)
+                and len(tag) > 1
+                and subgroup not in ("country-flag", "subdivision-flag")
             ),
             group=meta["groups"][str(entry["group"])],
             subgroup=subgroup,
@@ -156,7 +160,9 @@ class Finder:
         for table in (OTHER_NAMES["*"], OTHER_NAMES.get(family, {})):
             self.by_name |= {name: labels[label] for name, label in table.items() if label in labels}
         flags = {slug(label[6:]): code for label, code in labels.items() if label.startswith("flag: ")}
-        self.by_name |= {prefix + place: code for place, code in flags.items() for prefix in ("flag-for-", "flag-for-flag-", "flag-")}
+        self.by_name |= {
+            prefix + place: code for place, code in flags.items() for prefix in ("flag-for-", "flag-for-flag-", "flag-")
+        }
 
     def code(self, code: str) -> str | None:
         """The hexcode of a code point sequence in any spelling, or None."""

@@ -12,7 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .easel.api import Replay, edit, interpolate, outpaint, paint, paint_all, reconstruct, replay, touch_up, translate
+    from .easel.api import (
+        Replay,
+        edit,
+        interpolate,
+        outpaint,
+        paint,
+        paint_all,
+        reconstruct,
+        replay,
+        touch_up,
+        translate,
+    )
     from .easel.picture import Picture
     from .easel.request import Request
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName

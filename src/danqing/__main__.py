@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """`danqing.cli.main`."""
     try:
-        from danqing.cli import main as run
+        from .cli import main as run
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -14,8 +14,8 @@ from .nets.autoencoder_kl import AutoencoderKL
 class Codec(Protocol):
     """A picture and its latent; a wrapper of a codec (tiles, a preview) is a codec.
 
-    ``factor`` is the number of pixels along one side of a latent cell, ``channels`` the C of the latent, ``scale`` what the
-    autoencoder's own numbers are multiplied by.
+    ``factor`` is the number of pixels along one side of a latent cell, ``channels`` the C of the latent, ``scale`` what
+    the autoencoder's own numbers are multiplied by.
     """
 
     factor: int
@@ -23,7 +23,8 @@ class Codec(Protocol):
     scale: float
 
     def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f) of about unit variance; without noise the most probable latent."""
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f) of about unit variance; without noise the most probable
+        latent."""
         ...
 
     def decode(self, latent: Tensor) -> Tensor:
@@ -37,8 +38,8 @@ class VAECodec:
     Source: Rombach et al. 2022, appendix G (scale); Esser et al. 2024 (shift).
 
     Args:
-        vae: an autoencoder; its config holds scale and shift. It computes in its own weights' type, and the answer comes
-            back in float32, or in float64 when that is the weights' type.
+        vae: an autoencoder; its config holds scale and shift. It computes in its own weights' type, and the answer
+            comes back in float32, or in float64 when that is the weights' type.
     """
 
     def __init__(self, vae: AutoencoderKL):
@@ -61,7 +62,9 @@ class VAECodec:
         """
         height, width = image.shape[-2:]
         if height % self.factor or width % self.factor:
-            raise InvalidInput(f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} was given; possible are multiples of {self.factor} pixels"
+            )
         posterior = self.vae.encode(image.to(self._weight))
         z = posterior.mode() if noise is None else posterior.sample(noise.to(self._weight))
         return (_wide(z) - self.shift) * self.scale

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from danqing.errors import InvalidInput, UnknownName
-from danqing.schedule import Schedule
-from danqing.types import Conditioning, Denoise
+from .errors import InvalidInput, UnknownName
+from .schedule import Schedule
+from .types import Conditioning, Denoise
 
 #: Stands for sigma = 0 where a formula divides by sigma; every such quotient is exact or vanishes in the limit.
 TINY = 1e-20
@@ -146,12 +146,14 @@ class Denoiser(nn.Module):
 
 
 class LearnedVariance(Denoiser):
-    """A Denoiser whose network also says the variance of a step back: of its 2 C channels the first half is F, the second u.
+    """A Denoiser whose network also says the variance of a step back: of its 2 C channels the first half is F, the
+    second u.
 
         v = (u + 1) / 2,      log var = v log beta + (1 - v) log beta~,      of each number
 
-    beta and beta~ are the variance of x_p given x_q and that of x_q given x_p and x_0: the best one lies between, for data that are
-    noise at the one end, for data that are a single picture at the other (Nichol & Dhariwal 2021, equation 15).
+    beta and beta~ are the variance of x_p given x_q and that of x_q given x_p and x_0: the best one lies between, for
+    data that are noise at the one end, for data that are a single picture at the other (Nichol & Dhariwal 2021,
+    equation 15).
 
     As a Denoiser it is like any other, for every solver; ``both`` is for `solve.LearnedDDPM`, which splits it.
     """
@@ -169,7 +171,9 @@ class LearnedVariance(Denoiser):
     def _halves(self, x: Tensor, c: Coefficients, cond: Conditioning) -> tuple[Tensor, Tensor]:
         out = super()._net(x, c, cond)
         if out.shape[1] != 2 * x.shape[1]:
-            raise InvalidInput(f"a learned variance wants {2 * x.shape[1]} channels of the network, which writes {out.shape[1]}")
+            raise InvalidInput(
+                f"a learned variance wants {2 * x.shape[1]} channels of the network, which writes {out.shape[1]}"
+            )
         out, u = out.chunk(2, dim=1)
         return out, (u + 1) / 2
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.types import Conditioning, Denoise
+from .errors import InvalidInput
+from .types import Conditioning, Denoise
 
 #: A Denoiser, or anything called like one: (x_t, t, cond) -> E[x_0 | x_t, cond].
 Conditioned = Callable[[Tensor, Tensor, Conditioning], Tensor]

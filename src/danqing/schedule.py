@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput, UnknownName
+from .errors import InvalidInput, UnknownName
 
 
 class Schedule(Protocol):

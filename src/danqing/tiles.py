@@ -1,11 +1,13 @@
 """Pictures larger than a network sees at once: overlapping windows, each computed by itself, joined by a weighted mean.
 
-Of windows F_i and their answers y_i the joined picture J is the least squares solution of ``sum_i ‖W_i (F_i J - y_i)‖²``:
+Of windows F_i and their answers y_i the joined picture J is the least squares solution of ``sum_i ‖W_i (F_i J -
+y_i)‖²``:
 
     J = sum_i W_i F_i^T y_i / sum_j W_j                  (Bar-Tal et al. 2023, MultiDiffusion, equation 5)
 
-Windows go through the network one at a time, so that memory is that of one whatever the picture's size. `Tiled` wraps a codec and is
-one, `in_tiles` wraps a denoiser and is called like one. A picture that one window holds passes through untouched, bit for bit.
+Windows go through the network one at a time, so that memory is that of one whatever the picture's size. `Tiled` wraps a
+codec and is one, `in_tiles` wraps a denoiser and is called like one. A picture that one window holds passes through
+untouched, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .errors import InvalidInput
 from .guide import Conditioned
 from .types import Conditioning
 
-#: A part of a tensor (..., k·h, k·w), for every k: the same window of a latent, of what stands beside it, and of its picture.
+#: A part of a tensor (..., k·h, k·w), for every k: the same window of a latent, of what stands beside it, and of its
+#: picture.
 Cut = Callable[[Tensor], Tensor]
 
 
@@ -34,7 +37,8 @@ class Side:
         length: of the side, in cells.
         tile: of a window, at most the length.
         overlap: of neighbours, at least; below the tile.
-        closing: the side's end continues in its beginning; then there are at least two windows, for one would leave the ends apart.
+        closing: the side's end continues in its beginning; then there are at least two windows, for one would leave the
+            ends apart.
     """
 
     length: int
@@ -59,7 +63,8 @@ class Side:
     def weights(self, unit: int = 1) -> list[Tensor]:
         """Of each window its weights, (tile · unit,) in float64: at every cell those of all windows add up to one.
 
-        They rise as sin² over the middle half of the overlap. In its outer quarter, the window's own edge where a network knows least,
+        They rise as sin² over the middle half of the overlap. In its outer quarter, the window's own edge where a
+        network knows least,
         they are 0: what reaches no further than that quarter is joined as if whole.
         """
         near = torch.arange(self.tile * unit, dtype=torch.float64) + 0.5
@@ -68,7 +73,8 @@ class Side:
         one = torch.ones_like(rise)
         starts, last = self.starts, self.length - self.tile
         shapes = [
-            (rise if self.closing or start > 0 else one) * (rise.flip(0) if self.closing or start < last else one) for start in starts
+            (rise if self.closing or start > 0 else one) * (rise.flip(0) if self.closing or start < last else one)
+            for start in starts
         ]
         total = torch.zeros(self.length * unit, dtype=torch.float64)
         for start, shape in zip(starts, shapes, strict=True):
@@ -95,7 +101,9 @@ class Tiling:
 
     def __post_init__(self):
         if self.tile is not None and not 1 <= int(self.tile * self.share) < self.tile:
-            raise InvalidInput(f"a tile of {self.tile} cells with {self.share:g} of it shared was given; possible are at least 2 cells")
+            raise InvalidInput(
+                f"a tile of {self.tile} cells with {self.share:g} of it shared was given; possible are at least 2 cells"
+            )
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
         """The windows of a picture of so many cells, by rows and by columns."""
@@ -138,9 +146,11 @@ class Tiling:
 
 
 def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
-    """A denoiser that sees no more than a window at once; ``cond.concat`` is cut as x is, and every window hears all of the words.
+    """A denoiser that sees no more than a window at once; ``cond.concat`` is cut as x is, and every window hears all of
+    the words.
 
-    Where a window lies is told as ``cond.extra["where"]``, `places` of its cells, for a network that has an idea of the whole.
+    Where a window lies is told as ``cond.extra["where"]``, `places` of its cells, for a network that has an idea of the
+    whole.
     """
 
     def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
@@ -162,7 +172,8 @@ def whole(x: Tensor) -> Tensor:
 
 
 def places(x: Tensor) -> Tensor:
-    """The middle of each cell of x (..., H, W) across and down, -1 .. 1 from edge to edge: (1, 2, H, W), as `grid_sample` reads them."""
+    """The middle of each cell of x (..., H, W) across and down, -1 .. 1 from edge to edge: (1, 2, H, W), as
+    `grid_sample` reads them."""
     down, across = ((torch.arange(n, dtype=x.dtype, device=x.device) + 0.5) * 2 / n - 1 for n in x.shape[-2:])
     return torch.stack(torch.meshgrid(down, across, indexing="ij")[::-1])[None]
 
@@ -170,8 +181,8 @@ def places(x: Tensor) -> Tensor:
 class Tiled:
     """A codec that sees no more than a window at once.
 
-    Autoencoders reach far, and their norms see all of what is given, so that tiles differ from the whole a little; docs/large.md
-    has figures.
+    Autoencoders reach far, and their norms see all of what is given, so that tiles differ from the whole a little;
+    docs/large.md has figures.
 
     Args:
         codec: what is wrapped.
@@ -188,7 +199,9 @@ class Tiled:
         if height % self.factor or width % self.factor:
             return self.codec.encode(image, noise)  # which says what is possible
         cells = height // self.factor, width // self.factor
-        return self.tiling.joined(cells, lambda cut: self.codec.encode(cut(image), None if noise is None else cut(noise)))
+        return self.tiling.joined(
+            cells, lambda cut: self.codec.encode(cut(image), None if noise is None else cut(noise))
+        )
 
     def decode(self, latent: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 3, h·f, w·f); see `codec.Codec.decode`."""

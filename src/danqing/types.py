@@ -57,8 +57,9 @@ class Conditioning:
         """Stack along the batch.
 
         Token streams of unequal length L are repeated whole up to their least common multiple. Softmax attention over
-        a stream repeated k times equals attention over the stream, so the repetition changes no cross-attention's answer,
-        where zero padding would. Joint attention (MMDiT) has no such rule: ``prompt.encode`` gives it streams of one length.
+        a stream repeated k times equals attention over the stream, so the repetition changes no cross-attention's
+        answer, where zero padding would. Joint attention (MMDiT) has no such rule: ``prompt.encode`` gives it streams
+        of one length.
         """
         every = (self, *others)
         length = lcm(*(c.tokens.shape[1] for c in every))

@@ -20,11 +20,16 @@ SMALL: dict[str, Any] = {"norm_num_groups": 4, "cross_attention_dim": 12}
 CONFIGS = {
     "sd1": replace(SD1, block_out_channels=(8, 16, 16, 16), attention_heads=(2, 2, 2, 2), **SMALL),
     "sdxl": replace(
-        SDXL, block_out_channels=(8, 8, 16), transformer_layers=(0, 1, 2), mid_transformer_layers=2, attention_heads=(1, 2, 2),
-        pooled_channels=20 + 6 * 256, **SMALL,
+        SDXL,
+        block_out_channels=(8, 8, 16),
+        transformer_layers=(0, 1, 2),
+        mid_transformer_layers=2,
+        attention_heads=(1, 2, 2),
+        pooled_channels=20 + 6 * 256,
+        **SMALL,
     ),
     "shallow": replace(SD1, block_out_channels=(8, 16), transformer_layers=(1, 0), attention_heads=(2, 2), **SMALL),
-}  # fmt: skip
+}
 TEXT = CLIPTextConfig(
     vocab_size=64, hidden_size=12, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2,
     max_position_embeddings=8, projection_dim=0, eos_token_id=63,

@@ -110,7 +110,9 @@ def test_words_come_off_without_trace_and_change_nothing_that_does_not_use_them(
     modules, want = dict(tower.named_modules()), bench.read_text(tower)
     with attached(tower, Vocabulary((word("wool", bench.draw(2, 12)),)).on("text")):
         assert torch.equal(bench.read_text(tower), want)
-    assert all(module is modules[name] for name, module in tower.named_modules()) and len(modules) == len(dict(tower.named_modules()))
+    assert all(module is modules[name] for name, module in tower.named_modules()) and len(modules) == len(
+        dict(tower.named_modules())
+    )
     with attached(tower, Vocabulary(()).on("text")):
         assert dict(tower.named_modules()).keys() == modules.keys()
 
@@ -144,7 +146,10 @@ def test_a_word_of_k_vectors_is_k_tokens_of_its_weight(bench) -> None:
     tokenizer = with_words(Numbers(), words.ids)
     assert chunked(weigh("3 (wool:1.2) 4"), tokenizer)[0] == ((3, FIRST, FIRST + 1, 4), (1.0, 1.2, 1.2, 1.0))
     with attached(tower, words.on("text")):
-        plain, marked = said("3 wool 4", tokenizer, tower), said("3 (wool:1.2) 4", tokenizer, tower, weighting="no-norm")
+        plain, marked = (
+            said("3 wool 4", tokenizer, tower),
+            said("3 (wool:1.2) 4", tokenizer, tower, weighting="no-norm"),
+        )
         ids = torch.tensor([[62, 3, FIRST, FIRST + 1, 4, 63, 0, 0]])
         assert torch.equal(plain, ClipEncoder(tower=tower).embed(ids)[0])
     factors = torch.tensor([1, 1, 1.2, 1.2, 1, 1, 1, 1])[None, :, None]
@@ -160,7 +165,13 @@ def test_a_prompt_without_the_word_is_encoded_bit_for_bit_as_ever(bench) -> None
 
 @pytest.mark.parametrize(
     "prompt, lengths",
-    [("2 3 4 5 wool", [4, 3]), ("2 3 4 wool", [6]), ("wool wool wool", [6, 3]), ("2, 3 4 5 wool 6", [5, 4]), ("2 3 wool wool", [5, 3])],
+    [
+        ("2 3 4 5 wool", [4, 3]),
+        ("2 3 4 wool", [6]),
+        ("wool wool wool", [6, 3]),
+        ("2, 3 4 5 wool 6", [5, 4]),
+        ("2 3 wool wool", [5, 3]),
+    ],
 )
 def test_a_word_is_not_cut_between_two_windows(prompt, lengths) -> None:
     tokenizer = with_words(Numbers(), {"wool": (FIRST, FIRST + 1, FIRST + 2)})
@@ -172,10 +183,18 @@ def test_a_word_is_not_cut_between_two_windows(prompt, lengths) -> None:
 @pytest.mark.parametrize(
     "text, found",
     [
-        ("a wool fox", True), ("Wool", True), ("wool,fox", True), ("(wool)", True), ("wool-white", True), ("狐狸wool狐狸", True),
-        ("woolly fox", False), ("a_wool", False), ("2wool", False), ("wo ol", False),
+        ("a wool fox", True),
+        ("Wool", True),
+        ("wool,fox", True),
+        ("(wool)", True),
+        ("wool-white", True),
+        ("狐狸wool狐狸", True),
+        ("woolly fox", False),
+        ("a_wool", False),
+        ("2wool", False),
+        ("wo ol", False),
     ],
-)  # fmt: skip
+)
 def test_a_word_is_found_where_nothing_continues_it(text, found) -> None:
     assert (FIRST in with_words(clip_tokenizer(), {"wool": (FIRST,)}).encode(text)) is found
 
@@ -188,7 +207,12 @@ def test_all_around_a_word_is_encoded_as_ever_and_decoding_gives_it_back() -> No
     assert ids[:first] == plain.encode("a photo of") and ids[first + 2 : dark] == plain.encode(",")
     assert ids[dark + 1 : last] == plain.encode("and") and ids[last + 1 :] == plain.encode(".")
     assert tokenizer.decode(ids) == "a photo of <wool> , wool-dark and wool ."
-    assert (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.window) == (plain.bos, plain.eos, plain.pad, plain.window)
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.window) == (
+        plain.bos,
+        plain.eos,
+        plain.pad,
+        plain.window,
+    )
 
 
 def test_learning_more_words_keeps_the_first_and_learning_none_keeps_the_tokenizer() -> None:

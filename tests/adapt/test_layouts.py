@@ -1,4 +1,5 @@
-"""Laws of reading: the same changes whatever the file calls them, nothing dropped unsaid, and no file of another model."""
+"""Laws of reading: the same changes whatever the file calls them, nothing dropped unsaid, and no file of another
+model."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ LDM_NAMES = {
     "sd1": {
         "conv_in": "input_blocks.0.0",
         "time_embedding.linear_2": "time_embed.2",
-        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": "input_blocks.1.1.transformer_blocks.0.attn1.to_q",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": "input_blocks.1.1.transformer_blocks.0.attn1.to_q",  # noqa: E501
         "down_blocks.0.downsamplers.0.conv": "input_blocks.3.0.op",
         "down_blocks.1.resnets.0.conv_shortcut": "input_blocks.4.0.skip_connection",
         "down_blocks.2.attentions.1.proj_out": "input_blocks.8.1.proj_out",
@@ -36,13 +37,13 @@ LDM_NAMES = {
         "mid_block.resnets.1.time_emb_proj": "middle_block.2.emb_layers.1",
         "up_blocks.0.upsamplers.0.conv": "output_blocks.2.1.conv",
         "up_blocks.1.upsamplers.0.conv": "output_blocks.5.2.conv",
-        "up_blocks.3.attentions.2.transformer_blocks.0.ff.net.0.proj": "output_blocks.11.1.transformer_blocks.0.ff.net.0.proj",
+        "up_blocks.3.attentions.2.transformer_blocks.0.ff.net.0.proj": "output_blocks.11.1.transformer_blocks.0.ff.net.0.proj",  # noqa: E501
         "up_blocks.3.resnets.0.conv1": "output_blocks.9.0.in_layers.2",
         "conv_out": "out.2",
     },
     "sdxl": {
         "add_embedding.linear_1": "label_emb.0.0",
-        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_out.0": "input_blocks.4.1.transformer_blocks.0.attn2.to_out.0",
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_out.0": "input_blocks.4.1.transformer_blocks.0.attn2.to_out.0",  # noqa: E501
         "down_blocks.2.resnets.1.conv2": "input_blocks.8.0.out_layers.3",
         "up_blocks.0.attentions.2.transformer_blocks.1.attn1.to_v": "output_blocks.2.1.transformer_blocks.1.attn1.to_v",
         "up_blocks.0.upsamplers.0.conv": "output_blocks.2.2.conv",
@@ -53,7 +54,9 @@ Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
 FF = "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj"
 CONV = "up_blocks.0.resnets.0.conv1"
-TEXT_Q, TEXT_OUT, TEXT_FC = (f"text_model.encoder.layers.1.{end}" for end in ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc1"))
+TEXT_Q, TEXT_OUT, TEXT_FC = (
+    f"text_model.encoder.layers.1.{end}" for end in ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc1")
+)
 
 Name = Callable[[str, str], str]
 
@@ -86,27 +89,39 @@ LAYOUTS: dict[str, tuple[Name, str, tuple[str, ...]]] = {
     "OneTrainer": (kohya("lora_transformer"), "denoiser", (Q, OUT)),
     "SimpleTuner's LyCORIS": (kohya("lycoris"), "denoiser", (Q, OUT, FF, CONV)),
     "peft": (dotted("base_model.model."), "denoiser", (Q, OUT, FF, CONV)),
-    "peft, with its adapter's name": (dotted("base_model.model.", "lora_A.default.weight", "lora_B.default.weight"), "denoiser", (Q,)),
+    "peft, with its adapter's name": (
+        dotted("base_model.model.", "lora_A.default.weight", "lora_B.default.weight"),
+        "denoiser",
+        (Q,),
+    ),
     "diffusers": (dotted("unet."), "denoiser", (Q, OUT, FF, CONV)),
     "diffusers, transformer": (dotted("transformer."), "denoiser", (Q, OUT)),
     "diffusers, text": (dotted("text_encoder."), "text", (TEXT_Q, TEXT_FC)),
     "diffusers, second text": (dotted("text_encoder_2."), "text_2", (TEXT_Q, TEXT_FC)),
-    "diffusers, text of transformers 5": (lambda n, e: dotted("text_encoder.")(n.removeprefix("text_model."), e), "text", (TEXT_Q,)),
+    "diffusers, text of transformers 5": (
+        lambda n, e: dotted("text_encoder.")(n.removeprefix("text_model."), e),
+        "text",
+        (TEXT_Q,),
+    ),
     "diffusers 0.20": (dotted("unet.", "lora.down.weight", "lora.up.weight"), "denoiser", (Q, FF)),
     "diffusers 0.20, text": (
-        dotted("text_encoder.", "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"), "text", (TEXT_Q, TEXT_OUT),
+        dotted("text_encoder.", "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
+        "text",
+        (TEXT_Q, TEXT_OUT),
     ),
     "diffusers 0.14": (old_processor, "denoiser", (Q, OUT)),
     "diffusers 0.14, text": (old_text, "text", (TEXT_Q, TEXT_OUT)),
     "no prefix": (dotted(""), "denoiser", (Q, OUT)),
     "ComfyUI": (dotted("diffusion_model."), "denoiser", (Q, OUT)),
     "ComfyUI, text": (dotted("text_encoders.clip_g.transformer."), "text_2", (TEXT_Q,)),
-}  # fmt: skip
+}
 
 
 def same(delta: Delta, up: Tensor, down: Tensor, scale: float = 1.0) -> bool:
     kind = delta.weight
-    return isinstance(kind, LowRank) and torch.equal(kind.up, up) and torch.equal(kind.down, down) and kind.scale == scale
+    return (
+        isinstance(kind, LowRank) and torch.equal(kind.up, up) and torch.equal(kind.down, down) and kind.scale == scale
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -139,7 +154,11 @@ def test_a_unet_answers_to_the_names_of_its_single_file(bench, topology, form) -
 def test_every_layer_of_a_unet_has_one_name_of_each_kind(bench, topology) -> None:
     net = UNet(bench.configs[topology])
     own, names = layers(net), table(net, MAPS)
-    theirs = [name for name in names if name.startswith(("input_blocks.", "middle_block.", "output_blocks.", "out.", "time_embed."))]
+    theirs = [
+        name
+        for name in names
+        if name.startswith(("input_blocks.", "middle_block.", "output_blocks.", "out.", "time_embed."))
+    ]
     assert {names[name][0].layer for name in theirs} >= {name for name in own if "_embedding" not in name}
     assert all(names[name] == names[name.replace(".", "_")] for name in [*own, *theirs])
 
@@ -170,7 +189,9 @@ def test_a_change_of_joined_q_k_v_is_one_of_each(bench, mmdit, kind) -> None:
     }
     made["dora"] = made["lora"] | {"dora_scale": bench.draw(24, 1).abs()}
     parts = made[kind] | {"alpha": torch.tensor(6.0)}
-    lora = read({f"{group}.{part}": value for part, value in parts.items()}, {"denoiser": mmdit}, maps=MAPS, strict=True)
+    lora = read(
+        {f"{group}.{part}": value for part, value in parts.items()}, {"denoiser": mmdit}, maps=MAPS, strict=True
+    )
     attention = mmdit.transformer_blocks[0].get_submodule("attn")
     joined = torch.cat([attention.get_parameter(f"add_{x}_proj.weight") for x in "qkv"])
     if kind == "loha":
@@ -182,7 +203,10 @@ def test_a_change_of_joined_q_k_v_is_one_of_each(bench, mmdit, kind) -> None:
     if kind == "dora":
         change = (joined + change) * parts["dora_scale"] / (joined + change).norm(dim=1, keepdim=True) - joined
     x = bench.draw(5, width)
-    want = [x @ part.T + attention.get_parameter(f"add_{n}_proj.bias") for n, part in zip("qkv", (joined + change).chunk(3), strict=True)]
+    want = [
+        x @ part.T + attention.get_parameter(f"add_{n}_proj.bias")
+        for n, part in zip("qkv", (joined + change).chunk(3), strict=True)
+    ]
     with attached(mmdit, lora.on("denoiser")):
         got = [attention.get_submodule(f"add_{n}_proj")(x) for n in "qkv"]
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
@@ -212,7 +236,9 @@ def test_an_mmdit_answers_to_the_names_of_its_single_file(bench, mmdit) -> None:
 )  # fmt: skip
 def test_the_shift_that_stands_first_there_stands_second_here(bench, mmdit, theirs, ours) -> None:
     shift, scale = bench.draw(8, 8), bench.draw(8, 8)
-    lora = read({f"diffusion_model.{theirs}.diff": torch.cat([shift, scale])}, {"denoiser": mmdit}, maps=MAPS, strict=True)
+    lora = read(
+        {f"diffusion_model.{theirs}.diff": torch.cat([shift, scale])}, {"denoiser": mmdit}, maps=MAPS, strict=True
+    )
     kind = lora.deltas["denoiser"][ours].weight
     assert kind is not None and torch.equal(kind.change(torch.zeros(16, 8)), torch.cat([scale, shift]))
 
@@ -222,7 +248,9 @@ def test_the_shift_that_stands_first_there_stands_second_here(bench, mmdit, thei
 
 def one(bench, targets, parts: dict[str, Tensor], layer: str = Q, **options: Any) -> Delta:
     """The change that these parts mean for one layer."""
-    return read({f"unet.{layer}.{part}": value for part, value in parts.items()}, targets, strict=True, **options).deltas["denoiser"][layer]
+    return read(
+        {f"unet.{layer}.{part}": value for part, value in parts.items()}, targets, strict=True, **options
+    ).deltas["denoiser"][layer]
 
 
 def test_the_scale_is_alpha_over_the_rank_and_one_without_alpha(bench, targets) -> None:
@@ -265,7 +293,11 @@ def test_lokr_of_a_kernel_is_the_kronecker_product_of_its_parts(bench, targets, 
     second = {"lokr_w2": bench.draw(8, shape[1] // 4, 3, 3)}
     whole = second["lokr_w2"]
     if tucker:
-        second = {"lokr_t2": bench.draw(3, 3, 3, 3), "lokr_w2_a": bench.draw(3, 8), "lokr_w2_b": bench.draw(3, shape[1] // 4)}
+        second = {
+            "lokr_t2": bench.draw(3, 3, 3, 3),
+            "lokr_w2_a": bench.draw(3, 8),
+            "lokr_w2_b": bench.draw(3, shape[1] // 4),
+        }
         whole = torch.einsum("abhw,ao,bi->oihw", *second.values())
     kind = one(bench, targets, {"lokr_w1_a": a, "lokr_w1_b": b, **second, "alpha": torch.tensor(1.5)}, CONV).weight
     # kernel[o1 · 8 + o2, i1 · n + i2] = first[o1, i1] second[o2, i2]
@@ -331,7 +363,9 @@ def test_a_lora_of_another_model_is_refused(bench, targets) -> None:
     key = Q.replace("attn1.to_q", "attn2.to_k")
     up, down = bench.low_rank(layers(wide)[key])
     said = {"ss_base_model_version": "sdxl_base_v1-0"}
-    with pytest.raises(InvalidFile, match=r"ink does not fit the denoiser network.*8 × 24 for a weight of 8 × 12.*sdxl_base_v1-0"):
+    with pytest.raises(
+        InvalidFile, match=r"ink does not fit the denoiser network.*8 × 24 for a weight of 8 × 12.*sdxl_base_v1-0"
+    ):
         read({f"unet.{key}.lora_A.weight": down, f"unet.{key}.lora_B.weight": up}, targets, name="ink", metadata=said)
     flux = {"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": down}
     with pytest.raises(InvalidFile, match="1 of its 1 tensors change no layer of denoiser, text, text_2"):
@@ -369,7 +403,11 @@ def test_quantised_numbers_are_no_weights(bench, targets) -> None:
 
 def test_one_layer_under_two_names_is_refused(bench, targets) -> None:
     up, down = bench.low_rank(layers(targets["denoiser"])[Q])
-    tensors = {name(Q, end): value for name in (kohya("lora_unet"), dotted("unet.")) for end, value in (("up", up), ("down", down))}
+    tensors = {
+        name(Q, end): value
+        for name in (kohya("lora_unet"), dotted("unet."))
+        for end, value in (("up", up), ("down", down))
+    }
     with pytest.raises(InvalidFile, match="changed under two names"):
         read(tensors, targets)
 

@@ -74,7 +74,11 @@ def test_attach_then_detach_leaves_every_module_and_bit_as_it_was(bench, net) ->
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
 def test_any_order_of_taking_off_leaves_what_is_still_on_and_then_nothing(bench, net, order) -> None:
     before = trace(net)
-    worn = [Worn(mixed(bench)), Worn(bench.deltas(net, [KEY, KERNEL]), -0.5), Worn(bench.deltas(net, [KEY, "conv_in"]), 2.0)]
+    worn = [
+        Worn(mixed(bench)),
+        Worn(bench.deltas(net, [KEY, KERNEL]), -0.5),
+        Worn(bench.deltas(net, [KEY, "conv_in"]), 2.0),
+    ]
     off = [worn[0].attach(net), worn[1].merge(net), worn[2].attach(net)]
     for done, i in enumerate(order, 1):
         off[i]()
@@ -184,7 +188,9 @@ def test_merging_sums_in_single_precision_and_rounds_once(bench, net, dtype) -> 
 # ---- convolutions --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2, "padding": 2}, {"dilation": 2}, {"groups": 2, "padding": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"padding": 1}, {"stride": 2, "padding": 2}, {"dilation": 2}, {"groups": 2, "padding": 1}], ids=str
+)
 @pytest.mark.parametrize("tucker", [False, True])
 def test_a_change_of_a_kernel_is_a_convolution_by_it(bench, options, tucker) -> None:
     conv = nn.Conv2d(6, 10, 3, **options).requires_grad_(False)
@@ -215,7 +221,13 @@ def test_a_pointwise_convolution_takes_matrices_and_a_linear_layer_takes_kernels
 
 
 def test_a_change_of_the_bias_alone_works_on_a_layer_with_and_without_one(bench) -> None:
-    for layer in (nn.Linear(6, 10), nn.Linear(6, 10, bias=False), nn.Conv2d(6, 10, 1, bias=False), nn.GroupNorm(2, 6), nn.LayerNorm(3)):
+    for layer in (
+        nn.Linear(6, 10),
+        nn.Linear(6, 10, bias=False),
+        nn.Conv2d(6, 10, 1, bias=False),
+        nn.GroupNorm(2, 6),
+        nn.LayerNorm(3),
+    ):
         net, shift = nn.Sequential(layer.requires_grad_(False)), bench.draw(len(layer.weight))
         x = bench.draw(2, 4, 6) if isinstance(layer, nn.Linear) else bench.draw(2, 6, 3, 3)
         own = shift if isinstance(layer, nn.Linear | nn.LayerNorm) else shift[:, None, None]

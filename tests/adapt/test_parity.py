@@ -85,7 +85,9 @@ def test_a_kohya_file_paints_what_it_paints_in_diffusers(bench, topology: str) -
     back = {names[name][0].layer: name for name in reversed(single)}  # .to_out.0, which stands before .to_out
     tensors: dict[str, torch.Tensor] = {}
     for name, layer in layers(net).items():
-        if name.endswith(("to_q", "to_v", "to_out.0", "ff.net.2", "proj_in", "conv1", "time_emb_proj", "conv_shortcut")):
+        if name.endswith(
+            ("to_q", "to_v", "to_out.0", "ff.net.2", "proj_in", "conv1", "time_emb_proj", "conv_shortcut")
+        ):
             # kohya's trainer names SDXL's layers as its single file does, SD1's as diffusers.
             key = "lora_unet_" + (back[name] if topology == "sdxl" else name).replace(".", "_")
             up, down = bench.low_rank(layer)
@@ -104,20 +106,33 @@ def test_a_kohya_file_paints_what_it_paints_in_diffusers(bench, topology: str) -
 KINDS: dict[str, tuple[Any, tuple[str, ...], bool]] = {
     "lora": (peft.LoraConfig(r=3, lora_alpha=5, target_modules=EVERYWHERE), ("lora_",), False),
     "rslora": (peft.LoraConfig(r=4, lora_alpha=5, target_modules=ATTENTION, use_rslora=True), ("lora_",), False),
-    "lora with biases": (peft.LoraConfig(r=3, lora_alpha=5, target_modules=ATTENTION, lora_bias=True), ("lora_",), False),
+    "lora with biases": (
+        peft.LoraConfig(r=3, lora_alpha=5, target_modules=ATTENTION, lora_bias=True),
+        ("lora_",),
+        False,
+    ),
     "dora": (peft.LoraConfig(r=3, lora_alpha=5, target_modules=EVERYWHERE, use_dora=True), ("lora_",), True),
     "loha": (peft.LoHaConfig(r=3, alpha=5, target_modules=EVERYWHERE, init_weights=False), ("hada_",), True),
     "loha, Tucker": (
-        peft.LoHaConfig(r=3, alpha=5, target_modules=["conv1"], init_weights=False, use_effective_conv2d=True), ("hada_",), True,
+        peft.LoHaConfig(r=3, alpha=5, target_modules=["conv1"], init_weights=False, use_effective_conv2d=True),
+        ("hada_",),
+        True,
     ),
     "lokr": (peft.LoKrConfig(r=2, alpha=5, target_modules=EVERYWHERE, init_weights=False), ("lokr_",), True),
     "lokr, both decomposed, Tucker": (
         peft.LoKrConfig(
-            r=1, alpha=5, target_modules=["conv1", "to_q"], init_weights=False, decompose_both=True, decompose_factor=4,
+            r=1,
+            alpha=5,
+            target_modules=["conv1", "to_q"],
+            init_weights=False,
+            decompose_both=True,
+            decompose_factor=4,
             use_effective_conv2d=True,
-        ), ("lokr_",), True,
+        ),
+        ("lokr_",),
+        True,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,14 @@ from danqing.prompt.grammar import parse
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    for name in ("a/ink.safetensors", "a/styles/Wool.safetensors", "a/notes.txt", "b/ink.safetensors", "b/old.pt", "b/v1.5.safetensors"):
+    for name in (
+        "a/ink.safetensors",
+        "a/styles/Wool.safetensors",
+        "a/notes.txt",
+        "b/ink.safetensors",
+        "b/old.pt",
+        "b/v1.5.safetensors",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

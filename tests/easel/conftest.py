@@ -1,4 +1,5 @@
-"""A model small enough to paint with in milliseconds, in a folder like any other; its weights are random, its laws are not."""
+"""A model small enough to paint with in milliseconds, in a folder like any other; its weights are random, its laws are
+not."""
 
 from dataclasses import asdict
 
@@ -25,20 +26,36 @@ from danqing.weights import store
 from danqing.weights.load import save
 
 VAE = AutoencoderKLConfig(
-    block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4, mid_block_add_attention=False, scaling_factor=1.0,
+    block_out_channels=(8, 8),
+    layers_per_block=1,
+    latent_channels=4,
+    norm_num_groups=4,
+    mid_block_add_attention=False,
+    scaling_factor=1.0,
     patch=2,
-)  # fmt: skip
+)
 UNET = UNetConfig(
-    block_out_channels=(8, 16), layers_per_block=1, transformer_layers=(0, 1), attention_heads=(2, 2), cross_attention_dim=16,
-    norm_num_groups=4, use_linear_projection=True,
-)  # fmt: skip
+    block_out_channels=(8, 16),
+    layers_per_block=1,
+    transformer_layers=(0, 1),
+    attention_heads=(2, 2),
+    cross_attention_dim=16,
+    norm_num_groups=4,
+    use_linear_projection=True,
+)
 LINES = ["a red fox, 3d style", "一只红色的狐狸", "a blue cat to the left of a tree"]
 
 #: Of each family that paints without denoising, its network.
 GENERATORS = {
     "vae": (VectorVAE, VAEConfig(image_size=16, latent_dim=6, widths=(4, 8), norm_num_groups=2)),
-    "pixelcnn": (PixelCNN, PixelCNNConfig(levels=8, embedding=4, hidden=8, classes=3, width=8, first=3, dilations=(1,))),
-    "stylegan2": (StyleGAN2, StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)),
+    "pixelcnn": (
+        PixelCNN,
+        PixelCNNConfig(levels=8, embedding=4, hidden=8, classes=3, width=8, first=3, dilations=(1,)),
+    ),
+    "stylegan2": (
+        StyleGAN2,
+        StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
+    ),
     "biggan": (BigGAN, BigGANConfig(widths=(8, 8, 8), attention=(0,), z_dim=6, shared_dim=4, classes=3)),
     "cyclegan": (CycleGAN, CycleGANConfig(channels=4, blocks=1)),
 }
@@ -87,9 +104,16 @@ def tiny(tmp_path_factory):
     torch.manual_seed(0)
     size, eos = vocabulary(folder / "tokenizer.json")
     text = CLIPTextConfig(
-        vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=12,
-        hidden_act="gelu", projection_dim=16, eos_token_id=eos,
-    )  # fmt: skip
+        vocab_size=size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        hidden_act="gelu",
+        projection_dim=16,
+        eos_token_id=eos,
+    )
     nets = {
         "denoiser": ("unet", UNet(UNET), UNET),
         "codec": ("autoencoder-kl", AutoencoderKL(VAE), VAE),
@@ -100,7 +124,9 @@ def tiny(tmp_path_factory):
     write_model(
         folder,
         name="tiny",
-        components={role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()},
+        components={
+            role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()
+        },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json", "window": 12},
         schedule={"kind": "flow", "shift": 1.0},
         prediction="flow",
@@ -143,7 +169,9 @@ def write(folder, family, **changes):
     for role in roles:
         net = build(config)
         for name, tensor in net.state_dict().items():
-            tensor.copy_(torch.rand_like(tensor) * 200) if name == "head.palette" else tensor.add_(0.2 * torch.randn_like(tensor))
+            tensor.copy_(torch.rand_like(tensor) * 200) if name == "head.palette" else tensor.add_(
+                0.2 * torch.randn_like(tensor)
+            )
         save(net, folder / f"{role}.safetensors")
     size = 8 if family == "pixelcnn" else 16
     said = {"name": family, "multiple": size, "defaults": {"width": size, "height": size}, "text": TEXTS.get(family)}
@@ -153,7 +181,8 @@ def write(folder, family, **changes):
 
 @pytest.fixture(scope="session")
 def generator():
-    """Writes a model of a family that paints without denoising: (folder, family, changed fields of the description) -> the folder."""
+    """Writes a model of a family that paints without denoising: (folder, family, changed fields of the description) ->
+    the folder."""
     return write
 
 

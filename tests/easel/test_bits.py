@@ -43,7 +43,8 @@ def test_symbols_that_are_all_as_likely_cost_the_log_of_their_number():
 
 @torch.no_grad()
 def test_a_vae_whose_density_is_wider_than_all_bytes_costs_its_bytes_alike_and_nothing_for_a_latent_like_the_prior():
-    """Posterior N(0, I), decoder constant: the bound is the code length of bytes under one Laplace density, to the last digit."""
+    """Posterior N(0, I), decoder constant: the bound is the code length of bytes under one Laplace density, to the last
+    digit."""
     torch.manual_seed(0)
     net = VAE(VECTORS)
     for layer in (net.encoder.out, net.decoder.conv_out):
@@ -78,7 +79,9 @@ def test_the_estimate_by_strata_is_the_whole_bound_on_average():
     cond = Conditioning(tokens=torch.zeros(400, 1, 1))
     whole = ddpm.bound_bits(model, x, cond, keyed("whole")).mean()
     for strata in (4, 19):  # a level of five stands for all; every level for itself
-        torch.testing.assert_close(ddpm.bound_bits(model, x, cond, keyed("bits"), strata).mean(), whole, rtol=0.03, atol=0)
+        torch.testing.assert_close(
+            ddpm.bound_bits(model, x, cond, keyed("bits"), strata).mean(), whole, rtol=0.03, atol=0
+        )
 
 
 class Standard(Denoiser):
@@ -108,7 +111,12 @@ def test_a_model_is_asked_at_its_own_size_in_fp32_and_one_without_likelihood_is_
     easel, asked = Rows(model=model, nets={"generator": evenly()}, device=torch.device("cpu"), dtype=torch.float32), []
     monkeypatch.setattr(Rows, "again", lambda easel, precision: asked.append(precision) or easel)
     found = bits.of(easel, Gallery.of(tmp_path), ["dog"] * 5)
-    assert found is not None and asked == ["fp32"] and found.mean == pytest.approx(math.log2(5) / 3) and found.error == pytest.approx(0)
+    assert (
+        found is not None
+        and asked == ["fp32"]
+        and found.mean == pytest.approx(math.log2(5) / 3)
+        and found.error == pytest.approx(0)
+    )
     assert "5 colours, not of bytes; 5 pictures at 8 px" in found.of
     easel.net = nn.Linear(1, 1)
     assert bits.of(easel, Gallery.of(tmp_path), ["dog"] * 5) is None

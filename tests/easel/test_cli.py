@@ -21,7 +21,12 @@ from danqing.cli import painting
 from danqing.easel import files, recipes, zoo
 from danqing.easel.request import Request
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "PYTHONPATH": str(Path(danqing.__file__).parents[1])}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "TERM": "xterm",
+    "PYTHONPATH": str(Path(danqing.__file__).parents[1]),
+}
 
 
 @pytest.fixture
@@ -59,7 +64,9 @@ def test_a_taken_name_is_numbered_and_force_overwrites(run):
 def test_json_is_all_that_stands_on_standard_output_and_paints_the_same(run):
     _, out, _ = run("paint", "fox", "-o", "x.png", "--json", "--preview")
     found = json.loads(out)
-    assert found["file"] == "x.png" and Request(**found["request"]) == Request(**files.carried("x.png").record["request"])
+    assert found["file"] == "x.png" and Request(**found["request"]) == Request(
+        **files.carried("x.png").record["request"]
+    )
     assert found["seconds"]["total"] > 0 and os.listdir() == ["x.png"]
 
 
@@ -142,29 +149,45 @@ def test_help_shows_examples_of_every_command(run, command):
 def test_help_of_all_names_every_command_in_one_line(run):
     _, out, _ = run("--help", model=False)
     listed = out.split("Commands:")[1].split("Examples")[0].strip().splitlines()
-    assert {line.split()[0] for line in listed} == set(cli.danqing.commands) and not any("..." in line for line in listed)
+    assert {line.split()[0] for line in listed} == set(cli.danqing.commands) and not any(
+        "..." in line for line in listed
+    )
 
 
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["pant", "fox"], "paint"), (["paint", "fox", "--stps", "3"], "--steps"), (["paint", "fox", "--steps", "-3"], "1 to 1000"),
-        (["paint", "fox", "--steps", "many"], "whole number"), (["paint", "fox", "--scale", "nan"], "scale"),
-        (["paint", "fox", "--solver", "eulr"], "euler"), (["paint", "fox", "--width", "33"], "multiples"),
-        (["paint", "fox", "--width", "-5"], "8 to 4096"), (["paint", "--negative", "x" * 1_000_001], "1000000 characters"),
+        (["pant", "fox"], "paint"),
+        (["paint", "fox", "--stps", "3"], "--steps"),
+        (["paint", "fox", "--steps", "-3"], "1 to 1000"),
+        (["paint", "fox", "--steps", "many"], "whole number"),
+        (["paint", "fox", "--scale", "nan"], "scale"),
+        (["paint", "fox", "--solver", "eulr"], "euler"),
+        (["paint", "fox", "--width", "33"], "multiples"),
+        (["paint", "fox", "--width", "-5"], "8 to 4096"),
+        (["paint", "--negative", "x" * 1_000_001], "1000000 characters"),
         (["paint", "fox", "--seed", "x"], "seed"),
-        (["paint", "fox", "--count", "0"], "count"), (["paint", "fox", "-o", "x.gif"], ".webp"),
+        (["paint", "fox", "--count", "0"], "count"),
+        (["paint", "fox", "-o", "x.gif"], ".webp"),
         (["paint", "fox", "-o", "{sed}.png"], "seed"),
-        (["paint", "fox", "-o", "no/where/x.png"], "no folder"), (["paint", "fox", "--device", "gpu"], "cpu"),
-        (["edit", "gone.png", "fox"], "gone.png"), (["replay", "gone.png"], "gone.png"),
-        (["paint", "fox", "--interval", "1", "0"], "interval"), (["paint", "fox", "--solver", "DPM++ 2M"], "'dpmpp-2m'?"),
-        (["paint", "fox", "--eta", "0.5", "--solver", "heun"], "leave eta out"), (["paint", "\udcff"], "UTF-8"),
-        (["paint", "fox", "-o", "fox"], "fox.png"), (["paint", "fox", "-o", "x" * 300 + ".png"], "too long"),
-        (["paint", "x" * 40, "-o", "{prompt}" * 7 + ".png"], "too long"), (["paint", "fox", "-o", "~no-such-user/x.png"], "~no-such-user"),
-        (["paint", "fox", "-o", "no/where/"], "no/where"), (["paint", "fox", "--model", "~no-such-user/m"], "~no-such-user"),
-        (["paint", "fox", "--model", "x" * 5000], "model"), (["edit", "x.png", "--holes", "--mask", "m.png"], "one of them"),
+        (["paint", "fox", "-o", "no/where/x.png"], "no folder"),
+        (["paint", "fox", "--device", "gpu"], "cpu"),
+        (["edit", "gone.png", "fox"], "gone.png"),
+        (["replay", "gone.png"], "gone.png"),
+        (["paint", "fox", "--interval", "1", "0"], "interval"),
+        (["paint", "fox", "--solver", "DPM++ 2M"], "'dpmpp-2m'?"),
+        (["paint", "fox", "--eta", "0.5", "--solver", "heun"], "leave eta out"),
+        (["paint", "\udcff"], "UTF-8"),
+        (["paint", "fox", "-o", "fox"], "fox.png"),
+        (["paint", "fox", "-o", "x" * 300 + ".png"], "too long"),
+        (["paint", "x" * 40, "-o", "{prompt}" * 7 + ".png"], "too long"),
+        (["paint", "fox", "-o", "~no-such-user/x.png"], "~no-such-user"),
+        (["paint", "fox", "-o", "no/where/"], "no/where"),
+        (["paint", "fox", "--model", "~no-such-user/m"], "~no-such-user"),
+        (["paint", "fox", "--model", "x" * 5000], "model"),
+        (["edit", "x.png", "--holes", "--mask", "m.png"], "one of them"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_told_in_a_line_with_code_2_and_writes_nothing(run, args, told):
     code, out, err = run(*args, model=args[0] in ("paint", "edit") and "--model" not in args)
     assert code == 2 and told in err and "Traceback" not in err and out == ""
@@ -181,7 +204,9 @@ def test_what_is_cut_or_ignored_is_told_on_standard_error_and_in_the_json(run):
     _, out, err = run("paint", "a <lora:ink:1> fox", "--scale", "1", "--negative", "tree", "-o", "x.png", "--json")
     told = json.loads(out)["warnings"]
     assert len(told) == 2 and "<lora:ink:1>" in told[0] and "negative" in told[1]
-    assert err.splitlines() == [f"warning: {line}" for line in told] and files.carried("x.png").record["warnings"] == told
+    assert (
+        err.splitlines() == [f"warning: {line}" for line in told] and files.carried("x.png").record["warnings"] == told
+    )
 
 
 def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):
@@ -195,7 +220,19 @@ def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):
 
 def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(tiny, tmp_path):
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "danqing.cli", "paint", "<lora:ink:1>", "--model", str(tiny), "--count", "2", "-o", "{index}.png"]
+    command = [
+        sys.executable,
+        "-m",
+        "danqing.cli",
+        "paint",
+        "<lora:ink:1>",
+        "--model",
+        str(tiny),
+        "--count",
+        "2",
+        "-o",
+        "{index}.png",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, env=ENVIRONMENT)
     os.close(terminal)
     shown = b""
@@ -266,7 +303,9 @@ def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell starts its children deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background shell starts its children deaf to Ctrl-C
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "x.preview.png").exists():

@@ -44,7 +44,16 @@ def test_a_given_picture_becomes_a_file_named_after_it_that_replays(run, generat
 
 def test_interpolate_writes_a_file_for_each_step_of_the_way_and_a_sheet(run, generators, picture, tmp_path):
     Image.open(picture).rotate(90).save(tmp_path / "turned.png")
-    code, out, _ = run("interpolate", str(picture), str(tmp_path / "turned.png"), "--count", "4", "--grid", "--model", generators["vae"])
+    code, out, _ = run(
+        "interpolate",
+        str(picture),
+        str(tmp_path / "turned.png"),
+        "--count",
+        "4",
+        "--grid",
+        "--model",
+        generators["vae"],
+    )
     assert code == 0 and out.split() == [*(f"given-turned-{n}.png" for n in range(1, 5)), "all-grid.png"]
     between = [files.recorded(f"given-turned-{n}.png").between for n in range(1, 5)]
     assert between == pytest.approx([0, 1 / 3, 2 / 3, 1]) and Image.open("all-grid.png").size == (32, 32)
@@ -97,4 +106,6 @@ def test_a_preview_shows_the_rows_so_far_and_an_interrupt_leaves_nothing(run, ge
     monkeypatch.setattr(Rows, "recipes", {"text2image": interrupted})
     code, _, err = run("paint", "food", "--model", generators["pixelcnn"], "--preview", "-o", "x.png")
     assert code == 130 and "interrupted" in err and os.listdir() == []
-    assert len(seen) == 3 and all(seen[i].crop((0, i + 1, 8, 8)).convert("L").getextrema() == (255, 255) for i in range(3))
+    assert len(seen) == 3 and all(
+        seen[i].crop((0, i + 1, 8, 8)).convert("L").getextrema() == (255, 255) for i in range(3)
+    )

@@ -41,11 +41,17 @@ def test_encoding_without_noise_is_the_centre_of_encoding_with_it():
 def test_shapes_follow_factor_and_channels():
     codec, _ = codecs(scaling_factor=1.0)
     z = codec.encode(picture(16, 8))
-    assert z.shape == (2, codec.channels, 16 // codec.factor, 8 // codec.factor) and codec.decode(z).shape == (2, 3, 16, 8)
+    assert z.shape == (2, codec.channels, 16 // codec.factor, 8 // codec.factor) and codec.decode(z).shape == (
+        2,
+        3,
+        16,
+        8,
+    )
 
 
 @pytest.mark.parametrize(
-    ("dtype", "answer"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)]
+    ("dtype", "answer"),
+    [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
 )
 def test_half_precision_stays_inside(dtype, answer):
     codec = VAECodec(AutoencoderKL(AutoencoderKLConfig(**SHAPE)).to(dtype).requires_grad_(False))

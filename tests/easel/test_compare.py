@@ -55,7 +55,9 @@ def vectors(tmp_path):
     save(net, folder / "generator.safetensors")
     parts = {"generator": ("vae", "generator.safetensors", asdict(net.config))}
     defaults = {"width": 16, "height": 16, "truncation": 0.7}
-    zoo.write_model(folder, name="vectors", components=parts, defaults=defaults, multiple=16, trained={"core_hours": 1.5})
+    zoo.write_model(
+        folder, name="vectors", components=parts, defaults=defaults, multiple=16, trained={"core_hours": 1.5}
+    )
     return folder
 
 
@@ -63,14 +65,17 @@ def rows(*args, **options) -> list[Row]:
     return [said for said in compare(*args, **options) if isinstance(said, Row)]
 
 
-# ------------------------------------------------------------------------------------------------------------ the gallery
+# ------------------------------------------------------------------------------------------------------------ the
+# gallery
 
 
 def test_a_picture_becomes_the_means_of_its_middle_square():
     x = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
     want = torch.nn.functional.avg_pool2d(torch.from_numpy(x[:, 2:10]).movedim(-1, 0).double(), 2)
     assert (fitted(Image.fromarray(x), 4) - want).abs().max() <= 1
-    assert torch.equal(fitted(Image.fromarray(x[:, :8]), 16), torch.from_numpy(x[:, :8].repeat(2, 0).repeat(2, 1)).movedim(-1, 0))
+    assert torch.equal(
+        fitted(Image.fromarray(x[:, :8]), 16), torch.from_numpy(x[:, :8].repeat(2, 0).repeat(2, 1)).movedim(-1, 0)
+    )
     assert fitted(Image.new("RGBA", (4, 4), (0, 0, 0, 0)), 2).unique().tolist() == [255]
 
 
@@ -97,7 +102,8 @@ def test_pictures_alike_are_different_ones_of_the_same_classes(art):
     assert len(set(every.paths)) == len(every.paths) == 8 and every.classes[:3] == ("a blue cat",) * 3
 
 
-# --------------------------------------------------------------------------------------------------------- the comparison
+# --------------------------------------------------------------------------------------------------------- the
+# comparison
 
 
 def test_a_comparison_has_a_row_of_the_art_and_of_each_model_with_equal_counts(art, tiny, trunk):
@@ -106,7 +112,11 @@ def test_a_comparison_has_a_row_of_the_art_and_of_each_model_with_equal_counts(a
     assert (real.count, known.count, model.count) == (8, 8, 8) and model.pictures.shape == (8, 3, 32, 32)
     assert real.kind == known.kind == table.REAL and (model.kind, model.family, model.size) == ("diffusion", "unet", 32)
     # What was trained on is here the art itself: each of its pictures is covered.
-    assert known.precision == known.recall == 1 and known.frechet == pytest.approx(0, abs=1e-3) and known.diversity == pytest.approx(1)
+    assert (
+        known.precision == known.recall == 1
+        and known.frechet == pytest.approx(0, abs=1e-3)
+        and known.diversity == pytest.approx(1)
+    )
     assert model.floor == pytest.approx(0, abs=1e-3) and model.frechet > 0 and model.bits is None and model.seconds > 0
     assert "there are 8" in real.warnings[0] and "broken.png" in real.warnings[1]
     size = sum(np.prod(t.shape) for f in tiny.glob("*.safetensors") for t in store.header(f).tensors.values())
@@ -115,11 +125,15 @@ def test_a_comparison_has_a_row_of_the_art_and_of_each_model_with_equal_counts(a
     assert steps == list(range(9))
 
 
-def test_every_model_paints_the_classes_of_the_art_from_seeds_that_are_its_places(art, tiny, trunk, painter, monkeypatch):
+def test_every_model_paints_the_classes_of_the_art_from_seeds_that_are_its_places(
+    art, tiny, trunk, painter, monkeypatch
+):
     asked = []
     paint = painter.paint
     monkeypatch.setattr(comparing, "load", lambda name, device: painter)
-    monkeypatch.setattr(painter, "paint", lambda request: asked.append((request.prompt, request.seed)) or paint(request))
+    monkeypatch.setattr(
+        painter, "paint", lambda request: asked.append((request.prompt, request.seed)) or paint(request)
+    )
     rows([str(tiny)], art, count=6, folder=trunk)
     classes = Gallery.of(art).classes[:6]
     assert asked == [(classes[0], 0), *zip(classes, range(6), strict=True)]  # the first one warms up
@@ -128,13 +142,21 @@ def test_every_model_paints_the_classes_of_the_art_from_seeds_that_are_its_place
 def test_what_is_stated_goes_to_the_models_that_use_it(art, tiny, trunk):
     options = {"count": 5, "folder": trunk, "stated": {"scale": 1.0, "truncation": 0.5}}
     *_, model = rows([str(tiny)], art, **options)
-    assert "scale 1.0" in model.settings and "steps 3" in model.settings and "truncation" not in model.settings and not model.warnings
+    assert (
+        "scale 1.0" in model.settings
+        and "steps 3" in model.settings
+        and "truncation" not in model.settings
+        and not model.warnings
+    )
     assert "scale 3.0" in rows([str(tiny)], art, count=5, folder=trunk)[-1].settings
 
 
 def test_models_of_all_kinds_are_compared_at_the_size_of_the_smallest(art, tiny, vectors, trunk):
     real, large, small = rows([str(tiny), str(vectors)], art, count=5, folder=trunk)
-    assert real.pictures.shape == large.pictures.shape == small.pictures.shape == (5, 3, 16, 16) and (large.size, small.size) == (32, 16)
+    assert real.pictures.shape == large.pictures.shape == small.pictures.shape == (5, 3, 16, 16) and (
+        large.size,
+        small.size,
+    ) == (32, 16)
     assert (small.kind, small.core_hours, large.core_hours) == ("VAE", 1.5, None) and "truncation 0.7" in small.settings
     assert small.bits is not None and small.bits > 1 and "5 pictures at 16 px" in small.bits_of
 
@@ -194,32 +216,52 @@ def test_other_features_are_refused(trunk, tmp_path):
         features.load(tmp_path)
 
 
-# -------------------------------------------------------------------------------------------------------------- the table
+# -------------------------------------------------------------------------------------------------------------- the
+# table
 
 
 def row(name: str, kind: str, **numbers) -> Row:
-    return Row(name=name, kind=kind, count=numbers.pop("count", 9), size=8, pictures=torch.zeros(9, 3, 8, 8, dtype=torch.uint8), **numbers)
+    return Row(
+        name=name,
+        kind=kind,
+        count=numbers.pop("count", 9),
+        size=8,
+        pictures=torch.zeros(9, 3, 8, 8, dtype=torch.uint8),
+        **numbers,
+    )
 
 
 def test_a_claim_is_confirmed_where_every_pair_is_as_said_and_refuted_where_every_one_is_the_other_way():
     fast = table.Claim(said="", kind="GAN", measure="seconds", more=False)
     gans, vae = [row("a", "GAN", seconds=0.1), row("b", "GAN", seconds=0.3)], row("v", "VAE", seconds=0.2)
-    assert fast.verdict([*gans, vae]) == ("a 0.1, b 0.3 against v 0.2", "undecided: of 2 pairs 1 as said, 1 the other way")
+    assert fast.verdict([*gans, vae]) == (
+        "a 0.1, b 0.3 against v 0.2",
+        "undecided: of 2 pairs 1 as said, 1 the other way",
+    )
     assert fast.verdict([gans[0], vae])[1] == "confirmed" and fast.verdict([gans[1], vae])[1] == "refuted"
     assert fast.verdict([vae])[1] == fast.verdict(gans)[1] == "not measured"
     near = row("n", "VAE", seconds=0.105)  # no farther than chance
     assert fast.verdict([gans[0], near])[1] == "undecided: of 1 pairs 0 as said, 0 the other way"
     few = replace(fast, measure="recall", equal=True)
     pair = [row("a", "GAN", recall=0.1), row("v", "VAE", recall=0.2, count=5)]
-    assert few.verdict(pair)[1] == "not measured" and few.verdict([pair[0], replace(pair[1], count=9)])[1] == "confirmed"
+    assert (
+        few.verdict(pair)[1] == "not measured" and few.verdict([pair[0], replace(pair[1], count=9)])[1] == "confirmed"
+    )
     assert fast.verdict([vae, row("r", table.REAL, seconds=1.0)])[1] == "not measured"
 
 
 def test_the_table_has_a_cell_for_each_column_and_says_whose_features_it_has():
-    said = [row("real art", table.REAL), row("v", "VAE", family="vae", bits=1.25, bits_error=0.01, bits_of="at most", warnings=("short",))]
+    said = [
+        row("real art", table.REAL),
+        row("v", "VAE", family="vae", bits=1.25, bits_error=0.01, bits_of="at most", warnings=("short",)),
+    ]
     text = table.markdown(said)
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines[:4]} == {len(table.COLUMNS) + 1} and "1.25 ± 0.01" in lines[3] and "—" in lines[2]
+    assert (
+        {line.count("|") for line in lines[:4]} == {len(table.COLUMNS) + 1}
+        and "1.25 ± 0.01" in lines[3]
+        and "—" in lines[2]
+    )
     assert "no published FID" in text and "Bits of v: at most." in text and "- v: short" in text
     assert not re.search(r"nan|None", text)
     assert json.loads(json.dumps(table.plain(said[1])))["bits"] == 1.25 and "pictures" not in table.plain(said[1])
@@ -234,7 +276,8 @@ def test_the_sheet_shows_each_row_whole():
     assert (shown == 0).all(2).sum() == (shown == 200).all(2).sum() == 9 * table.CELL**2
 
 
-# ------------------------------------------------------------------------------------------------------------ the command
+# ------------------------------------------------------------------------------------------------------------ the
+# command
 
 
 @pytest.fixture
@@ -266,8 +309,11 @@ def test_the_command_prints_what_it_measures_and_writes_table_and_sheet(command,
 def test_the_command_refuses_in_a_line(command, art, tiny, tmp_path):
     (tmp_path / "file").touch()
     for args, told in (
-        (("nonesuch", "--art", art), "nonesuch"), ((tiny, "--art", art, "--count", 1), "count: 1"), ((tiny,), "--art"),
-        ((tiny, "--art", tmp_path / "gone"), "no folder"), ((tiny, "--art", art, "-o", tmp_path / "file"), "cannot make the folder"),
-    ):  # fmt: skip
+        (("nonesuch", "--art", art), "nonesuch"),
+        ((tiny, "--art", art, "--count", 1), "count: 1"),
+        ((tiny,), "--art"),
+        ((tiny, "--art", tmp_path / "gone"), "no folder"),
+        ((tiny, "--art", art, "-o", tmp_path / "file"), "cannot make the folder"),
+    ):
         code, out, err = command(*args)
         assert code == 2 and told in err and not out

@@ -1,4 +1,5 @@
-"""Laws of converting: what goes there and back is bit for bit the same, other programs load what is written, and nothing is lost unsaid."""
+"""Laws of converting: what goes there and back is bit for bit the same, other programs load what is written, and
+nothing is lost unsaid."""
 
 from __future__ import annotations
 
@@ -35,12 +36,23 @@ def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def unet(model: str, **more: Any) -> Any:
     large = model in ("sdxl", "refiner")
     down = BLOCKS if large else BLOCKS[::-1]
-    pooled = {"addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 24 + 6 * 256}
+    pooled = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 24 + 6 * 256,
+    }
     shape: dict[str, Any] = {
-        "sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 2, "cross_attention_dim": CROSS[model],
-        "attention_head_dim": (2, 4), "down_block_types": down, "up_block_types": tuple(one.replace("Down", "Up") for one in down[::-1]),
-        "use_linear_projection": model != "sd1", **(pooled if large else {}), **more,
-    }  # fmt: skip
+        "sample_size": 16,
+        "block_out_channels": (32, 64),
+        "layers_per_block": 2,
+        "cross_attention_dim": CROSS[model],
+        "attention_head_dim": (2, 4),
+        "down_block_types": down,
+        "up_block_types": tuple(one.replace("Down", "Up") for one in down[::-1]),
+        "use_linear_projection": model != "sd1",
+        **(pooled if large else {}),
+        **more,
+    }
     return shaken(diffusers.UNet2DConditionModel(**shape), 1)
 
 
@@ -54,9 +66,18 @@ def vae(**more: Any) -> Any:
 
 def tower(kind: Any, layers: int = 2, **more: Any) -> Any:
     shape: dict[str, Any] = {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": layers, "num_attention_heads": 2, "projection_dim": 24,
-        "vocab_size": 64, "max_position_embeddings": 77, "bos_token_id": 62, "eos_token_id": 63, "hidden_act": "gelu", **more,
-    }  # fmt: skip
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "projection_dim": 24,
+        "vocab_size": 64,
+        "max_position_embeddings": 77,
+        "bos_token_id": 62,
+        "eos_token_id": 63,
+        "hidden_act": "gelu",
+        **more,
+    }
     return shaken(kind(transformers.CLIPTextConfig(**shape)), layers)
 
 
@@ -74,30 +95,62 @@ def discrete(prediction: str = "epsilon", zero: bool = False) -> Any:
 
 
 PLAIN, PROJECTED = transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection
-FLOW = {"latent_channels": 4, "shift_factor": 0.06, "scaling_factor": 1.5, "use_quant_conv": False, "use_post_quant_conv": False}
+FLOW = {
+    "latent_channels": 4,
+    "shift_factor": 0.06,
+    "scaling_factor": 1.5,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
 #: Model -> what makes each of its networks, by the folder that it lies in.
 MODELS: dict[str, Any] = {
-    "sd1": lambda: {"unet": unet("sd1"), "vae": vae(), "text_encoder": tower(PLAIN, hidden_act="quick_gelu"), "scheduler": discrete()},
-    "sd1 inpainting": lambda: {"unet": unet("sd1", in_channels=9), "vae": vae(), "text_encoder": tower(PLAIN), "scheduler": discrete()},
+    "sd1": lambda: {
+        "unet": unet("sd1"),
+        "vae": vae(),
+        "text_encoder": tower(PLAIN, hidden_act="quick_gelu"),
+        "scheduler": discrete(),
+    },
+    "sd1 inpainting": lambda: {
+        "unet": unet("sd1", in_channels=9),
+        "vae": vae(),
+        "text_encoder": tower(PLAIN),
+        "scheduler": discrete(),
+    },
     "sd2": lambda: {
-        "unet": unet("sd2"), "vae": vae(), "text_encoder": tower(PLAIN), "scheduler": discrete("v_prediction", True),
+        "unet": unet("sd2"),
+        "vae": vae(),
+        "text_encoder": tower(PLAIN),
+        "scheduler": discrete("v_prediction", True),
     },
     "sdxl": lambda: {
-        "unet": unet("sdxl"), "vae": vae(scaling_factor=0.13), "text_encoder": tower(PLAIN), "text_encoder_2": tower(PROJECTED, 3),
+        "unet": unet("sdxl"),
+        "vae": vae(scaling_factor=0.13),
+        "text_encoder": tower(PLAIN),
+        "text_encoder_2": tower(PROJECTED, 3),
         "scheduler": discrete("v_prediction"),
     },
     "refiner": lambda: {
-        "unet": unet("refiner"), "vae": vae(scaling_factor=0.13), "text_encoder_2": tower(PROJECTED, 3), "scheduler": discrete(),
+        "unet": unet("refiner"),
+        "vae": vae(scaling_factor=0.13),
+        "text_encoder_2": tower(PROJECTED, 3),
+        "scheduler": discrete(),
     },
     "sd3": lambda: {
-        "transformer": transformer(), "vae": vae(**FLOW), "text_encoder": tower(PROJECTED), "text_encoder_2": tower(PROJECTED, 3),
+        "transformer": transformer(),
+        "vae": vae(**FLOW),
+        "text_encoder": tower(PROJECTED),
+        "text_encoder_2": tower(PROJECTED, 3),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     },
-}  # fmt: skip
+}
 CLASSES = {
-    "sd1": "StableDiffusionPipeline", "sd1 inpainting": "StableDiffusionInpaintPipeline", "sd2": "StableDiffusionPipeline",
-    "sdxl": "StableDiffusionXLPipeline", "refiner": "StableDiffusionXLImg2ImgPipeline", "sd3": "StableDiffusion3Pipeline",
-}  # fmt: skip
+    "sd1": "StableDiffusionPipeline",
+    "sd1 inpainting": "StableDiffusionInpaintPipeline",
+    "sd2": "StableDiffusionPipeline",
+    "sdxl": "StableDiffusionXLPipeline",
+    "refiner": "StableDiffusionXLImg2ImgPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+}
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +200,15 @@ def answer(net: Any) -> torch.Tensor:
     if isinstance(net, diffusers.UNet2DConditionModel):
         added = {"text_embeds": noise(1, 24), "time_ids": noise(1, 6)} if net.config["addition_embed_type"] else None
         tokens = noise(1, 7, net.config["cross_attention_dim"])
-        return net(noise(1, net.config["in_channels"], 8, 8), time, tokens, added_cond_kwargs=added, return_dict=False)[0]
+        return net(noise(1, net.config["in_channels"], 8, 8), time, tokens, added_cond_kwargs=added, return_dict=False)[
+            0
+        ]
     if isinstance(net, diffusers.SD3Transformer2DModel):
         return net(noise(1, 4, 8, 8), noise(1, 7, 16), noise(1, 16), time, return_dict=False)[0]
     if isinstance(net, diffusers.AutoencoderKL):
-        return torch.cat([net.decode(noise(1, 4, 4, 4)).sample.flatten(), net.encode(noise(1, 3, 8, 8)).latent_dist.mean.flatten()])
+        return torch.cat(
+            [net.decode(noise(1, 4, 4, 4)).sample.flatten(), net.encode(noise(1, 3, 8, 8)).latent_dist.mean.flatten()]
+        )
     out = net(torch.tensor([[62, 5, 9, 63, 63]]), output_hidden_states=True)
     summary = out.text_embeds if hasattr(out, "text_embeds") else out.pooler_output
     return torch.cat([out.last_hidden_state.flatten(), out.hidden_states[-2].flatten(), summary.flatten()])
@@ -161,7 +218,9 @@ def answer(net: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_folder_becomes_a_file_and_the_file_a_folder_that_diffusers_loads_bit_for_bit(model: str, tmp_path: Path, saved: Any) -> None:
+def test_a_folder_becomes_a_file_and_the_file_a_folder_that_diffusers_loads_bit_for_bit(
+    model: str, tmp_path: Path, saved: Any
+) -> None:
     folder, nets = saved(model)
     there = convert(folder, tmp_path / "one.safetensors")
     assert there.dropped == () and there.notes == ()
@@ -170,14 +229,26 @@ def test_a_folder_becomes_a_file_and_the_file_a_folder_that_diffusers_loads_bit_
     for name, net in nets.items():
         again = type(net).from_pretrained(back.path / name)
         if name == "scheduler":
-            for field in ("prediction_type", "rescale_betas_zero_snr", "shift", "beta_schedule", "beta_start", "beta_end"):
+            for field in (
+                "prediction_type",
+                "rescale_betas_zero_snr",
+                "shift",
+                "beta_schedule",
+                "beta_start",
+                "beta_end",
+            ):
                 assert again.config.get(field) == net.config.get(field)
         else:  # sums are not bit for bit those of weights that lie elsewhere in memory
             torch.testing.assert_close(answer(again), answer(net), rtol=1e-4, atol=1e-4)
     found, given = zoo.find(back.path), zoo.find(folder)
     for part, component in given.components.items():
         assert found.components[part].config == component.config
-    assert (found.schedule, found.prediction, found.task, found.text) == (given.schedule, given.prediction, given.task, given.text)
+    assert (found.schedule, found.prediction, found.task, found.text) == (
+        given.schedule,
+        given.prediction,
+        given.task,
+        given.text,
+    )
 
 
 def test_the_whole_folder_is_a_pipeline_of_diffusers_with_the_words_of_clip(tmp_path: Path, single: Any) -> None:
@@ -225,7 +296,9 @@ def test_what_an_sd2_file_predicts_is_asked_for_where_it_does_not_say(tmp_path: 
 
 def test_t5_comes_along_where_its_vocabulary_does_and_else_is_said_to_be_missing(tmp_path: Path, saved: Any) -> None:
     folder = Path(shutil.copytree(saved("sd3")[0], tmp_path / "theirs"))
-    small = transformers.T5Config(vocab_size=60, d_model=16, d_kv=6, d_ff=24, num_layers=2, num_heads=3, feed_forward_proj="gated-gelu")
+    small = transformers.T5Config(
+        vocab_size=60, d_model=16, d_kv=6, d_ff=24, num_layers=2, num_heads=3, feed_forward_proj="gated-gelu"
+    )
     t5 = shaken(transformers.T5EncoderModel(small), 9)
     t5.save_pretrained(folder / "text_encoder_3")
     assert "T5" in convert(folder, tmp_path / "without.safetensors").notes[0]
@@ -257,10 +330,15 @@ def trained() -> dict[str, Any]:
     """A checkpoint as a training leaves it."""
     draw = torch.Generator().manual_seed(0)
     shapes = {
-        U + "input_blocks.0.0.weight": (8, 4, 3, 3), U + "input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (8, 768),
-        "first_stage_model.loss.logvar": (1,), "first_stage_model.encoder.conv_in.weight": (4, 3, 3, 3), "betas": (10,),
-        "model_ema.decay": (1,), "model_ema.diffusion_modelout0weight": (4,), "cond_stage_model.transformer.x": (3, 2),
-    }  # fmt: skip
+        U + "input_blocks.0.0.weight": (8, 4, 3, 3),
+        U + "input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (8, 768),
+        "first_stage_model.loss.logvar": (1,),
+        "first_stage_model.encoder.conv_in.weight": (4, 3, 3, 3),
+        "betas": (10,),
+        "model_ema.decay": (1,),
+        "model_ema.diffusion_modelout0weight": (4,),
+        "cond_stage_model.transformer.x": (3, 2),
+    }
     return {**{name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}, "v_pred": torch.zeros(0)}
 
 
@@ -268,7 +346,11 @@ def test_a_pickle_of_torch_becomes_safetensors_with_the_same_numbers(tmp_path: P
     state = {**trained(), "cond_stage_model.transformer.position_ids": torch.arange(7)[None]}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.ckpt")
     made = convert(tmp_path / "a.ckpt", tmp_path / "a.safetensors")
-    assert made.dropped == () and same(store.read(made.path), store.read(tmp_path / "a.ckpt")) and same(store.read(made.path), state)
+    assert (
+        made.dropped == ()
+        and same(store.read(made.path), store.read(tmp_path / "a.ckpt"))
+        and same(store.read(made.path), state)
+    )
 
 
 def test_pruning_drops_copies_and_leftovers_and_names_each(tmp_path: Path) -> None:
@@ -277,9 +359,17 @@ def test_pruning_drops_copies_and_leftovers_and_names_each(tmp_path: Path) -> No
     gone = {"first_stage_model.loss.logvar", "betas", "model_ema.decay", "model_ema.diffusion_modelout0weight"}
     assert set(made.dropped) == gone and store.read(made.path).keys() == trained().keys() - gone
     assert store.header(made.path).metadata["modelspec.title"] == "a" and made.size == made.path.stat().st_size
-    other = {"params.x": torch.ones(2), "params_ema.x": torch.ones(2), "optimizer.state": torch.ones(2), "model_ema.x": torch.ones(2)}
+    other = {
+        "params.x": torch.ones(2),
+        "params_ema.x": torch.ones(2),
+        "optimizer.state": torch.ones(2),
+        "model_ema.x": torch.ones(2),
+    }
     store.write(tmp_path / "c.safetensors", other)
-    assert set(convert(tmp_path / "c.safetensors", tmp_path / "d.safetensors", prune=True).dropped) == {"optimizer.state", "model_ema.x"}
+    assert set(convert(tmp_path / "c.safetensors", tmp_path / "d.safetensors", prune=True).dropped) == {
+        "optimizer.state",
+        "model_ema.x",
+    }
 
 
 def test_many_that_are_dropped_are_told_by_their_number(tmp_path: Path) -> None:
@@ -309,14 +399,18 @@ def test_quantised_blocks_become_the_numbers_that_they_stand_for(tmp_path: Path)
 
     values = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
     writer = gguf.GGUFWriter(str(tmp_path / "a.gguf"), "sd1")
-    writer.add_tensor("w", gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor(
+        "w", gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0
+    )
     writer.add_tensor("b", values[0].astype(np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     plain = store.read(convert(tmp_path / "a.gguf", tmp_path / "a.safetensors").path)
-    expected = gguf.quants.dequantize(gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0), gguf.GGMLQuantizationType.Q8_0)
+    expected = gguf.quants.dequantize(
+        gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0), gguf.GGMLQuantizationType.Q8_0
+    )
     assert plain["w"].numpy().tobytes() == expected.tobytes() and plain["b"].dtype == torch.float16
     half = store.read(convert(tmp_path / "a.gguf", tmp_path / "b.safetensors", dtype="bf16").path)
     assert torch.equal(half["w"], plain["w"].bfloat16())
@@ -397,11 +491,17 @@ def test_an_unknown_choice_is_told_with_the_possible_ones(tmp_path: Path) -> Non
         convert("nothing-of-this-name", tmp_path / "b.safetensors")
 
 
-def test_the_command_says_what_was_made_and_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_was_made_and_what_was_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.write(tmp_path / "a.safetensors", trained())
-    cli.main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--prune", "--dtype", "fp16"])
+    cli.main(
+        ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--prune", "--dtype", "fp16"]
+    )
     said = capsys.readouterr()
-    assert said.out.startswith(str(tmp_path / "b.safetensors")) and "model_ema.decay" in said.err and "betas" in said.err
+    assert (
+        said.out.startswith(str(tmp_path / "b.safetensors")) and "model_ema.decay" in said.err and "betas" in said.err
+    )
     with pytest.raises(SystemExit) as stop:
         cli.main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")])
     assert stop.value.code == 2 and "--force" in capsys.readouterr().err

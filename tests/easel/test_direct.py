@@ -1,4 +1,5 @@
-"""Laws of the models that paint without denoising, on random weights: one picture depends on its request alone, and replays."""
+"""Laws of the models that paint without denoising, on random weights: one picture depends on its request alone, and
+replays."""
 
 import numpy as np
 import pytest
@@ -38,7 +39,11 @@ def saved(easel, path, **options):
 
 @pytest.mark.parametrize("family", SEEDED)
 def test_a_picture_depends_on_its_seed_and_index_and_not_on_its_neighbours(generators, family):
-    every = [Request(model=generators[family], seed=seed, index=index, precision="fp32") for seed in (1, 2) for index in (0, 1)]
+    every = [
+        Request(model=generators[family], seed=seed, index=index, precision="fp32")
+        for seed in (1, 2)
+        for index in (0, 1)
+    ]
     forwards = [p.image.tobytes() for p in danqing.paint_all(every)]
     assert [p.image.tobytes() for p in danqing.paint_all(every[::-1])] == forwards[::-1] and len(set(forwards)) == 4
     assert danqing.paint(model=generators[family], seed=2, index=1, precision="fp32").image.tobytes() == forwards[3]
@@ -51,7 +56,10 @@ def test_every_recipe_replays_exactly(generators, family, precision, picture, tm
     ends = {}
     if family in REMEMBERING:
         ends = {"image": saved(easel, tmp_path / "a.png", seed=1), "other": saved(easel, tmp_path / "b.png", seed=2)}
-    given = {"text2image": {"seed": 3}, "interpolate": {"image": str(picture), "other": str(picture), "between": 0.3, **ends}}
+    given = {
+        "text2image": {"seed": 3},
+        "interpolate": {"image": str(picture), "other": str(picture), "between": 0.3, **ends},
+    }
     for recipe in easel.recipes:
         asked = Request(**{"recipe": recipe, "model": generators[family], **given.get(recipe, {"image": str(picture)})})
         painted = easel.paint(asked)
@@ -69,8 +77,12 @@ def test_a_painted_picture_says_nothing_of_denoising(easels):
 @pytest.mark.parametrize("family", ["vae", "stylegan2", "biggan"])
 def test_truncation_0_gives_every_seed_the_same_picture_and_1_does_not(easels, family):
     for truncation, count in ((0.0, 1), (1.0, 3)):
-        each = {easels(family).paint(Request(prompt="food" * (family == "biggan"), seed=s, truncation=truncation)).image.tobytes()
-                for s in range(3)}  # fmt: skip
+        each = {
+            easels(family)
+            .paint(Request(prompt="food" * (family == "biggan"), seed=s, truncation=truncation))
+            .image.tobytes()
+            for s in range(3)
+        }
         assert len(each) == count
 
 
@@ -108,7 +120,9 @@ def test_a_layer_that_is_not_there_is_refused(easels):
 @pytest.mark.parametrize("family", REMEMBERING)
 def test_the_way_between_two_painted_pictures_ends_in_them(easels, tmp_path, family):
     easel, prompts = easels(family), ("animal", "food") if family == "biggan" else ("", "")
-    options = [{"seed": seed, "prompt": prompt, "truncation": 0.8} for seed, prompt in zip((1, 2), prompts, strict=True)]
+    options = [
+        {"seed": seed, "prompt": prompt, "truncation": 0.8} for seed, prompt in zip((1, 2), prompts, strict=True)
+    ]
     if family == "stylegan2":
         options[1]["mix"] = 5
     ends = [saved(easel, tmp_path / f"{i}.png", **each) for i, each in enumerate(options)]
@@ -132,7 +146,9 @@ def test_the_way_between_any_two_pictures_of_a_vae_is_the_arc_between_their_mean
     way = [pixels(p) for p in danqing.interpolate(*ends, count=5, model=generators["vae"], precision="fp32")]
     kept = [pixels(danqing.reconstruct(end, model=generators["vae"], precision="fp32")) for end in ends]
     assert all(np.abs(a - b).max() <= 1 for a, b in ((way[0], kept[0]), (way[4], kept[1])))
-    a, b = (easel.net.encode(easel.levels(Image.open(end).resize((16, 16), Image.Resampling.LANCZOS))).mean for end in ends)
+    a, b = (
+        easel.net.encode(easel.levels(Image.open(end).resize((16, 16), Image.Resampling.LANCZOS))).mean for end in ends
+    )
     middle = pixels_of(easel, easel.net.decode(slerp(a, b, torch.tensor([0.5]))[0]))
     assert np.abs(way[2] - middle).max() <= 1
 
@@ -166,14 +182,19 @@ def test_a_picture_of_another_shape_is_cut_and_not_stretched(easels, tmp_path):
     wide = np.pad(middle, ((0, 0), (8, 8), (0, 0)))
     for name, image in (("middle", middle), ("wide", wide)):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    one, two = (easels("vae").paint(Request(recipe="reconstruct", image=str(tmp_path / n))) for n in ("middle.png", "wide.png"))
+    one, two = (
+        easels("vae").paint(Request(recipe="reconstruct", image=str(tmp_path / n))) for n in ("middle.png", "wide.png")
+    )
     assert (pixels(one) == pixels(two)).all() and one.warnings == () and "cut off" in two.warnings[0]
 
 
 def test_a_translation_goes_into_the_style_named_and_keeps_the_shape(easels, tmp_path):
     easel = easels("cyclegan")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 22, 3), np.uint8)).save(tmp_path / "x.png")
-    made = {to: easel.paint(Request(recipe="translate", image=str(tmp_path / "x.png"), to=to)) for to in (None, "fluent", "noto")}
+    made = {
+        to: easel.paint(Request(recipe="translate", image=str(tmp_path / "x.png"), to=to))
+        for to in (None, "fluent", "noto")
+    }
     assert made["fluent"].image.size == (20, 12) or made["fluent"].image.size == (24, 12)
     assert made[None].request == made["fluent"].request and made[None].image.tobytes() == made["fluent"].image.tobytes()
     assert (pixels(made["noto"]) != pixels(made["fluent"])).any()
@@ -236,7 +257,9 @@ def test_a_low_temperature_paints_likelier_pixels_and_none_is_refused(easels):
 
     def likelihood(truncation):
         with torch.no_grad():
-            drawn = [easel.levels(easel.paint(Request(prompt="food", seed=s, truncation=truncation)).image) for s in range(6)]
+            drawn = [
+                easel.levels(easel.paint(Request(prompt="food", seed=s, truncation=truncation)).image) for s in range(6)
+            ]
             x = easel.net.head.quantise(((torch.cat(drawn) + 1) * 127.5).round().byte())
             return float(easel.net(x, torch.full((6,), 2)).mean())
 
@@ -245,18 +268,24 @@ def test_a_low_temperature_paints_likelier_pixels_and_none_is_refused(easels):
         easel.paint(Request(seed=1, truncation=0))
 
 
-# -------------------------------------------------------------------------------------------------- what is not possible
+# -------------------------------------------------------------------------------------------------- what is not
+# possible
 
 
 def test_a_generator_refuses_an_edit_with_what_is_possible(generators, picture):
-    with pytest.raises(InvalidInput, match=r"image2image was given; possible with vae is text2image, reconstruct, interpolate"):
+    with pytest.raises(
+        InvalidInput, match=r"image2image was given; possible with vae is text2image, reconstruct, interpolate"
+    ):
         danqing.edit(picture, "a fox", model=generators["vae"])
 
 
 def test_a_denoiser_refuses_what_a_generator_does_and_is_no_generator(tiny, generators, picture):
     with pytest.raises(InvalidInput, match="possible with tiny is text2image, image2image, inpaint"):
         danqing.reconstruct(picture, model=str(tiny))
-    for call in (lambda: Painter.load(generators["vae"]), lambda: danqing.paint(model=str(tiny), refiner=generators["vae"])):
+    for call in (
+        lambda: Painter.load(generators["vae"]),
+        lambda: danqing.paint(model=str(tiny), refiner=generators["vae"]),
+    ):
         with pytest.raises(InvalidInput, match="vae paints without denoising"):
             call()
 
@@ -271,7 +300,13 @@ def test_what_a_model_has_no_use_for_is_named_and_changes_nothing(easels, painte
     asked = {"seed": 1, "steps": 9, "solver": "euler", "negative": "blue", "prompt": "a fox", "mix_from": 3}
     told, plain = easels("stylegan2").paint(Request(**asked)), easels("stylegan2").paint(Request(seed=1))
     assert told.image.tobytes() == plain.image.tobytes() and plain.warnings == ()
-    assert sorted(warning.split()[0] for warning in told.warnings) == ["mix_from", "negative", "prompt", "solver", "steps"]
+    assert sorted(warning.split()[0] for warning in told.warnings) == [
+        "mix_from",
+        "negative",
+        "prompt",
+        "solver",
+        "steps",
+    ]
     asked = {"truncation": 0.5, "mix": 3, "mix_from": 2, "other": "x.png", "between": 0.5, "to": "noto"}
     told, plain = painter.paint(Request(seed=1, **asked)), painter.paint(Request(seed=1))
     assert told.image.tobytes() == plain.image.tobytes() and plain.warnings == ()
@@ -306,7 +341,10 @@ def test_damaged_weights_are_refused(generator, tmp_path, harm):
 def test_a_model_without_a_network_that_paints_and_one_of_an_unknown_family_are_refused(generator, tmp_path):
     folder = generator(tmp_path / "m", "vae")
     described = (folder / "model.json").read_text()
-    for old, new, told in (('"generator": {', '"painter": {', "no denoiser and no"), ('"family": "vae"', '"family": "va"', "vae")):
+    for old, new, told in (
+        ('"generator": {', '"painter": {', "no denoiser and no"),
+        ('"family": "vae"', '"family": "va"', "vae"),
+    ):
         assert old in described
         (folder / "model.json").write_text(described.replace(old, new))
         with pytest.raises((InvalidFile, UnknownName), match=told):

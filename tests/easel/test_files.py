@@ -231,7 +231,9 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 def test_every_mode_is_read_as_colour(tmp_path, mode):
-    noise().convert("RGBA" if mode == "LA" else "RGB").convert(mode).save(tmp_path / ("x.tiff" if mode == "CMYK" else "x.png"))
+    noise().convert("RGBA" if mode == "LA" else "RGB").convert(mode).save(
+        tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
+    )
     read = files.read(next(tmp_path.iterdir()))
     assert read.mode in ("RGB", "RGBA") and read.size == (24, 16)
 

@@ -1,4 +1,5 @@
-"""Laws of finishing: a chain is what its parts are one after another, is part of the record, and leaves what was given as it was."""
+"""Laws of finishing: a chain is what its parts are one after another, is part of the record, and leaves what was given
+as it was."""
 
 import json
 import os
@@ -36,7 +37,11 @@ def enlarger(tmp_path_factory):
 
 
 def finish(image, chain, **options):
-    return next(danqing.paint_all([Request(recipe="finish", model="none", image=str(image), finish=chain, **options)], device="cpu"))
+    return next(
+        danqing.paint_all(
+            [Request(recipe="finish", model="none", image=str(image), finish=chain, **options)], device="cpu"
+        )
+    )
 
 
 def test_a_chain_is_the_same_as_words_as_names_and_as_json():
@@ -49,10 +54,17 @@ def test_a_chain_is_the_same_as_words_as_names_and_as_json():
 
 @pytest.mark.parametrize(
     ("chain", "kind", "told"),
-    [("enlrge", UnknownName, "'enlarge'"), ("enlarge:scale=0", InvalidInput, "scale"), ("enlarge:scale=100", InvalidInput, "scale"),
-     ("enlarge:sclae=2", UnknownName, "'scale'"), ("enlarge:scale", InvalidInput, "lacks its value"), (7, InvalidInput, "a chain of"),
-     ([{"nome": "tone"}], InvalidInput, "a chain of"), ("levels:black=0.9:white=0.1", InvalidInput, "below white")],
-)  # fmt: skip
+    [
+        ("enlrge", UnknownName, "'enlarge'"),
+        ("enlarge:scale=0", InvalidInput, "scale"),
+        ("enlarge:scale=100", InvalidInput, "scale"),
+        ("enlarge:sclae=2", UnknownName, "'scale'"),
+        ("enlarge:scale", InvalidInput, "lacks its value"),
+        (7, InvalidInput, "a chain of"),
+        ([{"nome": "tone"}], InvalidInput, "a chain of"),
+        ("levels:black=0.9:white=0.1", InvalidInput, "below white"),
+    ],
+)
 def test_a_chain_that_cannot_be_is_refused_with_what_can(chain, kind, told):
     with pytest.raises(kind, match=told):
         Request(finish=chain)
@@ -72,7 +84,12 @@ def test_a_painted_picture_is_the_plain_one_after_its_finishes(painter, enlarger
 def test_a_finish_computes_in_the_precision_of_the_request_and_the_record_says_which(painter, enlarger):
     request = painter.resolve(Request(model=painter.model.source, finish=f"enlarge:model={enlarger},tone"))
     assert request.precision == "fp32" and request.finish[0].precision == "fp32"
-    assert painter.resolve(request.but(finish=[{"name": "enlarge", "model": enlarger, "precision": "bf16"}])).finish[0].precision == "bf16"
+    assert (
+        painter.resolve(request.but(finish=[{"name": "enlarge", "model": enlarger, "precision": "bf16"}]))
+        .finish[0]
+        .precision
+        == "bf16"
+    )
 
 
 def test_an_enlarger_in_a_folder_of_models_is_found_by_its_name(picture, enlarger, tmp_path, monkeypatch):
@@ -94,7 +111,9 @@ def test_a_finish_that_cannot_be_is_refused_before_a_step_is_painted(painter, ge
         next(painter.states(Request(model=painter.model.source, finish=chain)))
 
 
-def test_a_models_own_finish_is_a_default_that_none_undoes_and_inpainting_does_not_take(painter, picture, mask, monkeypatch):
+def test_a_models_own_finish_is_a_default_that_none_undoes_and_inpainting_does_not_take(
+    painter, picture, mask, monkeypatch
+):
     defaults = {**painter.defaults, "finish": TONES}
     monkeypatch.setattr(type(painter), "defaults", property(lambda self: defaults))
     request = Request(model=painter.model.source, seed=1)
@@ -103,7 +122,9 @@ def test_a_models_own_finish_is_a_default_that_none_undoes_and_inpainting_does_n
 
 
 def test_a_finished_picture_replays_from_its_file(picture, tmp_path, enlarger):
-    path = finish(picture, [{"name": "enlarge", "model": enlarger, "scale": 1.5}, *TONES], precision="fp32").save(tmp_path / "done.png")
+    path = finish(picture, [{"name": "enlarge", "model": enlarger, "scale": 1.5}, *TONES], precision="fp32").save(
+        tmp_path / "done.png"
+    )
     assert danqing.replay(path).exact and files.recorded(path).finish[1:] == Request(finish=TONES).finish
 
 
@@ -119,7 +140,11 @@ def test_no_model_gives_any_picture_as_it_is_and_leaves_its_file_alone(tmp_path)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     levels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
     deep = levels[..., 0].astype(np.uint16) * 257
-    for name, image in {"rgba": Image.fromarray(levels), "grey": Image.fromarray(levels[..., 0]), "deep": Image.fromarray(deep)}.items():
+    for name, image in {
+        "rgba": Image.fromarray(levels),
+        "grey": Image.fromarray(levels[..., 0]),
+        "deep": Image.fromarray(deep),
+    }.items():
         path = tmp_path / f"{name}.png"
         image.save(path, icc_profile=profile)
         before = path.read_bytes()
@@ -142,7 +167,9 @@ def test_a_turned_picture_is_finished_upright(tmp_path):
     image, exif = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 9, 3), np.uint8)), Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "turned.png", exif=exif)
-    assert finish(tmp_path / "turned.png", "none").image.tobytes() == image.transpose(Image.Transpose.ROTATE_270).tobytes()
+    assert (
+        finish(tmp_path / "turned.png", "none").image.tobytes() == image.transpose(Image.Transpose.ROTATE_270).tobytes()
+    )
 
 
 def test_no_model_paints_nothing():
@@ -165,19 +192,42 @@ def test_a_folder_and_a_pattern_give_a_file_each_and_a_bad_picture_does_not_cost
     (picture.parent / "here/art/bad.png").write_bytes(b"no picture")
     code, out, err = run("tone", "art/*.png", "art/gone.png", "--json")
     assert code == 2 and [json.loads(line)["file"] for line in out.splitlines()] == ["a-tone.png"]
-    assert "bad.png is not a picture" in err and "gone.png" in err and sorted(os.listdir()) == ["a-tone.png", "art", "large"]
+    assert (
+        "bad.png is not a picture" in err
+        and "gone.png" in err
+        and sorted(os.listdir()) == ["a-tone.png", "art", "large"]
+    )
 
 
 def test_an_output_that_is_there_is_numbered_and_overwritten_only_when_asked(run, picture):
     assert run("tone", str(picture), "-o", "x.png")[1] == "x.png\n"
     before = Path("x.png").read_bytes()
-    assert run("tone", str(picture), "-o", "x.png", "--saturation", "0")[1] == "x-2.png\n" and Path("x.png").read_bytes() == before
-    assert run("tone", str(picture), "-o", "x.png", "--saturation", "0", "--force")[1] == "x.png\n" and Path("x.png").read_bytes() != before
+    assert (
+        run("tone", str(picture), "-o", "x.png", "--saturation", "0")[1] == "x-2.png\n"
+        and Path("x.png").read_bytes() == before
+    )
+    assert (
+        run("tone", str(picture), "-o", "x.png", "--saturation", "0", "--force")[1] == "x.png\n"
+        and Path("x.png").read_bytes() != before
+    )
 
 
 def test_tone_does_what_is_asked_in_order_and_local_contrast_where_nothing_is(run, picture):
     run("tone", str(picture), "-o", "plain.png")
-    run("tone", str(picture), "-o", "all.png", "--clahe", "3", "--black", "0.1", "--point", "0.5,0.6", "--white-balance", "white-patch")
+    run(
+        "tone",
+        str(picture),
+        "-o",
+        "all.png",
+        "--clahe",
+        "3",
+        "--black",
+        "0.1",
+        "--point",
+        "0.5,0.6",
+        "--white-balance",
+        "white-patch",
+    )
     assert files.recorded("plain.png").finish == (finishing("clahe"),)
     assert files.recorded("all.png").finish == (
         finishing("white-balance", method="white-patch"), finishing("levels", black=0.1),
@@ -186,19 +236,37 @@ def test_tone_does_what_is_asked_in_order_and_local_contrast_where_nothing_is(ru
 
 
 def test_paint_takes_a_chain(run, tiny):
-    code, out, _ = run("paint", "a fox", "--model", str(tiny), "--seed", "1", "--finish", "levels:gamma=1.2,tone", "--precision", "fp32")
+    code, out, _ = run(
+        "paint",
+        "a fox",
+        "--model",
+        str(tiny),
+        "--seed",
+        "1",
+        "--finish",
+        "levels:gamma=1.2,tone",
+        "--precision",
+        "fp32",
+    )
     assert code == 0 and len(files.recorded(out.strip()).finish) == 2 and run("replay", out.strip())[0] == 0
 
 
 @pytest.mark.parametrize(
     ("args", "told"),
-    [(["enlarge"], "IMAGE"), (["enlarge", "PICTURE", "--scale", "0"], "scale: '0' was given"),
-     (["enlarge", "PICTURE", "--scale", "100"], "'100'"), (["enlarge", "PICTURE", "--model", "realesrgan-x4"], "realesrgan-x4plus"),
-     (["enlarge", "."], "holds no picture"), (["enlarge", "*.png"], "holds no picture"),
-     (["tone", "PICTURE", "--point", "3"], "point: '3'"),
-     (["tone", "PICTURE", "--gamma", "0"], "gamma"), (["faces", "PICTURE", "--model", "TWO"], "restores no face"),
-     (["enlarge", "PICTURE", "--model", "PICTURE"], "given.png"), (["enlarge", "PICTURE", "-o", "x.gif"], ".webp")],
-)  # fmt: skip
+    [
+        (["enlarge"], "IMAGE"),
+        (["enlarge", "PICTURE", "--scale", "0"], "scale: '0' was given"),
+        (["enlarge", "PICTURE", "--scale", "100"], "'100'"),
+        (["enlarge", "PICTURE", "--model", "realesrgan-x4"], "realesrgan-x4plus"),
+        (["enlarge", "."], "holds no picture"),
+        (["enlarge", "*.png"], "holds no picture"),
+        (["tone", "PICTURE", "--point", "3"], "point: '3'"),
+        (["tone", "PICTURE", "--gamma", "0"], "gamma"),
+        (["faces", "PICTURE", "--model", "TWO"], "restores no face"),
+        (["enlarge", "PICTURE", "--model", "PICTURE"], "given.png"),
+        (["enlarge", "PICTURE", "-o", "x.gif"], ".webp"),
+    ],
+)
 def test_bad_input_is_told_with_code_2_and_writes_nothing(run, picture, enlarger, args, told):
     code, out, err = run(*[{"PICTURE": str(picture), "TWO": enlarger}.get(arg, arg) for arg in args])
     assert code == 2 and told in err and "Traceback" not in err and out == "" and os.listdir() == []

@@ -1,4 +1,5 @@
-"""Models of other programs: the picture of a folder or of a single file is the picture that diffusers paints from it."""
+"""Models of other programs: the picture of a folder or of a single file is the picture that diffusers paints from
+it."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def words(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     vocabulary, merges = clip_vocabulary()
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]), encoding="utf-8")
+    (folder / "merges.txt").write_text(
+        "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]), encoding="utf-8"
+    )
     return folder
 
 
@@ -50,9 +53,14 @@ def shaken(net: Any, seed: int) -> Any:
 
 def unet(**more: Any) -> Any:
     shape: dict[str, Any] = {
-        "sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32, "attention_head_dim": 2,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    }  # fmt: skip
+        "sample_size": 16,
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "cross_attention_dim": 32,
+        "attention_head_dim": 2,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }
     return shaken(diffusers.UNet2DConditionModel(**{**shape, **more}), 1)
 
 
@@ -66,9 +74,17 @@ def vae(channels: int = 4, **more: Any) -> Any:
 
 def tower(kind: Any, seed: int = 3, **more: Any) -> Any:
     shape: dict[str, Any] = {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2, "projection_dim": 32,
-        "vocab_size": 49408, "max_position_embeddings": 77, "bos_token_id": 49406, "eos_token_id": 49407, "hidden_act": "gelu",
-    }  # fmt: skip
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "projection_dim": 32,
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+        "bos_token_id": 49406,
+        "eos_token_id": 49407,
+        "hidden_act": "gelu",
+    }
     return shaken(kind(transformers.CLIPTextConfig(**{**shape, **more})), seed)
 
 
@@ -79,26 +95,48 @@ def discrete(**more: Any) -> Any:
 
 def sd1(words: Path) -> Any:
     return diffusers.StableDiffusionPipeline(
-        unet=unet(), vae=vae(), text_encoder=tower(transformers.CLIPTextModel, hidden_act="quick_gelu"), tokenizer=tokenizer(words),
-        scheduler=discrete(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        unet=unet(),
+        vae=vae(),
+        text_encoder=tower(transformers.CLIPTextModel, hidden_act="quick_gelu"),
+        tokenizer=tokenizer(words),
+        scheduler=discrete(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
 def sd2(words: Path) -> Any:
     return diffusers.StableDiffusionPipeline(
-        unet=unet(use_linear_projection=True), vae=vae(), text_encoder=tower(transformers.CLIPTextModel), tokenizer=tokenizer(words, "!"),
-        scheduler=discrete(prediction_type="v_prediction"), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        unet=unet(use_linear_projection=True),
+        vae=vae(),
+        text_encoder=tower(transformers.CLIPTextModel),
+        tokenizer=tokenizer(words, "!"),
+        scheduler=discrete(prediction_type="v_prediction"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
 def sdxl(words: Path) -> Any:
-    pooled = {"addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 24 + 6 * 256}
+    pooled = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 24 + 6 * 256,
+    }
     second = tower(transformers.CLIPTextModelWithProjection, 4, projection_dim=24)
     return diffusers.StableDiffusionXLPipeline(
-        unet=unet(cross_attention_dim=64, use_linear_projection=True, **pooled), vae=vae(scaling_factor=0.13025),
-        text_encoder=tower(transformers.CLIPTextModel), text_encoder_2=second, tokenizer=tokenizer(words),
-        tokenizer_2=tokenizer(words, "!"), scheduler=discrete(), force_zeros_for_empty_prompt=False, add_watermarker=False,
-    )  # fmt: skip
+        unet=unet(cross_attention_dim=64, use_linear_projection=True, **pooled),
+        vae=vae(scaling_factor=0.13025),
+        text_encoder=tower(transformers.CLIPTextModel),
+        text_encoder_2=second,
+        tokenizer=tokenizer(words),
+        tokenizer_2=tokenizer(words, "!"),
+        scheduler=discrete(),
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
 
 
 def sd3(words: Path) -> Any:
@@ -108,10 +146,16 @@ def sd3(words: Path) -> Any:
     )  # fmt: skip
     first, second = (tower(transformers.CLIPTextModelWithProjection, seed) for seed in (5, 6))
     return diffusers.StableDiffusion3Pipeline(
-        transformer=shaken(transformer, 7), vae=vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), text_encoder=first, text_encoder_2=second, text_encoder_3=None,
-        tokenizer=tokenizer(words), tokenizer_2=tokenizer(words, "!"), tokenizer_3=None,
-    )  # fmt: skip
+        transformer=shaken(transformer, 7),
+        vae=vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        text_encoder=first,
+        text_encoder_2=second,
+        text_encoder_3=None,
+        tokenizer=tokenizer(words),
+        tokenizer_2=tokenizer(words, "!"),
+        tokenizer_3=None,
+    )
 
 
 PIPELINES = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl, "sd3": sd3}
@@ -126,53 +170,108 @@ def test_a_folder_of_diffusers_paints_what_diffusers_paints(model: str, words: P
     painter = Painter.load(tmp_path / model, "cpu", "fp32")
     spacing = "linspace" if model == "sd3" else "trailing"
     request = Request(
-        prompt="a red fox, 3d style", negative="frame", seed=3, width=SIDE, height=SIDE, steps=STEPS, scale=SCALE, solver="euler",
+        prompt="a red fox, 3d style",
+        negative="frame",
+        seed=3,
+        width=SIDE,
+        height=SIDE,
+        steps=STEPS,
+        scale=SCALE,
+        solver="euler",
         spacing=spacing,
-    )  # fmt: skip
+    )
     ours = np.asarray(painter.paint(request).image, np.int16)
     start = Noise.of(3, [0], "start")(painter.blank(painter.resolve(request)))
     said: dict[str, Any] = {"prompt": request.prompt, "negative_prompt": request.negative}
     if model == "sd3":
-        # Zeros of one window stand in for the T5 that is absent; left alone, their times are shifted twice at the clean end.
+        # Zeros of one window stand in for the T5 that is absent; left alone, their times are shifted twice at the clean
+        # end.
         said |= {"max_sequence_length": 77, "sigmas": np.linspace(1, 1 / 1000, STEPS).tolist()}
-    image = theirs(**said, height=SIDE, width=SIDE, latents=start, num_inference_steps=STEPS, guidance_scale=SCALE, output_type="np").images
+    image = theirs(
+        **said,
+        height=SIDE,
+        width=SIDE,
+        latents=start,
+        num_inference_steps=STEPS,
+        guidance_scale=SCALE,
+        output_type="np",
+    ).images
     assert np.abs(ours - np.round(image[0] * 255)).max() <= 1
 
 
 @torch.no_grad()
 def test_a_single_file_paints_what_its_folder_paints(words: Path, tmp_path: Path) -> None:
     down = ("CrossAttnDownBlock2D", "DownBlock2D")
-    net = unet(cross_attention_dim=768, layers_per_block=2, down_block_types=down, up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
-    said = tower(transformers.CLIPTextModel, hidden_size=768, num_attention_heads=12, num_hidden_layers=1, hidden_act="quick_gelu")
+    net = unet(
+        cross_attention_dim=768,
+        layers_per_block=2,
+        down_block_types=down,
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    said = tower(
+        transformers.CLIPTextModel,
+        hidden_size=768,
+        num_attention_heads=12,
+        num_hidden_layers=1,
+        hidden_act="quick_gelu",
+    )
     theirs = diffusers.StableDiffusionPipeline(**{**one_tower(words), "text_encoder": said, "unet": net})
     theirs.save_pretrained(tmp_path / "folder")
     convert(tmp_path / "folder", tmp_path / "single.safetensors")
-    request = Request(prompt="a red fox", seed=3, width=SIDE, height=SIDE, steps=STEPS, scale=SCALE, solver="euler", spacing="trailing")
-    folder, single = (Painter.load(tmp_path / name, "cpu", "fp32").paint(request) for name in ("folder", "single.safetensors"))
+    request = Request(
+        prompt="a red fox",
+        seed=3,
+        width=SIDE,
+        height=SIDE,
+        steps=STEPS,
+        scale=SCALE,
+        solver="euler",
+        spacing="trailing",
+    )
+    folder, single = (
+        Painter.load(tmp_path / name, "cpu", "fp32").paint(request) for name in ("folder", "single.safetensors")
+    )
     np.testing.assert_array_equal(np.asarray(single.image), np.asarray(folder.image))
     assert single.record["sha256"] == sha256(tmp_path / "single.safetensors")
 
 
 def one_tower(words: Path) -> dict[str, Any]:
     return {
-        "vae": vae(), "text_encoder": tower(transformers.CLIPTextModel, hidden_act="quick_gelu"), "tokenizer": tokenizer(words),
-        "scheduler": discrete(), "safety_checker": None, "feature_extractor": None, "requires_safety_checker": False,
-    }  # fmt: skip
+        "vae": vae(),
+        "text_encoder": tower(transformers.CLIPTextModel, hidden_act="quick_gelu"),
+        "tokenizer": tokenizer(words),
+        "scheduler": discrete(),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
 
 
 @torch.no_grad()
 def test_an_inpainting_model_without_a_picture_paints_as_if_all_were_masked(words: Path, tmp_path: Path) -> None:
     theirs = diffusers.StableDiffusionInpaintPipeline(unet=unet(in_channels=9), **one_tower(words))
-    theirs.vae.quant_conv.weight[4:], theirs.vae.quant_conv.bias[4:] = 0, -30  # they draw from the posterior, where ours is its mode
+    theirs.vae.quant_conv.weight[4:], theirs.vae.quant_conv.bias[4:] = (
+        0,
+        -30,
+    )  # they draw from the posterior, where ours is its mode
     theirs.set_progress_bar_config(disable=True)
     theirs.save_pretrained(tmp_path / "model")
     painter = Painter.load(tmp_path / "model", "cpu", "fp32")
-    request = Request(prompt="a fox", seed=3, width=SIDE, height=SIDE, steps=STEPS, scale=SCALE, solver="euler", spacing="trailing")
+    request = Request(
+        prompt="a fox", seed=3, width=SIDE, height=SIDE, steps=STEPS, scale=SCALE, solver="euler", spacing="trailing"
+    )
     ours = np.asarray(painter.paint(request).image, np.int16)
     given = {"image": Image.new("RGB", (SIDE, SIDE)), "mask_image": Image.new("L", (SIDE, SIDE), 255), "strength": 1.0}
     start = Noise.of(3, [0], "start")(painter.blank(painter.resolve(request)))
     image = theirs(
-        "a fox", **given, height=SIDE, width=SIDE, latents=start, num_inference_steps=STEPS, guidance_scale=SCALE, output_type="np"
+        "a fox",
+        **given,
+        height=SIDE,
+        width=SIDE,
+        latents=start,
+        num_inference_steps=STEPS,
+        guidance_scale=SCALE,
+        output_type="np",
     ).images
     assert np.abs(ours - np.round(image[0] * 255)).max() <= 3  # grey is 127.5 to them and 128 to a picture
 
@@ -186,9 +285,18 @@ def test_an_instructed_model_paints_what_diffusers_paints(words: Path, tmp_path:
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "given.png")
     request = Request(
-        recipe="image2image", image=str(tmp_path / "given.png"), prompt="make it snow", seed=3, width=SIDE, height=SIDE, steps=STEPS,
-        scale=SCALE, image_scale=1.3, solver="euler", spacing="trailing",
-    )  # fmt: skip
+        recipe="image2image",
+        image=str(tmp_path / "given.png"),
+        prompt="make it snow",
+        seed=3,
+        width=SIDE,
+        height=SIDE,
+        steps=STEPS,
+        scale=SCALE,
+        image_scale=1.3,
+        solver="euler",
+        spacing="trailing",
+    )
     ours = np.asarray(painter.paint(request).image, np.int16)
     start = Noise.of(3, [0], "start")(painter.blank(painter.resolve(request)))
     image = theirs(

@@ -39,7 +39,9 @@ def walked(painter, request):
 def enlarger(tmp_path):
     """An enlarger's file."""
     torch.manual_seed(3)
-    return str(save(SRVGGNetCompact(SRVGGNetCompactConfig(channels=4, convolutions=1, scale=2)), tmp_path / "x2.safetensors"))
+    return str(
+        save(SRVGGNetCompact(SRVGGNetCompactConfig(channels=4, convolutions=1, scale=2)), tmp_path / "x2.safetensors")
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- hires
@@ -63,9 +65,17 @@ def test_the_first_pass_is_the_picture_that_there_would_be_without_the_second(pa
 
 
 def test_steps_are_counted_over_both_passes(painter):
-    for steps, wanted, strength, more in [(4, None, 0.5, 2), (4, 0, 0.5, 2), (4, 10, 0.3, 3), (3, None, 0.01, 1), (3, None, 0.0, 0)]:
+    for steps, wanted, strength, more in [
+        (4, None, 0.5, 2),
+        (4, 0, 0.5, 2),
+        (4, 10, 0.3, 3),
+        (3, None, 0.01, 1),
+        (3, None, 0.0, 0),
+    ]:
         states, _ = walked(painter, fox(steps=steps, hires=2, hires_steps=wanted, hires_strength=strength))
-        assert [s.step for s in states] == list(range(1, steps + more + 1)) and {s.steps for s in states} == {steps + more}
+        assert [s.step for s in states] == list(range(1, steps + more + 1)) and {s.steps for s in states} == {
+            steps + more
+        }
 
 
 @pytest.mark.parametrize("by", WAYS)
@@ -87,7 +97,15 @@ def test_the_second_pass_draws_noise_of_its_own(painter):
 
 @pytest.mark.parametrize(
     "change",
-    [{"hires": 1.5}, {"hires_steps": 5}, {"hires_strength": 0.9}, {"hires_by": "lanczos"}, {"seed": 2}, {"index": 1}, {"scale": 5.0}],
+    [
+        {"hires": 1.5},
+        {"hires_steps": 5},
+        {"hires_strength": 0.9},
+        {"hires_by": "lanczos"},
+        {"seed": 2},
+        {"index": 1},
+        {"scale": 5.0},
+    ],
 )
 def test_everything_that_is_stated_has_its_effect_and_the_same_gives_the_same(painter, change):
     base = painter.resolve(fox(hires=2))
@@ -101,11 +119,17 @@ def test_a_prompt_that_has_switched_stays_switched_in_the_second_pass(painter):
     with torch.inference_mode():
         cat = painter.resolve(Request(prompt="a blue cat", **options))
         points = painter.points(cat)[2:]
-        alone = list(painter.walk(cat, points, torch.nn.functional.interpolate(switched[3].x, (16, 16), mode="bicubic"), stage="hires "))
+        alone = list(
+            painter.walk(
+                cat, points, torch.nn.functional.interpolate(switched[3].x, (16, 16), mode="bicubic"), stage="hires "
+            )
+        )
     assert torch.equal(switched[-1].x, alone[-1].x)
 
 
-@pytest.mark.parametrize(("size", "hires", "painted"), [((32, 32), 1.5, (48, 48)), ((32, 24), 1.1, (32, 24)), ((40, 24), 2, (80, 48))])
+@pytest.mark.parametrize(
+    ("size", "hires", "painted"), [((32, 32), 1.5, (48, 48)), ((32, 24), 1.1, (32, 24)), ((40, 24), 2, (80, 48))]
+)
 def test_the_size_is_the_nearest_that_the_model_paints(painter, size, hires, painted):
     assert painter.paint(fox(width=size[0], height=size[1], hires=hires)).image.size == painted
 
@@ -124,7 +148,11 @@ def test_an_enlargers_network_stands_between_the_passes_and_in_the_record(painte
 
 
 def test_a_large_picture_is_replayed(painter, tiny, enlarger, tmp_path):
-    for options in ({"hires": 2}, {"hires": 2, "hires_by": enlarger, "tile": 16}, {"width": 64, "tile": 32, "panorama": True}):
+    for options in (
+        {"hires": 2},
+        {"hires": 2, "hires_by": enlarger, "tile": 16},
+        {"width": 64, "tile": 32, "panorama": True},
+    ):
         path = painter.paint(fox(model=str(tiny), **options)).save(tmp_path / "x.png")
         assert danqing.replay(path).exact
 
@@ -181,7 +209,11 @@ def watched(painter, monkeypatch):
 def test_a_picture_of_one_tile_is_the_picture_without_tiles(painter, picture):
     for request in (fox(), fox(recipe="image2image", image=str(picture)), fox(width=24)):
         whole = painter.paint(request).image.tobytes()
-        assert painter.paint(request.but(tile=32)).image.tobytes() == whole == painter.paint(request.but(tile=64)).image.tobytes()
+        assert (
+            painter.paint(request.but(tile=32)).image.tobytes()
+            == whole
+            == painter.paint(request.but(tile=64)).image.tobytes()
+        )
     assert painter.paint(fox(width=64)).image.tobytes() != painter.paint(fox(width=64, tile=32)).image.tobytes()
 
 
@@ -244,10 +276,17 @@ def test_a_panorama_turns_as_its_noise_does_and_has_no_edge(painter, monkeypatch
 @pytest.mark.parametrize("steps", [None, 7])
 def test_a_second_pass_comes_back_from_the_text(picture, recipe, by, steps):
     image = str(picture) if recipe == "image2image" else None
-    request = Request(recipe=recipe, image=image, seed=1, hires=1.5, hires_strength=0.35, hires_steps=steps, hires_by=by, strength=0.8)
+    request = Request(
+        recipe=recipe, image=image, seed=1, hires=1.5, hires_strength=0.35, hires_steps=steps, hires_by=by, strength=0.8
+    )
     options, ignored = infotext.request_of(infotext.read(infotext.write(request.resolve())))
     read = Request(**options)
-    assert ignored == [] and (read.hires, read.hires_strength, read.hires_steps, read.hires_by) == (1.5, 0.35, steps, by)
+    assert ignored == [] and (read.hires, read.hires_strength, read.hires_steps, read.hires_by) == (
+        1.5,
+        0.35,
+        steps,
+        by,
+    )
     assert read.strength == (0.8 if recipe == "image2image" else None)
 
 
@@ -257,7 +296,8 @@ def test_without_a_second_pass_the_text_says_nothing_of_one():
 
 def test_the_second_pass_of_another_tool_is_understood():
     text = (
-        "a castle\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 7, Size: 512x512, Denoising strength: 0.7, Hires upscale: 2, "
+        "a castle\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 7, Size: 512x512, Denoising strength: "
+        "0.7, Hires upscale: 2, "
         "Hires steps: 10, Hires upscaler: Latent (nearest-exact), Version: v1.10.1"
     )
     options, ignored = infotext.request_of(infotext.read(text))

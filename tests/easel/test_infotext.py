@@ -11,9 +11,23 @@ from danqing.easel.names import SOLVERS, SPACINGS
 from danqing.easel.request import Request
 
 lines = st.sampled_from(
-    ["a red fox", "Negative prompt: x", "Steps: 1, Sampler: x", "Steps: 1, Sampler: x, Seed: 3", '"quoted", \\', "一只狐狸", "", " ",
-     "Negative prompt:", "a: b, c: d, ee: ff", "\t", "tail\r", "\x00", "(x:1.2) AND [a|b]"]
-)  # fmt: skip
+    [
+        "a red fox",
+        "Negative prompt: x",
+        "Steps: 1, Sampler: x",
+        "Steps: 1, Sampler: x, Seed: 3",
+        '"quoted", \\',
+        "一只狐狸",
+        "",
+        " ",
+        "Negative prompt:",
+        "a: b, c: d, ee: ff",
+        "\t",
+        "tail\r",
+        "\x00",
+        "(x:1.2) AND [a|b]",
+    ]
+)
 prompts = st.lists(lines, max_size=4).map("\n".join) | st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -52,15 +66,19 @@ def test_the_refiner_comes_back_with_its_place_and_without_its_hash():
     request = Request(seed=1, refiner="xl-refiner", refiner_at=0.7).resolve()
     options, ignored = infotext.request_of(infotext.read(infotext.write(request)))
     assert (options["refiner"], options["refiner_at"], ignored) == ("xl-refiner", 0.7, [])
-    options, _ = infotext.request_of(infotext.Infotext(settings={"Refiner": "xl-refiner [0123456789]", "Refiner switch at": "0.8"}))
+    options, _ = infotext.request_of(
+        infotext.Infotext(settings={"Refiner": "xl-refiner [0123456789]", "Refiner switch at": "0.8"})
+    )
     assert (options["refiner"], options["refiner_at"]) == ("xl-refiner", 0.8)
     assert "Refiner" not in infotext.write(Request(seed=1).resolve())
 
 
 def test_a_text_of_another_tool_is_understood_and_what_has_no_place_is_named():
     text = (
-        "a castle,\non a hill\nNegative prompt: fog,\nrain\nSteps: 28, Sampler: Euler, Schedule type: Automatic, CFG scale: 6.5, "
-        'Seed: 7, Size: 64x96, Model hash: 45dee52b01, Model: other, Lora hashes: "fine: 1a2b, detail: 3c4d", Version: v1.10.1'
+        "a castle,\non a hill\nNegative prompt: fog,\nrain\nSteps: 28, Sampler: Euler, Schedule type: "
+        "Automatic, CFG scale: 6.5, "
+        'Seed: 7, Size: 64x96, Model hash: 45dee52b01, Model: other, Lora hashes: "fine: 1a2b, detail: '
+        '3c4d", Version: v1.10.1'
     )
     found = infotext.read(text)
     assert (found.prompt, found.negative) == ("a castle,\non a hill", "fog,\nrain")

@@ -1,4 +1,5 @@
-"""Laws of the folders of models: what lies there is found by every name that people use, and what is broken is told, not fatal."""
+"""Laws of the folders of models: what lies there is found by every name that people use, and what is broken is told,
+not fatal."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ from danqing.weights.store import write
 
 U = "model.diffusion_model."
 #: The names and shapes that tell a single file of SD1.x, and no more of it.
-SD1 = {U + "input_blocks.0.0.weight": (8, 4, 3, 3), U + "input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (8, 768)}
+SD1 = {
+    U + "input_blocks.0.0.weight": (8, 4, 3, 3),
+    U + "input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (8, 768),
+}
 LORA = {"lora_unet_a.lora_up.weight": (4, 2), "lora_unet_a.lora_down.weight": (2, 4)}
 WORD = {"emb_params": (2, 768)}
 
@@ -34,7 +38,15 @@ def put(path: Path, shapes: dict[str, tuple[int, ...]], *, mark: float = 0.0, **
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, with nothing in it and nothing set."""
-    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA", settings.MODELS, settings.MIRROR):
+    for name in (
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_CACHE_HOME",
+        "LOCALAPPDATA",
+        "APPDATA",
+        settings.MODELS,
+        settings.MIRROR,
+    ):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()
@@ -59,12 +71,17 @@ def listed() -> dict[str, library.Listed]:
 # ------------------------------------------------------------------------------------------------------------ settings
 
 
-def test_folders_are_those_of_the_environment_then_of_the_file_then_the_users_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_those_of_the_environment_then_of_the_file_then_the_users_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert settings.read().models == (settings.place("data") / "models",) and not settings.read().stated
     file = settings.place("config") / settings.FILE
     file.parent.mkdir(parents=True)
     file.write_text('models = ["~/a", "b"]\nmirror = "https://hub.example.org/"\n')
-    assert settings.read().models == (home / "a", file.parent / "b") and settings.read().mirror == "https://hub.example.org"
+    assert (
+        settings.read().models == (home / "a", file.parent / "b")
+        and settings.read().mirror == "https://hub.example.org"
+    )
     monkeypatch.setenv(settings.MODELS, os.pathsep.join(("~/c", "/d")))
     monkeypatch.setenv(settings.MIRROR, "https://other.example.org")
     assert settings.read().models == (home / "c", Path("/d")) and settings.read().mirror == "https://other.example.org"
@@ -72,7 +89,12 @@ def test_folders_are_those_of_the_environment_then_of_the_file_then_the_users_ow
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("models = [", "TOML|Unexpected|Invalid|Unclosed"), ("model = 1", "models"), ("models = 'x'", "FOLDER"), ("models = [1]", "FOLDER")],
+    [
+        ("models = [", "TOML|Unexpected|Invalid|Unclosed"),
+        ("model = 1", "models"),
+        ("models = 'x'", "FOLDER"),
+        ("models = [1]", "FOLDER"),
+    ],
 )
 def test_settings_that_are_wrong_are_told_with_their_file(home: Path, text: str, told: str) -> None:
     file = settings.place("config") / settings.FILE
@@ -89,8 +111,16 @@ def test_settings_that_are_wrong_are_told_with_their_file(home: Path, text: str,
 @pytest.mark.parametrize(
     "tree",
     [
-        ["models/checkpoints/sub/Dream V8.safetensors", "models/loras/ink.safetensors", "models/embeddings/bad.safetensors"],
-        ["models/Stable-diffusion/sub/Dream V8.safetensors", "models/Lora/ink.safetensors", "embeddings/bad.safetensors"],
+        [
+            "models/checkpoints/sub/Dream V8.safetensors",
+            "models/loras/ink.safetensors",
+            "models/embeddings/bad.safetensors",
+        ],
+        [
+            "models/Stable-diffusion/sub/Dream V8.safetensors",
+            "models/Lora/ink.safetensors",
+            "embeddings/bad.safetensors",
+        ],
         ["sub/Dream V8.safetensors", "ink.safetensors", "bad.safetensors"],
     ],
     ids=["ComfyUI", "A1111", "plain"],
@@ -101,13 +131,24 @@ def test_a_tree_of_any_program_is_understood(models: Path, tree: list[str]) -> N
     put(lora, LORA)
     put(word, WORD)
     put(models / "output" / "models.safetensors" if "models" in tree[0] else models / ".hidden" / "x.safetensors", SD1)
-    for name in ("Dream V8", "dream v8", "sub/Dream V8", r"sub\dream v8.SAFETENSORS", tree[0], tree[0].removesuffix(".safetensors")):
+    for name in (
+        "Dream V8",
+        "dream v8",
+        "sub/Dream V8",
+        r"sub\dream v8.SAFETENSORS",
+        tree[0],
+        tree[0].removesuffix(".safetensors"),
+    ):
         assert library.find(name) == checkpoint
     assert library.find("Dream V8.safetensors [0123456789]") == checkpoint
     assert library.loras()["ink"] == lora and library.embeddings()["bad"] == word
     assert set(library.loras()) == {"ink"} and set(library.embeddings()) == {"bad"}
     found = listed()
-    assert {name: one.about.kind for name, one in found.items()} == {"sub/Dream V8": "model", "ink": "lora", "bad": "embedding"}
+    assert {name: one.about.kind for name, one in found.items()} == {
+        "sub/Dream V8": "model",
+        "ink": "lora",
+        "bad": "embedding",
+    }
     assert found["sub/Dream V8"].about.what == "SD1.x" and found["sub/Dream V8"].about.dtypes == ("F16",)
 
 
@@ -151,7 +192,9 @@ def test_a_model_is_found_by_name_wherever_a_model_is_named(models: Path, tiny: 
     assert (found.kind, found.dtypes, found.wrong) == ("model", ("F32",), "")
 
 
-def test_links_that_lead_in_a_circle_and_folders_that_are_gone_are_passed(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_lead_in_a_circle_and_folders_that_are_gone_are_passed(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(models / "a" / "x.safetensors", SD1)
     (models / "a" / "again").symlink_to(models, target_is_directory=True)
     monkeypatch.setenv(settings.MODELS, os.pathsep.join((str(models), "/nowhere/at/all")))
@@ -174,7 +217,13 @@ def test_what_is_broken_is_listed_with_the_reason_and_hides_nothing(models: Path
     (models / "loras" / "odd.safetensors").write_bytes(b"?")
     found = listed()
     assert found["good"].about.licence == "CC0-1.0" and not found["good"].about.wrong
-    for name, told in {"cut": "truncated", "page": "web page", "pickle": "pickle", "empty": "empty", "half": "model_index.json"}.items():
+    for name, told in {
+        "cut": "truncated",
+        "page": "web page",
+        "pickle": "pickle",
+        "empty": "empty",
+        "half": "model_index.json",
+    }.items():
         assert told in found[name].about.wrong
     assert found["odd"].about.wrong and found["odd"].about.kind == "lora"
 
@@ -190,7 +239,9 @@ def test_pieces_of_one_file_are_one_entry_and_the_inside_of_a_models_folder_is_n
     assert [entry.name for entry in library.entries()] == ["t5/model", "whole"]
 
 
-def test_headers_and_hashes_are_read_once_and_again_when_a_file_changes(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_and_hashes_are_read_once_and_again_when_a_file_changes(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = put(models / "a.safetensors", SD1)
     first = library.digest(path)
     assert first == store.sha256(path) and listed()["a"].sha256 == first
@@ -224,7 +275,13 @@ def test_hundreds_of_files_are_listed_without_reading_them_and_without_torch(mod
         (models / f"m{i:03}.safetensors").write_bytes(template)
     code = "import sys; from danqing.cli import main; main(['models', '--json']); assert 'torch' not in sys.modules"
     root = str(Path(library.__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum(line["what"] == "SD1.x" for line in lines) == 300
@@ -239,7 +296,9 @@ def test_the_command_lists_what_ships_and_what_is_there(models: Path, capsys: py
     (models / "loras" / "bad.safetensors").touch()
     cli.main(["models", "--hash"])
     out = capsys.readouterr().out
-    assert out.startswith(zoo.DEFAULT) and out.index("model:") < out.index("fox") < out.index("lora:") < out.index("broken: ")
+    assert out.startswith(zoo.DEFAULT) and out.index("model:") < out.index("fox") < out.index("lora:") < out.index(
+        "broken: "
+    )
     line = next(line for line in out.splitlines() if "fox" in line)
     assert all(part in line for part in ("SD1.x", "fp16", f"[{store.sha256(path)[:10]}]"))
     cli.main(["models", "--json"])

@@ -1,4 +1,5 @@
-"""Laws of painting around a picture: what was given keeps its bytes, what is new lies around it, and it can be painted again."""
+"""Laws of painting around a picture: what was given keeps its bytes, what is new lies around it, and it can be painted
+again."""
 
 import os
 
@@ -26,7 +27,9 @@ def test_the_canvas_is_the_picture_with_its_edge_going_on_and_the_mask_is_what_i
     assert canvas.getpixel((0, 0)) == picture.getpixel((0, 0)) and canvas.getpixel((7, 6)) == picture.getpixel((3, 4))
 
 
-@pytest.mark.parametrize("extend", [(8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 16, 0), (0, 0, 0, 8), (8, 8, 8, 8), (3, 1, 2, 5)])
+@pytest.mark.parametrize(
+    "extend", [(8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 16, 0), (0, 0, 0, 8), (8, 8, 8, 8), (3, 1, 2, 5)]
+)
 def test_the_picture_keeps_its_bytes_and_grows_to_each_side(painter, picture, extend):
     given, (left, top, right, bottom) = Image.open(picture), extend
     found = painter.paint(around(picture, *extend)).image
@@ -44,29 +47,47 @@ def test_a_picture_keeps_its_transparency_and_what_is_new_is_opaque(painter, tmp
 
 def test_a_soft_rim_lies_within_what_is_new(painter, picture):
     sharp, soft = (np.asarray(painter.paint(around(picture, 0, 0, 16, 0, mask_blur=rim)).image) for rim in (0, 4))
-    assert (sharp[:, :32] == soft[:, :32]).all() and (sharp[:, 32:36] != soft[:, 32:36]).any() and (sharp[:, 36:] == soft[:, 36:]).all()
+    assert (
+        (sharp[:, :32] == soft[:, :32]).all()
+        and (sharp[:, 32:36] != soft[:, 32:36]).any()
+        and (sharp[:, 36:] == soft[:, 36:]).all()
+    )
 
 
 def test_it_is_inpainting_of_the_larger_canvas(painter, picture, tmp_path):
     canvas, mask = grown(Image.open(picture), (0, 8, 8, 0))
     canvas.save(tmp_path / "canvas.png")
     mask.save(tmp_path / "mask.png")
-    within = Request(recipe="inpaint", image=str(tmp_path / "canvas.png"), mask=str(tmp_path / "mask.png"), prompt="a red fox", seed=1)
+    within = Request(
+        recipe="inpaint",
+        image=str(tmp_path / "canvas.png"),
+        mask=str(tmp_path / "mask.png"),
+        prompt="a red fox",
+        seed=1,
+    )
     assert painter.paint(within).image.tobytes() == painter.paint(around(picture, 0, 8, 8, 0)).image.tobytes()
 
 
 def test_it_replays(painter, picture, tiny, tmp_path):
     path = painter.paint(around(picture, 8, 0, 0, 8, model=str(tiny))).save(tmp_path / "around.png")
     assert danqing.replay(path).exact
-    again = danqing.outpaint(picture, "a red fox", left=8, bottom=8, seed=1, model=str(tiny), precision="fp32", device="cpu")
+    again = danqing.outpaint(
+        picture, "a red fox", left=8, bottom=8, seed=1, model=str(tiny), precision="fp32", device="cpu"
+    )
     assert again.image.tobytes() == Image.open(path).tobytes()
 
 
 @pytest.mark.parametrize(
     ("extend", "told"),
-    [((0, 0, 0, 0), "no side to grow"), (None, "no side to grow"), ((-8, 0, 0, 0), "four whole numbers"), ((5000, 0, 0, 0), "4096"),
-     ((8, 8), "four whole numbers"), ((4096, 4096, 4096, 4096), "64 million")],
-)  # fmt: skip
+    [
+        ((0, 0, 0, 0), "no side to grow"),
+        (None, "no side to grow"),
+        ((-8, 0, 0, 0), "four whole numbers"),
+        ((5000, 0, 0, 0), "4096"),
+        ((8, 8), "four whole numbers"),
+        ((4096, 4096, 4096, 4096), "64 million"),
+    ],
+)
 def test_what_cannot_be_grown_is_refused(painter, picture, extend, told):
     with pytest.raises(InvalidInput, match=told):
         painter.paint(Request(recipe="outpaint", image=str(picture), extend=extend, width=32, height=32))
@@ -79,10 +100,30 @@ def test_other_recipes_have_no_use_for_a_margin_and_say_so(painter, picture):
 
 def test_the_command_writes_a_file_that_says_how_far_it_grew(tiny, picture, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    cli.main(["outpaint", str(picture), "a red fox", "--right", "16", "--top", "8", "--model", str(tiny), "--seed", "1", "-o", "x.png"])
+    cli.main(
+        [
+            "outpaint",
+            str(picture),
+            "a red fox",
+            "--right",
+            "16",
+            "--top",
+            "8",
+            "--model",
+            str(tiny),
+            "--seed",
+            "1",
+            "-o",
+            "x.png",
+        ]
+    )
     assert capsys.readouterr().out == "x.png\n" and Image.open("x.png").size == (48, 40)
     assert files.recorded("x.png").extend == (0, 8, 16, 0)
-    for command, told in ((["--left", "-3"], "four whole numbers"), ([], "no side to grow"), (["--left", "x"], "four whole numbers")):
+    for command, told in (
+        (["--left", "-3"], "four whole numbers"),
+        ([], "no side to grow"),
+        (["--left", "x"], "four whole numbers"),
+    ):
         with pytest.raises(SystemExit) as stop:
             cli.main(["outpaint", str(picture), "--model", str(tiny), "-o", "y.png", *command])
         assert stop.value.code == 2 and told in capsys.readouterr().err and not os.path.exists("y.png")

@@ -93,9 +93,21 @@ def test_looking_at_each_step_changes_nothing(painter):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 2}, {"index": 1}, {"prompt": "a blue cat"}, {"negative": "tree"}, {"scale": 5.0}, {"steps": 4}, {"solver": "heun"},
-               {"interval": (0.0, 0.5)}, {"rescale": 0.7}, {"spacing": "karras"}, {"clip_skip": 2}],
-)  # fmt: skip
+    "change",
+    [
+        {"seed": 2},
+        {"index": 1},
+        {"prompt": "a blue cat"},
+        {"negative": "tree"},
+        {"scale": 5.0},
+        {"steps": 4},
+        {"solver": "heun"},
+        {"interval": (0.0, 0.5)},
+        {"rescale": 0.7},
+        {"spacing": "karras"},
+        {"clip_skip": 2},
+    ],
+)
 def test_everything_that_a_request_states_has_its_effect(painter, change):
     base = painter.resolve(Request(prompt="a red fox", seed=1))
     assert painter.paint(base).image.tobytes() != painter.paint(base.but(**change)).image.tobytes()
@@ -161,7 +173,10 @@ def test_what_is_cut_or_ignored_stands_in_the_warnings(painter):
         return painter.paint(Request(prompt=prompt, seed=1, steps=1, **options)).warnings
 
     assert told("a (red:1.2) fox BREAK [a|b]", negative="tree") == ()
-    assert "<lora:ink:0.5>" in told("a <lora:ink:0.5> fox")[0] and "<hypernet:x>" in told("a fox", negative="<hypernet:x> tree")[0]
+    assert (
+        "<lora:ink:0.5>" in told("a <lora:ink:0.5> fox")[0]
+        and "<hypernet:x>" in told("a fox", negative="<hypernet:x> tree")[0]
+    )
     assert "were cut" in told("狐狸" * 200)[0]
     assert "negative" in told("a fox", negative="tree", scale=1)[0]
     assert told("a fox AND a cat", negative="tree", scale=1) == told("a fox", scale=1) == ()
@@ -212,7 +227,9 @@ def test_too_little_memory_is_an_error_with_the_remedy(painter, monkeypatch):
 # -------------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")])
+@pytest.mark.parametrize(
+    ("size", "near"), [((33, 32), "32×32"), ((32, 30), "32×32"), ((44, 36), "48×32|40×40|48×40|40×32")]
+)
 def test_a_size_that_does_not_divide_offers_the_nearest(painter, size, near):
     with pytest.raises(InvalidInput, match=f"multiples of 8.*({near})"):
         painter.paint(Request(width=size[0], height=size[1]))
@@ -237,9 +254,19 @@ def test_an_unknown_model_offers_the_nearest_and_a_folder_without_one_is_told(tm
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("multiple", "8"), ("multiple", 0), ("schedule", []), ("tokenizer", 3), ("defaults", []), ("name", 5), ("prediction", {}),
-     ("components", {"denoiser": "x"}), ("components", {"denoiser": {"family": "unet", "file": 3}}), ("components", [])],
-)  # fmt: skip
+    [
+        ("multiple", "8"),
+        ("multiple", 0),
+        ("schedule", []),
+        ("tokenizer", 3),
+        ("defaults", []),
+        ("name", 5),
+        ("prediction", {}),
+        ("components", {"denoiser": "x"}),
+        ("components", {"denoiser": {"family": "unet", "file": 3}}),
+        ("components", []),
+    ],
+)
 def test_a_description_of_wrong_kinds_is_refused(tiny, tmp_path, field, value):
     description = json.loads((tiny / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps({**description, field: value}))
@@ -248,7 +275,8 @@ def test_a_description_of_wrong_kinds_is_refused(tiny, tmp_path, field, value):
 
 
 @pytest.mark.parametrize(
-    "tokenizer", [{"kind": "bilingual"}, {"kind": "bilingual", "file": "tokenizer.json", "x": 1}, {"kind": "clip", "x": 1}]
+    "tokenizer",
+    [{"kind": "bilingual"}, {"kind": "bilingual", "file": "tokenizer.json", "x": 1}, {"kind": "clip", "x": 1}],
 )
 def test_a_tokenizer_of_wrong_fields_is_refused(tiny, tmp_path, tokenizer):
     shutil.copytree(tiny, tmp_path / "m")
@@ -258,7 +286,9 @@ def test_a_tokenizer_of_wrong_fields_is_refused(tiny, tmp_path, tokenizer):
         danqing.paint("x", model=str(tmp_path / "m"))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"danqing": 2}', '{"danqing": 1}', '{"danqing": 1, "components": {"denoiser": {}}}']
+)
 def test_a_wrong_description_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(InvalidFile, match="model.json"):
@@ -299,7 +329,9 @@ def test_damaged_or_foreign_weights_are_refused(tiny, tmp_path, role, harm):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40))
+@given(
+    prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("()[]:|\\ANDBREK 0.5a", max_size=40)
+)
 def test_no_prompt_is_an_error(painter, prompt):
     assert isinstance(painter.paint(Request(prompt=prompt, seed=1, steps=1)).image, Image.Image)
 

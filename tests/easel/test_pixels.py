@@ -27,7 +27,13 @@ from danqing.weights.load import save
 
 NAMES = [["cat", "猫"], ["fox", "狐狸"], ["house", "房子"]]
 CONFIG = PixelUNetConfig(
-    out_channels=6, block_out_channels=(8, 8), layers_per_block=1, attention_heads=(0, 0), scale_shift=True, classes=3, norm_num_groups=4
+    out_channels=6,
+    block_out_channels=(8, 8),
+    layers_per_block=1,
+    attention_heads=(0, 0),
+    scale_shift=True,
+    classes=3,
+    norm_num_groups=4,
 )
 KINDS = {
     "ddpm": (PixelUNet, CONFIG, "cosine", "v"),
@@ -78,7 +84,11 @@ def by_hand(denoiser, request, solver, *, both=False):
     fox, none = (one_hot(torch.tensor([label]), 3) for label in (1, NONE))
     guided = compose(denoiser, [(fox, request.scale)], none)
     if both:
-        guided = lambda x, t: torch.cat([compose(denoiser, [(fox, request.scale)], none)(x, t), denoiser.both(x, t, fox)[:, 3:]], 1)  # noqa: E731
+        alone = guided
+
+        def guided(x, t):
+            return torch.cat([alone(x, t), denoiser.both(x, t, fox)[:, 3:]], 1)
+
     with torch.inference_mode():
         for state in solve.sample(guided, solver, points, x, solve.Noise.of(request.seed, [request.index])):
             x = state.x
@@ -92,7 +102,9 @@ def test_a_painted_picture_is_the_one_that_sampling_by_hand_gives(folders, kind)
     net = build(config).eval()
     net.load_state_dict(painter.denoiser.net.state_dict())
     meaning = SCORE_OF_SIGMA if prediction == "score" else prediction
-    denoiser = (LearnedVariance if kind == "ddpm" else Denoiser)(net, schedules.schedule(schedule), meaning).requires_grad_(False)
+    denoiser = (LearnedVariance if kind == "ddpm" else Denoiser)(
+        net, schedules.schedule(schedule), meaning
+    ).requires_grad_(False)
     for solver in ("euler-a", "dpmpp-2m"):
         request = painter.resolve(Request(prompt="一只狐狸", seed=3, index=2, solver=solver))
         want = by_hand(denoiser, request, solve.solver(solver))
@@ -107,15 +119,31 @@ def test_ddpm_takes_the_variance_of_a_network_that_says_one_from_what_guidance_l
     assert not np.array_equal(learned, by_hand(painter.denoiser, request, solve.DDPM()))
 
 
-@pytest.mark.parametrize(("kind", "solver"), [*(("ddpm", solver) for solver in SOLVERS), ("score", "pc"), ("ve", "dpmpp-2m-sde")])
+@pytest.mark.parametrize(
+    ("kind", "solver"), [*(("ddpm", solver) for solver in SOLVERS), ("score", "pc"), ("ve", "dpmpp-2m-sde")]
+)
 def test_a_picture_is_the_same_alone_and_in_a_batch_by_every_solver(folders, kind, solver):
-    every = [Request(model=str(folders[kind]), prompt="cat", seed=5, index=i, steps=2, solver=solver, precision="fp32") for i in range(3)]
+    every = [
+        Request(model=str(folders[kind]), prompt="cat", seed=5, index=i, steps=2, solver=solver, precision="fp32")
+        for i in range(3)
+    ]
     alone = [next(danqing.paint_all([request])).image.tobytes() for request in every]
     assert [p.image.tobytes() for p in danqing.paint_all(every)] == alone and len(set(alone)) == 3
 
 
-@pytest.mark.parametrize("change", [{"prompt": "cat"}, {"prompt": ""}, {"negative": "house"}, {"scale": 1.0}, {"prompt": "fox AND cat"},
-                                    {"prompt": "[fox:cat:1]"}, {"rescale": 0.7}, {"interval": (0.0, 0.5)}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "cat"},
+        {"prompt": ""},
+        {"negative": "house"},
+        {"scale": 1.0},
+        {"prompt": "fox AND cat"},
+        {"prompt": "[fox:cat:1]"},
+        {"rescale": 0.7},
+        {"interval": (0.0, 0.5)},
+    ],
+)
 @pytest.mark.parametrize("solver", ["ddpm", "ddim"])
 def test_everything_that_a_request_states_has_its_effect(painter, change, solver):
     base = painter.resolve(Request(prompt="fox", seed=1, solver=solver))
@@ -125,7 +153,9 @@ def test_everything_that_a_request_states_has_its_effect(painter, change, solver
 @pytest.mark.parametrize("solver", ["ddpm", "ddim"])
 def test_at_scale_one_the_network_sees_one_picture_a_step(painter, solver):
     seen = []
-    handle = painter.denoiser.net.register_forward_pre_hook(lambda net, args, kwargs: seen.append(len(args[0])), with_kwargs=True)
+    handle = painter.denoiser.net.register_forward_pre_hook(
+        lambda net, args, kwargs: seen.append(len(args[0])), with_kwargs=True
+    )
     try:
         painter.paint(Request(prompt="fox", seed=1, steps=4, solver=solver, scale=1.0))
         assert seen == [1] * 4
@@ -139,7 +169,9 @@ def test_at_scale_one_the_network_sees_one_picture_a_step(painter, solver):
 @pytest.mark.parametrize("solver", ["ddpm", "dpmpp-2m"])
 def test_inpainting_keeps_every_byte_outside_the_mask(folders, picture, mask, kind, solver):
     painter = Painter.load(folders[kind], "cpu", "fp32")
-    painted = painter.paint(Request(recipe="inpaint", image=str(picture), mask=str(mask), strength=1.0, seed=0, solver=solver)).image
+    painted = painter.paint(
+        Request(recipe="inpaint", image=str(picture), mask=str(mask), strength=1.0, seed=0, solver=solver)
+    ).image
     before, free, after = np.asarray(Image.open(picture)), np.asarray(Image.open(mask)), np.asarray(painted)
     assert np.array_equal(before[free == 0], after[free == 0]) and not np.array_equal(before[free > 0], after[free > 0])
 
@@ -147,13 +179,17 @@ def test_inpainting_keeps_every_byte_outside_the_mask(folders, picture, mask, ki
 def test_a_picture_repainted_with_strength_zero_is_itself(painter, picture):
     request = Request(recipe="image2image", image=str(picture), prompt="fox", strength=0.0, seed=0, width=32, height=32)
     assert np.array_equal(np.asarray(painter.paint(request).image), np.asarray(Image.open(picture)))
-    assert not np.array_equal(np.asarray(painter.paint(request.but(strength=0.5)).image), np.asarray(Image.open(picture)))
+    assert not np.array_equal(
+        np.asarray(painter.paint(request.but(strength=0.5)).image), np.asarray(Image.open(picture))
+    )
 
 
 def test_the_identity_codec_gives_back_every_byte():
     pixels = torch.arange(192, dtype=torch.uint8).view(1, 3, 8, 8)
     codec, levels = Pixels(), pixels / 127.5 - 1
-    assert codec.encode(levels).shape == pixels.shape and torch.equal(bytes_of(codec.decode(codec.encode(levels))), pixels)
+    assert codec.encode(levels).shape == pixels.shape and torch.equal(
+        bytes_of(codec.decode(codec.encode(levels))), pixels
+    )
 
 
 def test_what_a_prompt_says_beside_a_kind_is_warned_of_and_an_unknown_kind_refused_with_the_names(painter):
@@ -195,7 +231,11 @@ def test_a_pixel_network_reads_pictures_of_three_channels(tmp_path):
     net = PixelUNet(grey := replace(CONFIG, in_channels=1, out_channels=1))
     save(net, folder / "denoiser.safetensors")
     described = json.loads((folder / "model.json").read_text())
-    described["components"]["denoiser"] = {"family": "pixel-unet", "file": "denoiser.safetensors", "config": asdict(grey)}
+    described["components"]["denoiser"] = {
+        "family": "pixel-unet",
+        "file": "denoiser.safetensors",
+        "config": asdict(grey),
+    }
     (folder / "model.json").write_text(json.dumps(described))
     with pytest.raises(InvalidFile, match="pictures have 3 channels, and its denoiser reads 1"):
         Painter.load(folder, "cpu", "fp32")

@@ -1,4 +1,5 @@
-"""Laws of fetching: a file is whole and the right one or it is not there, and what was interrupted goes on from where it was."""
+"""Laws of fetching: a file is whole and the right one or it is not there, and what was interrupted goes on from where
+it was."""
 
 from __future__ import annotations
 
@@ -74,7 +75,11 @@ class Handler(BaseHTTPRequestHandler):
         if served.moved:
             return self.answer(302, b"", Location=served.moved)
         start = 0
-        if served.ranges and (asked := self.headers.get("Range")) and self.headers.get("If-Range", served.etag) == served.etag:
+        if (
+            served.ranges
+            and (asked := self.headers.get("Range"))
+            and self.headers.get("If-Range", served.etag) == served.etag
+        ):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         if start > len(served.body) or (start and start == len(served.body)):
             return self.answer(416, b"", **{"Content-Range": f"bytes */{len(served.body)}"})
@@ -82,7 +87,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(served.body) - 1}/{len(served.body)}")
-        for name, value in {"ETag": served.etag, "Content-Type": served.kind, "Content-Length": str(len(body)), **served.more}.items():
+        for name, value in {
+            "ETag": served.etag,
+            "Content-Type": served.kind,
+            "Content-Length": str(len(body)),
+            **served.more,
+        }.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
@@ -144,16 +154,26 @@ def fetched(name: str, *, force: bool = False, **options: Any) -> Path:
 
 
 def hold(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+    return (
+        sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        if folder.exists()
+        else []
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ one file
 
 
-def test_a_file_comes_whole_to_the_folder_of_models_and_its_hash_is_remembered(server: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_file_comes_whole_to_the_folder_of_models_and_its_hash_is_remembered(
+    server: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
     server.paths["/x.safetensors"] = Served()
     path = fetched(server.url + "/x.safetensors?token=secret", sha256=SUM.upper())
-    assert path == tmp_path / "models" / "x.safetensors" and path.read_bytes() == DATA and hold(path.parent) == ["x.safetensors"]
+    assert (
+        path == tmp_path / "models" / "x.safetensors"
+        and path.read_bytes() == DATA
+        and hold(path.parent) == ["x.safetensors"]
+    )
     monkeypatch.setattr("danqing.weights.store.sha256", lambda path: pytest.fail("read again"))
     assert library.digest(path) == SUM
 
@@ -197,7 +217,9 @@ def test_a_part_that_is_already_whole_is_only_put_in_its_place(server: Any, tmp_
     server.paths["/x.safetensors"] = Served()
     (tmp_path / "x.safetensors.part").write_bytes(DATA)
     (tmp_path / "x.safetensors.part.json").write_text(json.dumps({"of": SUM, "mark": '"v1"'}))
-    assert fetched(server.url + "/x.safetensors", into=tmp_path, sha256=SUM).read_bytes() == DATA and hold(tmp_path) == ["x.safetensors"]
+    assert fetched(server.url + "/x.safetensors", into=tmp_path, sha256=SUM).read_bytes() == DATA and hold(
+        tmp_path
+    ) == ["x.safetensors"]
 
 
 def test_another_file_than_was_meant_is_thrown_away(server: Any, tmp_path: Path) -> None:
@@ -311,7 +333,9 @@ def hub(server: Any, repo: str, files: list[str], monkeypatch: pytest.MonkeyPatc
     siblings = []
     for name, body in bodies.items():
         large = {"lfs": {"size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "pointerSize": 134}}
-        siblings.append({"rfilename": name, "size": len(body), **(large if not name.endswith((".json", ".txt", ".md")) else {})})
+        siblings.append(
+            {"rfilename": name, "size": len(body), **(large if not name.endswith((".json", ".txt", ".md")) else {})}
+        )
         server.paths[f"/{repo}/resolve/{COMMIT}/{name}"] = Served(moved=f"/cdn/{repo}/{name}", **options)
         server.paths[f"/cdn/{repo}/{name}"] = Served(body=body, kind="text/plain")
     listing = json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}).encode()
@@ -325,12 +349,22 @@ def test_of_a_models_folder_only_what_is_needed_comes_and_what_makes_it_a_model_
 ) -> None:
     bodies = hub(server, "owner/name", WHOLE, monkeypatch)
     path = fetched("owner/name", into=tmp_path)
-    assert path == tmp_path / "name" and hold(path) == sorted([
-        "README.md", "LICENSE.md", "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
-        "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "text_encoder/config.json", "text_encoder/pytorch_model.bin",
-        *(f"text_encoder_2/{name}" for name in PARTS["text_encoder_2"][:-1]), *(f"tokenizer/{name}" for name in PARTS["tokenizer"]),
-        "scheduler/scheduler_config.json",
-    ])  # fmt: skip
+    assert path == tmp_path / "name" and hold(path) == sorted(
+        [
+            "README.md",
+            "LICENSE.md",
+            "model_index.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+            "text_encoder/config.json",
+            "text_encoder/pytorch_model.bin",
+            *(f"text_encoder_2/{name}" for name in PARTS["text_encoder_2"][:-1]),
+            *(f"tokenizer/{name}" for name in PARTS["tokenizer"]),
+            "scheduler/scheduler_config.json",
+        ]
+    )
     assert all((path / name).read_bytes() == bodies[name] for name in hold(path))
     assert server.seen[-1][0] == "/cdn/owner/name/model_index.json"
     asked = len(server.seen)
@@ -338,14 +372,22 @@ def test_of_a_models_folder_only_what_is_needed_comes_and_what_makes_it_a_model_
     assert len(server.seen) == asked + 1  # the listing alone
 
 
-def test_a_variant_comes_where_there_is_one_and_the_rest_is_told(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_comes_where_there_is_one_and_the_rest_is_told(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub(server, "owner/name", WHOLE, monkeypatch)
     wanted = pull.plan("owner/name", into=tmp_path, variant="fp16")
-    weights = {file.path.relative_to(tmp_path / "name").as_posix() for file in wanted.files if file.path.suffix in (".safetensors", ".bin")}
+    weights = {
+        file.path.relative_to(tmp_path / "name").as_posix()
+        for file in wanted.files
+        if file.path.suffix in (".safetensors", ".bin")
+    }
     assert weights == {
-        "unet/diffusion_pytorch_model.fp16.safetensors", "vae/diffusion_pytorch_model.safetensors", "text_encoder/pytorch_model.fp16.bin",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/pytorch_model.fp16.bin",
         "text_encoder_2/model.fp16.safetensors",
-    }  # fmt: skip
+    }
     assert len(wanted.notes) == 1 and "vae" in wanted.notes[0] and "unet" not in wanted.notes[0]
     with pytest.raises(UnknownName, match="fp16"):
         pull.plan("owner/name", into=tmp_path, variant="fp61")
@@ -378,7 +420,9 @@ def test_a_file_of_the_hub_that_is_not_what_its_listing_says_is_refused(
     assert hold(tmp_path) == []
 
 
-def test_a_listing_cannot_write_outside_its_folder(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_cannot_write_outside_its_folder(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("unet/../../x.json", "/etc/x.json", r"unet\..\x.json", "c:/x.json"):
         hub(server, "owner/name", ["model_index.json", name], monkeypatch)
         with pytest.raises(InvalidFile, match="outside"):
@@ -391,7 +435,9 @@ def test_a_gated_model_wants_a_login_and_the_token_goes_to_the_hub_alone(
     elsewhere = server.another()
     hub(server, "owner/name", ["v1.safetensors"], monkeypatch, token="hf_secret")
     elsewhere.paths["/cdn/owner/name/v1.safetensors"] = server.paths["/cdn/owner/name/v1.safetensors"]
-    server.paths[f"/owner/name/resolve/{COMMIT}/v1.safetensors"].moved = elsewhere.url + "/cdn/owner/name/v1.safetensors"
+    server.paths[f"/owner/name/resolve/{COMMIT}/v1.safetensors"].moved = (
+        elsewhere.url + "/cdn/owner/name/v1.safetensors"
+    )
     with pytest.raises(download.NotAllowed, match="HF_TOKEN"):
         pull.plan("owner/name", into=tmp_path)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -403,12 +449,17 @@ def test_a_gated_model_wants_a_login_and_the_token_goes_to_the_hub_alone(
 @pytest.mark.parametrize(
     ("name", "error", "told"),
     [
-        ("sdlx", UnknownName, "sdxl"), ("owner/gone", InvalidInput, "404"), ("owner/name@v9", InvalidInput, "v9"),
-        ("owner/name:v2.safetensors", UnknownName, "v1.safetensors"), ("owner/many", InvalidInput, "owner/many:FILE"),
-        ("owner/none", InvalidInput, "no file of weights"), ("../../etc", UnknownName, "owner/name"), ("ftp://a/b", UnknownName, "address"),
+        ("sdlx", UnknownName, "sdxl"),
+        ("owner/gone", InvalidInput, "404"),
+        ("owner/name@v9", InvalidInput, "v9"),
+        ("owner/name:v2.safetensors", UnknownName, "v1.safetensors"),
+        ("owner/many", InvalidInput, "owner/many:FILE"),
+        ("owner/none", InvalidInput, "no file of weights"),
+        ("../../etc", UnknownName, "owner/name"),
+        ("ftp://a/b", UnknownName, "address"),
         ("owner/na..me", InvalidInput, "no id"),
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_not_one_is_told_what_there_is(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: type[DanqingError], told: str
 ) -> None:

@@ -29,7 +29,11 @@ def within(picture, mask, **options):
 def test_a_picture_from_nothing_has_no_use_for_a_strength_and_says_so(painter):
     plain = painter.paint(Request(prompt="a red fox", seed=1))
     said = painter.paint(Request(prompt="a red fox", seed=1, strength=0.3))
-    assert "strength '0.3' was ignored" in said.warnings[0] and said.image.tobytes() == plain.image.tobytes() and not plain.warnings
+    assert (
+        "strength '0.3' was ignored" in said.warnings[0]
+        and said.image.tobytes() == plain.image.tobytes()
+        and not plain.warnings
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ image2image
@@ -69,7 +73,7 @@ def test_every_solver_paints_over_a_picture_the_same_each_time(painter, picture,
     ("size", "painted"),
     [((32, 32), (32, 32)), ((40, 24), (40, 24)), ((37, 30), (40, 32)), ((320, 160), (48, 24)), ((8, 8), (32, 32))],
 )
-def test_a_picture_of_any_size_is_painted_in_its_shape_where_the_model_is_at_home(painter, tmp_path, size, painted):  # fmt: skip
+def test_a_picture_of_any_size_is_painted_in_its_shape_where_the_model_is_at_home(painter, tmp_path, size, painted):
     Image.new("RGB", size, "red").save(tmp_path / "x.png")
     assert painter.paint(over(tmp_path / "x.png")).image.size == painted
 
@@ -177,7 +181,9 @@ def test_a_mask_of_another_size_and_a_missing_one_are_refused(painter, picture, 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_replay_is_exact_in_every_format(painter, tiny, tmp_path, suffix):
-    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(tmp_path / f"x{suffix}")
+    path = painter.paint(Request(model=str(tiny), prompt="a red fox 狐狸", solver="euler-a")).save(
+        tmp_path / f"x{suffix}"
+    )
     found = danqing.replay(path)
     assert found.exact and found.max_abs == 0 == found.mean_abs and "exact" in found.why
 
@@ -226,7 +232,13 @@ def with_record(path, to, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"encoding": []}, {"encoding": {"format": "PDF"}}, {"encoding": {"format": "JPEG", "quality": "x"}}, {"record": [1]}, {"warnings": 5}],
+    [
+        {"encoding": []},
+        {"encoding": {"format": "PDF"}},
+        {"encoding": {"format": "JPEG", "quality": "x"}},
+        {"record": [1]},
+        {"warnings": 5},
+    ],
 )
 def test_a_record_that_is_damaged_beside_its_request_is_replayed_all_the_same(painter, tiny, tmp_path, changes):
     path = painter.paint(Request(model=str(tiny), prompt="a red fox")).save(tmp_path / "x.png")

@@ -67,12 +67,29 @@ def test_a_stated_field_is_never_overruled():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("steps", -3), ("steps", 0), ("steps", 1001), ("steps", "many"), ("scale", float("nan")), ("scale", float("inf")),
-        ("width", -64), ("width", 10**9), ("seed", -1), ("strength", 1.5), ("prompt", "x" * 1_000_001), ("interval", (0.9, 0.1)),
-        ("interval", (0.1,)), ("rescale", -0.1), ("truncation", 2.1), ("between", -0.1), ("mix", -1), ("mix_from", 65),
-        ("clip_skip", 0), ("mask_blur", -1), ("index", -1),
+        ("steps", -3),
+        ("steps", 0),
+        ("steps", 1001),
+        ("steps", "many"),
+        ("scale", float("nan")),
+        ("scale", float("inf")),
+        ("width", -64),
+        ("width", 10**9),
+        ("seed", -1),
+        ("strength", 1.5),
+        ("prompt", "x" * 1_000_001),
+        ("interval", (0.9, 0.1)),
+        ("interval", (0.1,)),
+        ("rescale", -0.1),
+        ("truncation", 2.1),
+        ("between", -0.1),
+        ("mix", -1),
+        ("mix_from", 65),
+        ("clip_skip", 0),
+        ("mask_blur", -1),
+        ("index", -1),
     ],
-)  # fmt: skip
+)
 def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, value):
     with pytest.raises(InvalidInput) as caught:
         Request(**{field: value})
@@ -85,10 +102,15 @@ def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, valu
 @pytest.mark.parametrize(
     ("options", "near"),
     [
-        ({"solver": "eulr"}, "euler"), ({"stps": 3}, "steps"), ({"spacing": "karas"}, "karras"), ({"recipe": "inpant"}, "inpaint"),
-        ({"precision": "fp3"}, "fp32"), ({"emphasis": "orignal"}, "original"), ({"clipskip": 2}, "clip_skip"),
+        ({"solver": "eulr"}, "euler"),
+        ({"stps": 3}, "steps"),
+        ({"spacing": "karas"}, "karras"),
+        ({"recipe": "inpant"}, "inpaint"),
+        ({"precision": "fp3"}, "fp32"),
+        ({"emphasis": "orignal"}, "original"),
+        ({"clipskip": 2}, "clip_skip"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_name_offers_the_nearest(options, near):
     with pytest.raises(UnknownName) as caught:
         Request(**options)
@@ -96,7 +118,8 @@ def test_an_unknown_name_offers_the_nearest(options, near):
 
 
 @pytest.mark.parametrize(
-    ("given", "ours"), [("DPM++ 2M", "dpmpp-2m"), ("Euler a", "euler-a"), ("EULER", "euler"), ("dpmpp_2m_sde", "dpmpp-2m-sde")]
+    ("given", "ours"),
+    [("DPM++ 2M", "dpmpp-2m"), ("Euler a", "euler-a"), ("EULER", "euler"), ("dpmpp_2m_sde", "dpmpp-2m-sde")],
 )
 def test_another_programs_spelling_of_a_name_offers_that_name_alone(given, ours):
     with pytest.raises(UnknownName) as caught:
@@ -163,15 +186,22 @@ def test_the_names_are_those_that_the_parts_offer():
 def test_importing_danqing_loads_neither_torch_nor_pydantic():
     heavy = ["torch", "numpy", "pydantic", "click", "rich", "PIL", "tokenizers"]
     code = f"import danqing, sys; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_importing_danqing_takes_less_than_three_tenths_of_a_second():
     code = "import time; begin = time.process_time(); import danqing; print(time.process_time() - begin)"
-    times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(3)]
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(3)
+    ]
     assert min(times) <= 0.3
 
 
 def test_a_request_and_the_command_line_load_no_torch():
     code = "import danqing.cli, danqing, sys; danqing.Request(prompt='x'); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

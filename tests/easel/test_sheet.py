@@ -16,7 +16,9 @@ def run(run, tiny):
 
 
 def test_every_prompt_has_a_file_in_the_style_and_a_cell_of_the_sheet(run):
-    code, out, _ = run("sheet", "fox", "cat", "owl", "--style", "3d style", "--seed", "5", "--columns", "2", "--gap", "4", "-o", "set/")
+    code, out, _ = run(
+        "sheet", "fox", "cat", "owl", "--style", "3d style", "--seed", "5", "--columns", "2", "--gap", "4", "-o", "set/"
+    )
     names = ["set/fox-3d-style.png", "set/cat-3d-style.png", "set/owl-3d-style.png"]
     assert code == 0 and out.split() == [*names, "set/sheet.png"]
     sheet = Image.open("set/sheet.png")
@@ -54,12 +56,24 @@ def test_transparent_makes_the_cut_out_the_first_finish(run):
 
 @pytest.mark.parametrize(
     ("args", "told"),
-    [([], "subjects"), (["--from", "gone.txt"], "gone.txt"), (["fox", "--columns", "0"], "columns"), (["fox", "--gap", "-1"], "--gap"),
-     (["fox", "--seed", "x"], "seed"), (["--from", "bytes.txt"], "UTF-8"), (["--from", "empty.txt"], "subjects")],
-)  # fmt: skip
+    [
+        ([], "subjects"),
+        (["--from", "gone.txt"], "gone.txt"),
+        (["fox", "--columns", "0"], "columns"),
+        (["fox", "--gap", "-1"], "--gap"),
+        (["fox", "--seed", "x"], "seed"),
+        (["--from", "bytes.txt"], "UTF-8"),
+        (["--from", "empty.txt"], "subjects"),
+    ],
+)
 def test_bad_input_is_told_with_code_2_and_paints_nothing(run, args, told):
     for name, data in (("bytes.txt", b"\xff\xfe\xfd"), ("empty.txt", b"# nothing\n")):
         with open(name, "wb") as file:
             file.write(data)
     code, out, err = run("sheet", *args, "-o", "set/")
-    assert code == 2 and told in err and out == "" and not any(name.endswith(".png") for _, _, names in os.walk(".") for name in names)
+    assert (
+        code == 2
+        and told in err
+        and out == ""
+        and not any(name.endswith(".png") for _, _, names in os.walk(".") for name in names)
+    )

@@ -48,7 +48,9 @@ def test_a_drawing_comes_back_from_its_curves_and_what_is_transparent_stays_so()
 def test_curves_have_no_size_of_their_own():
     text = vector.svg(drawing((255, 255, 255, 255)), "{}", files.NAMESPACE)
     large = drawn(text, width=384, height=256)
-    assert large.size == (384, 256) and large.getpixel((120, 120)) == drawn(text).getpixel((30, 30)) != large.getpixel((0, 0))
+    assert large.size == (384, 256) and large.getpixel((120, 120)) == drawn(text).getpixel((30, 30)) != large.getpixel(
+        (0, 0)
+    )
 
 
 def test_a_file_of_curves_carries_the_record_whatever_is_in_it_and_is_not_replayed(painter, tmp_path):

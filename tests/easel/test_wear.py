@@ -48,7 +48,10 @@ def test_a_lora_changes_the_picture_by_its_strength_and_leaves_no_trace(painter,
 
 def test_the_strengths_of_text_and_picture_are_two(painter, folder):
     nets = painter.shelf.nets
-    store.write(folder / "loras" / "both.safetensors", lora(nets["denoiser"], "lora_unet_", 0) | lora(nets["text"], "lora_te_", 1))
+    store.write(
+        folder / "loras" / "both.safetensors",
+        lora(nets["denoiser"], "lora_unet_", 0) | lora(nets["text"], "lora_te_", 1),
+    )
     store.write(folder / "loras" / "text.safetensors", lora(nets["text"], "lora_te_", 1))
     np.testing.assert_array_equal(pixels(painter, "a fox <lora:both:0.7:0>"), pixels(painter, "a fox <lora:text:0.7>"))
 
@@ -63,7 +66,9 @@ def test_an_interrupted_picture_takes_the_lora_off(painter, folder):
 
 
 def test_tensors_that_change_nothing_are_named_or_refused(painter, folder):
-    tensors = lora(painter.shelf.nets["denoiser"], "lora_unet_", 0) | {"lora_unet_elsewhere.lora_down.weight": torch.ones(2, 3)}
+    tensors = lora(painter.shelf.nets["denoiser"], "lora_unet_", 0) | {
+        "lora_unet_elsewhere.lora_down.weight": torch.ones(2, 3)
+    }
     store.write(folder / "loras" / "odd.safetensors", tensors)
     request = Request(prompt="a fox <lora:odd:1>", seed=1, steps=1)
     assert any("lora_unet_elsewhere" in warning for warning in painter.paint(request).warnings)

@@ -28,7 +28,8 @@ GROUNDS["white"] = GROUNDS["white"] * np.ones(3)
 
 
 def shape() -> NDArray[Any]:
-    """(SIDE, SIDE, 4) in levels: a red disc within a dark ring, an eye of white in it, drawn 8 times as large and averaged."""
+    """(SIDE, SIDE, 4) in levels: a red disc within a dark ring, an eye of white in it, drawn 8 times as large and
+    averaged."""
     y, x = np.mgrid[-1 : 1 : SIDE * 8j, -1 : 1 : SIDE * 8j]
     radius, eye = np.hypot(x - 0.1, y + 0.05), np.hypot(x, y)
     colour = np.where((radius < 0.5)[..., None], (220, 40, 30), (60, 20, 90))

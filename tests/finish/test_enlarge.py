@@ -24,7 +24,9 @@ RNG = np.random.RandomState(0)
 
 def nearest(scale: int, channels: int = 3) -> SRVGGNetCompact:
     """A network that repeats pixels, so that every answer is known."""
-    net = SRVGGNetCompact(replace(VIDEO, in_channels=channels, out_channels=channels, channels=2, convolutions=0, scale=scale))
+    net = SRVGGNetCompact(
+        replace(VIDEO, in_channels=channels, out_channels=channels, channels=2, convolutions=0, scale=scale)
+    )
     for p in net.parameters():
         nn.init.zeros_(p)
     return net
@@ -156,8 +158,25 @@ def test_bled_colours_lie_between_the_visible_ones_and_the_visible_ones_stay() -
 @pytest.mark.parametrize(
     ("mode", "wanted"),
     [
-        *(("1", "L"), ("L", "L"), ("LA", "LA"), ("P", "RGB"), ("PA", "RGBA"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("RGBX", "RGB")),
-        *(("CMYK", "RGB"), ("YCbCr", "RGB"), ("HSV", "RGB"), ("La", "LA"), ("RGBa", "RGBA"), ("I;16", "I;16"), ("I;16B", "I;16")),
+        *(
+            ("1", "L"),
+            ("L", "L"),
+            ("LA", "LA"),
+            ("P", "RGB"),
+            ("PA", "RGBA"),
+            ("RGB", "RGB"),
+            ("RGBA", "RGBA"),
+            ("RGBX", "RGB"),
+        ),
+        *(
+            ("CMYK", "RGB"),
+            ("YCbCr", "RGB"),
+            ("HSV", "RGB"),
+            ("La", "LA"),
+            ("RGBa", "RGBA"),
+            ("I;16", "I;16"),
+            ("I;16B", "I;16"),
+        ),
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
@@ -254,7 +273,9 @@ def test_an_answer_too_large_is_refused_before_anything_is_computed() -> None:
 
 def test_where_half_precision_overflows_the_picture_is_made_in_float32() -> None:
     net = nearest(2)
-    nn.init.constant_(net.get_parameter("body.0.weight"), 60000.0)  # x = 1 then makes infinities in float16, and 0 times them no number
+    nn.init.constant_(
+        net.get_parameter("body.0.weight"), 60000.0
+    )  # x = 1 then makes infinities in float16, and 0 times them no number
     once = enlarger(net, precision="fp16")
     picture = np.full((3, 3, 3), 255, np.uint8)
     assert np.array_equal(once(picture), np.full((6, 6, 3), 255, np.uint8))

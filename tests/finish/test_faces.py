@@ -1,4 +1,5 @@
-"""Laws of faces: similarities are found exactly, what the restorer leaves stays to the bit, and nothing depends on where a face is."""
+"""Laws of faces: similarities are found exactly, what the restorer leaves stays to the bit, and nothing depends on
+where a face is."""
 
 from __future__ import annotations
 
@@ -210,7 +211,9 @@ def test_a_border_does_not_show():
 def test_where_the_picture_is_moved_the_answer_moves(dx: int, dy: int):
     whole = smooth(130, 150)
     first = Faces(NEGATIVE, Known(similarity(1.3, 0.5, (50, 40))))(whole[20:110, 20:130])
-    again = Faces(NEGATIVE, Known(similarity(1.3, 0.5, (50 - dx, 40 - dy))))(whole[20 + dy : 110 + dy, 20 + dx : 130 + dx])
+    again = Faces(NEGATIVE, Known(similarity(1.3, 0.5, (50 - dx, 40 - dy))))(
+        whole[20 + dy : 110 + dy, 20 + dx : 130 + dx]
+    )
     rows, columns = slice(25, 70), slice(25, 80)
     moved_back = again[25 - dy : 70 - dy, 25 - dx : 80 - dx].astype(int)
     np.testing.assert_allclose(moved_back, first[rows, columns], atol=1)
@@ -275,7 +278,10 @@ def test_a_restorer_begins_as_the_identity_and_every_weight_learns():
 
 def test_networks_serve_as_restorers():
     torch.manual_seed(0)
-    for net in (GFPGAN(GFPGANConfig(resolution=16, w_dim=4, channel_base=64, channel_max=4)), Restorer(RestorerConfig(widths=(8,)))):
+    for net in (
+        GFPGAN(GFPGANConfig(resolution=16, w_dim=4, channel_base=64, channel_max=4)),
+        Restorer(RestorerConfig(widths=(8,))),
+    ):
         restorer = Network(net, device="cpu", precision="fp32")
         face = smooth(restorer.size, restorer.size).astype(np.float32) / 255
         with torch.no_grad():
@@ -308,7 +314,9 @@ def test_of_overlapping_boxes_the_surest_stays():
 def test_a_cut_is_black_beyond_the_rim():
     picture = noise(10, 10, 3)
     assert (cut(picture, np.array([-2, -3, 6, 5]), 8)[3:, 2:] == picture[:5, :6]).all()
-    assert not cut(picture, np.array([-2, -3, 6, 5]), 8)[:3].any() and not cut(picture, np.array([50, 0, 58, 8]), 8).any()
+    assert (
+        not cut(picture, np.array([-2, -3, 6, 5]), 8)[:3].any() and not cut(picture, np.array([50, 0, 58, 8]), 8).any()
+    )
 
 
 def arrays(net: torch.nn.Module) -> list[np.ndarray]:

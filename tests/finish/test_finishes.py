@@ -89,7 +89,9 @@ def test_a_parameter_outside_its_domain_is_refused(name: str, parameters: dict[s
     with pytest.raises(InvalidInput, match=message):
         finishing(name, **parameters)
     with pytest.raises(ValidationError):  # which a request translates
-        Held.model_validate({"finish": [{"name": name, **parameters}]} if "name" not in parameters else {"finish": [{"name": "x"}]})
+        Held.model_validate(
+            {"finish": [{"name": name, **parameters}]} if "name" not in parameters else {"finish": [{"name": "x"}]}
+        )
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
@@ -111,5 +113,11 @@ def test_enlarging_without_a_loader_says_so() -> None:
 
 
 def test_records_need_no_torch() -> None:
-    code = "import sys, danqing.finish as f; f.finishing('enlarge', model='a'); print({'torch', 'numpy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    code = (
+        "import sys, danqing.finish as f; f.finishing('enlarge', model='a'); print({'torch', 'numpy'} & "
+        "set(sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )

@@ -19,7 +19,9 @@ from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
 
 
 @given(st.integers(1, 400), st.integers(16, 200), st.integers(0, 40), st.sampled_from([1, 2, 4]))
-def test_what_is_kept_covers_a_side_once_and_what_is_read_is_small_and_aligned(cells: int, tile: int, halo: int, multiple: int) -> None:
+def test_what_is_kept_covers_a_side_once_and_what_is_read_is_small_and_aligned(
+    cells: int, tile: int, halo: int, multiple: int
+) -> None:
     length, aligned = cells * multiple, -(-halo // multiple) * multiple
     if length > tile and (tile - 2 * aligned) // multiple < 1:
         with pytest.raises(InvalidInput, match="no pixel of its own"):
@@ -56,7 +58,9 @@ def test_with_a_halo_of_the_reach_tiles_are_the_whole(name: str) -> None:
     for window in windows(60, 100, tile, reach, fold):
         rows, columns = window
         answer = net(x[..., rows.before : rows.after, columns.before : columns.after])
-        pieced[..., scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop] = kept(answer, window, scale)
+        pieced[..., scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop] = kept(
+            answer, window, scale
+        )
     torch.testing.assert_close(pieced, whole, rtol=0, atol=1e-12)
 
 

@@ -40,7 +40,8 @@ def fractions(picture: np.ndarray) -> np.ndarray:
 
 
 def test_lab_is_that_of_the_standard() -> None:
-    """White, black and grey by definition; red, green, blue as CIE's formulas give with sRGB's primaries to two digits."""
+    """White, black and grey by definition; red, green, blue as CIE's formulas give with sRGB's primaries to two
+    digits."""
     colours = np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
     want = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
     np.testing.assert_allclose(lab(colours), want, atol=0.01)
@@ -57,7 +58,9 @@ def test_a_colour_that_no_screen_shows_keeps_hue_and_lightness_and_loses_chroma(
     far = np.random.RandomState(0).random_sample((2000, 3)) * [80, 200, 200] + [10, -100, -100]
     near = lab(shown(far))
     np.testing.assert_allclose(near[:, 0], far[:, 0], atol=0.05)
-    cross = (near[:, 1] * far[:, 2] - near[:, 2] * far[:, 1]) / np.hypot(far[:, 1], far[:, 2])  # the distance from the ray of its hue
+    cross = (near[:, 1] * far[:, 2] - near[:, 2] * far[:, 1]) / np.hypot(
+        far[:, 1], far[:, 2]
+    )  # the distance from the ray of its hue
     assert np.abs(cross).max() < 0.05
     assert (np.hypot(near[:, 1], near[:, 2]) <= np.hypot(far[:, 1], far[:, 2]) + 1e-6).all()
 
@@ -113,7 +116,9 @@ def test_16_bits_give_what_8_bits_give_and_finer(change: Callable[[Any], Any]) -
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (40, 1)])
 @pytest.mark.parametrize("change", STRONG)
-def test_pictures_of_every_mode_and_of_one_pixel_are_changed_too(change: Callable[[Any], Any], mode: str, size: tuple[int, int]) -> None:
+def test_pictures_of_every_mode_and_of_one_pixel_are_changed_too(
+    change: Callable[[Any], Any], mode: str, size: tuple[int, int]
+) -> None:
     result = change(Image.new(mode, size))
     assert result.size == size
     assert result.mode == {"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
@@ -141,7 +146,9 @@ def test_clahe_of_16_bits_is_smooth_where_the_picture_is() -> None:
     """A ramp with a step of 20 levels a pixel stays one without jumps: the maps are no stairs."""
     ramp = np.repeat((20000 + 20 * np.arange(512, dtype=np.uint16))[None, :, None], 64, 0)
     rise = np.diff(tone.clahe(ramp, clip=4, tiles=1)[0, :, 0].astype(int))
-    assert rise.min() >= 0 and rise.max() <= 20 * 4 * 2  # the slope is limited in Lab's lightness; in levels it is less than twice that
+    assert (
+        rise.min() >= 0 and rise.max() <= 20 * 4 * 2
+    )  # the slope is limited in Lab's lightness; in levels it is less than twice that
     assert (rise > 0).mean() > 0.95
 
 
@@ -199,7 +206,9 @@ def test_the_balance_keeps_the_luminance_of_the_mean_and_does_not_count_what_is_
     before, after = (linear(fractions(x)).mean((0, 1)) for x in (picture, tone.white_balance(picture)))
     weights = [0.2126729, 0.7151522, 0.0721750]
     assert abs(before @ weights - after @ weights) < 1e-5
-    hidden = np.concatenate([np.concatenate([picture, np.full_like(picture, 65535)]), np.zeros((120, 80, 1), np.uint16)], 2)
+    hidden = np.concatenate(
+        [np.concatenate([picture, np.full_like(picture, 65535)]), np.zeros((120, 80, 1), np.uint16)], 2
+    )
     hidden[:60, :, 3] = 65535
     assert np.array_equal(tone.white_balance(hidden)[:60, :, :3], tone.white_balance(picture))
 
@@ -262,7 +271,9 @@ def test_points_that_are_no_curve_are_refused(points: Any) -> None:
 
 def test_a_stop_doubles_the_light_and_a_stop_back_halves_it() -> None:
     picture = smooth(np.uint16) // 2
-    np.testing.assert_allclose(linear(fractions(tone.adjust(picture, exposure=1))), 2 * linear(fractions(picture)), atol=1e-4)
+    np.testing.assert_allclose(
+        linear(fractions(tone.adjust(picture, exposure=1))), 2 * linear(fractions(picture)), atol=1e-4
+    )
     assert np.abs(tone.adjust(tone.adjust(picture, exposure=1), exposure=-1).astype(int) - picture).max() <= 1
 
 

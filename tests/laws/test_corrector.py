@@ -25,7 +25,8 @@ DRAWS = 4  # a step, at most
 
 @dataclass(frozen=True)
 class Impulses:
-    """In the place of noise, draw k of step i is 1 at two pixels of its own: each then shows one column of what that draw becomes."""
+    """In the place of noise, draw k of step i is 1 at two pixels of its own: each then shows one column of what that
+    draw becomes."""
 
     def at(self, step: int) -> solve.Draw:
         return lambda like, draw=0: self(like, 1 + DRAWS * step + draw)
@@ -161,7 +162,8 @@ def test_its_noise_is_geometrically_between_the_variances_of_the_two_posteriors(
 
 
 def test_the_best_variance_of_a_gaussian_makes_a_step_exact():
-    """For data N(m, s^2) the step back is a Gaussian whose variance lies between the bounds; with that v the marginals are exact."""
+    """For data N(m, s^2) the step back is a Gaussian whose variance lies between the bounds; with that v the marginals
+    are exact."""
     s2, points = 0.6, gaussian_path(VP(), 5)
     schedule = points[0].schedule
 
@@ -177,7 +179,9 @@ def test_the_best_variance_of_a_gaussian_makes_a_step_exact():
         alpha, sigma = (float(c[0]) for c in schedule(t[:1]))
         return torch.cat([alpha * s2 / (alpha**2 * s2 + sigma**2) * x, torch.full_like(x, v)], 1)
 
-    x = math.sqrt(points[0].alpha ** 2 * s2 + points[0].sigma ** 2) * Impulses()(torch.zeros(1, 2, 1, 100, dtype=DOUBLE))
+    x = math.sqrt(points[0].alpha ** 2 * s2 + points[0].sigma ** 2) * Impulses()(
+        torch.zeros(1, 2, 1, 100, dtype=DOUBLE)
+    )
     for state in solve.sample(denoise, solve.LearnedDDPM(), points, x, Impulses()):
         x = state.x
     variance = points[-1].alpha ** 2 * s2 + points[-1].sigma ** 2
@@ -194,23 +198,34 @@ class Six(torch.nn.Module):
 
 def test_a_denoiser_of_a_learned_variance_is_a_denoiser_for_every_other_solver():
     learned = LearnedVariance(Six(), Linear(), "eps")
-    x, t = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE), torch.tensor([0.2, 0.7], dtype=DOUBLE)
+    x, t = (
+        torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE),
+        torch.tensor([0.2, 0.7], dtype=DOUBLE),
+    )
     x0, v = learned.both(x, t, NONE).chunk(2, dim=1)
     assert torch.equal(x0, learned(x, t, NONE)) and x0.shape == x.shape
     assert torch.equal(learned.predict(x, t, NONE), learned.parts(x, t, NONE)[0])
     torch.testing.assert_close(v, torch.full_like(x, 0.75))  # (u + 1) / 2
     fixed = FixedVariance(torch.nn.Identity(), Linear(), "eps", v=0.25)
     fixed.net.forward = lambda x, time, tokens, **_: 0.3 * x
-    assert torch.equal(fixed.both(x, t, NONE)[:, :3], learned(x, t, NONE)) and (fixed.both(x, t, NONE)[:, 3:] == 0.25).all()
+    assert (
+        torch.equal(fixed.both(x, t, NONE)[:, :3], learned(x, t, NONE))
+        and (fixed.both(x, t, NONE)[:, 3:] == 0.25).all()
+    )
 
 
 def test_guidance_composes_the_estimate_and_its_variance_alike():
     learned = LearnedVariance(Six(), Linear(), "eps")
     words = NONE.map(lambda v: v + 1)
-    x, t = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE), torch.tensor([0.5], dtype=DOUBLE)
+    x, t = (
+        torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE),
+        torch.tensor([0.5], dtype=DOUBLE),
+    )
     guided = compose(learned.both, [(words, 3.0)], NONE)(x, t)
     torch.testing.assert_close(guided[:, :3], compose(learned, [(words, 3.0)], NONE)(x, t))
-    solve.LearnedDDPM().step(compose(learned.both, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), solve.silence)
+    solve.LearnedDDPM().step(
+        compose(learned.both, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), solve.silence
+    )
 
 
 def test_channels_that_say_no_variance_are_refused():

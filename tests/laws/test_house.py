@@ -24,8 +24,21 @@ MAY = {
     "learn": CORE | {"nets", "schedule", "denoise", "weights"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets"},
-    "easel": CORE | {
-        "schedule", "denoise", "solve", "guide", "nets", "prompt", "adapt", "codec", "tiles", "weights", "run", "learn", "finish",
+    "easel": CORE
+    | {
+        "schedule",
+        "denoise",
+        "solve",
+        "guide",
+        "nets",
+        "prompt",
+        "adapt",
+        "codec",
+        "tiles",
+        "weights",
+        "run",
+        "learn",
+        "finish",
     },
     "cli": {"errors", "easel", "learn"},
     "__main__": {"cli"},
@@ -63,5 +76,9 @@ def test_imports_go_one_way():
 
 
 def test_every_file_reads_in_one_sitting():
-    long = {str(path.relative_to(ROOT)): n for path in ROOT.rglob("*.py") if (n := len(path.read_text("utf-8").splitlines())) > 550}
+    long = {
+        str(path.relative_to(ROOT)): n
+        for path in ROOT.rglob("*.py")
+        if (n := len(path.read_text("utf-8").splitlines())) > 550
+    }
     assert not long

@@ -97,14 +97,17 @@ def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
     points = solve.points(VP(), SPACINGS["linspace"](VP(), 5))
     points = points[::-1] if name == "inversion" else points
     x = torch.zeros(2, *SHAPE, device="meta")
-    states = list(solve.sample(lambda x, t: x * t.view(-1, 1, 1, 1), solve.solver(name), points, x, Noise.of(0, [0, 1])))
+    states = list(
+        solve.sample(lambda x, t: x * t.view(-1, 1, 1, 1), solve.solver(name), points, x, Noise.of(0, [0, 1]))
+    )
     assert all(tensor.device.type == "meta" for s in states for tensor in (s.x, s.x0))
 
 
 @pytest.mark.parametrize(
     ("schedule", "prediction"),
-    [(Flow(), "flow"), (ScaledLinear(), "eps"), (EDM(), "edm"), (VE(), "score"), (VP(), "v"), (Cosine(), "x0")], ids=str,
-)  # fmt: skip
+    [(Flow(), "flow"), (ScaledLinear(), "eps"), (EDM(), "edm"), (VE(), "score"), (VP(), "v"), (Cosine(), "x0")],
+    ids=str,
+)
 def test_an_estimate_reads_no_number_of_the_sample_and_mixes_no_devices(schedule: Schedule, prediction: str):
     words = Conditioning(tokens=torch.zeros(1, 4, 5, device="meta"))
     denoiser = Denoiser(Net().to("meta"), schedule, prediction)

@@ -162,7 +162,9 @@ def test_ddim_inversion_reaches_pure_noise_and_returns():
 @pytest.mark.parametrize("schedule", [VP(), Flow()], ids=str)
 def test_inversion_towards_clean_is_refused(schedule: Schedule):
     with pytest.raises(InvalidInput, match="ddim"):
-        last(lambda x, t: x, solve.Inversion(), solve.points(schedule, torch.tensor([1.0, 0.5])), torch.ones(1, 1, 2, 2))
+        last(
+            lambda x, t: x, solve.Inversion(), solve.points(schedule, torch.tensor([1.0, 0.5])), torch.ones(1, 1, 2, 2)
+        )
 
 
 class Looks:
@@ -180,7 +182,16 @@ def test_looks_at_the_network_per_step():
     """Multistep solvers look once a step; singlestep ones as often as their order, but once where h is infinite."""
     once = {"ddim", "ddpm", "euler", "euler-a", "lms", "dpmpp-2m", "dpmpp-3m", "unipc", "unipc-3", "lcm", "inversion"}
     expected = {name: 6 for name in once | {n for n in SOLVERS if n.endswith("m-sde")}}
-    expected |= {"plms": 7, "heun": 11, "dpm2": 11, "dpm3": 16, "dpmpp-2s": 11, "dpmpp-2s-a": 11, "dpmpp-sde": 11, "pc": 11}
+    expected |= {
+        "plms": 7,
+        "heun": 11,
+        "dpm2": 11,
+        "dpm3": 16,
+        "dpmpp-2s": 11,
+        "dpmpp-2s-a": 11,
+        "dpmpp-sde": 11,
+        "pc": 11,
+    }
     for name in SOLVERS:
         looks, points = Looks(), solve.points(VP(), SPACINGS["linspace"](VP(), 6))
         last(looks, solve.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
@@ -199,7 +210,10 @@ def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
     for name in FORWARD:
         exact = last(denoise, solve.solver(name), points, start)
         for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 0.05)):
-            assert (last(denoise, solve.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (name, dtype)
+            assert (last(denoise, solve.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (
+                name,
+                dtype,
+            )
 
 
 @pytest.mark.parametrize("name", SOLVERS)

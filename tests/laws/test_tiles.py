@@ -15,7 +15,9 @@ from danqing.types import Conditioning
 
 DOUBLE = torch.float64
 SIZES = [(12, 40), (33, 16), (29, 31), (16, 16)]
-VAE = AutoencoderKLConfig(block_out_channels=(4, 4), layers_per_block=1, norm_num_groups=2, mid_block_add_attention=False, patch=2)
+VAE = AutoencoderKLConfig(
+    block_out_channels=(4, 4), layers_per_block=1, norm_num_groups=2, mid_block_add_attention=False, patch=2
+)
 
 
 def draw(*shape, seed=0):
@@ -107,7 +109,9 @@ def test_what_reaches_no_further_than_a_quarter_of_the_overlap_is_as_if_whole(si
 def test_what_stands_beside_x_is_cut_as_x_is():
     x, beside = draw(2, 3, 24, 40), draw(1, 2, 24, 40, seed=2)
     whole = Watched(1, 5)(x, T, words(beside))
-    torch.testing.assert_close(in_tiles(Watched(1, 5), Tiling(tile=8))(x, T, words(beside)), whole, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        in_tiles(Watched(1, 5), Tiling(tile=8))(x, T, words(beside)), whole, rtol=1e-10, atol=1e-10
+    )
 
 
 def test_a_network_is_told_where_its_window_lies():

@@ -1,7 +1,8 @@
-"""Runs command lines of danqing in processes of their own, as ``python launch.py JOBS``, which load torch once together.
+"""Runs command lines of danqing in processes of their own, as ``python launch.py JOBS``, which load torch once
+together.
 
-JOBS is JSON: a list of groups, one after the other; a group is a list of command lines that run side by side, as torchrun would
-start them. Prints how each ended: its exit code, or minus the number of the signal that killed it.
+JOBS is JSON: a list of groups, one after the other; a group is a list of command lines that run side by side, as
+torchrun would start them. Prints how each ended: its exit code, or minus the number of the signal that killed it.
 """
 
 import json

@@ -31,7 +31,8 @@ from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGA
 from danqing.nets.stylegan import StyleGAN
 from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
 
-# ---- losses on a toy: two distributions over five values, D a table of five logits -----------------------------------------
+# ---- losses on a toy: two distributions over five values, D a table of five logits
+# -----------------------------------------
 
 P = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.1, 0.2, 0.25, 0.35], dtype=torch.float64)
@@ -45,7 +46,9 @@ def samples(weights: torch.Tensor) -> torch.Tensor:
 def best(loss) -> torch.Tensor:
     """The logits that minimise the discriminator's loss, by Newton's method on a convex function."""
     logits = torch.zeros(5, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(
+        [logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimiser.zero_grad()
@@ -95,7 +98,10 @@ def test_the_two_generator_losses_pull_the_same_way_and_only_one_of_them_where_t
 
 
 def test_r1_of_a_linear_discriminator_is_half_the_square_of_its_weights():
-    weight, x = torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True), torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    weight, x = (
+        torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(5, 3, 4, 4, dtype=torch.float64),
+    )
     x.requires_grad_()
     value = r1((x * weight).sum((1, 2, 3)), x)
     torch.testing.assert_close(value, weight.square().sum() / 2)
@@ -112,7 +118,8 @@ def test_the_path_length_of_a_linear_generator_is_the_norm_of_the_matrix():
 
 
 def test_an_orthogonal_generator_has_the_same_path_length_everywhere():
-    """J = c Q with more pixels than latents: |J^T y| = c |Q^T y|, whatever the latent; and c changes it in proportion."""
+    """J = c Q with more pixels than latents: |J^T y| = c |Q^T y|, whatever the latent; and c changes it in
+    proportion."""
     q = torch.linalg.qr(torch.randn(48, 48, generator=keyed("q"), dtype=torch.float64))[0]
     z = torch.randn(4, 48, generator=keyed("z"), dtype=torch.float64).requires_grad_()
     one, two = (path_lengths((c * z @ q.T).unflatten(1, (3, 4, 4)), z, keyed("y")) for c in (1.0, 2.0))
@@ -260,7 +267,8 @@ class Slope(nn.Module):
 
 
 def test_the_loop_brings_a_generator_of_a_location_to_the_data_and_r1_makes_it_stay():
-    """Both step at once, by their own gradients; without R1 the pair would circle (Mescheder et al. 2018, section 2)."""
+    """Both step at once, by their own gradients; without R1 the pair would circle (Mescheder et al. 2018, section
+    2)."""
 
     def trained(gamma: float) -> list[float]:
         model = Adversaries(Location(), Slope())
@@ -268,7 +276,10 @@ def test_the_loop_brings_a_generator_of_a_location_to_the_data_and_r1_makes_it_s
             model=model,
             objective=Adversarial(draw=plainly, r1=gamma, r1_every=1),
             batches=lambda step: (torch.randn(64, 1, 1, 1, generator=keyed("data", step)), None),
-            optimisers={name: torch.optim.SGD(model.get_submodule(name).parameters(), lr=0.1) for name in ("generator", "discriminator")},
+            optimisers={
+                name: torch.optim.SGD(model.get_submodule(name).parameters(), lr=0.1)
+                for name in ("generator", "discriminator")
+            },
             rate=lambda step: 1.0,
             clip=math.inf,
         )

@@ -16,7 +16,13 @@ from danqing.prompt.classes import Classes
 def data(tmp_path):
     """Nine singles, the last of which is held out, and two portraits; each of one grey that tells it."""
     rows = [
-        dict(array="singles", index=i, subgroup="heart" if i % 2 else "time", style="flat", split="train" if i < 8 else "heldout_pair")
+        dict(
+            array="singles",
+            index=i,
+            subgroup="heart" if i % 2 else "time",
+            style="flat",
+            split="train" if i < 8 else "heldout_pair",
+        )
         for i in range(9)
     ]
     rows += [dict(array="portraits", index=i, style="lorelei", split="train") for i in range(2)]
@@ -82,7 +88,11 @@ def test_every_subgroup_has_one_class_and_an_unknown_one_is_refused():
 def test_each_kind_is_heard_by_its_name_in_either_language():
     assert set(CHINESE) == set(KINDS)
     heard = Classes(tuple(CHINESE.items()))
-    assert [heard.of(name) for name in CHINESE] == [heard.of(name) for name in CHINESE.values()] == [(i, "") for i in range(len(KINDS))]
+    assert (
+        [heard.of(name) for name in CHINESE]
+        == [heard.of(name) for name in CHINESE.values()]
+        == [(i, "") for i in range(len(KINDS))]
+    )
 
 
 def test_bytes_lie_between_minus_one_and_one():

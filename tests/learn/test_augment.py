@@ -63,8 +63,8 @@ def test_flips_and_quarter_turns_are_permutations_of_pixels_each_as_likely(kind,
 
 
 def test_what_the_changes_hide_can_be_undone_on_average_for_any_probability_below_one():
-    """Of quarter turns the mean picture is (1 - p) x + p (the mean over the group): solved for x, x is there again. The smaller
-    1 - p, the more the noise of the mean is enlarged (Karras et al. 2020, section 2.2 and appendix C)."""
+    """Of quarter turns the mean picture is (1 - p) x + p (the mean over the group): solved for x, x is there again. The
+    smaller 1 - p, the more the noise of the mean is enlarged (Karras et al. 2020, section 2.2 and appendix C)."""
     x, p, count = PICTURES[:1], 0.6, 4000
     made = Augment(kinds=("quarter",), p=p)(x.expand(count, -1, -1, -1), keyed("leak"))
     over_group = torch.stack([x.rot90(k, (2, 3)) for k in range(4)]).mean(0)
@@ -148,7 +148,9 @@ def test_outside_of_training_the_probability_rests():
 def test_so_many_pictures_are_changed_as_the_probability_says():
     for kind in KINDS:
         drawn = Augment(kinds=(kind,))
-        chosen = drawn.colour(2000, 0.3, keyed(kind))[1] if kind in COLOUR else drawn.geometry(2000, 0.3, keyed(kind))[1]
+        chosen = (
+            drawn.colour(2000, 0.3, keyed(kind))[1] if kind in COLOUR else drawn.geometry(2000, 0.3, keyed(kind))[1]
+        )
         assert abs(float(chosen.float().mean()) - 0.3) < 0.04  # four standard deviations
 
 

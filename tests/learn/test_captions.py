@@ -80,7 +80,9 @@ def test_relation_agrees_with_the_places() -> None:
 
 
 def test_opaque_pieces_replace_the_background_and_clear_ones_leave_it() -> None:
-    line = next(line for line in COMPOSITES if line["pieces"][0]["place"] == "full" and line["background"]["kind"] == "plain")
+    line = next(
+        line for line in COMPOSITES if line["pieces"][0]["place"] == "full" and line["background"]["kind"] == "plain"
+    )
     pictures = np.full((len(SINGLES), 128, 128, 3), 7, np.uint8)
     opaque, clear = (np.full((len(SINGLES), 128, 128), a, np.uint8) for a in (255, 0))
     assert (compose(line, pictures, opaque) == 7).all()
@@ -146,7 +148,11 @@ def test_held_out_pairs_leave_three_styles_and_held_out_subjects_lose_three() ->
     for subject in {s for s, _ in pairs}:
         kept = [k for (s, _), k in where.items() if s == subject]
         if subject in subjects:
-            assert len(kept) >= 6 and kept.count("heldout_subject") == STYLES_PER_HELDOUT_SUBJECT and "heldout_pair" not in kept
+            assert (
+                len(kept) >= 6
+                and kept.count("heldout_subject") == STYLES_PER_HELDOUT_SUBJECT
+                and "heldout_pair" not in kept
+            )
         elif "heldout_pair" in kept:
             assert kept.count("train") >= 3
     assert abs(sum(k == "heldout_pair" for k in where.values()) / len(pairs) - 0.05) < 0.002
@@ -197,7 +203,9 @@ def test_published_labels_become_english_one_says(label: str, subgroup: str, sai
         ("keycap: 5", "按键: 5", "keycap", (), "按键5"), ("two o’clock", "两点", "time", (), "两点的时钟"),
     ],
 )  # fmt: skip
-def test_published_labels_become_chinese_one_says(label: str, zh: str, subgroup: str, tags: tuple[str, ...], said: str) -> None:
+def test_published_labels_become_chinese_one_says(
+    label: str, zh: str, subgroup: str, tags: tuple[str, ...], said: str
+) -> None:
     assert chinese(label, zh, subgroup, tags) == said
 
 

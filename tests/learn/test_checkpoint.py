@@ -1,4 +1,5 @@
-"""Laws of checkpoints: what draws random numbers resumes exactly, and what cannot be written or taken over loses nothing."""
+"""Laws of checkpoints: what draws random numbers resumes exactly, and what cannot be written or taken over loses
+nothing."""
 
 from pathlib import Path
 
@@ -23,12 +24,21 @@ def training(width: int = 8, *, names: tuple[str, ...] = ("loss",), **changes) -
 
     parts = (model,) if len(names) == 1 else (model[:3], model[3])
     optimisers = {name: torch.optim.AdamW(part.parameters(), lr=0.01) for name, part in zip(names, parts, strict=True)}
-    return Training(model=model, objective=objective, batches=lambda step: data[order(step)], optimisers=optimisers, rate=Trapezoid(1),
-                    ema=EMA(model, 0.9), **changes)  # fmt: skip
+    return Training(
+        model=model,
+        objective=objective,
+        batches=lambda step: data[order(step)],
+        optimisers=optimisers,
+        rate=Trapezoid(1),
+        ema=EMA(model, 0.9),
+        **changes,
+    )
 
 
 def same(a: Training, b: Training) -> bool:
-    return all(torch.equal(p, q) for p, q in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+    return all(
+        torch.equal(p, q) for p, q in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
 
 
 def test_layers_that_draw_from_the_global_generator_resume_exactly(tmp_path):

@@ -63,7 +63,9 @@ def test_no_pool_shows_what_comes_in():
 def translators() -> Translators:
     torch.manual_seed(0)
     one, other = CycleGANConfig(channels=2, blocks=1), PatchGANConfig(channels=2, halvings=1)
-    return Translators(CycleGAN(one), CycleGAN(one), PatchGAN(other), PatchGAN(other), *(Pool(4, (3, 16, 16)) for _ in "ab"))
+    return Translators(
+        CycleGAN(one), CycleGAN(one), PatchGAN(other), PatchGAN(other), *(Pool(4, (3, 16, 16)) for _ in "ab")
+    )
 
 
 def batch(size: int = 2) -> tuple[torch.Tensor, torch.Tensor]:

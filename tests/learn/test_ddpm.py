@@ -1,4 +1,5 @@
-"""The bound of DDPM against the joint Gaussians that it is made of, and against the exact distribution of a linear model's bytes."""
+"""The bound of DDPM against the joint Gaussians that it is made of, and against the exact distribution of a linear
+model's bytes."""
 
 import math
 from dataclasses import replace
@@ -18,8 +19,13 @@ from danqing.types import Conditioning
 DOUBLE = torch.float64
 NONE = Conditioning(tokens=torch.zeros(1, 1, 1))
 SCHEDULES = [
-    Linear(start=0.01, end=0.4, count=12), Cosine(count=12), Cosine(count=12, zero_snr=True), VE(count=12), VP(levels=12), Flow(levels=12),
-]  # fmt: skip
+    Linear(start=0.01, end=0.4, count=12),
+    Cosine(count=12),
+    Cosine(count=12, zero_snr=True),
+    VE(count=12),
+    VP(levels=12),
+    Flow(levels=12),
+]
 
 
 def bytes_of(*shape: int) -> Tensor:
@@ -73,12 +79,15 @@ def test_a_decoder_far_from_its_byte_still_tells_the_log_of_the_mass():
     nll.sum().backward()
     assert mean.grad[0] < 0 < mean.grad[1]
     edge = torch.tensor([-1.0, 1.0], dtype=DOUBLE, requires_grad=True)
-    ddpm.decoder_nll(torch.tensor([-1.0, 1.0], dtype=DOUBLE), edge, torch.full((2,), -30.0, dtype=DOUBLE)).sum().backward()
+    ddpm.decoder_nll(
+        torch.tensor([-1.0, 1.0], dtype=DOUBLE), edge, torch.full((2,), -30.0, dtype=DOUBLE)
+    ).sum().backward()
     assert edge.grad.abs().max() < 1e-6  # at the edges no infinity leaks into a gradient
 
 
 class Slope(nn.Module):
-    """E[x_0 | x_t] of data N(0, s^2), as eps: a linear network that is the best there is; v is the one that makes steps exact."""
+    """E[x_0 | x_t] of data N(0, s^2), as eps: a linear network that is the best there is; v is the one that makes steps
+    exact."""
 
     def __init__(self, schedule, s2: float, v: float | None = None):
         super().__init__()
@@ -89,8 +98,13 @@ class Slope(nn.Module):
         alpha, sigma = (c.view(-1, 1, 1, 1) for c in self.schedule((level.double() + 1) / self.schedule.levels))
         x0 = alpha * self.s2 / (alpha.square() * self.s2 + sigma.square()) * x
         step = ddpm.back(self.schedule, level)
-        known = torch.where(level == 0, 0.0, step.small.exp())  # the variance of x_s where x_0 is known, without the clipping
-        true = known + step.clean.square() * self.s2 * (sigma.square() / (alpha.square() * self.s2 + sigma.square())).flatten()
+        known = torch.where(
+            level == 0, 0.0, step.small.exp()
+        )  # the variance of x_s where x_0 is known, without the clipping
+        true = (
+            known
+            + step.clean.square() * self.s2 * (sigma.square() / (alpha.square() * self.s2 + sigma.square())).flatten()
+        )
         v = (true.log() - step.small) / (step.large - step.small) if self.v is None else torch.full_like(true, self.v)
         return torch.cat([(x - alpha * x0) / sigma, (2 * v - 1).view(-1, 1, 1, 1).expand_as(x)], 1).to(x.dtype)
 
@@ -117,7 +131,8 @@ def bound_by_quadrature(net: LearnedVariance, byte: Tensor) -> float:
 
 
 def codelength(net: LearnedVariance, byte: Tensor) -> float:
-    """-log2 P(byte), exactly: every step of a linear model is Gaussian, so x_1's distribution is a recursion of variances."""
+    """-log2 P(byte), exactly: every step of a linear model is Gaussian, so x_1's distribution is a recursion of
+    variances."""
     variance = float(TABLE(torch.ones(1, dtype=DOUBLE))[1]) ** 2
     for i in reversed(range(TABLE.levels)):
         step = ddpm.back(TABLE, torch.tensor([i]))
@@ -125,9 +140,14 @@ def codelength(net: LearnedVariance, byte: Tensor) -> float:
         alpha, sigma = TABLE(torch.tensor([(i + 1) / TABLE.levels], dtype=DOUBLE))
         clean = float((1 - sigma * out[0, 0]) / alpha)
         v = float(out[0, 1] + 1) / 2
-        gain, added = float(step.kept) + float(step.clean) * clean, math.exp(v * float(step.large) + (1 - v) * float(step.small))
+        gain, added = (
+            float(step.kept) + float(step.clean) * clean,
+            math.exp(v * float(step.large) + (1 - v) * float(step.small)),
+        )
         variance = gain**2 * variance + added  # the last addition is the decoder's
-    return float(ddpm.decoder_nll(byte, torch.zeros((), dtype=DOUBLE), torch.tensor(math.log(variance), dtype=DOUBLE))) / math.log(2)
+    return float(
+        ddpm.decoder_nll(byte, torch.zeros((), dtype=DOUBLE), torch.tensor(math.log(variance), dtype=DOUBLE))
+    ) / math.log(2)
 
 
 @pytest.mark.parametrize("v", [None, 0.0, 0.5, 1.0])
@@ -137,7 +157,8 @@ def test_the_bound_is_no_less_than_the_codelength_of_the_bytes(v: float | None):
 
 
 def test_with_the_best_mean_and_variance_the_bound_is_the_codelength():
-    """Then each step back is the true posterior of data N(0, s^2), and what is left of the gap is the bins and the prior."""
+    """Then each step back is the true posterior of data N(0, s^2), and what is left of the gap is the bins and the
+    prior."""
     for value in (-0.6, 0.05, 0.4):
         byte = torch.tensor(round((value + 1) * 127.5) / 127.5 - 1, dtype=DOUBLE)
         assert bound_by_quadrature(model(), byte) == pytest.approx(codelength(model(), byte), abs=0.003)
@@ -146,7 +167,8 @@ def test_with_the_best_mean_and_variance_the_bound_is_the_codelength():
 
 
 def test_the_bound_over_the_data_is_least_at_the_variance_of_the_true_step_back():
-    """Of data N(0, s^2), averaged over x_0 and eps: both at ±1 deviation give the mean of what is quadratic in them exactly."""
+    """Of data N(0, s^2), averaged over x_0 and eps: both at ±1 deviation give the mean of what is quadratic in them
+    exactly."""
     net, level = model(), torch.arange(1, TABLE.levels).repeat_interleave(4)
     x0 = 0.5 * torch.tensor([1.0, 1, -1, -1], dtype=DOUBLE).repeat(TABLE.levels - 1).view(-1, 1, 1, 1)
     eps = torch.tensor([1.0, -1, 1, -1], dtype=DOUBLE).repeat(TABLE.levels - 1).view(-1, 1, 1, 1)
@@ -192,7 +214,8 @@ def test_the_bound_is_the_same_in_every_parametrisation(kind: str):
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-7)
 
 
-# Training ---------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def tiny() -> tuple[LearnedVariance, tuple[Tensor, Conditioning]]:

@@ -137,7 +137,9 @@ def test_a_smaller_picture_keeps_the_mean(way: str):
 def test_a_clean_small_picture_is_one_of_the_ways():
     x, clean = picture(), replace(ART, clean=1.0)
     wanted = [(resized(x, (8, 12), way) * 255).round() for way in WAYS]
-    seen = {next(k for k, w in enumerate(wanted) if torch.equal((255 * clean(x, keyed(i))).round(), w)) for i in range(20)}
+    seen = {
+        next(k for k, w in enumerate(wanted) if torch.equal((255 * clean(x, keyed(i))).round(), w)) for i in range(20)
+    }
     assert seen == {0, 1, 2}
 
 

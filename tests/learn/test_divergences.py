@@ -31,7 +31,12 @@ P, Q = mixture((0.3, -1.0, 0.5), (0.7, 1.0, 0.8)), mixture((0.5, 0.0, 1.0), (0.5
 
 def integral(f, p: D.Distribution) -> float:
     """E_p f(x) by quadrature."""
-    return quad(lambda x: float(p.log_prob(torch.tensor(x, dtype=DOUBLE)).exp() * f(torch.tensor(x, dtype=DOUBLE))), -12, 12, limit=200)[0]
+    return quad(
+        lambda x: float(p.log_prob(torch.tensor(x, dtype=DOUBLE)).exp() * f(torch.tensor(x, dtype=DOUBLE))),
+        -12,
+        12,
+        limit=200,
+    )[0]
 
 
 def covariance(seed: int) -> torch.Tensor:
@@ -81,7 +86,11 @@ def test_the_controlled_form_is_never_negative_and_varies_less_between_near_dist
 
 
 def test_drawn_kl_serves_any_distribution():
-    cases = [(D.Gamma(2.0, 1.5), D.Exponential(1.0)), (D.Poisson(3.0), D.Poisson(4.0)), (D.Beta(2.0, 3.0), D.Beta(3.0, 3.0))]
+    cases = [
+        (D.Gamma(2.0, 1.5), D.Exponential(1.0)),
+        (D.Poisson(3.0), D.Poisson(4.0)),
+        (D.Beta(2.0, 3.0), D.Beta(3.0, 3.0)),
+    ]
     for p, q in cases:
         found = dv.kl_drawn(p, q, 20_000, noise(), dv.plain)
         assert abs(found.mean - D.kl_divergence(p, q)) < 4 * found.error
@@ -130,7 +139,12 @@ def test_the_game_at_the_optimal_discriminator_is_twice_jensen_shannon_less_log_
 
 def test_no_other_discriminator_reaches_the_value_of_the_optimal_one():
     top = value_by_quadrature(best)
-    for other in (lambda x: best(x) + 0.1, lambda x: 0.9 * best(x), lambda x: best(x) + 0.3 * torch.sin(x), lambda x: 0 * x):
+    for other in (
+        lambda x: best(x) + 0.1,
+        lambda x: 0.9 * best(x),
+        lambda x: best(x) + 0.3 * torch.sin(x),
+        lambda x: 0 * x,
+    ):
         assert value_by_quadrature(other) < top
     at = torch.linspace(-3, 3, 9, dtype=DOUBLE)
     p, q = P.log_prob(at).exp(), Q.log_prob(at).exp()
@@ -157,7 +171,9 @@ def test_jensen_shannon_by_drawing_is_the_integral_and_symmetric_and_bounded():
     assert abs(one.mean - js_by_quadrature()) < 4 * one.error
     assert abs(other.mean - js_by_quadrature()) < 4 * other.error
     apart = dv.jensen_shannon(D.Normal(0.0, 1.0), D.Normal(100.0, 1.0), 100, noise())
-    assert apart.mean == pytest.approx(math.log(2)) and dv.jensen_shannon(P, P, 100, noise()).mean == pytest.approx(0, abs=1e-12)
+    assert apart.mean == pytest.approx(math.log(2)) and dv.jensen_shannon(P, P, 100, noise()).mean == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_the_game_of_logits_is_its_definition():

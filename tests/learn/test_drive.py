@@ -1,4 +1,5 @@
-"""Laws of what drives a training: it stops between steps, saves in time, and a broken run leaves the log of a whole one."""
+"""Laws of what drives a training: it stops between steps, saves in time, and a broken run leaves the log of a whole
+one."""
 
 import itertools
 import json
@@ -40,8 +41,14 @@ def training(at: int = 0, kind: signal.Signals = signal.SIGTERM) -> Training:
 
     optimiser = Killed(muon_groups(model, lr=0.02, adam_lr=1e-2))
     optimiser.at, optimiser.kind = at, kind
-    return Training(model=model, objective=objective, batches=lambda step: data[order(step)], optimisers={"loss": optimiser},
-                    rate=Trapezoid(3, 12, 4), ema=EMA(model, 0.9))  # fmt: skip
+    return Training(
+        model=model,
+        objective=objective,
+        batches=lambda step: data[order(step)],
+        optimisers={"loss": optimiser},
+        rate=Trapezoid(3, 12, 4),
+        ema=EMA(model, 0.9),
+    )
 
 
 def weights(run: Training) -> list[torch.Tensor]:
@@ -57,7 +64,8 @@ def log(folder: Path) -> dict[int, float]:
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch) -> list[int]:
-    """Stands for the drawing of curves, which needs a library that only trainings need: how many lines each would show."""
+    """Stands for the drawing of curves, which needs a library that only trainings need: how many lines each would
+    show."""
     calls: list[int] = []
     monkeypatch.setattr(driving, "curve", lambda folder: calls.append(len(log(folder))))
     return calls

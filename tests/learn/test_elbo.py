@@ -24,8 +24,8 @@ def pictures(batch: int = 2) -> torch.Tensor:
 
 
 class Line(nn.Module):
-    """A model whose evidence is known: x = z + noise in one number, p(z) = N(0, 1), p(x | z) = N(z, s^2), so p(x) = N(0, 1 + s^2);
-    the posterior is N(x / (1 + s^2), s^2 / (1 + s^2)), widened by ``off``."""
+    """A model whose evidence is known: x = z + noise in one number, p(z) = N(0, 1), p(x | z) = N(z, s^2), so p(x) =
+    N(0, 1 + s^2); the posterior is N(x / (1 + s^2), s^2 / (1 + s^2)), widened by ``off``."""
 
     def __init__(self, off: float):
         super().__init__()
@@ -69,7 +69,9 @@ def test_the_mean_of_log_weights_is_the_objective():
 def test_of_a_network_too_more_draws_bound_it_more_tightly():
     weights = log_weights(build(), pictures(), 64, keyed("z"))
     assert weights.shape == (64, 2)
-    assert (elbo(weights) < importance_bound(weights, 4)).all() and (importance_bound(weights, 4) < importance_bound(weights, 64)).all()
+    assert (elbo(weights) < importance_bound(weights, 4)).all() and (
+        importance_bound(weights, 4) < importance_bound(weights, 64)
+    ).all()
 
 
 def test_the_loss_is_distortion_and_beta_times_the_rate_and_the_bits_have_beta_one():
@@ -82,7 +84,8 @@ def test_the_loss_is_distortion_and_beta_times_the_rate_and_the_bits_have_beta_o
 
 
 def test_with_beta_zero_it_is_an_autoencoder():
-    """The prior has no say: the loss, and where the posterior is narrow the noise too, is that of the mean's own picture."""
+    """The prior has no say: the loss, and where the posterior is narrow the noise too, is that of the mean's own
+    picture."""
     model, x = build(), pictures()
     with torch.no_grad():
         model.encoder.out.weight[3:] = 0  # the half that says the log variance
@@ -93,7 +96,8 @@ def test_with_beta_zero_it_is_an_autoencoder():
 
 
 def test_the_reconstruction_and_the_rate_pull_the_posterior_apart():
-    """d rate / d logvar < 0 below the prior's variance, where the rate would widen it; the loss reaches every parameter."""
+    """d rate / d logvar < 0 below the prior's variance, where the rate would widen it; the loss reaches every
+    parameter."""
     model, x = build(), pictures()
     EvidenceBound(beta=2.0)(model, x, keyed("z"))["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

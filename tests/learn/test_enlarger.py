@@ -1,4 +1,5 @@
-"""Laws of the training that enlarges: it begins at the nearest pixels, all of it learns, and its pairs belong together."""
+"""Laws of the training that enlarges: it begins at the nearest pixels, all of it learns, and its pairs belong
+together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The law of resuming, with real processes and real kills: whatever happens, the weights are those of an unbroken run."""
+"""The law of resuming, with real processes and real kills: whatever happens, the weights are those of an unbroken
+run."""
 
 import json
 import os
@@ -19,7 +20,9 @@ PLACES = ("objective 3", "optimiser 4", "saving 1", "saving 5", "renaming 3")
 def launch(groups: Sequence[Sequence[list[str]]]) -> tuple[list[list[int]], str]:
     """How the processes ended, and what they said."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    ended = subprocess.run([sys.executable, str(HERE / "launch.py"), json.dumps(groups)], env=environment, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, str(HERE / "launch.py"), json.dumps(groups)], env=environment, capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1]), ended.stderr
 
@@ -38,7 +41,9 @@ def leaves(value: Any) -> list[Any]:
 def same(first: Path, second: Path) -> bool:
     """Whether two runs have the same weights, averages, moments and step, bit for bit."""
     a, b = (leaves(torch.load(folder / "last.pt", weights_only=True)) for folder in (first, second))
-    return len(a) == len(b) and all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(
+        torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,10 @@ def test_two_processes_are_one_that_accumulates_two_batches(runs, name):
 
 def test_the_log_of_two_processes_is_that_of_one(runs):
     folder, _, _ = runs
-    logs = [[json.loads(line) for line in (folder / n / "log.jsonl").read_text().splitlines()] for n in ("accumulating", "pair")]
+    logs = [
+        [json.loads(line) for line in (folder / n / "log.jsonl").read_text().splitlines()]
+        for n in ("accumulating", "pair")
+    ]
     assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]] == list(range(1, 9))
     assert [row["loss"] for row in logs[0]] == pytest.approx([row["loss"] for row in logs[1]], abs=2e-5)
 

@@ -1,4 +1,5 @@
-"""Laws of experiments: a file says what is trained, its settings are typed and checked, and ``danqing learn`` runs it."""
+"""Laws of experiments: a file says what is trained, its settings are typed and checked, and ``danqing learn`` runs
+it."""
 
 import json
 import struct
@@ -58,11 +59,17 @@ class Outer:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("rate=1e-3", dict(rate=1e-3)), ("rate = 2", dict(rate=2.0)), ("name=a=b", dict(name="a=b")), ("name=none", dict(name=None)),
-        ("kind=fancy", dict(kind="fancy")), ("mirror=no", dict(mirror=False)), ("data=/x/y", dict(data=Path("/x/y"))),
-        ("inner.width=5", dict(inner=Inner(width=5))), ("inner.sizes=[4]", dict(inner=Inner(sizes=(4,)))),
+        ("rate=1e-3", dict(rate=1e-3)),
+        ("rate = 2", dict(rate=2.0)),
+        ("name=a=b", dict(name="a=b")),
+        ("name=none", dict(name=None)),
+        ("kind=fancy", dict(kind="fancy")),
+        ("mirror=no", dict(mirror=False)),
+        ("data=/x/y", dict(data=Path("/x/y"))),
+        ("inner.width=5", dict(inner=Inner(width=5))),
+        ("inner.sizes=[4]", dict(inner=Inner(sizes=(4,)))),
     ],
-)  # fmt: skip
+)
 def test_a_setting_takes_a_value_of_its_type(change, expected):
     assert overridden(Outer(name="x"), [change]) == Outer(**{"name": "x", **expected})
 
@@ -75,11 +82,16 @@ def test_the_last_value_counts_and_values_inside_go_together():
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
-        ("rat=1", UnknownName, "Did you mean 'rate'"), ("inner.widht=1", UnknownName, r"'inner\.width'"), ("rate.x=1", UnknownName, "rate"),
-        ("rate=fast", InvalidInput, "rate: 'fast' was given; .*number"), ("kind=odd", InvalidInput, "'plain' or 'fancy'"),
-        ("rate", InvalidInput, "NAME=VALUE"), ("=1", InvalidInput, "NAME=VALUE"), ("inner.width=1.5", InvalidInput, "integer"),
+        ("rat=1", UnknownName, "Did you mean 'rate'"),
+        ("inner.widht=1", UnknownName, r"'inner\.width'"),
+        ("rate.x=1", UnknownName, "rate"),
+        ("rate=fast", InvalidInput, "rate: 'fast' was given; .*number"),
+        ("kind=odd", InvalidInput, "'plain' or 'fancy'"),
+        ("rate", InvalidInput, "NAME=VALUE"),
+        ("=1", InvalidInput, "NAME=VALUE"),
+        ("inner.width=1.5", InvalidInput, "integer"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_that_is_not_there_or_not_possible_is_refused(change, kind, told):
     with pytest.raises(kind, match=told):
         overridden(Outer(), [change])
@@ -96,14 +108,18 @@ def test_an_experiment_in_a_package_finds_its_neighbours_and_one_alone_too(tmp_p
     package.mkdir(parents=True)
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
-    body = "from dataclasses import dataclass\nfrom danqing.learn.experiment import Experiment\nfrom {} import SIZE\n\n" \
-           "@dataclass(frozen=True, kw_only=True)\nclass E(Experiment):\n    size: int = SIZE\n    def training(self): ...\n"  # fmt: skip
+    body = (
+        "from dataclasses import dataclass\nfrom danqing.learn.experiment import Experiment\nfrom {} import SIZE\n\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass E(Experiment):\n    size: int = SIZE\n    def "
+        "training(self): ...\n"
+    )
     (package / "here.py").write_text("SIZE = 3\n")
     (package / "one.py").write_text(body.format("house_of_tests.room.here"))
     (tmp_path / "beside_of_tests.py").write_text("SIZE = 4\n")
     (tmp_path / "json.py").write_text(body.format("beside_of_tests"))  # of the name of another module
     before = list(sys.path)
-    assert load(package / "one.py")().size == 3 and load(tmp_path / "json.py")().size == 4 and json.loads("5") == 5  # type: ignore[attr-defined]
+    # type: ignore[attr-defined]
+    assert load(package / "one.py")().size == 3 and load(tmp_path / "json.py")().size == 4 and json.loads("5") == 5
     sys.path[:] = before
 
 
@@ -117,7 +133,9 @@ def test_an_experiment_in_a_package_finds_its_neighbours_and_one_alone_too(tmp_p
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused(tmp_path, text, told):
-    (tmp_path / "x.py").write_text(f"from dataclasses import dataclass\nfrom danqing.learn.experiment import Experiment\n{text}")
+    (tmp_path / "x.py").write_text(
+        f"from dataclasses import dataclass\nfrom danqing.learn.experiment import Experiment\n{text}"
+    )
     with pytest.raises(InvalidFile, match=told):
         load(tmp_path / "x.py")
     with pytest.raises(InvalidFile, match="there is no file"):
@@ -137,7 +155,9 @@ def events(folder: Path) -> list[Event]:
 
 
 def test_a_run_leaves_checkpoint_log_evaluations_samples_and_the_same_for_tensorboard(tmp_path, capsys, drawn):
-    code, out, _ = learn(capsys, TINY, "--out", tmp_path, "--set", "steps=4", "--set", "sample-every=2", "--set", "evaluate_every=4")
+    code, out, _ = learn(
+        capsys, TINY, "--out", tmp_path, "--set", "steps=4", "--set", "sample-every=2", "--set", "evaluate_every=4"
+    )
     assert code == 0 and "step 4" in out and len(drawn) == 3
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 4] and set(rows[-1]) == {"step", "weight"}
@@ -204,4 +224,5 @@ def test_the_base_class_draws_and_measures_nothing():
         def training(self):
             raise NotImplementedError
 
-    assert Bare().samples(keyed("no training")) is None and Bare().evaluate(keyed("no training")) == {}  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    assert Bare().samples(keyed("no training")) is None and Bare().evaluate(keyed("no training")) == {}

@@ -1,4 +1,5 @@
-"""Laws of pictures from a folder: any kind of picture becomes a square, what is none is listed, and a step is a function of its index."""
+"""Laws of pictures from a folder: any kind of picture becomes a square, what is none is listed, and a step is a
+function of its index."""
 
 import numpy as np
 import pytest
@@ -79,7 +80,11 @@ def test_what_is_no_whole_picture_is_listed_and_skipped(pictures):
     (pictures / "empty.webp").touch()
     folder = Folder(pictures, size=8, batch=4)
     assert len(folder) == 7 and [path.name for path, _ in folder.skipped] == ["cut.jpg", "empty.webp", "page.png"]
-    assert "7 pictures, 3 files skipped" in folder.notes[0] and "cut.jpg" in folder.notes[1] and "truncated" in folder.notes[1]
+    assert (
+        "7 pictures, 3 files skipped" in folder.notes[0]
+        and "cut.jpg" in folder.notes[1]
+        and "truncated" in folder.notes[1]
+    )
 
 
 def test_a_long_list_of_skipped_files_is_cut_with_its_count(pictures):

@@ -26,13 +26,16 @@ def density(kappa: float) -> D.Distribution:
 
 
 def denoise(schedule):
-    """E[x_0 | x_t] = sum over k of P(k | x_t) (m_k + alpha s_k^2 / v_k (x_t - alpha m_k)), v_k = alpha^2 s_k^2 + sigma^2."""
+    """E[x_0 | x_t] = sum over k of P(k | x_t) (m_k + alpha s_k^2 / v_k (x_t - alpha m_k)), v_k = alpha^2 s_k^2 +
+    sigma^2."""
 
     def clean(x: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = (c.view(-1, 1, 1) for c in schedule(t.to(DOUBLE)))
         spread = (alpha * STDS[:, None]).square() + sigma.square()  # (B, 3, 1)
         off = x[:, None] - alpha * MEANS  # (B, 3, 2)
-        share = torch.softmax(WEIGHTS.log()[:, None] - off.square().sum(2, keepdim=True) / (2 * spread) - spread.log(), 1)
+        share = torch.softmax(
+            WEIGHTS.log()[:, None] - off.square().sum(2, keepdim=True) / (2 * spread) - spread.log(), 1
+        )
         return (share * (MEANS + alpha * STDS[:, None].square() / spread * off)).sum(1)
 
     return clean
@@ -47,7 +50,9 @@ def test_the_likelihood_is_the_density_of_a_mixture_under_every_schedule(schedul
     alpha, sigma = schedule(exponential(schedule, 2)[:2])
     top, bottom = (sigma / alpha).tolist()
     found, truth = log_likelihood(denoise(schedule), schedule, X, steps=80), density(bottom).log_prob(X)
-    torch.testing.assert_close(found.log_p, truth, rtol=0, atol=0.6 / top + 1e-3)  # the far end is only about N(0, kappa^2)
+    torch.testing.assert_close(
+        found.log_p, truth, rtol=0, atol=0.6 / top + 1e-3
+    )  # the far end is only about N(0, kappa^2)
     assumed = D.Normal(0.0, top).log_prob(top * found.noise).sum(1)
     exact = found.log_p - assumed + density(top).log_prob(top * found.noise)
     torch.testing.assert_close(exact, truth, rtol=0, atol=1e-3)

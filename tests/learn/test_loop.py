@@ -24,8 +24,14 @@ def training(seed: int = 0) -> Training:
         return {"loss": (model(batch + eps) - batch).square().mean()}
 
     optimiser = Muon(muon_groups(model, lr=0.02, adam_lr=1e-3, edges=["0."]))
-    return Training(model=model, objective=objective, batches=lambda step: data[order(step)],
-                    optimisers={"loss": optimiser}, rate=Trapezoid(3, 12, 4), ema=EMA(model, 0.9))
+    return Training(
+        model=model,
+        objective=objective,
+        batches=lambda step: data[order(step)],
+        optimisers={"loss": optimiser},
+        rate=Trapezoid(3, 12, 4),
+        ema=EMA(model, 0.9),
+    )
 
 
 def weights(run: Training) -> list[torch.Tensor]:

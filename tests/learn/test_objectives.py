@@ -15,7 +15,8 @@ from danqing.types import Conditioning
 def test_kl_equals_torch_distributions():
     mean, logvar = torch.randn(7, generator=keyed("m")), torch.randn(7, generator=keyed("v"))
     theirs = torch.distributions.kl_divergence(
-        torch.distributions.Normal(mean, (0.5 * logvar).exp()), torch.distributions.Normal(torch.zeros(7), torch.ones(7))
+        torch.distributions.Normal(mean, (0.5 * logvar).exp()),
+        torch.distributions.Normal(torch.zeros(7), torch.ones(7)),
     )
     torch.testing.assert_close(kl_to_standard_normal(mean, logvar), theirs)
 
@@ -64,7 +65,12 @@ def test_denoising_is_zero_for_the_exact_denoiser_and_the_square_of_an_offset(ki
 def test_autoencoding_reaches_every_parameter_and_pictures_round_trip():
     torch.manual_seed(0)
     config = AutoencoderKLConfig(
-        block_out_channels=(8, 8), layers_per_block=1, latent_channels=2, norm_num_groups=4, mid_block_add_attention=False, patch=2
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        latent_channels=2,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        patch=2,
     )
     model = AutoencoderKL(config)
     pixels = torch.randint(0, 256, (2, 16, 16, 3), generator=keyed("p"), dtype=torch.uint8).numpy()

@@ -25,10 +25,15 @@ class Pair(nn.Module):
 
 
 def adversarial(model, batch, noise):
-    """One forward pass of the generator, one graph: the discriminator's loss would change the generator, and the other way round."""
+    """One forward pass of the generator, one graph: the discriminator's loss would change the generator, and the other
+    way round."""
     made = model.generator(torch.randn(batch.shape, generator=noise))
     real, fake = model.discriminator(batch), model.discriminator(made)
-    return {"generator": F.softplus(-fake).mean(), "discriminator": (F.softplus(-real) + F.softplus(fake)).mean(), "fake": fake.mean()}
+    return {
+        "generator": F.softplus(-fake).mean(),
+        "discriminator": (F.softplus(-real) + F.softplus(fake)).mean(),
+        "fake": fake.mean(),
+    }
 
 
 DATA, ORDER = torch.randn(20, 2, generator=keyed("points")), Order(20, 4, "points")
@@ -36,8 +41,16 @@ DATA, ORDER = torch.randn(20, 2, generator=keyed("points")), Order(20, 4, "point
 
 def training(objective=adversarial, **changes) -> Training:
     model = Pair()
-    optimisers = {name: torch.optim.Adam(getattr(model, name).parameters(), lr=RATE) for name in ("generator", "discriminator")}
-    given = dict(model=model, objective=objective, batches=lambda step: DATA[ORDER(step)], optimisers=optimisers, rate=Trapezoid(1))
+    optimisers = {
+        name: torch.optim.Adam(getattr(model, name).parameters(), lr=RATE) for name in ("generator", "discriminator")
+    }
+    given = dict(
+        model=model,
+        objective=objective,
+        batches=lambda step: DATA[ORDER(step)],
+        optimisers=optimisers,
+        rate=Trapezoid(1),
+    )
     return Training(**{**given, **changes})
 
 
@@ -51,7 +64,9 @@ def test_two_optimisers_equal_the_hand_written_alternative_bit_for_bit():
     optimisers = {name: torch.optim.Adam(getattr(model, name).parameters(), lr=RATE) for name in names}
     for step in range(6):
         losses = adversarial(model, DATA[ORDER(step)], keyed(0, "noise", step))
-        found = {n: torch.autograd.grad(losses[n], list(getattr(model, n).parameters()), retain_graph=True) for n in names}
+        found = {
+            n: torch.autograd.grad(losses[n], list(getattr(model, n).parameters()), retain_graph=True) for n in names
+        }
         for name in names:
             for p, g in zip(getattr(model, name).parameters(), found[name], strict=True):
                 p.grad = g
@@ -100,7 +115,9 @@ def test_an_optimiser_whose_loss_is_none_rests(enabled):
     def only_discriminator(model, batch, noise):
         return {**adversarial(model, batch, noise), "generator": None}
 
-    run = training(Lazy(often=only_discriminator, seldom=adversarial, every=3), scaler=torch.amp.GradScaler("cpu", enabled=enabled))
+    run = training(
+        Lazy(often=only_discriminator, seldom=adversarial, every=3), scaler=torch.amp.GradScaler("cpu", enabled=enabled)
+    )
     moved, before = [], copy.deepcopy(run.model)
     for progress in run.run(7):
         moved.append([not equal(getattr(run.model, name), getattr(before, name)) for name in run.optimisers])
@@ -113,7 +130,9 @@ def test_a_lazy_objective_depends_on_the_step_even_after_resuming(tmp_path):
     def regularised(model, batch, noise):
         losses = adversarial(model, batch, noise)
         x = batch.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(model.discriminator(x).sum(), x, create_graph=True)  # R1: E |grad D|^2 / 2 on real points
+        (slope,) = torch.autograd.grad(
+            model.discriminator(x).sum(), x, create_graph=True
+        )  # R1: E |grad D|^2 / 2 on real points
         return {**losses, "discriminator": losses["discriminator"] + 4 * slope.square().sum(1).mean() / 2}
 
     lazy = Lazy(often=adversarial, seldom=regularised, every=4)
@@ -136,8 +155,14 @@ def regression(batch: int, accumulate: int = 1, rate: float = 0.1) -> Training:
     def objective(model, batch, noise):
         return {"loss": (model(batch) - batch.sum(1, keepdim=True)).square().mean()}
 
-    return Training(model=model, objective=objective, batches=lambda index: x[order(index)], accumulate=accumulate,
-                    optimisers={"loss": torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)}, rate=Trapezoid(1))  # fmt: skip
+    return Training(
+        model=model,
+        objective=objective,
+        batches=lambda index: x[order(index)],
+        accumulate=accumulate,
+        optimisers={"loss": torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)},
+        rate=Trapezoid(1),
+    )
 
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
@@ -154,7 +179,10 @@ def test_what_cannot_be_trained_is_refused():
     model = Pair()
     shared = torch.optim.SGD(model.parameters(), lr=1.0)
     with pytest.raises(InvalidInput, match="share a parameter"):
-        training(model=model, optimisers={"generator": torch.optim.SGD(model.generator.parameters(), lr=1.0), "discriminator": shared})
+        training(
+            model=model,
+            optimisers={"generator": torch.optim.SGD(model.generator.parameters(), lr=1.0), "discriminator": shared},
+        )
     with pytest.raises(InvalidInput, match="no loss for the optimiser 'generator'"):
         list(training(lambda *given: {"genrator": torch.ones(()), "discriminator": torch.ones(())}).run(1))
     with pytest.raises(InvalidInput, match="'generator' depends on no parameter"):
@@ -171,7 +199,9 @@ def test_a_loss_or_gradient_that_is_no_number_stops_before_any_weight_moves(brok
     def objective(model, batch, noise):
         losses = adversarial(model, batch, noise)
         weight = model.generator[0].weight
-        bad = weight.sum() * float("nan") if broken == "loss" else (weight - weight.detach()).abs().sqrt().sum()  # slope at 0: infinite
+        bad = (
+            weight.sum() * float("nan") if broken == "loss" else (weight - weight.detach()).abs().sqrt().sum()
+        )  # slope at 0: infinite
         return {**losses, "generator": losses["generator"] + bad}
 
     sane = training()

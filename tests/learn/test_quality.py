@@ -78,7 +78,9 @@ def test_a_lost_mode_costs_recall_and_an_invented_one_precision():
     """Real: two modes; painted: the first of them, and one of its own."""
     real = torch.cat([normal(200, 3), normal(200, 3, seed=1) + 50])
     painted = torch.cat([normal(200, 3, seed=2), normal(200, 3, seed=3) - 50])
-    assert covered(painted, real) == pytest.approx(0.5, abs=0.05) and covered(real, painted) == pytest.approx(0.5, abs=0.05)
+    assert covered(painted, real) == pytest.approx(0.5, abs=0.05) and covered(real, painted) == pytest.approx(
+        0.5, abs=0.05
+    )
     assert covered(painted[:200], real) > 0.9 and covered(real, painted[:200]) < 0.55
 
 
@@ -103,7 +105,9 @@ def test_sharpness_knows_no_plain_ground_slope_or_side_and_grows_with_contrast()
     plain = torch.full((1, 3, 8, 8), 77)
     slope = torch.arange(8.0).expand(1, 3, 8, 8)
     x = torch.randint(0, 100, (4, 3, 9, 8), generator=noise())
-    assert sharpness(plain).item() == pytest.approx(0, abs=1e-6) and sharpness(slope).item() == pytest.approx(0, abs=1e-6)
+    assert sharpness(plain).item() == pytest.approx(0, abs=1e-6) and sharpness(slope).item() == pytest.approx(
+        0, abs=1e-6
+    )
     torch.testing.assert_close(sharpness(x), sharpness(x.flip(-1).transpose(-1, -2)))
     torch.testing.assert_close(sharpness(2 * x + 30), 4 * sharpness(x))
 

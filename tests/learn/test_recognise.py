@@ -1,4 +1,5 @@
-"""Laws of the training of the features: what is unsaid teaches nothing, and coarse pictures are as the comparison makes them."""
+"""Laws of the training of the features: what is unsaid teaches nothing, and coarse pictures are as the comparison makes
+them."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,12 @@ ROWS = [
 
 def test_every_question_has_its_words_and_what_is_unsaid_is_marked():
     told = Told(ROWS)
-    assert told.words == {"hat": ["a cap"], "skin": ["pale"], "style": ["3d", "flat", "micah"], "subject": ["clock", "heart"]}
+    assert told.words == {
+        "hat": ["a cap"],
+        "skin": ["pale"],
+        "style": ["3d", "flat", "micah"],
+        "subject": ["clock", "heart"],
+    }
     assert told.labels([2, 0]).tolist() == [[0, 0, 2, UNSAID], [UNSAID, UNSAID, 1, 0]]
 
 

@@ -16,7 +16,8 @@ class Net(nn.Module):
         torch.manual_seed(0)
         self.first = nn.Linear(4, 8)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(8, 32), nn.SiLU(), nn.Dropout(0.3), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 8)) for _ in range(3)
+            nn.Sequential(nn.Linear(8, 32), nn.SiLU(), nn.Dropout(0.3), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 8))
+            for _ in range(3)
         )
 
     def forward(self, x):
@@ -66,7 +67,9 @@ def test_names_of_weights_stay_and_a_copy_is_a_model_of_its_own():
         for p in twin.parameters():
             p.zero_()
         assert not twin(torch.ones(5, 4)).any() and net(torch.ones(5, 4)).any()
-    assert all(torch.equal(a, b) for a, b in zip(gradients(Net()), gradients(checkpointed(net, ["blocks"])), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(gradients(Net()), gradients(checkpointed(net, ["blocks"])), strict=True)
+    )
 
 
 def test_a_layer_that_is_not_there_is_refused_with_the_nearest():

@@ -1,4 +1,5 @@
-"""Score matching on Gaussians and linear scores, where a few sigma points give every expectation of a quadratic exactly."""
+"""Score matching on Gaussians and linear scores, where a few sigma points give every expectation of a quadratic
+exactly."""
 
 import math
 
@@ -19,7 +20,8 @@ NONE = Conditioning(tokens=torch.zeros(1, 1, 1, dtype=DOUBLE))
 
 
 def points(d: int) -> Tensor:
-    """±sqrt(d) e_i, (2 d, d): mean 0 and covariance 1, so that means over them of quadratics are those under N(0, 1)."""
+    """±sqrt(d) e_i, (2 d, d): mean 0 and covariance 1, so that means over them of quadratics are those under N(0,
+    1)."""
     eye = math.sqrt(d) * torch.eye(d, dtype=DOUBLE)
     return torch.cat([eye, -eye])
 
@@ -46,7 +48,10 @@ def true(covariance: Tensor = COVARIANCE) -> Linear:
 
 def others() -> list[Linear]:
     draw = torch.Generator().manual_seed(0)
-    return [Linear(torch.randn(3, 3, generator=draw, dtype=DOUBLE), torch.randn(3, generator=draw, dtype=DOUBLE)) for _ in range(4)]
+    return [
+        Linear(torch.randn(3, 3, generator=draw, dtype=DOUBLE), torch.randn(3, generator=draw, dtype=DOUBLE))
+        for _ in range(4)
+    ]
 
 
 def explicit(score: Linear) -> Tensor:
@@ -81,7 +86,9 @@ def test_the_losses_without_a_truth_differ_from_the_one_with_it_by_half_the_fish
 
 def test_denoising_differs_from_the_distance_to_the_noisy_score_by_a_constant():
     x = ALPHA * X0 + SIGMA * EPS
-    constant = 3 / (2 * SIGMA**2) - 0.5 * torch.linalg.inv(NOISY).trace()  # E |eps/sigma|^2 / 2 - E |grad log p_t|^2 / 2
+    constant = (
+        3 / (2 * SIGMA**2) - 0.5 * torch.linalg.inv(NOISY).trace()
+    )  # E |eps/sigma|^2 / 2 - E |grad log p_t|^2 / 2
     for score in others():
         distance = scores.explicit(score, x, true_noisy()(x).detach())
         torch.testing.assert_close(scores.denoising(score, X0, EPS, ALPHA, SIGMA) - distance, constant)
@@ -115,7 +122,9 @@ def test_the_exact_divergence_is_the_trace_of_the_jacobian():
         return net(x.flatten(1)).view_as(x)
 
     value, bent = scores.curvatures(field, x, scores.basis(x))
-    jacobians = torch.stack([torch.autograd.functional.jacobian(lambda r: field(r[None])[0], row).view(6, 6) for row in x])
+    jacobians = torch.stack(
+        [torch.autograd.functional.jacobian(lambda r: field(r[None])[0], row).view(6, 6) for row in x]
+    )
     torch.testing.assert_close(value, field(x).detach())
     torch.testing.assert_close(bent.mean(0), jacobians.diagonal(dim1=1, dim2=2).sum(1))
 

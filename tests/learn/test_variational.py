@@ -17,9 +17,13 @@ LOAD = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, 1.1]], dtype=DOUBLE)  # x = 
 STD = 0.6
 X = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
 PRIOR = MultivariateNormal(torch.zeros(2, dtype=DOUBLE), torch.eye(2, dtype=DOUBLE))
-EVIDENCE = MultivariateNormal(torch.zeros(3, dtype=DOUBLE), LOAD @ LOAD.T + STD**2 * torch.eye(3, dtype=DOUBLE)).log_prob(X)
+EVIDENCE = MultivariateNormal(
+    torch.zeros(3, dtype=DOUBLE), LOAD @ LOAD.T + STD**2 * torch.eye(3, dtype=DOUBLE)
+).log_prob(X)
 PRECISION = torch.eye(2, dtype=DOUBLE) + LOAD.T @ LOAD / STD**2
-POSTERIOR = MultivariateNormal(X @ LOAD @ torch.linalg.inv(PRECISION) / STD**2, torch.linalg.inv(PRECISION))  # (4,) of them
+POSTERIOR = MultivariateNormal(
+    X @ LOAD @ torch.linalg.inv(PRECISION) / STD**2, torch.linalg.inv(PRECISION)
+)  # (4,) of them
 
 
 def log_joint(z: Tensor) -> Tensor:
@@ -33,7 +37,8 @@ def wrong() -> MultivariateNormal:
 
 
 def spread_points(q: MultivariateNormal) -> Tensor:
-    """Draws whose mean and covariance are exactly q's: log w of Gaussians is quadratic, so its mean over them is exact."""
+    """Draws whose mean and covariance are exactly q's: log w of Gaussians is quadratic, so its mean over them is
+    exact."""
     eye = math.sqrt(2) * torch.eye(2, dtype=DOUBLE)
     return q.mean + (torch.cat([eye, -eye])[:, None] @ q.scale_tril.mT).squeeze(1)[:, None]
 
@@ -69,7 +74,10 @@ def test_more_draws_make_the_bound_tighter_and_never_loose_the_evidence():
         total = torch.zeros((), dtype=DOUBLE)
         for z in itertools.product(range(3), repeat=k):
             draws = torch.tensor(z)[:, None]
-            total = total + q.log_prob(draws).sum().exp() * importance_bound(log_weights(lambda z: joint[z], q, draws), k)[0]
+            total = (
+                total
+                + q.log_prob(draws).sum().exp() * importance_bound(log_weights(lambda z: joint[z], q, draws), k)[0]
+            )
         bounds.append(total.item())
     evidence = joint.exp().sum().log().item()
     assert all(low < high < evidence for low, high in itertools.pairwise(bounds))
@@ -79,7 +87,9 @@ def test_one_draw_a_group_is_the_elbo_and_all_in_one_group_the_log_of_the_mean_w
     weights = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
     torch.testing.assert_close(importance_bound(weights, 1), elbo(weights))
     torch.testing.assert_close(importance_bound(weights, 6), weights.exp().mean(0).log())
-    torch.testing.assert_close(importance_bound(weights, 3), torch.stack([w.exp().mean(0).log() for w in weights.split(3)]).mean(0))
+    torch.testing.assert_close(
+        importance_bound(weights, 3), torch.stack([w.exp().mean(0).log() for w in weights.split(3)]).mean(0)
+    )
 
 
 def test_raising_the_bound_finds_the_posterior():

@@ -70,7 +70,11 @@ class Tiny(Experiment):
         torch.manual_seed(self.seed)
         width = self.net.width
         model = nn.Sequential(nn.Linear(8, width), nn.SiLU(), nn.Dropout(self.net.dropout), nn.Linear(width, 8))
-        data, order, knife = torch.randn(20, 8, generator=keyed("data")), Order(20, self.batch, "order"), Knife(self.kill)
+        data, order, knife = (
+            torch.randn(20, 8, generator=keyed("data")),
+            Order(20, self.batch, "order"),
+            Knife(self.kill),
+        )
         optimiser = HalfDone(muon_groups(model, lr=self.rate, adam_lr=1e-2))
         optimiser.knife = knife
         sharpen(knife)

@@ -59,7 +59,9 @@ def awake(net):
 # ---- spectral norm -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [lambda: SpectralConv(3, 6), lambda: SpectralLinear(9, 6), lambda: SpectralEmbedding(6, 9)])
+@pytest.mark.parametrize(
+    "build", [lambda: SpectralConv(3, 6), lambda: SpectralLinear(9, 6), lambda: SpectralEmbedding(6, 9)]
+)
 def test_after_a_few_uses_the_largest_singular_value_is_one_and_that_of_the_weight_is_known(build):
     layer = build()
     nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
@@ -145,7 +147,11 @@ def test_attention_begins_as_the_identity_and_follows_its_equation():
     layer, x = Attention(16).eval(), drawn(2, 16, 6, 6)
     assert torch.equal(layer(x), x)
     nn.init.constant_(layer.gamma, 0.7)
-    query, key, value = layer.theta(x).flatten(2), F.max_pool2d(layer.phi(x), 2).flatten(2), F.max_pool2d(layer.g(x), 2).flatten(2)
+    query, key, value = (
+        layer.theta(x).flatten(2),
+        F.max_pool2d(layer.phi(x), 2).flatten(2),
+        F.max_pool2d(layer.g(x), 2).flatten(2),
+    )
     weights = torch.einsum("bci,bcj->bij", query, key).softmax(-1)
     found = torch.einsum("bij,bcj->bci", weights, value).unflatten(2, (6, 6))
     torch.testing.assert_close(layer(x), x + 0.7 * layer.o(found), rtol=1e-4, atol=1e-5)
@@ -167,7 +173,12 @@ def test_the_discriminators_classes_differ_by_a_linear_form_of_what_it_sees():
 def test_every_parameter_gets_a_gradient():
     net, other = network(), judge()
     other(F.interpolate(net(drawn(3, 6), LABELS), 16), LABELS).square().sum().backward()
-    assert [name for both in (net, other) for name, p in both.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert [
+        name
+        for both in (net, other)
+        for name, p in both.named_parameters()
+        if p.grad is None or not p.grad.abs().sum() > 0
+    ] == []
 
 
 # ---- truncation ----------------------------------------------------------------------------------------------------
@@ -191,7 +202,9 @@ def test_a_threshold_that_nothing_passes_is_refused():
 
 
 def spectral(name: str, shape: tuple[int, ...], bias: bool = True) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": shape, f"{name}.u0": (1, shape[0]), f"{name}.sv0": (1,)} | ({f"{name}.bias": shape[:1]} if bias else {})
+    return {f"{name}.weight": shape, f"{name}.u0": (1, shape[0]), f"{name}.sv0": (1,)} | (
+        {f"{name}.bias": shape[:1]} if bias else {}
+    )
 
 
 def attention(name: str, c: int) -> dict[str, tuple[int, ...]]:

@@ -27,7 +27,11 @@ PAIRS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 @pytest.mark.parametrize("name", PAIRS)
 def test_value_and_slope_are_those_of_torch(name: str, layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    x = (
+        torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64)
+        .contiguous(memory_format=layout)
+        .requires_grad_()
+    )
     ours, theirs = (layer(x) for layer in PAIRS[name])
     torch.testing.assert_close(ours, theirs)
     g = torch.randn(ours.shape, generator=generator, dtype=torch.float64)

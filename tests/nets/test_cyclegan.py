@@ -10,7 +10,16 @@ import torch
 from torch import nn
 
 from danqing.errors import InvalidInput
-from danqing.nets.cyclegan import HORSE2ZEBRA, MINI, PATCH_34, PATCH_70, CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
+from danqing.nets.cyclegan import (
+    HORSE2ZEBRA,
+    MINI,
+    PATCH_34,
+    PATCH_70,
+    CycleGAN,
+    CycleGANConfig,
+    PatchGAN,
+    PatchGANConfig,
+)
 from danqing.weights.keymap import KeyMap
 from danqing.weights.maps import cyclegan as maps
 
@@ -68,7 +77,9 @@ def test_every_parameter_gets_a_gradient():
     """But the biases that an instance norm takes away."""
     net, other = network(), PatchGAN(replace(PATCH_34, channels=4))
     other(net(picture(32))).square().sum().backward()
-    useless = {f"{name}.bias" for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)}
+    useless = {
+        f"{name}.bias" for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    }
     without = [name for name, p in (*net.named_parameters(), *other.named_parameters()) if p.grad is None]
     assert without == []
     assert [name for name, p in net.named_parameters() if name not in useless and not p.grad.abs().sum() > 0] == []
@@ -123,5 +134,8 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
 def test_the_published_size_is_that_of_the_paper():
     """11.4 and 2.8 million weights."""
     with torch.device("meta"):
-        sizes = [sum(p.numel() for p in net.parameters()) for net in (CycleGAN(HORSE2ZEBRA), PatchGAN(PATCH_70), CycleGAN(MINI))]
+        sizes = [
+            sum(p.numel() for p in net.parameters())
+            for net in (CycleGAN(HORSE2ZEBRA), PatchGAN(PATCH_70), CycleGAN(MINI))
+        ]
     assert [round(size / 1e6, 1) for size in sizes[:2]] == [11.4, 2.8] and sizes[2] < 3e6

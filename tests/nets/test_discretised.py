@@ -31,7 +31,9 @@ def test_a_bin_has_the_difference_of_the_distribution_function_at_its_sides(kind
     x, mean, scale = grid(256)[1:-1], torch.tensor(0.3).double(), torch.tensor(0.2).double()
     d = theirs(mean, scale)
     want = torch.log(d.cdf(x + 1 / 255) - d.cdf(x - 1 / 255))
-    torch.testing.assert_close(log_prob(x, mean, scale.log(), kind), want, rtol=1e-6, atol=1e-6)  # theirs cancels far out
+    torch.testing.assert_close(
+        log_prob(x, mean, scale.log(), kind), want, rtol=1e-6, atol=1e-6
+    )  # theirs cancels far out
 
 
 def test_the_logistic_bin_is_the_published_difference_of_sigmoids() -> None:
@@ -69,7 +71,9 @@ def test_with_many_levels_the_probability_is_the_density_times_the_width(kind: s
         "logistic": -u - 2 * (-u).exp().log1p(),
     }
     want = density[kind] - log_scale + math.log(2 / (levels - 1))
-    torch.testing.assert_close(log_prob(x, torch.tensor(0.1).double(), log_scale, kind, levels), want, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        log_prob(x, torch.tensor(0.1).double(), log_scale, kind, levels), want, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_another_density_is_refused_with_the_nearest_name() -> None:

@@ -13,9 +13,16 @@ from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.nets.unet import UNet
 
 TINY = replace(
-    MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, cross_attention_dim=12, pooled_channels=6,
-    in_channels=5, out_channels=3, draft_size=4,
-)  # fmt: skip
+    MINI,
+    block_out_channels=(8, 16, 24),
+    attention_heads=(1, 2, 3),
+    norm_num_groups=4,
+    cross_attention_dim=12,
+    pooled_channels=6,
+    in_channels=5,
+    out_channels=3,
+    draft_size=4,
+)
 
 
 @pytest.fixture
@@ -38,12 +45,16 @@ def test_it_is_a_unet_that_reads_latent_and_draft(net: DraftedUNet, size: tuple[
     x, time, tokens, pooled = call(size)
     grid = (pooled @ net.draft.linear.weight.T + net.draft.linear.bias).reshape(2, 2, 4, 4)
     both = torch.cat([x, F.interpolate(grid, size, mode="bilinear")], 1)
-    torch.testing.assert_close(net(x, time, tokens, pooled=pooled), plain(both, time, tokens, pooled=pooled), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        net(x, time, tokens, pooled=pooled), plain(both, time, tokens, pooled=pooled), rtol=0, atol=1e-12
+    )
 
 
 def test_the_draft_of_a_picture_does_not_depend_on_its_neighbours(net: DraftedUNet) -> None:
     x, time, tokens, pooled = call((4, 4))
-    alone = torch.cat([net(x[i : i + 1], time[i : i + 1], tokens[i : i + 1], pooled=pooled[i : i + 1]) for i in range(2)])
+    alone = torch.cat(
+        [net(x[i : i + 1], time[i : i + 1], tokens[i : i + 1], pooled=pooled[i : i + 1]) for i in range(2)]
+    )
     torch.testing.assert_close(net(x, time, tokens, pooled=pooled), alone, rtol=0, atol=1e-12)
 
 

@@ -181,7 +181,10 @@ def test_a_word_reaches_another_window_through_the_picture_alone():
 def test_every_further_window_costs_the_same():
     net, costs = build(through=Windowed(16)), []
     for windows in (2, 3, 4, 8):
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the one whose products are counted
+        with (
+            FlopCounterMode(display=False) as counter,
+            sdpa_kernel(SDPBackend.MATH),
+        ):  # the one whose products are counted
             net(**inputs(16 * windows))
         costs.append(counter.get_total_flops())
     two, three, four, eight = costs

@@ -1,4 +1,5 @@
-"""Laws of the UNet in pixels: what a new one answers, what its classes and its ports do, what a score network scales."""
+"""Laws of the UNet in pixels: what a new one answers, what its classes and its ports do, what a score network
+scales."""
 
 from __future__ import annotations
 
@@ -17,7 +18,12 @@ from danqing.nets.unet import Stage
 from danqing.schedule import VE, VP, Linear
 from danqing.types import Conditioning
 
-SMALL: dict[str, Any] = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1, "attention_heads": (0, 2)}
+SMALL: dict[str, Any] = {
+    "block_out_channels": (8, 16),
+    "norm_num_groups": 4,
+    "layers_per_block": 1,
+    "attention_heads": (0, 2),
+}
 TINY = {
     "shift": replace(CIFAR10, **SMALL),
     "scale and shift, learned variance": replace(MINI, **SMALL),
@@ -43,7 +49,10 @@ def shaken(config: PixelUNetConfig, cls: type[PixelUNet] = PixelUNet) -> PixelUN
 
 def inputs(config: PixelUNetConfig, batch: int = 2, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(1)
-    words = {"x": torch.randn(batch, 3, 8, 12, generator=draw, dtype=dtype), "time": torch.linspace(5, 995, batch, dtype=dtype)}
+    words = {
+        "x": torch.randn(batch, 3, 8, 12, generator=draw, dtype=dtype),
+        "time": torch.linspace(5, 995, batch, dtype=dtype),
+    }
     if config.classes:
         words["pooled"] = torch.eye(config.classes, dtype=dtype)[:batch]
     return words
@@ -103,7 +112,9 @@ def test_no_class_is_the_network_without_classes_and_half_a_class_the_half_of_it
     plain.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("class_embedding")})
     bare = {k: v for k, v in words.items() if k != "pooled"}
     assert torch.equal(net(**bare, pooled=torch.zeros(2, 5)), plain(**bare))
-    half = net.embed(words["x"], words["time"], 0.5 * words["pooled"]) - net.embed(words["x"], words["time"], torch.zeros(2, 5))
+    half = net.embed(words["x"], words["time"], 0.5 * words["pooled"]) - net.embed(
+        words["x"], words["time"], torch.zeros(2, 5)
+    )
     torch.testing.assert_close(half, 0.5 * net.class_embedding.weight[:2])
 
 
@@ -180,7 +191,9 @@ def test_a_denoiser_asks_it_as_any_backbone():
     words = inputs(config)
     net = shaken(config)
     found = Denoiser(net, Linear(), "eps").predict(words["x"], torch.tensor([0.006, 0.996]), cond)
-    torch.testing.assert_close(found, net(words["x"], torch.tensor([5.0, 995.0]), pooled=cond.pooled), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        found, net(words["x"], torch.tensor([5.0, 995.0]), pooled=cond.pooled), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_what_does_not_fit_is_refused():

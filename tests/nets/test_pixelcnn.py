@@ -49,7 +49,8 @@ def labels(config: PixelCNNConfig, batch: int) -> torch.Tensor | None:
 
 
 def test_each_channel_of_each_pixel_depends_on_all_before_it_in_reach_and_on_none_after(config: PixelCNNConfig) -> None:
-    """By the gradient of every output by every input, in raster order and then by channel: no leak, and no blind spot."""
+    """By the gradient of every output by every input, in raster order and then by channel: no leak, and no blind
+    spot."""
     net, (height, width) = build(config), (7, 9)
     parts = net.head.read(symbols(config, 1, height, width)).detach().requires_grad_()
     label, reach = labels(config, 1), config.reach
@@ -189,7 +190,9 @@ def test_a_mixture_draws_each_byte_as_often_as_it_says() -> None:
     x = head.draw(features.expand(count, -1), torch.rand(count, 4, generator=keyed("u")), 1.0)
     logits, means, log_scales = head(features, head.read(x[0]))[0].unbind(-2)  # of red, which leans on nothing
     bytes_ = torch.arange(256)[:, None] / 127.5 - 1
-    probability = (logits.log_softmax(-1) + discretised.log_prob(bytes_, means, log_scales, "logistic")).logsumexp(-1).exp()
+    probability = (
+        (logits.log_softmax(-1) + discretised.log_prob(bytes_, means, log_scales, "logistic")).logsumexp(-1).exp()
+    )
     edges = torch.bincount(x[:, 0], minlength=256).cumsum(0) / count - probability.cumsum(0)
     assert edges.abs().max() < 1.95 / count**0.5  # Kolmogorov and Smirnov, one in a thousand
 

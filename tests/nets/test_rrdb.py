@@ -12,7 +12,13 @@ from danqing.nets.rrdb import RESIDUAL, X1, X2, X4, X4_ANIME, RRDBNet, RRDBNetCo
 
 TINY = {
     name: replace(config, channels=4, growth=2, blocks=1)
-    for name, config in {"x1": X1, "x2": X2, "x4": X4, "x8": replace(X4, ups=3), "x2 by one": replace(X4, ups=1)}.items()
+    for name, config in {
+        "x1": X1,
+        "x2": X2,
+        "x4": X4,
+        "x8": replace(X4, ups=3),
+        "x2 by one": replace(X4, ups=1),
+    }.items()
 }
 
 

@@ -39,12 +39,15 @@ def test_a_batch_equals_its_singles():
 
 @torch.no_grad()
 def test_the_last_style_alone_makes_the_last_colours():
-    """Adain forgets the statistics that came in, so the colours' mean is that of the last style, through the last layer."""
+    """Adain forgets the statistics that came in, so the colours' mean is that of the last style, through the last
+    layer."""
     net = network()
     ws, other = net.styles(drawn(1, 6)), net.styles(drawn(1, 6, seed=1))
     shift = net.layers[-1].affine(other[:, -1]).chunk(2, 1)[1]
     mean = torch.nn.functional.conv2d(shift[:, :, None, None], net.torgb.weight, net.torgb.bias)[..., 0, 0]
-    torch.testing.assert_close(net.synthesis(mixed(ws, other, TINY.layers - 1)).mean((2, 3)), mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        net.synthesis(mixed(ws, other, TINY.layers - 1)).mean((2, 3)), mean, rtol=1e-4, atol=1e-5
+    )
 
 
 @torch.no_grad()

@@ -120,7 +120,10 @@ def test_the_style_of_a_layer_reaches_its_own_resolution_and_the_finer_ones_alon
     for r in TINY.resolutions:
         net.get_submodule(f"synthesis.b{r}.torgb").register_forward_hook(lambda m, i, out, r=r: said.update({r: out}))
     net.synthesis(ws)
-    heard = {r: torch.autograd.grad(said[r].sum(), ws, retain_graph=True)[0][0].abs().sum(1).nonzero().flatten().tolist() for r in said}
+    heard = {
+        r: torch.autograd.grad(said[r].sum(), ws, retain_graph=True)[0][0].abs().sum(1).nonzero().flatten().tolist()
+        for r in said
+    }
     assert heard == {4: [0, 1], 8: [0, 1, 2, 3], 16: [0, 1, 2, 3, 4, 5]}
 
 
@@ -219,7 +222,12 @@ def test_every_parameter_gets_a_gradient(classes):
     net, other = network(replace(TINY, classes=classes)), judge(replace(TINY_DISCRIMINATOR, classes=classes))
     labels = torch.eye(3)[torch.tensor([0, 1, 2, 0])] if classes else None
     other(net(drawn(4, 6), labels), labels).square().sum().backward()
-    assert [name for both in (net, other) for name, p in both.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert [
+        name
+        for both in (net, other)
+        for name, p in both.named_parameters()
+        if p.grad is None or not p.grad.abs().sum() > 0
+    ] == []
 
 
 def published_generator(config: StyleGAN2Config) -> dict[str, tuple[int, ...]]:
@@ -284,7 +292,12 @@ def published_discriminator(config: StyleGAN2DiscriminatorConfig) -> dict[str, t
     last = width(4)
     convolution("b4.conv", last + 1, last, 3)
     said = last if config.classes else 1
-    found |= {"b4.fc.weight": (last, 16 * last), "b4.fc.bias": (last,), "b4.out.weight": (said, last), "b4.out.bias": (said,)}
+    found |= {
+        "b4.fc.weight": (last, 16 * last),
+        "b4.fc.bias": (last,),
+        "b4.out.weight": (said, last),
+        "b4.out.bias": (said,),
+    }
     if config.classes:
         found |= {"mapping.embed.weight": (last, config.classes), "mapping.embed.bias": (last,)}
         for k in range(config.mapping_layers):
@@ -292,7 +305,13 @@ def published_discriminator(config: StyleGAN2DiscriminatorConfig) -> dict[str, t
     return found
 
 
-GENERATORS = [FFHQ, replace(FFHQ, resolution=256, channel_base=16384), replace(FFHQ, resolution=32, classes=10), MINI, TINY]
+GENERATORS = [
+    FFHQ,
+    replace(FFHQ, resolution=256, channel_base=16384),
+    replace(FFHQ, resolution=32, classes=10),
+    MINI,
+    TINY,
+]
 DISCRIMINATORS = [FFHQ_DISCRIMINATOR, replace(FFHQ_DISCRIMINATOR, resolution=32, classes=10), TINY_DISCRIMINATOR]
 
 
@@ -311,14 +330,19 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
         mine = {name: tuple(t.shape) for name, t in StyleGAN2Discriminator(config).state_dict().items()}
     assert mine == published_discriminator(config)
     facts = discriminator_facts(mine)
-    stated = {} if config.classes else {"mapping_layers": config.mapping_layers}  # of layers that are not there nothing tells
+    stated = (
+        {} if config.classes else {"mapping_layers": config.mapping_layers}
+    )  # of layers that are not there nothing tells
     assert StyleGAN2DiscriminatorConfig(**{**facts.assumed, **facts.told, **stated}) == config
 
 
 def test_the_published_sizes_are_those_of_the_paper_and_the_small_one_fits():
     """30.4 and 29.0 million weights at 1024 px."""
     with torch.device("meta"):
-        sizes = [sum(p.numel() for p in net.parameters()) for net in (StyleGAN2(FFHQ), StyleGAN2Discriminator(FFHQ_DISCRIMINATOR))]
+        sizes = [
+            sum(p.numel() for p in net.parameters())
+            for net in (StyleGAN2(FFHQ), StyleGAN2Discriminator(FFHQ_DISCRIMINATOR))
+        ]
         small = sum(t.numel() for t in StyleGAN2(MINI).state_dict().values())
     assert sizes == [30_370_060, 29_012_513] and 2 * small < 6e6
 

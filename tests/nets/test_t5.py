@@ -57,7 +57,9 @@ def test_only_the_distance_counts_not_the_place():
     table = buckets(30, 8, 20)
     assert torch.equal(table[:20, :20], table[10:, 10:])
     assert set(table.flatten().tolist()) == set(range(8)) - {4}  # nothing ahead has the distance 0
-    assert (table.diff(dim=1)[:, :][torch.ones(30, 29).triu(1).bool()] >= 0).all()  # ahead, farther is never a lower bucket
+    assert (
+        table.diff(dim=1)[:, :][torch.ones(30, 29).triu(1).bool()] >= 0
+    ).all()  # ahead, farther is never a lower bucket
 
 
 def test_every_parameter_gets_a_gradient():
@@ -66,7 +68,9 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad is not None and (p.grad != 0).any() for p in net.parameters())
 
 
-@pytest.mark.parametrize("change", [{"num_layers": 0}, {"relative_attention_num_buckets": 6}, {"relative_attention_max_distance": 8}])
+@pytest.mark.parametrize(
+    "change", [{"num_layers": 0}, {"relative_attention_num_buckets": 6}, {"relative_attention_max_distance": 8}]
+)
 def test_a_shape_that_cannot_be_is_refused(change):
     with pytest.raises(InvalidInput, match="a multiple of 4 buckets"):
         T5(replace(TINY, **change))

@@ -33,7 +33,9 @@ def test_a_picture_without_high_frequencies_comes_back_nearly_from_up_then_down(
     back = downsample(upsample(wave, low_pass().double()), low_pass().double())
     # Of a cosine, all that a symmetric filter can do is to scale it; at a frequency of w/2 [1 3 3 1]/8 is cos^3(w/4).
     ratio = (back / wave)[0, 0, 8:-8, 8:-8]
-    torch.testing.assert_close(ratio.median(), torch.tensor(torch.tensor(w / 4).cos().item() ** 6).double(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        ratio.median(), torch.tensor(torch.tensor(w / 4).cos().item() ** 6).double(), rtol=1e-3, atol=0
+    )
     assert y.shape == x.shape
 
 

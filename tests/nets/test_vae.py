@@ -53,7 +53,9 @@ def test_a_batch_equals_its_singles(config: VAEConfig) -> None:
     net, x = build(config).double(), pictures(config, 3).double()
     z = net.encode(x).mean
     torch.testing.assert_close(torch.cat([net.encode(one[None]).mean for one in x]), z)
-    torch.testing.assert_close(torch.cat([net.log_prob(a[None], b[None]) for a, b in zip(x, z, strict=True)]), net.log_prob(x, z))
+    torch.testing.assert_close(
+        torch.cat([net.log_prob(a[None], b[None]) for a, b in zip(x, z, strict=True)]), net.log_prob(x, z)
+    )
 
 
 def test_every_parameter_gets_a_gradient(config: VAEConfig) -> None:
@@ -66,7 +68,10 @@ def test_every_parameter_gets_a_gradient(config: VAEConfig) -> None:
 @torch.no_grad()
 def test_the_rate_is_the_divergence_of_torch_distributions(config: VAEConfig) -> None:
     q = build(config).encode(pictures(config))
-    ours, standard = Normal(q.mean, (0.5 * q.logvar).exp()), Normal(torch.zeros(config.latent_dim), torch.ones(config.latent_dim))
+    ours, standard = (
+        Normal(q.mean, (0.5 * q.logvar).exp()),
+        Normal(torch.zeros(config.latent_dim), torch.ones(config.latent_dim)),
+    )
     torch.testing.assert_close(q.kl(), kl_divergence(Independent(ours, 1), Independent(standard, 1)))
 
 
@@ -85,7 +90,9 @@ def test_the_likelihood_is_largest_at_the_decoded_picture_and_at_the_scale_of_it
     net = build(TINY).double()
     z = prior([keyed("z")], TINY.latent_dim).double()
     x = (net.decode(z) * 127.5 + 127.5).round().clamp(1, 254) / 127.5 - 1
-    noisy = ((x + 0.2 * torch.randn(x.shape, generator=keyed("n")).double()).clamp(-0.99, 0.99) * 127.5 + 127.5).round() / 127.5 - 1
+    noisy = (
+        (x + 0.2 * torch.randn(x.shape, generator=keyed("n")).double()).clamp(-0.99, 0.99) * 127.5 + 127.5
+    ).round() / 127.5 - 1
     net.log_scale.copy_((noisy - net.decode(z)).abs().mean().log())
     best = net.log_prob(noisy, z)
     for change in (-0.05, 0.05):

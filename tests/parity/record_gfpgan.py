@@ -1,7 +1,8 @@
 """Record what spandrel's GFPGAN makes of faces for test_gfpgan.py: writes fixtures/gfpgan.npz.
 
-How to record again, and how weights are drawn, says record_spandrel.py. spandrel reads files of 512 px alone, so that its network is
-built here, at the sizes of `FILES`. Recorded for each: the names and shapes of its weights, and its answer with their constant noise.
+How to record again, and how weights are drawn, says record_spandrel.py. spandrel reads files of 512 px alone, so that
+its network is built here, at the sizes of `FILES`. Recorded for each: the names and shapes of its weights, and its
+answer with their constant noise.
 """
 
 import importlib

@@ -1,14 +1,15 @@
 """Record what spandrel makes of upscalers' files for test_upscalers.py: writes fixtures/spandrel.npz.
 
-spandrel wants torchvision at import, so it is no dependency of the tests. To record again, in an environment of its own that has
-torch:
+spandrel wants torchvision at import, so it is no dependency of the tests. To record again, in an environment of its own
+that has torch:
 
     pip install --no-deps spandrel==0.4.2
     pip install numpy einops safetensors typing_extensions
     python tests/parity/record_spandrel.py
 
-Recorded for each layout: the names and shapes of a small file, the scale that spandrel reads from it, and its network's answer.
-Weights and picture are drawn by NumPy's RandomState, whose streams never change: `weights` and `picture` draw them again.
+Recorded for each layout: the names and shapes of a small file, the scale that spandrel reads from it, and its network's
+answer. Weights and picture are drawn by NumPy's RandomState, whose streams never change: `weights` and `picture` draw
+them again.
 """
 
 import importlib
@@ -36,7 +37,8 @@ def weights(shapes: Shapes) -> dict[str, torch.Tensor]:
     """Of unit gain, in the order of the names."""
     draw = np.random.RandomState(0)
     return {
-        name: torch.from_numpy(draw.standard_normal(shape) / math.sqrt(math.prod(shape[1:]) or 1)).float() for name, shape in shapes.items()
+        name: torch.from_numpy(draw.standard_normal(shape) / math.sqrt(math.prod(shape[1:]) or 1)).float()
+        for name, shape in shapes.items()
     }
 
 
@@ -55,12 +57,19 @@ def blocks(pattern: str, number: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     for i in range(number):
         for j in (1, 2, 3):
             for k in range(1, 6):
-                yield from convolution(pattern.format(i, j, k), CHANNELS + (k - 1) * GROWTH, GROWTH if k < 5 else CHANNELS)
+                yield from convolution(
+                    pattern.format(i, j, k), CHANNELS + (k - 1) * GROWTH, GROWTH if k < 5 else CHANNELS
+                )
 
 
 def rrdb(layout: str, *, ups: int, fold: int = 1, number: int = 1, channels: int = 3) -> Shapes:
     """A file of ESRGAN's network: in the first layout, in BSRGAN's or in Real-ESRGAN's."""
-    old = {"first": "model.0", "block": "model.1.sub.{}.RDB{}.conv{}.0", "trunk": f"model.1.sub.{number}", "up": "model.{}"}
+    old = {
+        "first": "model.0",
+        "block": "model.1.sub.{}.RDB{}.conv{}.0",
+        "trunk": f"model.1.sub.{number}",
+        "up": "model.{}",
+    }
     bsrgan = {"first": "conv_first", "block": "RRDB_trunk.{}.RDB{}.conv{}", "trunk": "trunk_conv", "up": "upconv{}"}
     new = {"first": "conv_first", "block": "body.{}.rdb{}.conv{}", "trunk": "conv_body", "up": "conv_up{}"}
     names = {"old": old, "bsrgan": bsrgan, "new": new}[layout]
@@ -111,7 +120,10 @@ def spandrel() -> Any:
                 raise AttributeError(name)
             return type(name, (), {})
 
-    for name in ("torchvision", *(f"torchvision.{part}" for part in ("ops", "transforms", "transforms.functional", "models"))):
+    for name in (
+        "torchvision",
+        *(f"torchvision.{part}" for part in ("ops", "transforms", "transforms.functional", "models")),
+    ):
         sys.modules[name] = Standin(name)
         sys.modules[name].__path__ = []
     return importlib.import_module("spandrel")

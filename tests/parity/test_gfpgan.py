@@ -1,4 +1,5 @@
-"""GFPGAN's files against spandrel 0.4.2, recorded by record_gfpgan.py: read by their shapes, they restore the same faces."""
+"""GFPGAN's files against spandrel 0.4.2, recorded by record_gfpgan.py: read by their shapes, they restore the same
+faces."""
 
 import json
 from pathlib import Path

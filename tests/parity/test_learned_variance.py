@@ -26,7 +26,12 @@ def test_the_whole_trajectory_is_that_of_diffusers(prediction: str, theirs: str)
     count, net = 25, Net()
     schedule = Linear(start=0.002, end=0.3, count=count)
     other = DDPMScheduler(
-        num_train_timesteps=count, beta_start=0.002, beta_end=0.3, variance_type="learned_range", prediction_type=theirs, clip_sample=False
+        num_train_timesteps=count,
+        beta_start=0.002,
+        beta_end=0.3,
+        variance_type="learned_range",
+        prediction_type=theirs,
+        clip_sample=False,
     )
     other.set_timesteps(count)
     start = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -42,5 +47,7 @@ def test_the_whole_trajectory_is_that_of_diffusers(prediction: str, theirs: str)
             return lambda like, draw=0: drawn[step]
 
     model, points = LearnedVariance(net, schedule, prediction), solve.points(schedule, trailing(schedule, count))
-    found = [s.x for s in solve.sample(lambda x, t: model.both(x, t, NONE), solve.LearnedDDPM(), points, start, Drawn())]
+    found = [
+        s.x for s in solve.sample(lambda x, t: model.both(x, t, NONE), solve.LearnedDDPM(), points, start, Drawn())
+    ]
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-4, atol=1e-4)

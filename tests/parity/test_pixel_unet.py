@@ -43,18 +43,29 @@ def test_a_full_shape_has_the_published_names_and_shapes(config: PixelUNetConfig
 
 def test_the_configuration_published_with_ddpm_cifar10_is_ours():
     stated = {  # google/ddpm-cifar10-32, config.json
-        "attention_head_dim": None, "block_out_channels": [128, 256, 256, 256], "center_input_sample": False,
-        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"], "downsample_padding": 0,
-        "flip_sin_to_cos": False, "freq_shift": 1, "in_channels": 3, "layers_per_block": 2, "norm_eps": 1e-6, "norm_num_groups": 32,
-        "out_channels": 3, "time_embedding_type": "positional",
+        "attention_head_dim": None,
+        "block_out_channels": [128, 256, 256, 256],
+        "center_input_sample": False,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "in_channels": 3,
+        "layers_per_block": 2,
+        "norm_eps": 1e-6,
+        "norm_num_groups": 32,
+        "out_channels": 3,
+        "time_embedding_type": "positional",
         "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
-    }  # fmt: skip
+    }
     ours = diffusers_config(CIFAR10)
     for name, value in stated.items():
         made = ours.get(name, value)
         assert (list(made) if isinstance(made, tuple) else made) == value, name
     with torch.device("meta"):
-        assert sum(p.numel() for p in PixelUNet(CIFAR10).parameters()) == sum(p.numel() for p in UNet2DModel(**stated).parameters())
+        assert sum(p.numel() for p in PixelUNet(CIFAR10).parameters()) == sum(
+            p.numel() for p in UNet2DModel(**stated).parameters()
+        )
 
 
 @pytest.mark.parametrize("config", TINY.values(), ids=TINY)

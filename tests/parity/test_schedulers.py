@@ -14,7 +14,19 @@ from torch import Tensor, nn
 
 from danqing import solve
 from danqing.denoise import Boundary, Denoiser
-from danqing.schedule import EDM, SPACINGS, VE, Cosine, Flow, Linear, ScaledLinear, Schedule, exponential, karras, leading
+from danqing.schedule import (
+    EDM,
+    SPACINGS,
+    VE,
+    Cosine,
+    Flow,
+    Linear,
+    ScaledLinear,
+    Schedule,
+    exponential,
+    karras,
+    leading,
+)
 from danqing.solve import Draw, Point, Solver
 from danqing.types import Conditioning
 
@@ -102,7 +114,9 @@ def test_spacings_visit_their_timesteps(spacing: str, steps: int):
     torch.testing.assert_close(s / t, scheduler.sigmas.to(DOUBLE), rtol=2e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("spacing", "option"), [(karras, "use_karras_sigmas"), (exponential, "use_exponential_sigmas")])
+@pytest.mark.parametrize(
+    ("spacing", "option"), [(karras, "use_karras_sigmas"), (exponential, "use_exponential_sigmas")]
+)
 def test_karras_and_exponential_spacings_visit_their_sigmas(spacing: Callable, option: str):
     scheduler = diffusers.EulerDiscreteScheduler(**BETAS, **{option: True})
     scheduler.set_timesteps(10)
@@ -131,7 +145,8 @@ def test_ve_levels():
 
 
 class Net(nn.Module):
-    """Stands for a network of any parametrisation; its answer depends on the input as scaled and on the time as given."""
+    """Stands for a network of any parametrisation; its answer depends on the input as scaled and on the time as
+    given."""
 
     def forward(self, x: Tensor, time: Tensor, tokens: Tensor, **_: Any) -> Tensor:
         return torch.tanh(1.3 * x + 0.1 * torch.cos(time).view(-1, 1, 1, 1))

@@ -25,7 +25,9 @@ TINY = T5Config(
 def their_config(config: T5Config) -> transformers.T5Config:
     names = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
     reach = ("relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon")
-    return transformers.T5Config(feed_forward_proj="gated-gelu", **{name: getattr(config, name) for name in (*names, *reach)})
+    return transformers.T5Config(
+        feed_forward_proj="gated-gelu", **{name: getattr(config, name) for name in (*names, *reach)}
+    )
 
 
 def pair(config: T5Config) -> tuple[T5, transformers.T5EncoderModel]:
@@ -46,7 +48,9 @@ def draw(length: int = 40) -> torch.Tensor:
     return torch.randint(0, 60, (3, length), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("config", [TINY, replace(TINY, d_kv=8, num_heads=2, num_layers=1, relative_attention_num_buckets=32)])
+@pytest.mark.parametrize(
+    "config", [TINY, replace(TINY, d_kv=8, num_heads=2, num_layers=1, relative_attention_num_buckets=32)]
+)
 @torch.no_grad()
 def test_the_network_equals_the_published_one(config):
     ours, theirs = pair(config)
@@ -95,4 +99,6 @@ def test_keys_and_shapes_are_the_published_ones():
     shapes = [{k: tuple(v.shape) for k, v in net.state_dict().items()} for net in (ours, theirs)]
     assert shapes[1].pop("encoder.embed_tokens.weight") == shapes[1]["shared.weight"]
     assert shapes[0] == shapes[1]
-    assert round(sum(p.numel() for p in ours.parameters()) / 1e9, 2) == 4.76  # billions, as the published card counts them
+    assert (
+        round(sum(p.numel() for p in ours.parameters()) / 1e9, 2) == 4.76
+    )  # billions, as the published card counts them

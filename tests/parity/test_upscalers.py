@@ -37,4 +37,6 @@ def test_the_same_file_enlarges_the_same_picture_to_the_same_numbers(name: str):
 
 
 def test_the_record_is_of_the_files_that_the_script_names():
-    assert {name: json.loads(str(RECORD[f"{name} / file"]))["shapes"] for name in FILES} == json.loads(json.dumps(FILES))
+    assert {name: json.loads(str(RECORD[f"{name} / file"]))["shapes"] for name in FILES} == json.loads(
+        json.dumps(FILES)
+    )

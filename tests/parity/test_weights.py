@@ -1,4 +1,5 @@
-"""Key maps and files against diffusers and transformers: their own conversion of the LDM layout, their own saved folders."""
+"""Key maps and files against diffusers and transformers: their own conversion of the LDM layout, their own saved
+folders."""
 
 from dataclasses import replace
 
@@ -64,7 +65,9 @@ def test_our_ldm_names_of_an_autoencoder_are_those_that_diffusers_converts():
     assert same(dict(theirs), made.state_dict())
 
 
-@pytest.mark.parametrize("prefix", ["conditioner.embedders.1.model.", "conditioner.embedders.0.model.", "cond_stage_model.model."])
+@pytest.mark.parametrize(
+    "prefix", ["conditioner.embedders.1.model.", "conditioner.embedders.0.model.", "cond_stage_model.model."]
+)
 def test_an_openclip_tower_is_read_as_diffusers_converts_it(tmp_path, prefix):
     shape = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "projection_dim": 32}
     known = {"num_attention_heads": 4, "hidden_act": "gelu"}
@@ -80,7 +83,9 @@ def test_an_openclip_tower_is_read_as_diffusers_converts_it(tmp_path, prefix):
     with torch.no_grad():
         expected = theirs(tokens, output_hidden_states=True)
         torch.testing.assert_close(ours(tokens).projected, expected.text_embeds, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(ours(tokens, skip=1, normed=False).tokens, expected.hidden_states[-2], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            ours(tokens, skip=1, normed=False).tokens, expected.hidden_states[-2], rtol=1e-5, atol=1e-5
+        )
 
 
 SD3_LIKE = {
@@ -166,7 +171,9 @@ def joint(blocks: int, positions: int) -> dict[str, tuple[int, ...]]:
     ],
 )
 def test_a_single_file_is_the_model_that_diffusers_says(theirs, ours, shapes):
-    assert infer_diffusers_model_type({key: torch.empty(shape, device="meta") for key, shape in shapes.items()}) == theirs
+    assert (
+        infer_diffusers_model_type({key: torch.empty(shape, device="meta") for key, shape in shapes.items()}) == theirs
+    )
     assert told(shapes) == ours
 
 

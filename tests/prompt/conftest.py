@@ -21,7 +21,17 @@ def vocabulary(tmp_path_factory) -> Path:
     """The folder of a ``spiece.model`` with T5's special pieces: <pad> 0, </s> 1, <unk> 2, and no beginning."""
     folder = tmp_path_factory.mktemp("t5")
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS), model_prefix=str(folder / "spiece"), model_type="unigram", vocab_size=110, hard_vocab_limit=False,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=0.98, num_threads=1, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(TEXTS),
+        model_prefix=str(folder / "spiece"),
+        model_type="unigram",
+        vocab_size=110,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        character_coverage=0.98,
+        num_threads=1,
+        minloglevel=2,
+    )
     return folder

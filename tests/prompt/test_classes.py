@@ -6,7 +6,14 @@ from danqing.errors import InvalidInput, UnknownName
 from danqing.prompt.classes import QUOTED, Classes
 
 KINDS = Classes(
-    (("cat", "猫"), ("fox", "狐狸", "狐"), ("sea animal and reptile", "海洋动物"), ("animal", "动物"), ("hot dog", "热狗"), ("dog", "狗"))
+    (
+        ("cat", "猫"),
+        ("fox", "狐狸", "狐"),
+        ("sea animal and reptile", "海洋动物"),
+        ("animal", "动物"),
+        ("hot dog", "热狗"),
+        ("dog", "狗"),
+    )
 )
 
 
@@ -23,7 +30,8 @@ def test_a_prompt_without_words_names_no_class(said):
 
 
 @pytest.mark.parametrize(
-    ("said", "name"), [("a hot dog", "hot dog"), ("一条热狗", "hot dog"), ("a sea animal and reptile", "sea animal and reptile")]
+    ("said", "name"),
+    [("a hot dog", "hot dog"), ("一条热狗", "hot dog"), ("a sea animal and reptile", "sea animal and reptile")],
 )
 def test_the_longest_name_counts(said, name):
     index, _ = KINDS.of(said)

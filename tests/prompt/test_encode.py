@@ -1,4 +1,5 @@
-"""Laws of encoding: chunks and their lengths, weights that leave neighbours alone, one call a text, and warnings for what is lost."""
+"""Laws of encoding: chunks and their lengths, weights that leave neighbours alone, one call a text, and warnings for
+what is lost."""
 
 import pytest
 import torch
@@ -197,7 +198,9 @@ def test_every_step_is_conditioned_on_what_it_shows(tower, when):
     for step in range(1, 7):
         (said, weight), (other, minus) = encoded.at(step)
         words = f"{2 if step <= when else 3} {4 if step % 2 else 5}"
-        assert torch.equal(said.tokens, one(words, encoder).tokens) and torch.equal(other.tokens, one("6", encoder).tokens)
+        assert torch.equal(said.tokens, one(words, encoder).tokens) and torch.equal(
+            other.tokens, one("6", encoder).tokens
+        )
         assert (weight, minus) == (1.0, -0.5)
 
 

@@ -12,7 +12,28 @@ from hypothesis import strategies as st
 from danqing.errors import InvalidInput
 from danqing.prompt.grammar import LIMIT, Piece, Switch, Tag, Turn, parse, plan, weigh
 
-MARKS = ["(", ")", "[", "]", ":", "|", "\\", "<lora:", ">", " AND ", "BREAK", "0.5", "3", "-1", "1e9", " ", "\n", "a", "狐狸", "b c"]
+MARKS = [
+    "(",
+    ")",
+    "[",
+    "]",
+    ":",
+    "|",
+    "\\",
+    "<lora:",
+    ">",
+    " AND ",
+    "BREAK",
+    "0.5",
+    "3",
+    "-1",
+    "1e9",
+    " ",
+    "\n",
+    "a",
+    "狐狸",
+    "b c",
+]
 MARKED = st.lists(st.sampled_from(MARKS), max_size=40).map("".join)
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="()[]\\:|<>"), max_size=40).filter(
     lambda text: "AND" not in text and "BREAK" not in text
@@ -48,10 +69,29 @@ def test_every_string_has_a_plan_over_exactly_its_steps(prompt, steps, first):
 
 @pytest.mark.parametrize(
     "unit, close",
-    [("(", ""), ("[", ""), (")", ""), ("]", ""), ("(a", ")"), ("[a", "]"), ("[a:b:", "5]"), ("[a|", "]"), ("[:", ""), ("\\", ""),
-     (":", ""), (" ", ""), (": ", ""), ("<a:", ""), (" AND a:1", ""), ("BREAK ", ""),
-     ("[a|b]", ""), ("(a[b", ""), ("9", ""), ("(a:1.1", ")")],
-)  # fmt: skip
+    [
+        ("(", ""),
+        ("[", ""),
+        (")", ""),
+        ("]", ""),
+        ("(a", ")"),
+        ("[a", "]"),
+        ("[a:b:", "5]"),
+        ("[a|", "]"),
+        ("[:", ""),
+        ("\\", ""),
+        (":", ""),
+        (" ", ""),
+        (": ", ""),
+        ("<a:", ""),
+        (" AND a:1", ""),
+        ("BREAK ", ""),
+        ("[a|b]", ""),
+        ("(a[b", ""),
+        ("9", ""),
+        ("(a:1.1", ")"),
+    ],
+)
 def test_a_hundred_thousand_characters_take_linear_time(unit, close):
     count = 100_000 // len(unit + close)
     prompt = unit * count + close * count
@@ -65,7 +105,9 @@ def test_text_without_marks_is_itself(text):
     assert shown(text, 1) == text
 
 
-@pytest.mark.parametrize("prompt", ["a (b", "a [b", "a b)", "[a:b", "a:b", "[a:b:c]", "[a:b|c]", "[a:b:c:5]", "(a|b)", "[a ( b:c:5]"])
+@pytest.mark.parametrize(
+    "prompt", ["a (b", "a [b", "a b)", "[a:b", "a:b", "[a:b:c]", "[a:b|c]", "[a:b:c:5]", "(a|b)", "[a ( b:c:5]"]
+)
 def test_what_does_not_parse_is_text_at_every_step(prompt):
     assert parse(prompt).terms == (((prompt,), 1.0),)
 
@@ -160,7 +202,13 @@ def test_schedules_nest_in_schedules_alternations_and_weights():
 
 
 def test_an_unbalanced_bracket_elsewhere_leaves_a_schedule_alone():
-    assert [shown(f"{before}[a:b:1]", 2) for before in ("", ":) ", "((( ", "[ ", ") ] ")] == ["b", ":) b", " b", " b", ") ] b"]
+    assert [shown(f"{before}[a:b:1]", 2) for before in ("", ":) ", "((( ", "[ ", ") ] ")] == [
+        "b",
+        ":) b",
+        " b",
+        " b",
+        ") ] b",
+    ]
 
 
 def test_escaped_marks_make_no_schedule():

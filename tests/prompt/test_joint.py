@@ -1,4 +1,5 @@
-"""The text of Stable Diffusion 3 against diffusers', and laws of joined texts: length, zeros in the place of what is absent."""
+"""The text of Stable Diffusion 3 against diffusers', and laws of joined texts: length, zeros in the place of what is
+absent."""
 
 from __future__ import annotations
 
@@ -40,8 +41,18 @@ def shake(net: torch.nn.Module, seed: int) -> Any:
 
 
 def their_clip(config: CLIPTextConfig, seed: int) -> Any:
-    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "projection_dim", "hidden_act")
-    own = transformers.CLIPTextConfig(**{name: getattr(config, name) for name in names}, eos_token_id=49407, bos_token_id=49406)
+    names = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "projection_dim",
+        "hidden_act",
+    )
+    own = transformers.CLIPTextConfig(
+        **{name: getattr(config, name) for name in names}, eos_token_id=49407, bos_token_id=49406
+    )
     return shake(transformers.CLIPTextModelWithProjection(own), seed)
 
 
@@ -55,9 +66,15 @@ def published(vocabulary, tmp_path_factory) -> StableDiffusion3Pipeline:
         vocab_size=300, d_model=WIDTH, d_kv=6, d_ff=24, num_layers=2, num_heads=3, feed_forward_proj="gated-gelu",
     )  # fmt: skip
     transformer = SD3Transformer2DModel(
-        sample_size=4, num_layers=1, attention_head_dim=4, num_attention_heads=1, joint_attention_dim=WIDTH, pooled_projection_dim=20,
-        caption_projection_dim=4, pos_embed_max_size=4,
-    )  # fmt: skip
+        sample_size=4,
+        num_layers=1,
+        attention_head_dim=4,
+        num_attention_heads=1,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=20,
+        caption_projection_dim=4,
+        pos_embed_max_size=4,
+    )
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(),
@@ -65,7 +82,9 @@ def published(vocabulary, tmp_path_factory) -> StableDiffusion3Pipeline:
         text_encoder=their_clip(LEFT, 1),
         text_encoder_2=their_clip(RIGHT, 2),
         text_encoder_3=shake(transformers.T5EncoderModel(own), 3),
-        tokenizer=transformers.CLIPTokenizerFast.from_pretrained(str(folder), pad_token="<|endoftext|>", model_max_length=77),
+        tokenizer=transformers.CLIPTokenizerFast.from_pretrained(
+            str(folder), pad_token="<|endoftext|>", model_max_length=77
+        ),
         tokenizer_2=transformers.CLIPTokenizerFast.from_pretrained(str(folder), pad_token="!", model_max_length=77),
         tokenizer_3=transformers.T5TokenizerFast.from_pretrained(str(vocabulary)),
     )  # pyright: ignore[reportArgumentType]
@@ -77,8 +96,13 @@ def nets(published) -> dict[str, Any]:
     ours: dict[str, Any] = {"clip_l": CLIPText(LEFT), "clip_g": CLIPText(RIGHT), "t5": T5(PIECES)}
     for net, name in zip(ours.values(), NAMES, strict=True):
         state = getattr(published, name).state_dict()
-        names = {key if "." in key and not key.startswith(("embeddings", "encoder.layers", "final")) else f"text_model.{key}": key
-                 for key in state if key != "encoder.embed_tokens.weight"}  # fmt: skip
+        names = {
+            key
+            if "." in key and not key.startswith(("embeddings", "encoder.layers", "final"))
+            else f"text_model.{key}": key
+            for key in state
+            if key != "encoder.embed_tokens.weight"
+        }
         net.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=True)
         net.eval().requires_grad_(False)
     return ours
@@ -106,7 +130,9 @@ def of(encoded: Encoded) -> tuple[Tensor, Tensor]:
 
 
 def theirs(pipeline: StableDiffusion3Pipeline, prompt: str, **options) -> tuple[Tensor, ...]:
-    return pipeline.encode_prompt(prompt, prompt, prompt, device=torch.device("cpu"), max_sequence_length=WINDOW, **options)  # pyright: ignore
+    return pipeline.encode_prompt(
+        prompt, prompt, prompt, device=torch.device("cpu"), max_sequence_length=WINDOW, **options
+    )  # pyright: ignore
 
 
 def close(ours: Tensor, theirs: Tensor) -> None:
@@ -150,7 +176,9 @@ def test_an_absent_t5_is_zeros_as_published(published, nets, pieces, monkeypatch
     assert encoded.warnings == ("the text encoder T5 is absent; zeros stand in its place.",)
 
 
-@pytest.mark.parametrize(("absent", "name", "called"), [("clip_l", NAMES[0], "CLIP-L"), ("clip_g", NAMES[1], "CLIP-bigG")])
+@pytest.mark.parametrize(
+    ("absent", "name", "called"), [("clip_l", NAMES[0], "CLIP-L"), ("clip_g", NAMES[1], "CLIP-bigG")]
+)
 @torch.no_grad()
 def test_an_absent_tower_is_a_published_one_that_says_zero(published, nets, pieces, monkeypatch, absent, name, called):
     mute = their_clip(LEFT if absent == "clip_l" else RIGHT, 0)
@@ -222,7 +250,9 @@ def test_a_tower_that_lost_its_projection_had_the_identity(nets, pieces):
     known = CLIPText(LEFT)
     known.load_state_dict({**nets["clip_l"].state_dict(), "text_projection.weight": torch.eye(8)})
     lost = CLIPText(replace(LEFT, projection_dim=0))
-    lost.load_state_dict({name: value for name, value in known.state_dict().items() if name != "text_projection.weight"})
+    lost.load_state_dict(
+        {name: value for name, value in known.state_dict().items() if name != "text_projection.weight"}
+    )
     heard = [of(said(joint({**nets, "clip_l": net}, pieces), "a fox")[0]) for net in (known, lost)]
     for one, other in zip(*heard, strict=True):
         close(one, other)

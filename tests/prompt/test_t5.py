@@ -1,4 +1,5 @@
-"""Laws of T5's text: ids as published, files that read the same or are refused, windows that are heard each by itself."""
+"""Laws of T5's text: ids as published, files that read the same or are refused, windows that are heard each by
+itself."""
 
 from __future__ import annotations
 
@@ -33,9 +34,38 @@ WINDOW = 8
 #: Text as people type it: both scripts, markup and oddities often, anything else at times.
 PROMPTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
-    st.lists(st.sampled_from(["fox", "It's", "3D", "狐狸", "，", ", ", "  ", "\n", "\t", "é", "½", "ﬁ", "ｆｏｘ", "🦊", "▁", "▁a", " ▁ ",
-                              "</s>", "<pad>", "<unk>", "<extra_id_3>", "\u3000", "\u200b", "e\u0301"]), max_size=20).map("".join),
-)  # fmt: skip
+    st.lists(
+        st.sampled_from(
+            [
+                "fox",
+                "It's",
+                "3D",
+                "狐狸",
+                "，",
+                ", ",
+                "  ",
+                "\n",
+                "\t",
+                "é",
+                "½",
+                "ﬁ",
+                "ｆｏｘ",
+                "🦊",
+                "▁",
+                "▁a",
+                " ▁ ",
+                "</s>",
+                "<pad>",
+                "<unk>",
+                "<extra_id_3>",
+                "\u3000",
+                "\u200b",
+                "e\u0301",
+            ]
+        ),
+        max_size=20,
+    ).map("".join),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +106,9 @@ def test_windows_are_the_published_windows(ours, published, text):
 def test_pieces_and_scores_are_those_that_sentencepiece_reads(vocabulary):
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary / "spiece.model"))
     read = spiece((vocabulary / "spiece.model").read_bytes())
-    assert [(p.text, p.score) for p in read.pieces] == [(theirs.id_to_piece(i), theirs.get_score(i)) for i in range(len(theirs))]
+    assert [(p.text, p.score) for p in read.pieces] == [
+        (theirs.id_to_piece(i), theirs.get_score(i)) for i in range(len(theirs))
+    ]
     assert [p.kind for p in read.pieces[:4]] == [3, 3, 2, 1] and read.characters
 
 
@@ -85,7 +117,11 @@ def test_both_files_and_their_folder_are_one_vocabulary(vocabulary, published, o
     assert not (tmp_path / "spiece.model").exists()
     for path in (tmp_path / "tokenizer.json", tmp_path, vocabulary):
         other = t5_tokenizer(path, window=WINDOW)
-        assert (other.bos, other.eos, other.pad, other.window) == (ours.bos, ours.eos, ours.pad, WINDOW) == (None, 1, 0, WINDOW)
+        assert (
+            (other.bos, other.eos, other.pad, other.window)
+            == (ours.bos, ours.eos, ours.pad, WINDOW)
+            == (None, 1, 0, WINDOW)
+        )
         for text in ("", "A red  fox, 狐狸 ½\n<extra_id_5>", "</s>x"):
             assert other.encode(text) == ours.encode(text)
 
@@ -197,7 +233,11 @@ def test_json_of_another_encoding_is_refused(tmp_path, ours):
         t5_tokenizer(tmp_path)
 
 
-@given(values=st.lists(st.tuples(st.integers(1, 2**20), st.one_of(st.integers(0, 2**64 - 1), st.binary(max_size=9))), max_size=9))
+@given(
+    values=st.lists(
+        st.tuples(st.integers(1, 2**20), st.one_of(st.integers(0, 2**64 - 1), st.binary(max_size=9))), max_size=9
+    )
+)
 def test_fields_are_read_as_they_are_written(values):
     def number(n: int) -> bytes:
         return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + number(n >> 7)
@@ -262,7 +302,12 @@ def test_weights_act_on_the_tokens_as_they_do_on_clips(ours, net, weighting):
     w = torch.ones(1, WINDOW, 1).double()
     w[:, a : a + red] = 1.5
     scaled = plain * w
-    wanted = {"original": scaled * plain.mean() / scaled.mean(), "no-norm": scaled, "comfy": empty + w * (plain - empty), "ignore": plain}
+    wanted = {
+        "original": scaled * plain.mean() / scaled.mean(),
+        "no-norm": scaled,
+        "comfy": empty + w * (plain - empty),
+        "ignore": plain,
+    }
     close(marked, wanted[weighting])
 
 

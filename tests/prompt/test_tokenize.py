@@ -1,4 +1,5 @@
-"""Laws of the vocabularies: CLIP's agrees with the published one id for id; ours is lossless and spells a word alike everywhere."""
+"""Laws of the vocabularies: CLIP's agrees with the published one id for id; ours is lossless and spells a word alike
+everywhere."""
 
 import json
 from pathlib import Path
@@ -84,7 +85,13 @@ def test_clip_windows_are_the_published_windows(clip, published, text):
 
 
 def test_clip_ids_are_those_that_everyone_has_seen(clip):
-    assert clip.encode("a photo of a cat") == [320, 1125, 539, 320, 2368]  # from the published examples, not from our data
+    assert clip.encode("a photo of a cat") == [
+        320,
+        1125,
+        539,
+        320,
+        2368,
+    ]  # from the published examples, not from our data
 
 
 def test_paddings_differ_in_padding_alone():
@@ -123,7 +130,9 @@ def test_no_text_makes_a_special_id(bilingual, text):
 
 
 @pytest.mark.parametrize("word", ["fox", "FOX", "ｆｏｘ"])
-@pytest.mark.parametrize("frame", ["{}", "a {}", "{}, 3d style", "狐狸{}", "一只 {}", "狐狸，{}", "red-{}", "({})", '"{}"'])
+@pytest.mark.parametrize(
+    "frame", ["{}", "a {}", "{}, 3d style", "狐狸{}", "一只 {}", "狐狸，{}", "red-{}", "({})", '"{}"']
+)
 def test_a_word_has_one_spelling_wherever_it_stands(bilingual, word, frame):
     fox = bilingual.encode("fox")
     ids = bilingual.encode(frame.format(word))

@@ -74,7 +74,9 @@ def zip_file(description: bytes, storages: dict[str, bytes], method: int = zipfi
     return buffer.getvalue()
 
 
-def old_file(description: bytes, storages: list[tuple[str, int, bytes]], little: bool = True, keys: list | None = None) -> bytes:
+def old_file(
+    description: bytes, storages: list[tuple[str, int, bytes]], little: bool = True, keys: list | None = None
+) -> bytes:
     """The form before: keys, counts and bytes."""
     listed = [key for key, *_ in storages] if keys is None else keys
     parts = [pickle.dumps(value, protocol=2) for value in (MAGIC, VERSION, {"little_endian": little})]
@@ -97,10 +99,17 @@ def gguf_pair(key: str, kind: int, value: bytes) -> bytes:
     return gguf_text(key) + struct.pack("<I", kind) + value
 
 
-def gguf_file(infos=None, pairs=(), data: bytes = bytes(24), version: int = 3, counts: tuple[int, int] | None = None) -> bytes:
+def gguf_file(
+    infos=None, pairs=(), data: bytes = bytes(24), version: int = 3, counts: tuple[int, int] | None = None
+) -> bytes:
     """A GGUF file; ``counts`` are what it claims to hold."""
     infos = [gguf_info()] if infos is None else infos
-    head = b"GGUF" + struct.pack("<IQQ", version, *(counts or (len(infos), len(pairs)))) + b"".join(pairs) + b"".join(infos)
+    head = (
+        b"GGUF"
+        + struct.pack("<IQQ", version, *(counts or (len(infos), len(pairs))))
+        + b"".join(pairs)
+        + b"".join(infos)
+    )
     return head + bytes(-len(head) % 32) + data
 
 

@@ -107,7 +107,9 @@ TRANSFORMERS = [
     replace(TRANSFORMER, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(0,)),
     replace(TRANSFORMER, patch_size=1, out_channels=8),
 ]
-ENCODER = T5Config(vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8)
+ENCODER = T5Config(
+    vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8
+)
 VECTOR = VAEConfig(image_size=16, latent_dim=5, widths=(8, 16))
 PIXELS = PixelCNNConfig(levels=9, embedding=3, hidden=7, width=6, classes=4, first=5, dilations=(1, 2, 4, 1))
 PIXELCNNS = [
@@ -124,11 +126,20 @@ BLIND = [
     (CLIP, CLIPConfig(text=TEXT, vision=VISION)),
     *((MMDiT, config) for config in TRANSFORMERS),
     (T5, ENCODER),
-    *((VAE, config) for config in (VECTOR, replace(VECTOR, widths=(8, 8, 16), patch=1, layers_per_block=2, image_size=8))),
+    *(
+        (VAE, config)
+        for config in (VECTOR, replace(VECTOR, widths=(8, 8, 16), patch=1, layers_per_block=2, image_size=8))
+    ),
     *((PixelCNN, config) for config in PIXELCNNS),
-    *((PixelUNet, config) for config in (DDPM, replace(DDPM, out_channels=6, scale_shift=True, classes=4, attention_heads=(1, 0)))),
+    *(
+        (PixelUNet, config)
+        for config in (DDPM, replace(DDPM, out_channels=6, scale_shift=True, classes=4, attention_heads=(1, 0)))
+    ),
     (ScoreUNet, DDPM),
-    (StyleGAN2, replace(stylegan2.MINI, resolution=16, z_dim=12, w_dim=10, mapping_layers=2, channel_base=128, channel_max=16)),
+    (
+        StyleGAN2,
+        replace(stylegan2.MINI, resolution=16, z_dim=12, w_dim=10, mapping_layers=2, channel_base=128, channel_max=16),
+    ),
     (StyleGAN2Discriminator, replace(stylegan2.FFHQ_DISCRIMINATOR, resolution=16, channel_base=128, channel_max=16)),
     (BigGAN, replace(biggan.MINI, widths=(16, 16, 8), z_dim=12, shared_dim=6, classes=5)),
     (BigGANDiscriminator, replace(biggan.MINI_DISCRIMINATOR, widths=(8, 16, 16), halvings=2, classes=5)),
@@ -142,7 +153,12 @@ BLIND = [
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
     *((UNet, config) for config in UNETS),
-    (DraftedUNet, replace(drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4)),
+    (
+        DraftedUNet,
+        replace(
+            drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4
+        ),
+    ),
     (AutoencoderKL, replace(AUTOENCODER, block_out_channels=(24, 48), norm_num_groups=8, scaling_factor=0.13025)),
     (CLIPText, replace(TEXT, hidden_size=64, num_attention_heads=2, hidden_act="gelu", eos_token_id=5)),
     (CLIPVision, replace(VISION, hidden_size=48, num_attention_heads=4, hidden_act="gelu", layer_norm_eps=1e-6)),
@@ -154,7 +170,10 @@ STATED = [
     (PixelUNet, replace(pixel_unet.MINI, block_out_channels=(8, 16), attention_heads=(2, 4))),
 ]
 PUBLISHED = [
-    *((UNet, config) for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))),
+    *(
+        (UNet, config)
+        for config in (unet.SD1, unet.SD2, unet.SDXL, unet.SDXL_REFINER, replace(unet.SD1, in_channels=9))
+    ),
     *((AutoencoderKL, config) for config in (autoencoder_kl.SD1, autoencoder_kl.SD3, autoencoder_kl.MINI)),
     *((CLIPText, config) for config in (clip.SD1_TEXT, clip.SD2_TEXT, clip.VIT_L_14_TEXT, clip.VIT_BIGG_14_TEXT)),
     (CLIPText, replace(clip.SD1_TEXT, vocab_size=49411)),  # with three learned words
@@ -330,7 +349,16 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 
 def test_every_family_is_known_by_its_own_network():
     networks = {"unet", "drafted-unet", "pixel-unet", "score-unet", "autoencoder-kl", "mmdit", "vae", "pixelcnn"}
-    networks |= {"stylegan2", "stylegan2-discriminator", "biggan", "biggan-discriminator", "cyclegan", "patchgan", "rrdb", "srvgg"}
+    networks |= {
+        "stylegan2",
+        "stylegan2-discriminator",
+        "biggan",
+        "biggan-discriminator",
+        "cyclegan",
+        "patchgan",
+        "rrdb",
+        "srvgg",
+    }
     networks |= {"gfpgan", "restorer"}
     assert set(NAMES) == networks | {"clip", "clip-text", "clip-vision", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))

@@ -115,7 +115,12 @@ def test_every_header_is_read_without_torch(tmp_path, given):
 
 
 def test_a_format_is_known_by_its_bytes_and_not_by_its_name(tmp_path, given):
-    for write, name in ((safetensors, "a.gguf"), (zip_file, "a.safetensors"), (old_file, "a.png"), (gguf_file, "b.ckpt")):
+    for write, name in (
+        (safetensors, "a.gguf"),
+        (zip_file, "a.safetensors"),
+        (old_file, "a.png"),
+        (gguf_file, "b.ckpt"),
+    ):
         path = write(tmp_path, given).rename(tmp_path / name)
         assert header(path).parameters == sum(tensor.numel() for tensor in given.values())
     assert len({form.name for form in FORMATS}) == len(FORMATS)

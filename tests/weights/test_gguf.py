@@ -1,4 +1,5 @@
-"""GGUF: the numbers of every kind of block are those of the reference, bit for bit; shapes and metadata are as written."""
+"""GGUF: the numbers of every kind of block are those of the reference, bit for bit; shapes and metadata are as
+written."""
 
 import warnings
 
@@ -19,7 +20,13 @@ def write(path, tensors, **pairs):
     """A file by the reference's writer; a tensor is an array, or (bytes, type)."""
     writer = GGUFWriter(str(path), "sd1")
     for name, value in pairs.items():
-        add = {str: writer.add_string, list: writer.add_array, bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+        add = {
+            str: writer.add_string,
+            list: writer.add_array,
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+        }
         add[type(value)](name.replace("__", "."), value)
     for name, value in tensors.items():
         array, kind = value if isinstance(value, tuple) else (value, None)

@@ -62,7 +62,10 @@ def refused(path, said: str | None, content: bytes) -> None:
 
 def forms(description: bytes) -> dict[str, bytes]:
     """A description of a tensor's storage "0" of 6 numbers, in both forms of torch.save."""
-    return {"zip": zip_file(description, {"0": NUMBERS}), "old": old_file(description, [("0", 6, NUMBERS)] * (text("0") in description))}
+    return {
+        "zip": zip_file(description, {"0": NUMBERS}),
+        "old": old_file(description, [("0", 6, NUMBERS)] * (text("0") in description)),
+    }
 
 
 def refused_in_both_forms(path, description: bytes, said: str | None = None) -> None:
@@ -84,7 +87,11 @@ def attacks(trace: str) -> dict[str, bytes]:
         "open": b"cio\nopen\n" + file + text("w") + b"\x86R",
         "inst": b"(" + code + b"ibuiltins\nexec\n",
         "obj": b"(cbuiltins\nexec\n" + code + b"o",
-        "a program of several steps": b"cimportlib\nimport_module\n" + text("os") + b"\x85R0cos\nsystem\n" + shell + b"\x85R",
+        "a program of several steps": b"cimportlib\nimport_module\n"
+        + text("os")
+        + b"\x85R0cos\nsystem\n"
+        + shell
+        + b"\x85R",
         "a call of another name": own + b"touch\n" + file + b"\x85R",
         "a new object": own + b"Made\n" + file + b"\x85\x81",
         "a new object by keywords": own + b"Made\n)}" + text("path") + file + b"s\x92",
@@ -112,9 +119,13 @@ def test_what_pickle_would_run_is_never_run(tmp_path, extension, name):
     refused_in_both_forms(tmp_path / "a.ckpt", b"\x80\x04" + attack + b".")
     refused_in_both_forms(tmp_path / "a.ckpt", program(x=attack))
     refused_in_both_forms(tmp_path / "a.ckpt", program(w=tensor(storage=attack)))
-    refused_in_both_forms(tmp_path / "a.ckpt", program(w=b"ctorch._utils\n_rebuild_parameter\n" + several(attack, b"\x88", b"}") + b"R"))
+    refused_in_both_forms(
+        tmp_path / "a.ckpt", program(w=b"ctorch._utils\n_rebuild_parameter\n" + several(attack, b"\x88", b"}") + b"R")
+    )
     refused(tmp_path / "a.bin", "no path of danqing executes a pickle", b"\x80\x04" + attack + b".")
-    for content in forms(program(x=attack, w=tensor())).values():  # beside a sound tensor: dropped, or refused for what it is
+    for content in forms(
+        program(x=attack, w=tensor())
+    ).values():  # beside a sound tensor: dropped, or refused for what it is
         (tmp_path / "a.ckpt").write_bytes(content)
         try:
             assert list(read(tmp_path / "a.ckpt")) == ["w"]
@@ -158,7 +169,10 @@ def test_what_is_built_by_hand_here_is_sound_but_for_what_is_changed(tmp_path):
         (several(tensor(), reference(kind=b"ctorch\nIntStorage\n")), "described twice"),
         (tensor(storage=text("0") + b"Q"), "no storage"),
         (tensor(storage=b"NQ"), "no storage"),
-        (tensor(storage=several(text("file"), text("/etc/passwd"), text("0"), text("cpu"), whole(6)) + b"Q"), "no storage"),
+        (
+            tensor(storage=several(text("file"), text("/etc/passwd"), text("0"), text("cpu"), whole(6)) + b"Q"),
+            "no storage",
+        ),
         (tensor(storage=reference("0", 6, b"ctorch\nFloatStorage\n", text("view"))), "no storage"),
         (tensor(storage=b"P0\n"), "does not write"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "corrupted"),
@@ -232,7 +246,10 @@ def fewer(monkeypatch):
         (b"\x80\x02c" + b"a" * 2000 + b"\nb\n.", "without an end"),
         (b"\x80\x02NN\x93.", "no text"),
         (program(**{"w" * 2000: tensor()}), "more than 1,024 letters"),
-        (b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\nq\x00" + b"(h\x00N" * 2000 + b")" + b"NtNt" * 2000 + b"R.", "corrupted"),
+        (
+            b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\nq\x00" + b"(h\x00N" * 2000 + b")" + b"NtNt" * 2000 + b"R.",
+            "corrupted",
+        ),
     ],
 )
 def test_a_description_is_bounded(tmp_path, fewer, description, said):
@@ -262,7 +279,10 @@ def patched(content: bytes, name: str, at: int, form: str, value: int) -> bytes:
 
 
 def test_nothing_in_a_zip_file_swells(tmp_path):
-    description, path = program(w=tensor(shape=(2**22,), stride=(1,), storage=reference(count=2**22))), tmp_path / "a.pt"
+    description, path = (
+        program(w=tensor(shape=(2**22,), stride=(1,), storage=reference(count=2**22))),
+        tmp_path / "a.pt",
+    )
     content = zip_file(description, {"0": bytes(2**24)}, zipfile.ZIP_DEFLATED)
     assert len(content) < 2**15
     refused(path, "compressed or encrypted", content)
@@ -276,7 +296,11 @@ def test_nothing_in_a_zip_file_swells(tmp_path):
 
 def test_entries_of_a_zip_file_do_not_overlap(tmp_path):
     plain = zip_file(program(w=tensor()), {"0": NUMBERS, "1": NUMBERS})
-    refused(tmp_path / "a.pt", "not where", patched(plain, "archive/data/1", 42, "<L", plain.index(b"PK\x03\x04archive/data/0"[:4])))
+    refused(
+        tmp_path / "a.pt",
+        "not where",
+        patched(plain, "archive/data/1", 42, "<L", plain.index(b"PK\x03\x04archive/data/0"[:4])),
+    )
     inner = zip_file(b"", {"1": NUMBERS})
     local = inner[inner.rindex(b"PK\x03\x04") : inner.index(b"PK\x01\x02")]
     assert local.endswith(NUMBERS) and b"archive/data/1" in local
@@ -285,7 +309,9 @@ def test_entries_of_a_zip_file_do_not_overlap(tmp_path):
     refused(tmp_path / "a.pt", "overlap", patched(outer, "archive/data/1", 42, "<L", inside))
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../data.pkl", "archive/../../x", "..\\x", "\\x", "C:/x", "archive/.."])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../data.pkl", "archive/../../x", "..\\x", "\\x", "C:/x", "archive/.."]
+)
 def test_no_entry_of_a_zip_file_leads_out_of_it(tmp_path, name):
     buffer = io.BytesIO(zip_file(program(w=tensor()), {"0": NUMBERS}))
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -354,7 +380,10 @@ def test_every_truncation_is_noticed(tmp_path):
         (gguf_file(pairs=[gguf_pair("general.alignment", 5, struct.pack("<i", -32))]), "no power of two"),
         (gguf_file(pairs=[gguf_pair("split.count", 2, struct.pack("<H", 3))]), "one of 3 parts"),
         (gguf_file(pairs=[gguf_pair("comfy.gguf.orig_shape.w", 9, struct.pack("<IQ2i", 5, 2, 7, 1))]), "said to be of"),
-        (gguf_file(pairs=[gguf_pair("comfy.gguf.orig_shape.w", 9, struct.pack("<IQ2i", 5, 2, -2, -3))]), "said to be of"),
+        (
+            gguf_file(pairs=[gguf_pair("comfy.gguf.orig_shape.w", 9, struct.pack("<IQ2i", 5, 2, -2, -3))]),
+            "said to be of",
+        ),
         (gguf_file(pairs=[gguf_pair("comfy.gguf.orig_shape.w", 8, gguf_text("2x3"))]), "said to be of"),
     ],
 )
@@ -379,7 +408,15 @@ def test_a_safetensors_header_is_bounded_and_agrees_with_itself(tmp_path, head, 
     refused(tmp_path / "a.safetensors", said, safetensors_file(head, bytes(8)))
 
 
-NO_INDEX = [b"{}", b"[]", b'{"weight_map": []}', b'{"weight_map": {}}', b'{"weight_map": {"a": {}}}', b"\xff", b"[" * 10**5]
+NO_INDEX = [
+    b"{}",
+    b"[]",
+    b'{"weight_map": []}',
+    b'{"weight_map": {}}',
+    b'{"weight_map": {"a": {}}}',
+    b"\xff",
+    b"[" * 10**5,
+]
 
 
 @pytest.mark.parametrize("index", NO_INDEX)
@@ -394,18 +431,25 @@ def sound(folder) -> dict[str, bytes]:
     )
     files = {}
     for name, new in (("a.pt", True), ("b.pt", False)):
-        given = {"state_dict": {"w": torch.arange(6.0).reshape(2, 3).T, "half": torch.ones(2, dtype=torch.float16)}, "step": 1}
+        given = {
+            "state_dict": {"w": torch.arange(6.0).reshape(2, 3).T, "half": torch.ones(2, dtype=torch.float16)},
+            "step": 1,
+        }
         torch.save(given, folder / name, _use_new_zipfile_serialization=new)
         files[name] = (folder / name).read_bytes()
     infos = [gguf_info(), gguf_info("q", (32, 1), 8, 32), gguf_info("k", (256,), 12, 96)]
-    files["c.gguf"] = gguf_file(infos, [gguf_pair("a", 8, gguf_text("b")), gguf_pair("l", 9, struct.pack("<IQ2i", 5, 2, 7, 1))], bytes(240))
+    files["c.gguf"] = gguf_file(
+        infos, [gguf_pair("a", 8, gguf_text("b")), gguf_pair("l", 9, struct.pack("<IQ2i", 5, 2, 7, 1))], bytes(240)
+    )
     files["d.safetensors"] = (folder / "part.safetensors").read_bytes()
     files["e.index.json"] = b'{"metadata": {"total_size": 24}, "weight_map": {"w": "part.safetensors"}}'
     return files
 
 
 FILES: dict[str, bytes] = {}
-EDITS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from("=+-"), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3)
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1), st.sampled_from("=+-"), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3
+)
 
 
 @pytest.mark.parametrize("name", ["a.pt", "b.pt", "c.gguf", "d.safetensors", "e.index.json"])

@@ -112,13 +112,19 @@ def test_a_network_of_ours_is_described_whole(tmp_path):
 
 def test_what_is_assumed_and_what_must_be_stated_is_said(tmp_path):
     found = identify(write(tmp_path / "a.safetensors", UNet(TINY).state_dict()))
-    assert found.loadable and set(found.unknown) == {"attention_heads", "norm_num_groups"} and "attention_heads" in found.note
+    assert (
+        found.loadable
+        and set(found.unknown) == {"attention_heads", "norm_num_groups"}
+        and "attention_heads" in found.note
+    )
     codec = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1))
     found = identify(write(tmp_path / "b.safetensors", codec.state_dict()))
     assert "scaling_factor" in found.assumed and not found.unknown and not found.note
 
 
-@pytest.mark.parametrize(("made", "title"), [(rrdb.RRDBNet(rrdb.X2), "ESRGAN ×2"), (srvgg.SRVGGNetCompact(srvgg.VIDEO), "×4 for videos")])
+@pytest.mark.parametrize(
+    ("made", "title"), [(rrdb.RRDBNet(rrdb.X2), "ESRGAN ×2"), (srvgg.SRVGGNetCompact(srvgg.VIDEO), "×4 for videos")]
+)
 def test_what_enlarges_is_described_by_its_shapes(tmp_path, made, title):
     found = identify(write(tmp_path / "a.safetensors", made.state_dict()))
     assert found.loadable and title in found.variant and found.config == dataclasses.asdict(made.config)
@@ -126,8 +132,12 @@ def test_what_enlarges_is_described_by_its_shapes(tmp_path, made, title):
 
 def test_the_towers_of_a_clip_are_described_each(tmp_path):
     text = CLIPTextConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
-    vision = CLIPVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=14)
-    config = CLIPConfig(text=dataclasses.replace(text, projection_dim=4), vision=dataclasses.replace(vision, projection_dim=4))
+    vision = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=14
+    )
+    config = CLIPConfig(
+        text=dataclasses.replace(text, projection_dim=4), vision=dataclasses.replace(vision, projection_dim=4)
+    )
     made = CLIP(config)
     found = identify(save(made, tmp_path / "a.safetensors"))
     assert found.config == dataclasses.asdict(config) and found.parts == {"text": "clip-text", "vision": "clip-vision"}

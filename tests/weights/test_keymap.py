@@ -105,7 +105,11 @@ def test_a_cut_tells_of_each_tensor_where_it_lies():
         "other": Source("other"),
     }
     shapes = {name: source.shape((6, 2)) for name, source in found.items()}
-    assert shapes == {**dict.fromkeys(found, (6, 2)), **{f"new.a.b.{x}.weight": (2, 2) for x in "qkv"}, "new.projection.weight": (2, 6)}
+    assert shapes == {
+        **dict.fromkeys(found, (6, 2)),
+        **{f"new.a.b.{x}.weight": (2, 2) for x in "qkv"},
+        "new.projection.weight": (2, 6),
+    }
 
 
 def test_the_way_back_is_found_again():

@@ -96,7 +96,9 @@ def shapes(channels: int, width: int, level: int) -> dict[str, tuple[int, ...]]:
     return {DENOISER + "input_blocks.0.0.weight": (320, channels, 3, 3), reader: (320, width)}
 
 
-@pytest.mark.parametrize(("name", "width", "level"), [("SD1.x", 768, 2), ("SD2.x", 1024, 2), ("SDXL", 2048, 4), ("SDXL refiner", 1280, 4)])
+@pytest.mark.parametrize(
+    ("name", "width", "level"), [("SD1.x", 768, 2), ("SD2.x", 1024, 2), ("SDXL", 2048, 4), ("SDXL refiner", 1280, 4)]
+)
 def test_the_channels_tell_the_task(name, width, level):
     tasks = {4: "", 9: "inpainting", 8: "instruct-pix2pix", 5: "depth"}
     assert [told(shapes(channels, width, level)) for channels in tasks] == [(name, task) for task in tasks.values()]
@@ -120,7 +122,10 @@ def test_the_channels_tell_the_task(name, width, level):
 )
 def test_keys_and_metadata_tell_the_prediction(name, keys, metadata, prediction):
     width, level = {"SD1.x": (768, 2), "SD2.x": (1024, 2), "SDXL": (2048, 4)}[name]
-    state = {key: torch.empty(shape, device="meta") for key, shape in (shapes(4, width, level) | dict.fromkeys(keys, ())).items()}
+    state = {
+        key: torch.empty(shape, device="meta")
+        for key, shape in (shapes(4, width, level) | dict.fromkeys(keys, ())).items()
+    }
     found = kind(on_paper(state, metadata))
     assert found.prediction == prediction and found.zero_snr == ("ztsnr" in keys)
 

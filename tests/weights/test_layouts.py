@@ -1,4 +1,5 @@
-"""Files in layouts where a tensor is not one of ours: fused, transposed, swapped, tied; and files of several networks of a family."""
+"""Files in layouts where a tensor is not one of ours: fused, transposed, swapped, tied; and files of several networks
+of a family."""
 
 from dataclasses import replace
 
@@ -41,11 +42,17 @@ TRANSFORMER = MMDiTConfig(
 )
 TRANSFORMERS = {
     "3": TRANSFORMER,
-    "3.5 medium": replace(TRANSFORMER, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(0,)),
+    "3.5 medium": replace(
+        TRANSFORMER, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(0,)
+    ),
     "3.5 large": replace(TRANSFORMER, num_layers=3, num_attention_heads=3, attention_head_dim=8, qk_norm=True),
-    "odd": replace(TRANSFORMER, num_layers=1, num_attention_heads=1, patch_size=1, out_channels=8, dual_attention_layers=(0,)),
+    "odd": replace(
+        TRANSFORMER, num_layers=1, num_attention_heads=1, patch_size=1, out_channels=8, dual_attention_layers=(0,)
+    ),
 }
-ENCODER = T5Config(vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8)
+ENCODER = T5Config(
+    vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8
+)
 PAINTER = UNetConfig(
     block_out_channels=(16, 32),
     layers_per_block=1,
@@ -88,7 +95,10 @@ def test_a_tower_in_the_layout_of_openclip_is_read_as_ours(tmp_path, towers, pro
 
 
 def test_the_text_tower_of_a_whole_openclip_comes_out(tmp_path, towers):
-    image = {"visual.class_embedding": torch.zeros(4), "visual.transformer.resblocks.0.attn.in_proj_weight": torch.zeros(12, 4)}
+    image = {
+        "visual.class_embedding": torch.zeros(4),
+        "visual.transformer.resblocks.0.attn.in_proj_weight": torch.zeros(12, 4),
+    }
     path = write(tmp_path / "a.safetensors", written(OPENCLIP, towers[1]) | image)
     assert same(load(path).state_dict(), towers[1].state_dict())
     assert identify(path).parts == {"text": "clip-text"}
@@ -108,14 +118,19 @@ def test_a_transformer_in_the_layout_of_stable_diffusion_3_is_read_as_ours(tmp_p
 def test_where_no_gate_follows_the_file_has_the_shift_before_the_scale():
     made = network(MMDiT, TRANSFORMER)
     named = written(sd3_mmdit(TRANSFORMER), made)
-    for old, module in (("final_layer", made.norm_out), ("joint_blocks.1.context_block", made.transformer_blocks[1].norm1_context)):
+    for old, module in (
+        ("final_layer", made.norm_out),
+        ("joint_blocks.1.context_block", made.transformer_blocks[1].norm1_context),
+    ):
         scale, shift = module.linear.bias.chunk(2)
         assert torch.equal(named[f"{old}.adaLN_modulation.1.bias"], torch.cat([shift, scale]))
     gated = made.transformer_blocks[0].norm1_context.linear.bias
     assert torch.equal(named["joint_blocks.0.context_block.adaLN_modulation.1.bias"], gated)
 
 
-@pytest.mark.parametrize("names", [("shared.weight",), ("encoder.embed_tokens.weight",), ("shared.weight", "encoder.embed_tokens.weight")])
+@pytest.mark.parametrize(
+    "names", [("shared.weight",), ("encoder.embed_tokens.weight",), ("shared.weight", "encoder.embed_tokens.weight")]
+)
 def test_t5s_table_of_tokens_has_either_name_or_both(tmp_path, names):
     made = network(T5, ENCODER)
     state = made.state_dict()
@@ -142,9 +157,13 @@ def test_the_towers_of_sdxl_come_out_one_by_one(tmp_path, towers):
         assert find(header(path), "clip-text", part) is find(header(path), part=part)
     assert same(load(path, family="unet", config=PAINTER).state_dict(), painter.state_dict())
     assert identify(path).parts == {"denoiser": "unet", "text": "clip-text", "text_2": "clip-text"}
-    with pytest.raises(InvalidFile, match=r"several networks: name one by its part, of text \(clip-text\), text_2 \(clip-text\)"):
+    with pytest.raises(
+        InvalidFile, match=r"several networks: name one by its part, of text \(clip-text\), text_2 \(clip-text\)"
+    ):
         load(path, family="clip-text")
-    with pytest.raises(InvalidFile, match=r"holds no clip-text as the part 'text_3', but denoiser \(unet\), text \(clip-text\)"):
+    with pytest.raises(
+        InvalidFile, match=r"holds no clip-text as the part 'text_3', but denoiser \(unet\), text \(clip-text\)"
+    ):
         load(path, family="clip-text", part="text_3")
 
 
@@ -157,7 +176,11 @@ def test_the_one_tower_of_stable_diffusion_2_and_of_the_refiner_needs_no_part(tm
 
 
 def test_the_networks_of_stable_diffusion_3_come_out_one_by_one(tmp_path, towers):
-    painter, codec, encoder = network(MMDiT, TRANSFORMERS["3.5 medium"]), network(AutoencoderKL, CODEC), network(T5, ENCODER)
+    painter, codec, encoder = (
+        network(MMDiT, TRANSFORMERS["3.5 medium"]),
+        network(AutoencoderKL, CODEC),
+        network(T5, ENCODER),
+    )
     made = {"denoiser": painter, "codec": codec, "text": towers[0], "text_2": towers[1], "text_3": encoder}
     named = {
         **written(sd3_mmdit(painter.config), painter, DENOISER),
@@ -201,5 +224,8 @@ def test_a_fused_tensor_that_does_not_divide_or_is_missing_is_named(tmp_path, to
 
 def test_a_file_that_mixes_layouts_is_refused(tmp_path, towers):
     named = written(OPENCLIP, towers[1]) | {"text_projection.weight": torch.zeros(24, 1024)}
-    with pytest.raises(InvalidFile, match="a.safetensors looks like clip-text.*both 'text_projection.weight': the file mixes two layouts"):
+    with pytest.raises(
+        InvalidFile,
+        match="a.safetensors looks like clip-text.*both 'text_projection.weight': the file mixes two layouts",
+    ):
         load(write(tmp_path / "a.safetensors", named))

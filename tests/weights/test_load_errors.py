@@ -1,4 +1,5 @@
-"""A file that differs from its network by one name or one number of a shape is refused, and the message says how to go on."""
+"""A file that differs from its network by one name or one number of a shape is refused, and the message says how to go
+on."""
 
 import dataclasses
 import json
@@ -83,7 +84,9 @@ def test_a_convolution_passes_for_a_linear_layer_only_where_it_is_one(path, made
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.complex64])
 def test_quantised_weights_are_refused_by_name_and_type(path, made, dtype):
     rewrite(path, lambda state: state.update({KEY: made.state_dict()[KEY].to(dtype)}))
-    with pytest.raises(InvalidFile, match=r"of no floating-point type: mid_block\.resnets\.1\.conv2\.weight \(is [IUBC]"):
+    with pytest.raises(
+        InvalidFile, match=r"of no floating-point type: mid_block\.resnets\.1\.conv2\.weight \(is [IUBC]"
+    ):
         load(path, dtype=torch.float32)
 
 
@@ -143,7 +146,9 @@ def test_what_no_one_states_must_be_stated(tmp_path):
 
 
 def test_an_infinite_scale_is_refused(tmp_path):
-    config = CLIPTextConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    config = CLIPTextConfig(
+        vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
     path = save(CLIPText(config), tmp_path / "a.safetensors")
     for odd in (float("inf"), float("nan"), "1e-5"):
         with pytest.raises(InvalidFile, match="layer_norm_eps should be like"):
@@ -163,7 +168,9 @@ def test_a_file_of_several_networks_asks_which(tmp_path):
     for key in ("encoder.down.0.block.0.conv1.weight", "decoder.up.0.block.0.conv1.weight"):
         state["first_stage_model." + key] = torch.zeros(1)
     path = write(tmp_path / "a.safetensors", state)
-    with pytest.raises(InvalidFile, match=r"several networks: name one by its part, of codec \(autoencoder-kl\), text \(clip-text\)"):
+    with pytest.raises(
+        InvalidFile, match=r"several networks: name one by its part, of codec \(autoencoder-kl\), text \(clip-text\)"
+    ):
         load(path)
     with pytest.raises(InvalidFile, match="a single file"):
         load(path, family="autoencoder-kl")  # the names say so, but too much is missing

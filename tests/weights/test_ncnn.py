@@ -30,7 +30,8 @@ def network(kind: str) -> RRDBNet | SRVGGNetCompact:
 
 
 class Writer:
-    """Writes a network as ncnn's converters do: layers in the order in which they run, a Split where a blob is read twice."""
+    """Writes a network as ncnn's converters do: layers in the order in which they run, a Split where a blob is read
+    twice."""
 
     def __init__(self, half: bool):
         self.half, self.lines, self.numbers = half, list[tuple[str, list[str], str, str]](), bytearray()

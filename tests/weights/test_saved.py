@@ -1,4 +1,5 @@
-"""Files of torch.save: what was saved is read bit for bit, under the names that it is known by, and without running anything."""
+"""Files of torch.save: what was saved is read bit for bit, under the names that it is known by, and without running
+anything."""
 
 import argparse
 import collections
@@ -25,7 +26,9 @@ def drawn(dtype: torch.dtype) -> torch.Tensor:
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     bits = [t.detach().contiguous().reshape(-1) for t in (a, b)]
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and (not a.numel() or torch.equal(*(t.view(torch.uint8) for t in bits)))
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and (
+        not a.numel() or torch.equal(*(t.view(torch.uint8) for t in bits))
+    )
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: f"{'zip' if form[0] else 'old'}-{form[1]}")
@@ -51,7 +54,12 @@ def test_every_type_is_read_as_it_was_saved(saved):
 def test_views_keep_their_strides_and_share_their_storage(saved):
     given = {
         **{"base": BASE, "turned": BASE.T, "part": BASE[1:, ::2], "row": BASE[2], "wide": BASE[:, :1].expand(4, 9)},
-        **{"scalar": torch.tensor(2.0), "none": torch.zeros(0, 3), "end": BASE[4:], "parameter": nn.Parameter(BASE * 2)},
+        **{
+            "scalar": torch.tensor(2.0),
+            "none": torch.zeros(0, 3),
+            "end": BASE[4:],
+            "parameter": nn.Parameter(BASE * 2),
+        },
     }
     path = saved(given)
     back = read(path)
@@ -64,7 +72,9 @@ def test_the_header_says_where_the_bytes_are(saved):
     path = saved({"a": BASE, "b": BASE[2:, :3]})
     head, whole = header(path), path.read_bytes()
     for name, first, last in (("a", 0.0, 23.0), ("b", 12.0, 20.0)):
-        numbers = torch.frombuffer(bytearray(whole[head.tensors[name].start : head.tensors[name].stop]), dtype=torch.float32)
+        numbers = torch.frombuffer(
+            bytearray(whole[head.tensors[name].start : head.tensors[name].stop]), dtype=torch.float32
+        )
         assert (numbers[0], numbers[-1]) == (first, last)
     assert head.size == len(whole)
 
@@ -85,7 +95,9 @@ def test_an_ordered_dictionary_and_its_attributes_are_a_dictionary(saved):
 
 
 def test_a_whole_network_is_read_as_its_state(saved):
-    made = nn.ModuleDict({"a": nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4)), "b": nn.ParameterList([BASE])})
+    made = nn.ModuleDict(
+        {"a": nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4)), "b": nn.ParameterList([BASE])}
+    )
     made.register_buffer("kept", torch.ones(2))
     made.register_buffer("passing", torch.ones(2), persistent=False)
     back = read(saved(made))
@@ -100,7 +112,9 @@ def test_a_tensor_with_attributes_or_a_class_of_its_own_is_the_bare_tensor(saved
     parameter = nn.Parameter(BASE)
     parameter.origin = "here"  # type: ignore[attr-defined]
     back = read(saved({"a": parameter, "b": BASE.as_subclass(Extended)}))
-    assert {type(tensor) for tensor in back.values()} == {torch.Tensor} and all(same(tensor, BASE) for tensor in back.values())
+    assert {type(tensor) for tensor in back.values()} == {torch.Tensor} and all(
+        same(tensor, BASE) for tensor in back.values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +128,13 @@ def test_a_tensor_with_attributes_or_a_class_of_its_own_is_the_bare_tensor(saved
         ({"model": {"w": BASE}, "ema": {"w": BASE}}, ["model.w", "ema.w"]),
         ({"image_proj": {"proj.weight": BASE}, "ip_adapter": {"1.to_k_ip.weight": BASE}}, None),
         ({"string_to_token": {"*": 265}, "string_to_param": {"*": BASE}, "name": "cat"}, ["string_to_param.*"]),
-        ({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": nn.ParameterDict({"*": nn.Parameter(BASE)})}, None),
+        (
+            {
+                "string_to_token": {"*": torch.tensor(265)},
+                "string_to_param": nn.ParameterDict({"*": nn.Parameter(BASE)}),
+            },
+            None,
+        ),
         ({"state_dict": {}, "w": BASE}, ["w"]),
         ({"layers": [{"w": BASE}, {"w": BASE}], 7: (BASE,)}, ["layers.0.w", "layers.1.w", "7.0"]),
         ([BASE, BASE], ["0", "1"]),
@@ -129,7 +149,14 @@ def test_wrappers_are_taken_off_and_other_groups_joined_by_dots(tmp_path, what, 
 
 def test_what_was_said_around_the_weights_and_what_is_left_out_is_told(tmp_path):
     optimiser = {"state": {0: {"exp_avg": BASE}}}
-    what = {"state_dict": {"w": BASE}, "epoch": 3, "loss": 0.5, "name": "fox", "optimizer_states": [optimiser], "ema": {"w": BASE}}
+    what = {
+        "state_dict": {"w": BASE},
+        "epoch": 3,
+        "loss": 0.5,
+        "name": "fox",
+        "optimizer_states": [optimiser],
+        "ema": {"w": BASE},
+    }
     torch.save(what, tmp_path / "a.ckpt")
     told = {"epoch": "3", "loss": "0.5", "name": "fox", "pickle.beside": "optimizer_states, ema"}
     assert header(tmp_path / "a.ckpt").metadata == told
@@ -144,8 +171,14 @@ class Callback:
 
 def test_objects_of_other_programs_are_dropped(saved):
     made = {Callback: Callback(), ("a", 1): 2, None: {1, 2}, 2.5: b"bytes"}
-    what = {"state_dict": {"w": BASE, "odd": Callback()}, "callbacks": made, "args": argparse.Namespace(rate=0.1, names={"a"})}
-    path = saved(what | {"device": torch.device("cpu"), "dtype": torch.float16, "size": BASE.shape, "long": 2**700, "of": len})
+    what = {
+        "state_dict": {"w": BASE, "odd": Callback()},
+        "callbacks": made,
+        "args": argparse.Namespace(rate=0.1, names={"a"}),
+    }
+    path = saved(
+        what | {"device": torch.device("cpu"), "dtype": torch.float16, "size": BASE.shape, "long": 2**700, "of": len}
+    )
     assert list(read(path)) == ["w"] and same(read(path)["w"], BASE)
 
 

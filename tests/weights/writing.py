@@ -37,10 +37,15 @@ def sd3_mmdit(config: MMDiTConfig) -> KeyMap:
 
 
 def written(keymap: KeyMap, module: torch.nn.Module, prefix: str = "") -> dict[str, torch.Tensor]:
-    """A network's tensors as a file of that layout holds them; LDM's autoencoder has 1×1 convolutions in its attention."""
+    """A network's tensors as a file of that layout holds them; LDM's autoencoder has 1×1 convolutions in its
+    attention."""
     state = module.state_dict()
     if isinstance(module, AutoencoderKL):
-        kernels = {name for name in state if ".mid_block.attentions." in name and name.endswith("weight") and state[name].ndim == 2}
+        kernels = {
+            name
+            for name in state
+            if ".mid_block.attentions." in name and name.endswith("weight") and state[name].ndim == 2
+        }
         state = {name: tensor[:, :, None, None] if name in kernels else tensor for name, tensor in state.items()}
     return {prefix + name: tensor for name, tensor in keymap.back(state).items()}
 

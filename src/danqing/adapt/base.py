@@ -1,8 +1,8 @@
 """The adapter protocol: what attaches to a network and comes off without trace, in any order.
 
-A layer of a network may stand behind wrappers (the memory of `danqing.run.textcache`, what a LoRA adds). A wrapper holds
-what it wraps as its child ``inner``, and the name of a layer is the one without any ``inner``: `layers` lists them so,
-and `place` finds where a layer stands at the moment.
+A layer of a network may stand behind wrappers (the memory of `danqing.run.textcache`, what a LoRA adds). A wrapper
+holds what it wraps as its child ``inner``, and the name of a layer is the one without any ``inner``: `layers` lists
+them so, and `place` finds where a layer stands at the moment.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Place(NamedTuple):
 
 
 def place(net: nn.Module, name: str, mark: str = "") -> Place:
-    """The place of a layer behind all wrappers, or that of the first module on the way with ``mark`` among its attributes.
+    """The place of a layer behind all wrappers, or that of the first module on the way with ``mark`` among its
+    attributes.
 
     Raises:
         InvalidInput: there is no such layer.
@@ -86,7 +87,9 @@ def place(net: nn.Module, name: str, mark: str = "") -> Place:
         try:
             holder, attr, here = here, part, here.get_submodule(part)
         except AttributeError:
-            raise InvalidInput(f"this network has no layer {name!r}: attach to the network that the adapter was read for") from None
+            raise InvalidInput(
+                f"this network has no layer {name!r}: attach to the network that the adapter was read for"
+            ) from None
     while wrapped():
         holder, attr, here = here, INNER, here.get_submodule(INNER)
     return Place(holder, attr, here)

@@ -1,7 +1,7 @@
 """How files write the change ΔW of a layer's weight W, each as a formula, and the change of one layer.
 
-A convolution's kernel (out, in, h, w) is the matrix (out, in·h·w). ``scale`` is alpha / rank, or 1. Formulas are computed
-in the dtype and on the device of the W that is given.
+A convolution's kernel (out, in, h, w) is the matrix (out, in·h·w). ``scale`` is alpha / rank, or 1. Formulas are
+computed in the dtype and on the device of the W that is given.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ class Kind(Protocol):
 def shaped(change: Tensor, weight: Tensor) -> Tensor:
     """A change in the shape of W; refuses another number of rows or columns."""
     if change.shape[0] != weight.shape[0] or change.numel() != weight.numel():
-        raise InvalidInput(f"a change of {' × '.join(map(str, change.shape))} for a weight of {' × '.join(map(str, weight.shape))}")
+        raise InvalidInput(
+            f"a change of {' × '.join(map(str, change.shape))} for a weight of {' × '.join(map(str, weight.shape))}"
+        )
     return change.reshape(weight.shape)
 
 
 @contextmanager
 def fitting() -> Iterator[None]:
-    """Within the context, parts whose shapes contradict each other are an `InvalidInput`, not an error of the library's."""
+    """Within the context, parts whose shapes contradict each other are an `InvalidInput`, not an error of the
+    library's."""
     try:
         yield
     except (RuntimeError, IndexError) as error:
@@ -86,7 +89,8 @@ class LowRank:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A matrix ``a b``, a (out, r), b (r, in); with a core ``P_oihw = Σ core_mnhw a_mo b_ni``, a (r, out), b (r, in)."""
+    """A matrix ``a b``, a (out, r), b (r, in); with a core ``P_oihw = Σ core_mnhw a_mo b_ni``, a (r, out), b (r,
+    in)."""
 
     a: Tensor
     b: Tensor
@@ -128,8 +132,12 @@ class Kronecker:
     scale: float = 1.0
 
     def whole(self, like: Tensor) -> Tensor:
-        first, second = (factor.of(like) if isinstance(factor, Product) else factor.to(like) for factor in (self.first, self.second))
-        return self.scale * torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - first.ndim)), second.contiguous())
+        first, second = (
+            factor.of(like) if isinstance(factor, Product) else factor.to(like) for factor in (self.first, self.second)
+        )
+        return self.scale * torch.kron(
+            first.reshape(*first.shape, *[1] * (second.ndim - first.ndim)), second.contiguous()
+        )
 
     def change(self, weight: Tensor) -> Tensor:
         return shaped(self.whole(weight), weight)
@@ -168,7 +176,8 @@ class Replacement:
 class Decomposed:
     """DoRA: ``m (W + Δ) / ‖W + Δ‖ - W``, the norms taken for each index of one axis over all the others.
 
-    Source: Liu et al. 2024, equation 5. The paper's norm is that of each column, the weights that read one input (axis 1);
+    Source: Liu et al. 2024, equation 5. The paper's norm is that of each column, the weights that read one input (axis
+        1);
     peft's, and LyCORIS's where it says so, is that of each row, the weights of one output (axis 0).
 
     Args:
@@ -192,7 +201,9 @@ class Decomposed:
 
     def rows(self, take: Take) -> Decomposed:
         if self.axis == 1:
-            raise InvalidInput("DoRA magnitudes of the inputs of layers joined into one, which cannot be told apart here")
+            raise InvalidInput(
+                "DoRA magnitudes of the inputs of layers joined into one, which cannot be told apart here"
+            )
         return Decomposed(self.inner.rows(take), take(self.magnitude.reshape(-1)), 0)
 
 

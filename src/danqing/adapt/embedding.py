@@ -1,7 +1,7 @@
 """Textual inversion: words whose vectors were learned from pictures, used in a prompt by their name.
 
-A text tower reads ``v_1 … v_k`` where the prompt has the word; the tower itself stays as it is. Each vector is a token of
-the window. Source: Gal et al. 2022, section 3.
+A text tower reads ``v_1 … v_k`` where the prompt has the word; the tower itself stays as it is. Each vector is a token
+of the window. Source: Gal et al. 2022, section 3.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class LearnedWord:
 
 
 def read(tensors: Mapping[str, Tensor], name: str) -> LearnedWord:
-    """The word in a file's tensors: A1111's (``string_to_param``, ``emb_params``), diffusers' (one tensor, whose name is
-    the word) or a pair for SDXL (``clip_l``, ``clip_g``).
+    """The word in a file's tensors: A1111's (``string_to_param``, ``emb_params``), diffusers' (one tensor, whose name
+    is the word) or a pair for SDXL (``clip_l``, ``clip_g``).
 
     Args:
         tensors: by name, as `danqing.weights.store.read` gives them, nested names joined by dots.
@@ -66,17 +66,26 @@ def read(tensors: Mapping[str, Tensor], name: str) -> LearnedWord:
         chosen = {"text": names[0]}
         also = () if names[0].casefold() == name.casefold() else (names[0],)
     if not chosen:
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no tensor"
+        shown = (
+            ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no tensor"
+        )
         raise InvalidFile(
-            f"{name} is no textual inversion: it holds {shown}. One has a single tensor string_to_param.* or emb_params, the pair "
+            f"{name} is no textual inversion: it holds {shown}. One has a single tensor string_to_param.* or "
+            "emb_params, the pair "
             "clip_l and clip_g, or one tensor alone, named as its word"
         )
     given = {role: tensors[key] for role, key in chosen.items()}
-    flat = {role: tensor.reshape(-1, tensor.shape[-1]) for role, tensor in given.items() if tensor.ndim in (1, 2) and tensor.numel()}
+    flat = {
+        role: tensor.reshape(-1, tensor.shape[-1])
+        for role, tensor in given.items()
+        if tensor.ndim in (1, 2) and tensor.numel()
+    }
     counts = {len(tensor) for tensor in flat.values()}
     if len(flat) != len(given) or len(counts) != 1 or not all(tensor.is_floating_point() for tensor in flat.values()):
         shapes = {key: list(tensors[key].shape) for key in chosen.values()}
-        raise InvalidFile(f"{name} holds {shapes}, not the vectors of one word, (k, D) with the same k for each text encoder")
+        raise InvalidFile(
+            f"{name} holds {shapes}, not the vectors of one word, (k, D) with the same k for each text encoder"
+        )
     return LearnedWord(name=name, vectors=flat, also=also)
 
 
@@ -147,15 +156,22 @@ class TaughtWords:
         """
         holder, attr, table = place(target, CLIP_TABLE if hasattr(target, "text_model") else T5_TABLE)
         if isinstance(holder, Extended):
-            raise InvalidInput("this text encoder has learned words already: detach them, and attach all words as one vocabulary")
+            raise InvalidInput(
+                "this text encoder has learned words already: detach them, and attach all words as one vocabulary"
+            )
         weight = cast(nn.Embedding, table).weight
         rows = []
         for word in self.words:
             vectors = word.vectors.get(self.role)
             if vectors is None or vectors.shape[1] != weight.shape[1]:
-                has = f"vectors of width {vectors.shape[1]}" if vectors is not None else f"vectors for {', '.join(word.vectors)} alone"
+                has = (
+                    f"vectors of width {vectors.shape[1]}"
+                    if vectors is not None
+                    else f"vectors for {', '.join(word.vectors)} alone"
+                )
                 raise InvalidInput(
-                    f"the learned word {word.name!r} has {has}; the text encoder {self.role!r} reads {weight.shape[1]}: the word was "
+                    f"the learned word {word.name!r} has {has}; the text encoder {self.role!r} reads "
+                    f"{weight.shape[1]}: the word was "
                     "learned for another model"
                 )
             rows.append(vectors.to(weight))

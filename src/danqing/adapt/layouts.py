@@ -1,12 +1,14 @@
 """A LoRA file, in whichever of the published layouts, to a `LoRA` of our networks.
 
-=====================================  =====================================================================================
-kohya, LyCORIS, OneTrainer             ``lora_unet_<name, underscores>.lora_down.weight``, ``lora_te_``, ``lora_te1_``, …
-diffusers                              ``unet.<name>.lora_A.weight``, ``text_encoder.…``, ``transformer.…``
-diffusers before 0.20                  ``unet.<name>.processor.to_q_lora.down.weight``, ``….lora_linear_layer.down.weight``
-peft                                   ``base_model.model.<name>.lora_A[.default].weight``
-ComfyUI                                ``diffusion_model.<name>.lora_A.weight``, ``text_encoders.clip_l.transformer.<name>.…``
-=====================================  =====================================================================================
+=====================================
+===================================================================================== kohya, LyCORIS, OneTrainer
+``lora_unet_<name, underscores>.lora_down.weight``, ``lora_te_``, ``lora_te1_``, … diffusers
+``unet.<name>.lora_A.weight``, ``text_encoder.…``, ``transformer.…`` diffusers before 0.20
+``unet.<name>.processor.to_q_lora.down.weight``, ``….lora_linear_layer.down.weight`` peft
+``base_model.model.<name>.lora_A[.default].weight`` ComfyUI
+``diffusion_model.<name>.lora_A.weight``, ``text_encoders.clip_l.transformer.<name>.…``
+=====================================
+=====================================================================================
 
 The name is diffusers' or that of the model's single file (`danqing.adapt.names`).
 """
@@ -111,11 +113,15 @@ def read(
     for key in tensors:
         if found := UNSUPPORTED.search(key):
             raise InvalidFile(
-                f"{name} holds {found[1]!r}, a kind of adapter that is not read here ({key}). Read are LoRA, LoCon, LoHa, LoKr, "
+                f"{name} holds {found[1]!r}, a kind of adapter that is not read here ({key}). Read are LoRA, "
+                "LoCon, LoHa, LoKr, "
                 "DoRA and plain differences: look for the file in one of these, or extract a LoRA from the merged model"
             )
     tables = {role: table(net, maps) for role, net in targets.items()}
-    shapes = {role: {key: tuple(cast(Any, layer).weight.shape) for key, layer in layers(net).items()} for role, net in targets.items()}
+    shapes = {
+        role: {key: tuple(cast(Any, layer).weight.shape) for key, layer in layers(net).items()}
+        for role, net in targets.items()
+    }
     stated = {**(config or {}), **said(metadata or {}, name)}
 
     groups: dict[str, Parts] = {}
@@ -146,7 +152,9 @@ def read(
                     raise InvalidInput(f"the layer {piece.layer} is changed under two names")
                 deltas[role][piece.layer] = own
         except InvalidInput as error:
-            raise InvalidFile(f"{name} does not fit the {role} network: {group} has {error}.{made_for(metadata)}") from None
+            raise InvalidFile(
+                f"{name} does not fit the {role} network: {group} has {error}.{made_for(metadata)}"
+            ) from None
 
     if not any(deltas.values()) or (strict and unused):
         raise InvalidFile(unfit(name, unused, tables, len(tensors)) + made_for(metadata))
@@ -198,7 +206,9 @@ def delta_of(parts: Parts, scale: Scale) -> Delta:
 
     for part, tensor in parts.items():
         if part != "alpha" and not (tensor.ndim and tensor.is_floating_point()):
-            raise InvalidInput(f"{part} of the shape {list(tensor.shape)} and the type {tensor.dtype}, which are no weights")
+            raise InvalidInput(
+                f"{part} of the shape {list(tensor.shape)} and the type {tensor.dtype}, which are no weights"
+            )
     kinds: list[Kind] = []
     bias = parts.get("diff_b", parts.get("b_norm"))
     if "up" in parts or "down" in parts:
@@ -232,7 +242,9 @@ def decomposed(weight: Kind, parts: Parts) -> Decomposed:
     if "magnitude" in parts:
         return Decomposed(weight, parts["magnitude"].reshape(-1), 0)
     magnitude = parts["dora_scale"]
-    return Decomposed(weight, magnitude.reshape(-1), 1 if magnitude.ndim > 1 and magnitude.shape[0] == 1 < magnitude.shape[1] else 0)
+    return Decomposed(
+        weight, magnitude.reshape(-1), 1 if magnitude.ndim > 1 and magnitude.shape[0] == 1 < magnitude.shape[1] else 0
+    )
 
 
 def scale_of(parts: Parts, stated: Mapping[str, Any], group: str) -> Scale:
@@ -251,7 +263,9 @@ def scale_of(parts: Parts, stated: Mapping[str, Any], group: str) -> Scale:
     def field(name: str, patterns: str) -> float | None:
         value = own.get(name)
         exceptions = own.get(patterns)
-        for pattern, other in exceptions.items() if isinstance(exceptions, Mapping) else ():  # as written, ends of names
+        for pattern, other in (
+            exceptions.items() if isinstance(exceptions, Mapping) else ()
+        ):  # as written, ends of names
             if f".{group}".endswith("." + pattern.removeprefix("^")):
                 value = other
         return float(value) if isinstance(value, int | float) else None

@@ -76,9 +76,16 @@ def term(layer: nn.Module, delta: Delta, strength: float) -> nn.Module:
     weight: Tensor = cast(Any, layer).weight
     kind = delta.weight
     grouped = isinstance(layer, nn.Conv2d) and layer.groups > 1
-    if not isinstance(kind, LowRank) or not isinstance(layer, nn.Linear | nn.Conv2d) or grouped or delta.bias is not None:
+    if (
+        not isinstance(kind, LowRank)
+        or not isinstance(layer, nn.Linear | nn.Conv2d)
+        or grouped
+        or delta.bias is not None
+    ):
         changed, bias = change(layer, delta)
-        return like(layer, (strength * changed).to(weight.dtype), None if bias is None else (strength * bias).to(weight.dtype))
+        return like(
+            layer, (strength * changed).to(weight.dtype), None if bias is None else (strength * bias).to(weight.dtype)
+        )
     wide = torch.empty(0, dtype=torch.promote_types(weight.dtype, torch.float32), device=weight.device)
     up = matrix(kind.up, wide) * (kind.scale * strength)
     ones = [1] * (weight.ndim - 2)  # the kernel of a pointwise layer

@@ -1,8 +1,8 @@
 """What other programs call the layers of our networks.
 
 A `Table` has every name under which a file may mean a layer, dotted and with underscores, made from the network's own
-names; so no underscored name has to be taken apart, which would be guessing. The names in a model's single file come from
-the map by which that file is read. Source of the others: diffusers' loaders/lora_base.py (names before 0.20).
+names; so no underscored name has to be taken apart, which would be guessing. The names in a model's single file come
+from the map by which that file is read. Source of the others: diffusers' loaders/lora_base.py (names before 0.20).
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def table(net: nn.Module, maps: Sequence[Map] = ()) -> Table:
 
 
 def single_file(own: Collection[str]) -> list[str]:
-    """The names in the single file of a UNet or an MMDiT from which its map reads the topology; none of other networks."""
+    """The names in the single file of a UNet or an MMDiT from which its map reads the topology; none of other
+    networks."""
     blocks = {name.split(".")[1] for name in own if name.startswith("transformer_blocks.")}
     if "transformer_blocks.0.attn.add_q_proj" in own:
         return [f"joint_blocks.{i}.x_block.attn.qkv.weight" for i in blocks]
@@ -91,7 +92,9 @@ def single_file(own: Collection[str]) -> list[str]:
         return []
     levels = {name.split(".")[1] for name in own if name.startswith("down_blocks.")}
     steps = 1 + len({name.split(".")[3] for name in own if name.startswith("down_blocks.0.resnets.")})
-    attended = {name.split(".")[1] for name in own if name.startswith("up_blocks.") and name.split(".")[2] == "attentions"}
+    attended = {
+        name.split(".")[1] for name in own if name.startswith("up_blocks.") and name.split(".")[2] == "attentions"
+    }
     return [
         *(f"input_blocks.{n}.0.weight" for n in range(len(levels) * steps)),
         *(f"input_blocks.{(i + 1) * steps}.0.op.weight" for i in range(len(levels) - 1)),

@@ -67,7 +67,8 @@ for command in (
 
 def main(args: list[str] | None = None) -> None:
     """The entry point. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
-    # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when torch loads.
+    # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when
+    # torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         danqing.main(args, standalone_mode=False)

@@ -27,7 +27,11 @@ def reconstruct(image: str, **options: Any) -> None:
 
     The model is vae where none is named.
     """
-    paint_each([{"recipe": "reconstruct", "image": image}], {**options, "model": options["model"] or "vae"}, pattern="{image}-{model}.png")
+    paint_each(
+        [{"recipe": "reconstruct", "image": image}],
+        {**options, "model": options["model"] or "vae"},
+        pattern="{image}-{model}.png",
+    )
 
 
 @click.command(
@@ -48,7 +52,11 @@ def translate(image: str, **options: Any) -> None:
 
     The model is cyclegan where none is named.
     """
-    paint_each([{"recipe": "translate", "image": image}], {**options, "model": options["model"] or "cyclegan"}, pattern="{image}-{to}.png")
+    paint_each(
+        [{"recipe": "translate", "image": image}],
+        {**options, "model": options["model"] or "cyclegan"},
+        pattern="{image}-{to}.png",
+    )
 
 
 @click.command(
@@ -69,9 +77,12 @@ danqing interpolate face-1.png face-2.png --model stylegan2 -o way/
 def interpolate(image: str, other: str, count: str, **options: Any) -> None:
     """Paint the way from IMAGE to OTHER, in pictures at equal distances.
 
-    The model is vae where none is named, which takes any pictures; stylegan2 and biggan take those that they painted themselves.
+    The model is vae where none is named, which takes any pictures; stylegan2 and biggan take those that they painted
+    themselves.
     """
     from ..easel.request import spread
 
-    each = [{"recipe": "interpolate", "image": image, "other": other, "between": t} for t in spread(number("count", count))]
+    each = [
+        {"recipe": "interpolate", "image": image, "other": other, "between": t} for t in spread(number("count", count))
+    ]
     paint_each(each, {**options, "model": options["model"] or "vae"}, pattern="{image}-{other}-{n}.png")

@@ -30,16 +30,40 @@ danqing compare vae ddpm --art heldout/ --json
 """,
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--art", metavar="FOLDER", required=True, help="Pictures that no model was trained on; its subfolders are classes.")
-@click.option("--trained-on", "known", metavar="FOLDER", default=None, help="Those that they were trained on, laid out alike.")
+@click.option(
+    "--art", metavar="FOLDER", required=True, help="Pictures that no model was trained on; its subfolders are classes."
+)
+@click.option(
+    "--trained-on", "known", metavar="FOLDER", default=None, help="Those that they were trained on, laid out alike."
+)
 @click.option("--count", metavar="N", type=int, default=500, show_default=True, help="How many pictures each paints.")
-@click.option("--size", metavar="N", type=int, default=None, help="In pixels: 8, 16, 32 or 64; that of the smallest model when not given.")
-@click.option("--minutes", metavar="X", type=click.FloatRange(min=0), default=math.inf, help="How long a model may paint.")
-@click.option("--truncation", metavar="X", type=float, default=None, help="Of the models that have one: 1 is all of their variety.")
+@click.option(
+    "--size",
+    metavar="N",
+    type=int,
+    default=None,
+    help="In pixels: 8, 16, 32 or 64; that of the smallest model when not given.",
+)
+@click.option(
+    "--minutes", metavar="X", type=click.FloatRange(min=0), default=math.inf, help="How long a model may paint."
+)
+@click.option(
+    "--truncation",
+    metavar="X",
+    type=float,
+    default=None,
+    help="Of the models that have one: 1 is all of their variety.",
+)
 @click.option("--scale", metavar="X", type=float, default=None, help="Guidance of the models that have one: 1 is none.")
 @click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each, as soon as it is measured.")
-@click.option("-o", "--output", metavar="FOLDER", default=None, help="Where to write compare.md and the contact sheet compare.png.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    default=None,
+    help="Where to write compare.md and the contact sheet compare.png.",
+)
 def compare(
     models: tuple[str, ...],
     art: str,
@@ -55,9 +79,10 @@ def compare(
 ) -> None:
     """Have each MODEL paint as many pictures of the same classes, and hold them against the art in the folder --art.
 
-    A model that knows words or classes is asked for the names of the subfolders, in the art's proportions; any other just draws. What
-    one does not paint in --minutes is left out, and the table says of how many pictures its numbers are. Every model paints with its own
-    defaults; --truncation 1 and --scale 1 compare what they have learned instead, for both trade variety for looks.
+    A model that knows words or classes is asked for the names of the subfolders, in the art's proportions; any other
+    just draws. What one does not paint in --minutes is left out, and the table says of how many pictures its numbers
+    are. Every model paints with its own defaults; --truncation 1 and --scale 1 compare what they have learned instead,
+    for both trade variety for looks.
     """
     folder = None if output is None else _made(output)
     rows: list[Row] = []
@@ -69,7 +94,9 @@ def compare(
             from ..easel.bench import Row
         where, trained = Path(os.path.expanduser(art)), Path(os.path.expanduser(known)) if known else None
         stated = {name: value for name, value in (("truncation", truncation), ("scale", scale)) if value is not None}
-        options: dict[str, Any] = dict(known=trained, count=count, size=size, minutes=minutes, device=device, stated=stated)
+        options: dict[str, Any] = dict(
+            known=trained, count=count, size=size, minutes=minutes, device=device, stated=stated
+        )
         for said in comparing.compare(models, where, **options):
             if isinstance(said, Row):
                 rows.append(said)
@@ -89,7 +116,9 @@ def _made(output: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidFile(f"cannot make the folder {folder}: {error.strerror or error}. Choose another with -o") from None
+        raise InvalidFile(
+            f"cannot make the folder {folder}: {error.strerror or error}. Choose another with -o"
+        ) from None
     return folder
 
 

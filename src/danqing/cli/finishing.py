@@ -1,4 +1,5 @@
-"""The commands that finish given pictures: larger, with their faces restored, in other tones. The pictures themselves stay as they are."""
+"""The commands that finish given pictures: larger, with their faces restored, in other tones. The pictures themselves
+stay as they are."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def parameters(name: str) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         for field, info in reversed(named(name).items()):
             default = "" if info.default is None else f" {info.default} where none is given."
-            command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(command)
+            command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(
+                command
+            )
         return command
 
     return decorate
@@ -40,7 +43,8 @@ def alone(name: str, images: Sequence[str], options: dict[str, Any], pattern: st
 
 
 def finish(images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str) -> None:
-    """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left out."""
+    """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left
+    out."""
     from ..easel import several
 
     stated = [{key: value for key, value in record.items() if value is not None} for record in chain]
@@ -67,7 +71,8 @@ danqing enlarge "scans/*.tif" --model 4x-UltraSharp.pth --tile 256
 def enlarge(images: tuple[str, ...], **options: Any) -> None:
     """Make each IMAGE larger by a network: a picture, a folder of pictures or a pattern such as "*.png".
 
-    danqing-x4 knows drawings, and realesrgan-x4plus photographs; any file of ESRGAN, Real-ESRGAN or its compact networks will do.
+    danqing-x4 knows drawings, and realesrgan-x4plus photographs; any file of ESRGAN, Real-ESRGAN or its compact
+    networks will do.
     """
     alone("enlarge", images, options, "{image}-large.png")
 
@@ -106,16 +111,27 @@ danqing tone fox.png --saturation 1.3 --point 0.25,0.2 --point 0.75,0.8
 """,
 )
 @given
-@click.option("--white-balance", metavar="NAME", default=None, help="What is taken for grey: grey-world, or white-patch.")
+@click.option(
+    "--white-balance", metavar="NAME", default=None, help="What is taken for grey: grey-world, or white-patch."
+)
 @click.option("--exposure", metavar="X", default=None, help="In stops: 1 doubles the light.")
 @click.option("--saturation", metavar="X", default=None, help="0 grey, 1 as it is.")
 @click.option("--black", metavar="X", default=None, help="What becomes the darkest, 0 to 1.")
 @click.option("--white", metavar="X", default=None, help="What becomes the lightest, 0 to 1.")
 @click.option("--gamma", metavar="X", default=None, help="Above 1 lightens the middle.")
-@click.option("--point", "points", metavar="X,Y", multiple=True, help="Of the curve from 0,0 to 1,1; repeat it for several.")
-@click.option("--clahe", metavar="X", default=None, help="How steep contrast may become within a part of the picture; 1 changes nothing.")
+@click.option(
+    "--point", "points", metavar="X,Y", multiple=True, help="Of the curve from 0,0 to 1,1; repeat it for several."
+)
+@click.option(
+    "--clahe",
+    metavar="X",
+    default=None,
+    help="How steep contrast may become within a part of the picture; 1 changes nothing.",
+)
 @placed
-def tone(images: tuple[str, ...], points: tuple[str, ...], white_balance: str | None, clahe: str | None, **options: Any) -> None:
+def tone(
+    images: tuple[str, ...], points: tuple[str, ...], white_balance: str | None, clahe: str | None, **options: Any
+) -> None:
     """Balance each IMAGE: a picture, a folder of pictures or a pattern such as "*.png".
 
     What is asked for is done in the order of the options here. Where nothing is asked for, local contrast is raised.
@@ -123,8 +139,16 @@ def tone(images: tuple[str, ...], points: tuple[str, ...], white_balance: str | 
     adjust = {name: options.pop(name) for name in ("exposure", "saturation")}
     levels = {name: options.pop(name) for name in ("black", "white", "gamma")}
     curve = {"points": [(0, 0), *map(_point, points), (1, 1)] if points else None}
-    asked = {"white-balance": {"method": white_balance}, "adjust": adjust, "levels": levels, "curves": curve, "clahe": {"clip": clahe}}
-    chain = [{"name": name, **said} for name, said in asked.items() if any(value is not None for value in said.values())]
+    asked = {
+        "white-balance": {"method": white_balance},
+        "adjust": adjust,
+        "levels": levels,
+        "curves": curve,
+        "clahe": {"clip": clahe},
+    }
+    chain = [
+        {"name": name, **said} for name, said in asked.items() if any(value is not None for value in said.values())
+    ]
     finish(images, chain or [{"name": "tone"}], options, "{image}-tone.png")
 
 

@@ -1,4 +1,5 @@
-"""What the commands are made of: their help, the options that are fields of `Request`, and those of every command that paints."""
+"""What the commands are made of: their help, the options that are fields of `Request`, and those of every command that
+paints."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ class Examples(click.Command):
 class Group(Examples, click.Group):
     """Offers the nearest command for one that is not there."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -55,7 +58,9 @@ def fields(names: Sequence[str]) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         for name in reversed(names):
             pair = name == "interval"
-            what = "NAME" if choices(name) else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
+            what = (
+                "NAME" if choices(name) else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
+            )
             text = f"{Request.model_fields[name].description} {domain(name)[:1].upper()}{domain(name)[1:]}."
             if kind(name) is str and not choices(name):
                 text = str(Request.model_fields[name].description)
@@ -70,7 +75,9 @@ def fields(names: Sequence[str]) -> Callable[[Any], Any]:
 
 def seen_through(command: Any) -> Any:
     """The option of every command that may cut what it has painted off its background."""
-    return click.option("--transparent", is_flag=True, help="Cut what is painted off its background, before other finishes.")(command)
+    return click.option(
+        "--transparent", is_flag=True, help="Cut what is painted off its background, before other finishes."
+    )(command)
 
 
 def outputs(command: Any) -> Any:
@@ -78,7 +85,9 @@ def outputs(command: Any) -> Any:
     command = seen_through(written(command))
     for option in (
         click.option("--count", metavar="N", default="1", help="How many pictures of each seed."),
-        click.option("--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."),
+        click.option(
+            "--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."
+        ),
     ):
         command = option(command)
     return command
@@ -88,7 +97,9 @@ def written(command: Any) -> Any:
     """The options of every command that paints pictures."""
     command = placed(command)
     for option in (
-        click.option("--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."),
+        click.option(
+            "--preview", is_flag=True, help="After each step write what is known so far to a file beside the output."
+        ),
         click.option("--grid", is_flag=True, help="Also write all pictures as one sheet."),
     ):
         command = option(command)
@@ -101,7 +112,9 @@ def placed(command: Any) -> Any:
         click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
         click.option("--svg", is_flag=True, help="Also write each picture as curves, an SVG beside it."),
         click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
-        click.option("--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."),
+        click.option(
+            "--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."
+        ),
         click.option("-o", "--output", "output", metavar="PATH", default=None,
                      help="A file (.png .jpg .webp .svg), a folder, or a pattern"
                      " of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),

@@ -14,7 +14,9 @@ SIDES = ("left", "top", "right", "bottom")
 
 def sides(command: Any) -> Any:
     for side in reversed(SIDES):
-        command = click.option(f"--{side}", metavar="N", default="0", help=f"Pixels that the picture grows by: {side}.")(command)
+        command = click.option(
+            f"--{side}", metavar="N", default="0", help=f"Pixels that the picture grows by: {side}."
+        )(command)
     return command
 
 
@@ -30,7 +32,9 @@ danqing outpaint fox.png --top 64 --mask-blur 8
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @sides
-@fields(but("mask", "extend", "truncation", "mix", "mix_from", "to", "hires", "hires_steps", "hires_strength", "hires_by"))
+@fields(
+    but("mask", "extend", "truncation", "mix", "mix_from", "to", "hires", "hires_steps", "hires_strength", "hires_by")
+)
 @outputs
 def outpaint(image: str, prompts: tuple[str, ...], **options: Any) -> None:
     """Paint around IMAGE, which keeps its bytes; --mask-blur softens the rim of what is new.

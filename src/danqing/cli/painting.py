@@ -107,11 +107,16 @@ def replay(picture: str, device: str | None, as_json: bool) -> None:
 def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
     """Paint every prompt × seed × index."""
     seeds, count = options.pop("seeds") or (None,), number("count", options.pop("count"))
-    paint_each([{"recipe": recipe, "prompt": prompt, "seed": seed} for prompt in prompts for seed in seeds], options, count)
+    paint_each(
+        [{"recipe": recipe, "prompt": prompt, "seed": seed} for prompt in prompts for seed in seeds], options, count
+    )
 
 
-def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME) -> list[Picture]:
-    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. All of them are returned.
+def paint_each(
+    changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME
+) -> list[Picture]:
+    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. All of them
+    are returned.
 
     Args:
         options: those of `outputs` or `written`, and fields of `Request` that all share.
@@ -137,16 +142,24 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
         show.waiting("loading")
         easel = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
-        wanted = [r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(easel.resolve, base) for i in range(count)]
+        wanted = [
+            r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(easel.resolve, base) for i in range(count)
+        ]
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
-            glimpse = files.free(name.with_suffix(".preview.png")) if preview else None  # it will be overwritten, then removed
+            glimpse = (
+                files.free(name.with_suffix(".preview.png")) if preview else None
+            )  # it will be overwritten, then removed
             try:
                 picture = show.one(easel, request, n, len(wanted), glimpse)
                 over = force and name not in taken
                 written = picture.save(name, overwrite=over)
-                more = {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))} if svg and written.suffix != ".svg" else {}
+                more = (
+                    {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))}
+                    if svg and written.suffix != ".svg"
+                    else {}
+                )
             except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
@@ -156,8 +169,16 @@ def paint_each(changes: Iterable[Mapping[str, Any]], options: dict[str, Any], co
             if not as_json:
                 show.tell("\n".join((str(written), *more.values())))
             else:
-                say({"file": str(written), **more, "request": picture.request.model_dump(mode="json"), "warnings": picture.warnings,
-                     "record": picture.record, "seconds": picture.timings})  # fmt: skip
+                say(
+                    {
+                        "file": str(written),
+                        **more,
+                        "request": picture.request.model_dump(mode="json"),
+                        "warnings": picture.warnings,
+                        "record": picture.record,
+                        "seconds": picture.timings,
+                    }
+                )
             done.append(picture)
         if grid and len(done) > 1:
             show.tell(f"{several.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
@@ -191,18 +212,30 @@ class Destination:
             try:
                 path.mkdir()
             except OSError as error:
-                raise InvalidFile(f"cannot make the folder {path}: {error.strerror or error}. Choose another with -o") from None
+                raise InvalidFile(
+                    f"cannot make the folder {path}: {error.strerror or error}. Choose another with -o"
+                ) from None
             folder = True
         if not folder and not path.suffix:
-            raise InvalidInput(f"-o {output} is no folder, and no picture by its name: write {path}/ to make the folder, or {path}.png")
+            raise InvalidInput(
+                f"-o {output} is no folder, and no picture by its name: write {path}/ to make the folder, or {path}.png"
+            )
         return cls(path, pattern) if folder else cls(path.parent, path.name)
 
     def name(self, request: Request, n: int) -> Path:
         from ..easel import files
 
-        values = {"prompt": files.slug(request.prompt), "seed": request.seed, "index": request.index, "n": n, "to": request.to}
+        values = {
+            "prompt": files.slug(request.prompt),
+            "seed": request.seed,
+            "index": request.index,
+            "n": n,
+            "to": request.to,
+        }
         named = {name: files.slug(Path(getattr(request, name) or "").stem) for name in ("image", "other")}
-        return self.folder / files.fill(self.pattern, {**values, **named, "model": files.slug(Path(request.model).name)})
+        return self.folder / files.fill(
+            self.pattern, {**values, **named, "model": files.slug(Path(request.model).name)}
+        )
 
     def sheet(self) -> Path:
         import re

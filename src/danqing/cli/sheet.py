@@ -25,28 +25,55 @@ danqing sheet 猫 狗 鸟 --style "3D风格" --seed 7 --svg -o set/
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@click.option("--from", "source", metavar="FILE", default=None, help="A text file with a prompt a line; empty lines and # are left out.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    default=None,
+    help="A text file with a prompt a line; empty lines and # are left out.",
+)
 @click.option("--style", metavar="TEXT", default="", help="What is added to every prompt.")
-@click.option("--columns", metavar="N", default=None, help="Pictures in a row of the sheet; about as many as rows when not given.")
-@click.option("--gap", metavar="N", type=click.IntRange(0, 4096), default=16, show_default=True, help="Pixels between and around pictures.")
-@click.option("--seed", metavar="N", default=None, help="Where the noise starts, for all of them; drawn when not given.")
+@click.option(
+    "--columns", metavar="N", default=None, help="Pictures in a row of the sheet; about as many as rows when not given."
+)
+@click.option(
+    "--gap",
+    metavar="N",
+    type=click.IntRange(0, 4096),
+    default=16,
+    show_default=True,
+    help="Pixels between and around pictures.",
+)
+@click.option(
+    "--seed", metavar="N", default=None, help="Where the noise starts, for all of them; drawn when not given."
+)
 @seen_through
 @fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to", "truncation", "mix", "mix_from"))
 @placed
 def sheet(
-    prompts: tuple[str, ...], source: str | None, style: str, columns: str | None, gap: int, seed: str | None, **options: Any
+    prompts: tuple[str, ...],
+    source: str | None,
+    style: str,
+    columns: str | None,
+    gap: int,
+    seed: str | None,
+    **options: Any,
 ) -> None:
     """Paint each PROMPT in one style, from one seed: a file each in the folder -o, and sheet.png with all of them."""
     from ..easel import several
 
     wanted = [*prompts, *(several.lines(source) if source else ())]
     if not wanted:
-        raise InvalidInput("a sheet needs subjects and none was given: name them, or a file with --from that holds one a line")
+        raise InvalidInput(
+            "a sheet needs subjects and none was given: name them, or a file with --from that holds one a line"
+        )
     across = None if columns is None else number("columns", columns)
     where = Destination.of(options["output"], NAME)
     same = {"recipe": "text2image", "seed": secrets.randbelow(2**32) if seed is None else seed}
     said = [{**same, "prompt": ", ".join(filter(None, (prompt, style)))} for prompt in wanted]
     force, as_json = options["force"], options["as_json"]
     done = paint_each(said, options, pattern=NAME)
-    path = several.write_sheet([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
+    path = several.write_sheet(
+        [p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force
+    )
     click.echo(str(path), err=as_json)

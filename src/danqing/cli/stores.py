@@ -30,14 +30,26 @@ def models(hashes: bool, as_json: bool) -> None:
     from ..easel import library, settings, show, zoo
 
     if not zoo.names():
-        click.echo(f"no model lies in {zoo.zoo()}: install danqing again, or name a model's folder with --model", err=True)
+        click.echo(
+            f"no model lies in {zoo.zoo()}: install danqing again, or name a model's folder with --model", err=True
+        )
     for name in zoo.names():
         model = zoo.find(name)
         size = sum(model.path(part.file).stat().st_size for part in model.components.values())
         if as_json:
-            say({"name": name, "kind": "model", "what": "ships with danqing", "summary": model.summary, "licence": model.licence,
-                 "bytes": size, "sha256": model.components[model.core].sha256, "defaults": dict(model.defaults),
-                 "folder": str(model.folder)})  # fmt: skip
+            say(
+                {
+                    "name": name,
+                    "kind": "model",
+                    "what": "ships with danqing",
+                    "summary": model.summary,
+                    "licence": model.licence,
+                    "bytes": size,
+                    "sha256": model.components[model.core].sha256,
+                    "defaults": dict(model.defaults),
+                    "folder": str(model.folder),
+                }
+            )
         else:
             click.echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
             click.echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
@@ -62,12 +74,18 @@ danqing pull https://example.org/x.safetensors --sha256 6ce0161689...
 """,
 )
 @click.argument("name")
-@click.option("--into", metavar="FOLDER", default=None, help="The folder that takes it; the first folder of models when not given.")
+@click.option(
+    "--into",
+    metavar="FOLDER",
+    default=None,
+    help="The folder that takes it; the first folder of models when not given.",
+)
 @click.option("--variant", metavar="NAME", default="", help="Of a model's weights, e.g. fp16: half the size.")
 @click.option("--sha256", metavar="HEX", default="", help="What a file must have; the hub's own are checked anyhow.")
 @click.option("--force", is_flag=True, help="Replace a file that is there and differs.")
 def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) -> None:
-    """Fetch NAME: a short name, an id of the Hugging Face hub, or an address. What was interrupted goes on from where it was.
+    """Fetch NAME: a short name, an id of the Hugging Face hub, or an address. What was interrupted goes on from where
+    it was.
 
     Short names are sd1.5, sd1.5-inpainting, sdxl, sdxl-refiner, sd3-medium, sd3.5-medium and sd3.5-large.
     """
@@ -75,7 +93,9 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
     from ..easel import show
 
     try:
-        wanted = pulling.plan(name, into=Path(os.path.expanduser(into)) if into else None, variant=variant, sha256=sha256)
+        wanted = pulling.plan(
+            name, into=Path(os.path.expanduser(into)) if into else None, variant=variant, sha256=sha256
+        )
         for note in wanted.notes:
             click.echo(note, err=True)
         with show.transfer(quiet=False) as draw:
@@ -101,12 +121,19 @@ danqing convert folder/ model.safetensors        and back
 @click.argument("source")
 @click.argument("target")
 @click.option("--dtype", metavar="NAME", default=None, help="fp16, bf16 or fp32; as it is when not given.")
-@click.option("--layout", metavar="NAME", default="diffusers", help="Of a folder: diffusers, or danqing.", show_default=True)
-@click.option("--prune", is_flag=True, help="Of a file that stays a file, leave out copies and leftovers of its training.")
-@click.option("--prediction", metavar="NAME", default="", help="eps or v, where SOURCE does not say what its network predicts.")
+@click.option(
+    "--layout", metavar="NAME", default="diffusers", help="Of a folder: diffusers, or danqing.", show_default=True
+)
+@click.option(
+    "--prune", is_flag=True, help="Of a file that stays a file, leave out copies and leftovers of its training."
+)
+@click.option(
+    "--prediction", metavar="NAME", default="", help="eps or v, where SOURCE does not say what its network predicts."
+)
 @click.option("--force", is_flag=True, help="Replace TARGET, if it is a file or a model's folder.")
 def convert(source: str, target: str, **options: Any) -> None:
-    """Write the model SOURCE anew as TARGET: a file by its ending .safetensors, else a folder. SOURCE stays as it is."""
+    """Write the model SOURCE anew as TARGET: a file by its ending .safetensors, else a folder. SOURCE stays as it
+    is."""
     from ..easel import show
 
     with screen(quiet=False) as screened:

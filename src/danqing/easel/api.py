@@ -1,5 +1,5 @@
-"""The Python face: `danqing.paint`, `danqing.edit`, `danqing.replay` and what goes from given pictures to others; the same options as
-the command line."""
+"""The Python face: `danqing.paint`, `danqing.edit`, `danqing.replay` and what goes from given pictures to others; the
+same options as the command line."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def translate(image: Source, *, device: str | None = None, **options: Unpack[Opt
 def interpolate(
     image: Source, other: Source, *, count: int = 8, device: str | None = None, **options: Unpack[Options]
 ) -> Iterator[Picture]:
-    """From one picture to another in so many pictures at equal distances, by the latents of the model "vae", or another that is named.
+    """From one picture to another in so many pictures at equal distances, by the latents of the model "vae", or another
+    that is named.
 
     Args:
         count: at least 1; the first picture is the one end and the last the other, a single one lies in the middle.
@@ -216,13 +217,18 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
     import numpy as np
 
     carried = files.carried(path)
-    then, encoding = (part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding")))
+    then, encoding = (
+        part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding"))
+    )
     old = files.read(path)
     if encoding.get("format") not in files.WRITABLE.values() or not isinstance(encoding.get("quality", 95), int):
         encoding = {"format": carried.format}
     new = files.reread(files.encode(picture.image, encoding))
     if new.size != old.size:
-        why = f"not comparable: the file is {old.width}×{old.height}, the record paints {new.width}×{new.height}: it was resized since"
+        why = (
+            f"not comparable: the file is {old.width}×{old.height}, the record paints {new.width}×{new.height}: "
+            "it was resized since"
+        )
         return Replay(exact=False, max_abs=255, mean_abs=255.0, why=why, picture=picture)
     apart = np.abs(np.asarray(old.convert("RGBA"), np.int16) - np.asarray(new.convert("RGBA"), np.int16))
     most, mean = int(apart.max()), float(apart.mean())
@@ -230,11 +236,16 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
     if encoding["format"] != "PNG":
         what += f", after the same {encoding['format']} encoding"
     if most:
-        what = f"not exact: up to {most} of 255 levels apart, {mean:.4f} on average. {_reason(then, picture.record, carried, encoding)}"
+        what = (
+            f"not exact: up to {most} of 255 levels apart, {mean:.4f} on average. "
+            f"{_reason(then, picture.record, carried, encoding)}"
+        )
     return Replay(exact=most == 0, max_abs=most, mean_abs=mean, why=what, picture=picture)
 
 
-def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carried, encoding: Mapping[str, Any]) -> str:
+def _reason(
+    then: Mapping[str, Any], now: Mapping[str, Any], carried: files.Carried, encoding: Mapping[str, Any]
+) -> str:
     """Why two paintings of one request differ, as far as their records tell."""
     if carried.format != encoding["format"]:
         return f"It was painted as {encoding['format']} and is {carried.format} now: it was converted."
@@ -250,5 +261,7 @@ def _source(image: Source) -> str:
     if isinstance(image, Picture):
         return files.data_uri(image.image, pnginfo=files.chunks(image, {"format": "PNG"}))
     if not hasattr(image, "save"):
-        raise InvalidInput(f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image")
+        raise InvalidInput(
+            f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image"
+        )
     return files.data_uri(image)

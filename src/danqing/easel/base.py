@@ -39,7 +39,8 @@ class NotFinite(DanqingError):
 
     def __init__(self, stage: str, precision: str):
         super().__init__(
-            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another solver; if every"
+            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another "
+            "solver; if every"
             " request fails, the weights are damaged: `danqing inspect` tells, given the model's folder"
         )
         self.stage = stage
@@ -72,7 +73,8 @@ class Easel(ABC):
 
     @abstractmethod
     def uses(self, request: Request) -> Collection[str]:
-        """The fields, beside those that all use, that this request's recipe uses; the others are ignored, and a warning says so."""
+        """The fields, beside those that all use, that this request's recipe uses; the others are ignored, and a warning
+        says so."""
 
     def _used(self, request: Request) -> Collection[str]:
         return ALWAYS.union(self.uses(request))
@@ -104,7 +106,10 @@ class Easel(ABC):
         used = self._used(request)
         for name, value in request.stated().items():
             if name not in used:
-                yield f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no use for it."
+                yield (
+                    f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no "
+                    "use for it."
+                )
 
     # ------------------------------------------------------------------------------------------------------ request
 
@@ -116,7 +121,9 @@ class Easel(ABC):
         """
         if request.recipe not in self.recipes:
             possible = f"possible with {self.model.name} is {', '.join(self.recipes)}"
-            raise InvalidInput(f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`")
+            raise InvalidInput(
+                f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
+            )
         defaults = dict(self.defaults)
         if request.recipe != "text2image" and request.image and not (request.width and request.height):
             width, height = files.read(request.image).size
@@ -144,7 +151,9 @@ class Easel(ABC):
         m = self.multiple
         if width % m or height % m:
             near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
-            raise InvalidInput(f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}")
+            raise InvalidInput(
+                f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}"
+            )
         if width * height > most:
             side = int(most**0.5)
             possible = f"{self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
@@ -156,7 +165,8 @@ class Easel(ABC):
         return self.defaults.get("width", 512) * self.defaults.get("height", 512)
 
     def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
-        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the model's area."""
+        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the
+        model's area."""
         own, m = size[0] * size[1], self.multiple
         share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
         if width or height:
@@ -209,14 +219,18 @@ class Easel(ABC):
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
         given = {name: getattr(request, name) for name in ("image", "other", "mask") if name in self._used(request)}
-        record |= {name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source}
+        record |= {
+            name: hashlib.sha256(files.data_of(source)[0]).hexdigest() for name, source in given.items() if source
+        }
         return Picture(image=image, request=request, warnings=(*self.notes(request), *notes), record=record)
 
     @property
     def sha256(self) -> str:
         """Of the file of the network that paints: it stands for the model in a picture's record."""
         part = self.model.components[self.model.core]
-        return part.sha256 or library.digest(self.model.path(part.file))  # of a large file it is remembered over the sessions
+        return part.sha256 or library.digest(
+            self.model.path(part.file)
+        )  # of a large file it is remembered over the sessions
 
     @staticmethod
     def levels(image: Image.Image) -> Tensor:

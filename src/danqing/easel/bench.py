@@ -23,11 +23,13 @@ class Row:
     Args:
         name, kind, family: of the model; the kind is "GAN", "VAE", "autoregression", "diffusion" or "real".
         count: how many pictures were painted, and compared with the first so many of the art.
-        size: of its own pictures, in pixels. pictures: the same at the size of the comparison, (count, 3, S, S) of bytes.
+        size: of its own pictures, in pixels. pictures: the same at the size of the comparison, (count, 3, S, S) of
+            bytes.
         frechet, floor: the Fréchet distance from the art, and that of as many other real pictures.
         precision, recall: as in `quality.covered`.
         sharpness, diversity: in parts of the art's own.
-        novelty: the median distance to the nearest picture trained on, in parts of that of the art: near 0 they are copies.
+        novelty: the median distance to the nearest picture trained on, in parts of that of the art: near 0 they are
+            copies.
         bits, bits_error, bits_of: bits a number, their standard error, and what they are.
         seconds: of a picture, the median, the model being loaded and warm.
         parameters: how many numbers its files hold. core_hours: of its training, as its description says.
@@ -74,7 +76,8 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What all models are held against: the art, the art that they were trained on where it is known, and the features of both.
+    """What all models are held against: the art, the art that they were trained on where it is known, and the features
+    of both.
 
     Args:
         gallery: the art, with its classes. real: the same, shown.
@@ -89,7 +92,8 @@ class Bench:
     others: Shown | None = None
 
     def floor(self, count: int) -> float:
-        """The Fréchet distance of so many real pictures from as many others; where none are known, of the halves of the art."""
+        """The Fréchet distance of so many real pictures from as many others; where none are known, of the halves of the
+        art."""
         if self.others is not None and len(self.others.pictures) >= count:
             return quality.frechet(self.others.features[:count], self.real.features[:count])
         half = count // 2

@@ -4,7 +4,7 @@
 |---|---|---|
 | VAE | at most | the evidence lower bound (`danqing.learn.elbo`) |
 | PixelCNN | exactly | of the symbols that it paints with: those of a palette are not the bytes of the art |
-| diffusion of pixels that learned its variance | at most | the variational bound over its levels (`danqing.learn.ddpm`) |
+| diffusion of pixels with learned variance | at most | the variational bound over its levels (`danqing.learn.ddpm`) |
 | other diffusion of pixels | about | the probability flow, with its dequantised bytes (`danqing.learn.likelihood`) |
 | GANs, diffusion of latents | none | they define no density of pictures |
 """
@@ -35,7 +35,8 @@ from .gallery import Gallery
 from .painter import Painter
 from .request import Request, settled
 
-#: Of how many pictures they are the mean; of how many parts of the levels one level stands for its part; steps of the flow.
+#: Of how many pictures they are the mean; of how many parts of the levels one level stands for its part; steps of the
+#: flow.
 FEW, STRATA, STEPS = 24, 40, 16
 
 
@@ -48,8 +49,8 @@ class Bits(NamedTuple):
 
 
 def of(easel: Easel, gallery: Gallery, prompts: Sequence[str]) -> Bits | None:
-    """The bits of a gallery's pictures at the size that the model paints, as it hears these prompts; None where it has no likelihood.
-    They are computed in fp32, for a likelihood adds up many small numbers."""
+    """The bits of a gallery's pictures at the size that the model paints, as it hears these prompts; None where it has
+    no likelihood. They are computed in fp32, for a likelihood adds up many small numbers."""
     pixels = isinstance(easel, Painter) and easel.codec.factor == 1
     if not pixels and not (isinstance(easel, Direct) and isinstance(easel.net, VAE | PixelCNN)):
         return None
@@ -78,7 +79,8 @@ def _direct(easel: Direct, pictures: Tensor, asked: Sequence[str]) -> tuple[Tens
 
 
 def elbo(net: VAE, x: Tensor) -> Tensor:
-    """The evidence lower bound with one draw of the latent a picture: bits a number, (B,), of x (B, 3, S, S) in [-1, 1]."""
+    """The evidence lower bound with one draw of the latent a picture: bits a number, (B,), of x (B, 3, S, S) in [-1,
+    1]."""
     return torch.stack([EvidenceBound()(net, one[None], keyed("bits", i))["bits"] for i, one in enumerate(x)])
 
 
@@ -86,7 +88,9 @@ def exact(net: PixelCNN, pictures: Tensor, labels: Tensor | None) -> Tensor:
     """The bits of the symbols that stand for bytes (B, 3, S, S) of classes (B,), in bits a colour number, (B,)."""
     symbols = net.head.quantise(pictures)
     each = [None if labels is None else labels[i : i + 1] for i in range(len(symbols))]
-    return torch.stack([Autoregressive()(net, (one[None], label), keyed())["loss"] for one, label in zip(symbols, each, strict=True)])
+    return torch.stack(
+        [Autoregressive()(net, (one[None], label), keyed())["loss"] for one, label in zip(symbols, each, strict=True)]
+    )
 
 
 def flow(model: Denoiser, x: Tensor, cond: Conditioning) -> Tensor:
@@ -99,7 +103,9 @@ def flow(model: Denoiser, x: Tensor, cond: Conditioning) -> Tensor:
 
 def _labels(easel: Direct, prompts: Sequence[str]) -> Tensor | None:
     """The classes that the prompts name, (B,); None where the model knows none."""
-    asked = (easel.resolve(Request(model=easel.model.source, prompt=prompt, seed=i)) for i, prompt in enumerate(prompts))
+    asked = (
+        easel.resolve(Request(model=easel.model.source, prompt=prompt, seed=i)) for i, prompt in enumerate(prompts)
+    )
     labels = [label for label in map(easel.label, asked) if label is not None]
     return torch.cat(labels) if labels else None
 

@@ -1,7 +1,8 @@
-"""Models side by side on the same art: each paints as many pictures of the same classes, and all are measured by the same features.
+"""Models side by side on the same art: each paints as many pictures of the same classes, and all are measured by the
+same features.
 
-    for said in compare(["vae", "pixelcnn"], Path("art"), known=Path("art-trained")):
-        ...                                            Progress while they paint, then a Row for each
+for said in compare(["vae", "pixelcnn"], Path("art"), known=Path("art-trained")):
+    ...                                            Progress while they paint, then a Row for each
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def compare(
         art: a folder of pictures that no model was trained on; subfolders are classes, and their names the prompts.
         known: the art that the models were trained on, laid out alike: it gives the floor and the novelty.
         count: how many pictures each paints, at most as many as the art has.
-        size: at which pictures are compared, one of `SIZES`; the largest that no model paints less than where not given.
+        size: at which pictures are compared, one of `SIZES`; the largest that no model paints less than where not
+            given.
         minutes: how long a model may paint; one that is slower paints fewer pictures, `LEAST` at least.
         stated: fields of `Request`, for the models that use them; else each model's own values hold.
         folder: of other features than those that ship.
@@ -84,7 +86,10 @@ def compare(
         raise InvalidInput(f"size: {size} was given; possible is one of {', '.join(map(str, SIZES))}")
     for name, model in chosen.items():
         if model.core == "generator" and "text2image" not in GENERATORS[model.components[model.core].family].recipes:
-            raise InvalidInput(f"{name} makes pictures of other pictures; possible here are models that paint from nothing: leave it out")
+            raise InvalidInput(
+                f"{name} makes pictures of other pictures; possible here are models that paint from nothing: "
+                "leave it out"
+            )
     net, gallery = features.load(folder), Gallery.of(art, LEAST)
     trained = Gallery.of(known, LEAST) if known else None
     asked = {name: prompts(model, gallery.classes) for name, model in chosen.items()}  # before anything is painted
@@ -93,20 +98,34 @@ def compare(
     bench = Bench(net=net, size=size, gallery=first, real=Shown.of(net, first.pictures(size)))
     few = (f"{count} pictures were asked for, and there are {len(first.paths)}",) if len(first.paths) < count else ()
     notes = (*few, *gallery.notes)
-    row = Row(name="real art", kind=REAL, count=len(first.paths), size=size, warnings=notes, pictures=bench.real.pictures)
+    row = Row(
+        name="real art", kind=REAL, count=len(first.paths), size=size, warnings=notes, pictures=bench.real.pictures
+    )
     yield replace(row, sharpness=1.0, diversity=1.0, novelty=1.0 if trained else None)
     if trained is not None:
         alike = Shown.of(net, trained.like(first.classes).pictures(size))
         bench = replace(bench, known=Shown.of(net, trained.pictures(size)), others=alike)
-        row = Row(name="art trained on", kind=REAL, count=len(alike.pictures), size=size, warnings=trained.notes, pictures=alike.pictures)
+        row = Row(
+            name="art trained on",
+            kind=REAL,
+            count=len(alike.pictures),
+            size=size,
+            warnings=trained.notes,
+            pictures=alike.pictures,
+        )
         yield bench.measured(row, alike)
     for name in chosen:
-        wanted = [Request(model=name, prompt=prompt, seed=seed, finish=()) for seed, prompt in enumerate(asked[name][: len(first.paths)])]
+        wanted = [
+            Request(model=name, prompt=prompt, seed=seed, finish=())
+            for seed, prompt in enumerate(asked[name][: len(first.paths)])
+        ]
         yield Progress(name, 0, len(wanted))
         yield from _model(load(name, device), wanted, stated, bench, minutes)
 
 
-def _model(easel: Easel, wanted: list[Request], stated: Mapping[str, Any], bench: Bench, minutes: float) -> Iterator[Progress | Row]:
+def _model(
+    easel: Easel, wanted: list[Request], stated: Mapping[str, Any], bench: Bench, minutes: float
+) -> Iterator[Progress | Row]:
     """One model: paint, measure."""
     model, name = easel.model, wanted[0].model
     used = {field: value for field, value in stated.items() if field in easel.uses(wanted[0])}
@@ -134,8 +153,11 @@ def _model(easel: Easel, wanted: list[Request], stated: Mapping[str, Any], bench
         parameters=parameters(model),
         core_hours=core_hours(model),
         size=_side(model),
-        settings=", ".join(f"{field} {value}" for field in TRADES if (value := getattr(picture.request, field)) is not None),
-        machine=f"{picture.record.get('gpu', picture.record['cpu'])}, {picture.record['precision']}, {picture.record['threads']} threads",
+        settings=", ".join(
+            f"{field} {value}" for field in TRADES if (value := getattr(picture.request, field)) is not None
+        ),
+        machine=f"{picture.record.get('gpu', picture.record['cpu'])}, {picture.record['precision']}, "
+        f"{picture.record['threads']} threads",
         warnings=tuple(warnings),
         pictures=painted.pictures,
     )
@@ -183,4 +205,3 @@ def core_hours(model: zoo.Model) -> float | None:
 
 def _side(model: zoo.Model) -> int:
     return min(model.defaults.get(name, 512) for name in ("width", "height"))
-

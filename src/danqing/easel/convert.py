@@ -1,4 +1,5 @@
-"""A model in another form: a single file, a folder of diffusers, a folder of ours; in another precision; without what is not needed.
+"""A model in another form: a single file, a folder of diffusers, a folder of ours; in another precision; without what
+is not needed.
 
 Nothing is written over before the new is whole, and no more than one tensor is in memory at a time.
 """
@@ -85,10 +86,11 @@ def convert(
     Args:
         source: a file or a folder, or the name of a model in the folders of models.
         target: a file ``.safetensors``, or else a folder.
-        dtype: of its real numbers, a key of `DTYPES`; as they are when not given, and those of quantised blocks as fp32.
+        dtype: of its real numbers, a key of `DTYPES`; as they are when not given, and those of quantised blocks as
+            fp32.
         layout: of a folder, one of `LAYOUTS`.
-        prune: of a file that stays a file, leave out the copies and leftovers of its training. Other conversions take the
-            networks alone anyhow.
+        prune: of a file that stays a file, leave out the copies and leftovers of its training. Other conversions take
+            the networks alone anyhow.
         prediction: what the network predicts, "eps" or "v", where the source does not say.
         force: replace what is there: a file, or a folder that is a model.
 
@@ -96,14 +98,21 @@ def convert(
         UnknownName: no such model, dtype, layout or prediction. InvalidInput: the target cannot hold such a model.
         InvalidFile: the source is damaged or lacks a part, or the target is there or cannot be written.
     """
-    for what, given, possible in (("dtype", dtype, DTYPES), ("layout", layout, LAYOUTS), ("prediction", prediction, PREDICTIONS)):
+    for what, given, possible in (
+        ("dtype", dtype, DTYPES),
+        ("layout", layout, LAYOUTS),
+        ("prediction", prediction, PREDICTIONS),
+    ):
         if given and given not in possible:
             raise UnknownName(what, given, possible)
     wanted = DTYPES[dtype] if dtype else None
     given, made = _source(source), Path(os.path.expanduser(target))
     single = made.suffix.lower() == ".safetensors"
     if not single and made.name.lower().endswith(foreign.ENDS):
-        raise InvalidInput(f"{made.name}: files are written as .safetensors alone, which every program reads and which cannot run anything")
+        raise InvalidInput(
+            f"{made.name}: files are written as .safetensors alone, which every program reads and which cannot "
+            "run anything"
+        )
     _guard(given, made, single, force)
     if single and given.is_file():
         return _again(given, made, wanted, prune)
@@ -208,23 +217,36 @@ def _single(model: zoo.Model, networks: Mapping[str, Part], target: Path, notes:
         prefix, keymap = pipelines.placed(model, role, part)
         tensors |= outward(_kernels(part), keymap, prefix)
     if told({name: due.shape for name, due in tensors.items()}) is None:
-        raise InvalidInput(f"{model.name} is of no shape that has been published as a single file: convert it to a folder")
-    said = {foreign.CONFIGS_KEY: json.dumps({role: asdict(part.config) for role, part in networks.items()}, sort_keys=True)}
+        raise InvalidInput(
+            f"{model.name} is of no shape that has been published as a single file: convert it to a folder"
+        )
+    said = {
+        foreign.CONFIGS_KEY: json.dumps({role: asdict(part.config) for role, part in networks.items()}, sort_keys=True)
+    }
     said |= {"format": "pt", "modelspec.title": model.name}
     if model.licence and model.licence != "as its author says":
         said["modelspec.license"] = model.licence
     # What the names of the tensors do not tell, the file says by the marks that others read too.
     if model.prediction not in ("eps", "v", "flow", ""):
-        raise InvalidInput(f"{model.name} predicts {model.prediction}, which a single file cannot say: convert it to a folder")
+        raise InvalidInput(
+            f"{model.name} predicts {model.prediction}, which a single file cannot say: convert it to a folder"
+        )
     if model.prediction in ("eps", "v"):
         said["modelspec.prediction_type"] = {"eps": "epsilon", "v": "v"}[model.prediction]
-    marks = [mark for mark, there in (("v_pred", model.prediction == "v"), ("ztsnr", model.schedule.get("zero_snr"))) if there]
+    marks = [
+        mark
+        for mark, there in (("v_pred", model.prediction == "v"), ("ztsnr", model.schedule.get("zero_snr")))
+        if there
+    ]
     if model.text.get("kind") != "openclip" or model.schedule.get("zero_snr"):
         tensors |= {mark: Due(dtype=torch.float32, shape=(0,), make=partial(torch.empty, 0)) for mark in marks}
     write(target, tensors, said)
     again = foreign.describe(target)
     if {**again.schedule} != {**model.schedule}:
-        notes.append(f"a single file says nothing of the schedule {dict(model.schedule)}: it will be read as {dict(again.schedule)}")
+        notes.append(
+            f"a single file says nothing of the schedule {dict(model.schedule)}: it will be read as "
+            f"{dict(again.schedule)}"
+        )
 
 
 def _kernels(part: Part) -> dict[str, Due]:
@@ -236,7 +258,8 @@ def _kernels(part: Part) -> dict[str, Due]:
         return replace(due, shape=(*due.shape, 1, 1), make=lambda: due.detach()[:, :, None, None])
 
     return {
-        name: widened(due) if ".mid_block.attentions." in name and len(due.shape) == 2 else due for name, due in part.tensors.items()
+        name: widened(due) if ".mid_block.attentions." in name and len(due.shape) == 2 else due
+        for name, due in part.tensors.items()
     }
 
 
@@ -291,7 +314,9 @@ def _diffusers(model: zoo.Model, networks: Mapping[str, Part], folder: Path) -> 
             third.mkdir()
             shutil.copyfile(model.path(file), third / Path(file).name)
             ends = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-            _put(third / "tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast", "model_max_length": 512, **ends})
+            _put(
+                third / "tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast", "model_max_length": 512, **ends}
+            )
     _put(folder / "scheduler" / "scheduler_config.json", pipelines.scheduler(model))
     _put(folder / "model_index.json", pipelines.index(model, places))
     return dropped
@@ -331,7 +356,9 @@ def _suited(model: zoo.Model, part: Part, where: Place) -> tuple[Part, Sequence[
     if where.cls == PROJECTED and "text_projection.weight" not in tensors:
         # In a file without it the summary is the pooled one, which the identity projects to.
         width, dtype = config.hidden_size, next(iter(tensors.values())).dtype
-        tensors["text_projection.weight"] = Due(dtype=dtype, shape=(width, width), make=lambda: torch.eye(width, dtype=dtype))
+        tensors["text_projection.weight"] = Due(
+            dtype=dtype, shape=(width, width), make=lambda: torch.eye(width, dtype=dtype)
+        )
         config = replace(config, projection_dim=width)
     with torch.device("meta"):
         net = CLIPText(config)

@@ -39,7 +39,8 @@ class Direct(Easel):
         dtype: of the networks.
 
     Raises:
-        InvalidFile: the description names other classes than the generator knows, or states no size where the network fixes none.
+        InvalidFile: the description names other classes than the generator knows, or states no size where the network
+            fixes none.
     """
 
     net: Any  # the family's own class
@@ -70,7 +71,8 @@ class Direct(Easel):
 
     @property
     def side(self) -> int | None:
-        """Width and height of every picture, in pixels, where the network fixes them; None where the description says them."""
+        """Width and height of every picture, in pixels, where the network fixes them; None where the description says
+        them."""
         return None
 
     @property
@@ -105,7 +107,8 @@ class Direct(Easel):
     # ----------------------------------------------------------------------------------------------------- painting
 
     def label(self, request: Request) -> Tensor | None:
-        """The class that the prompt names, (1,), or where it names none any one, drawn by the seed; None where there are no classes."""
+        """The class that the prompt names, (1,), or where it names none any one, drawn by the seed; None where there
+        are no classes."""
         if not self.count:
             return None
         named, _ = self.heard(request)
@@ -113,13 +116,16 @@ class Direct(Easel):
         return (any_one if named is None else torch.tensor([named])).to(self.device)
 
     def given(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
-        """A picture at the size painted, its middle where the shape is another: (1, 3, H, W) in [-1, 1], and what is to be said of it."""
+        """A picture at the size painted, its middle where the shape is another: (1, 3, H, W) in [-1, 1], and what is to
+        be said of it."""
         read, size = files.read(source), (settled(request.width), settled(request.height))
         image, notes = files.over_white(read), []
         if read.mode != "RGB":
             notes.append("what is transparent in the picture was taken for white.")
         if image.size != size:
-            cut = "" if image.width * size[1] == image.height * size[0] else ", and what is beyond this shape was cut off"
+            cut = (
+                "" if image.width * size[1] == image.height * size[0] else ", and what is beyond this shape was cut off"
+            )
             notes.append(f"the picture of {image.width}×{image.height} was fitted to {size[0]}×{size[1]}{cut}.")
             image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
         return self.levels(image).to(self.device), tuple(notes)
@@ -166,7 +172,8 @@ class Latent(Direct):
         if request is None or request.recipe != "text2image":
             name = self.model.name
             raise InvalidInput(
-                f"{source[:200]} is not known as a picture that {name} painted from a seed, so {name} has no latent of it: paint one"
+                f"{source[:200]} is not known as a picture that {name} painted from a seed, so {name} has no "
+                "latent of it: paint one"
                 f" with `danqing paint --model {name}`, or use --model vae, which finds a latent of any picture"
             )
         return self.drawn(request)

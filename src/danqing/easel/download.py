@@ -1,6 +1,8 @@
-"""One file from the network: whole and verified at its place, or in part beside it, from where the next attempt goes on.
+"""One file from the network: whole and verified at its place, or in part beside it, from where the next attempt goes
+on.
 
-A transfer lies in ``NAME.part`` with a note of what it is of in ``NAME.part.json``. It is continued where the server still has the
+A transfer lies in ``NAME.part`` with a note of what it is of in ``NAME.part.json``. It is continued where the server
+still has the
 same file: by its ETag or its date (RFC 9110, sections 13.1.5 and 14), or because its SHA-256 is known beforehand.
 """
 
@@ -73,7 +75,8 @@ def download(
 
     Raises:
         NotReached: no connection, or a server that fails. NotAllowed: it wants to know who asks.
-        InvalidInput: there is no such file. InvalidFile: another file came than was promised, or the place cannot be written.
+        InvalidInput: there is no such file. InvalidFile: another file came than was promised, or the place cannot be
+            written.
     """
     part = path.with_name(path.name + ".part")
     failures, reached = 0, False
@@ -93,7 +96,8 @@ def download(
         if sha256 and found != sha256.lower():
             _forget(part)
             raise InvalidFile(
-                f"{path.name} came with the SHA-256 {found[:12]}…, not {sha256[:12].lower()}…, and was thrown away: it was damaged on"
+                f"{path.name} came with the SHA-256 {found[:12]}…, not {sha256[:12].lower()}…, and was thrown "
+                "away: it was damaged on"
                 " its way, or is another file than was meant. Try again, or get it elsewhere"
             )
         os.replace(part, path)
@@ -139,10 +143,14 @@ def _attempt(
         total = have + int(length) if length.isdecimal() else size
         if size is not None and total != size:
             _forget(part)
-            raise InvalidFile(f"{path.name} has {total:,} bytes at {shown(url)} instead of {size:,}: it was replaced. Try again")
+            raise InvalidFile(
+                f"{path.name} has {total:,} bytes at {shown(url)} instead of {size:,}: it was replaced. Try again"
+            )
         _room(path, (total or 0) - have)
         tag, date = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
-        _write_note(part, key, date if tag.startswith("W/") else tag or date)  # a weak tag is no promise of the same bytes
+        _write_note(
+            part, key, date if tag.startswith("W/") else tag or date
+        )  # a weak tag is no promise of the same bytes
         summed, have = _hash(part, have)
         yield Progress(path.name, have, total)
         with part.open("ab" if have else "wb") as file:
@@ -163,17 +171,26 @@ def refuse(response: httpx2.Response, url: str, path: Path) -> None:
     code, where = response.status_code, shown(url)
     if code in (401, 403):
         raise NotAllowed(
-            f"{where} is not for everybody ({code}): it is private or gated, or not there at all. Look at its page, accept its"
-            " conditions, and log in: set HF_TOKEN (or run `hf auth login`) for the hub; other sites put a key into the address"
+            f"{where} is not for everybody ({code}): it is private or gated, or not there at all. Look at its "
+            "page, accept its"
+            " conditions, and log in: set HF_TOKEN (or run `hf auth login`) for the hub; other sites put a key "
+            "into the address"
         )
     if code in (404, 410):
         raise InvalidInput(f"there is no file at {where} ({code}): check the name, the revision and the spelling")
     if code in (408, 429) or code >= 500:
         raise _Again(f"it answered {code} {response.reason_phrase}".rstrip())
     if code not in (200, 206):
-        raise NotReached(f"{where} answered {code} {response.reason_phrase}".rstrip() + ", which is no file: check the address")
-    if response.headers.get("Content-Type", "").startswith("text/html") and path.suffix.lower() not in (".html", ".htm"):
-        raise NotAllowed(f"{where} answered with a web page instead of {path.name}: it may want a login, or a link that downloads")
+        raise NotReached(
+            f"{where} answered {code} {response.reason_phrase}".rstrip() + ", which is no file: check the address"
+        )
+    if response.headers.get("Content-Type", "").startswith("text/html") and path.suffix.lower() not in (
+        ".html",
+        ".htm",
+    ):
+        raise NotAllowed(
+            f"{where} answered with a web page instead of {path.name}: it may want a login, or a link that downloads"
+        )
 
 
 def shown(url: str) -> str:
@@ -185,12 +202,18 @@ def shown(url: str) -> str:
 def _unreached(url: str, error: Exception, part: Path) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     kept = f" What has come lies in {part}; the same command goes on from there." if _length(part) else ""
-    return f"cannot get {shown(url)}: {reason}. Check the network, try later, or set a mirror of the hub with HF_ENDPOINT.{kept}"
+    return (
+        f"cannot get {shown(url)}: {reason}. Check the network, try later, or set a mirror of the hub with "
+        f"HF_ENDPOINT.{kept}"
+    )
 
 
 def _unwritable(path: Path, part: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {path.parent} is full: make room and give the same command, which goes on from {part}, or choose --into"
+        return (
+            f"the disk of {path.parent} is full: make room and give the same command, which goes on from "
+            f"{part}, or choose --into"
+        )
     return f"cannot write {path}: {error.strerror or error}. Choose a folder that you may write to with --into"
 
 
@@ -200,7 +223,8 @@ def _room(path: Path, needed: int) -> None:
         free = shutil.disk_usage(path.parent).free
         if free < needed:
             raise InvalidFile(
-                f"the disk of {path.parent} has {free / 1e9:.1f} GB left, and {path.name} needs {needed / 1e9:.1f}: make room, or choose"
+                f"the disk of {path.parent} has {free / 1e9:.1f} GB left, and {path.name} needs "
+                f"{needed / 1e9:.1f}: make room, or choose"
                 " another folder with --into"
             )
 

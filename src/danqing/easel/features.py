@@ -1,4 +1,5 @@
-"""The features that pictures are compared in: the network that ships with danqing, and what it makes of pictures of any size."""
+"""The features that pictures are compared in: the network that ships with danqing, and what it makes of pictures of any
+size."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ from . import zoo
 #: Where it lies, beside the models but none itself, and the name of its file.
 FOLDER, WEIGHTS = zoo.zoo() / "features", "features.safetensors"
 #: What every table of features has to say.
-WHOSE = "features of a small classifier of drawings that ships with danqing, not of Inception: no published FID compares with them"
+WHOSE = (
+    "features of a small classifier of drawings that ships with danqing, not of Inception: no published "
+    "FID compares with them"
+)
 BATCH = 64
 
 
@@ -35,21 +39,25 @@ def load(folder: Path | None = None, device: torch.device | str = "cpu") -> Feat
         net = Features(config)
         net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InvalidFile(f"{path} holds other features than this version of danqing knows: install danqing again ({error})") from None
+        raise InvalidFile(
+            f"{path} holds other features than this version of danqing knows: install danqing again ({error})"
+        ) from None
     return net.to(device).eval().requires_grad_(False)
 
 
 @torch.inference_mode()
 def of(net: Features, pictures: Tensor) -> Tensor:
-    """Bytes (N, 3, S, S) to features (N, D) on the CPU. Pictures of half or a quarter of the network's size are enlarged by repeating
-    their pixels, those of twice it and so on reduced by the means of blocks.
+    """Bytes (N, 3, S, S) to features (N, D) on the CPU. Pictures of half or a quarter of the network's size are
+    enlarged by repeating their pixels, those of twice it and so on reduced by the means of blocks.
 
     Raises:
         InvalidInput: neither of the sizes divides the other.
     """
     side, wanted = pictures.shape[-1], net.config.image_size
     if max(side, wanted) % min(side, wanted):
-        raise InvalidInput(f"pictures of {side} px were given; features are read at {wanted} px: give a divisor of it, or a multiple")
+        raise InvalidInput(
+            f"pictures of {side} px were given; features are read at {wanted} px: give a divisor of it, or a multiple"
+        )
     where = next(net.parameters()).device
     return torch.cat([net(_resized(part.to(where), wanted)).cpu() for part in pictures.split(BATCH)])
 

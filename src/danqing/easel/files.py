@@ -1,7 +1,7 @@
 """Pictures in and out of files: hostile input refused with a reason, output written whole or not at all.
 
-Where the record goes: PNG text chunks ``danqing`` (JSON, iTXt) and ``parameters`` (A1111 text); JPEG and WebP carry the JSON
-in an XMP packet, property ``danqing:record``, and the A1111 text in EXIF UserComment.
+Where the record goes: PNG text chunks ``danqing`` (JSON, iTXt) and ``parameters`` (A1111 text); JPEG and WebP carry the
+JSON in an XMP packet, property ``danqing:record``, and the A1111 text in EXIF UserComment.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
         try:
             return base64.b64decode(given.partition(",")[2], validate=True), "the data: URI"
         except ValueError as error:
-            raise InvalidFile(f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR...") from None
+            raise InvalidFile(
+                f"the data: URI is not base64 ({error}); it reads data:image/png;base64,iVBOR..."
+            ) from None
     path = Path(os.path.expanduser(given))  # which leaves the home of nobody as it is, where pathlib raises
     try:
         found = path.stat()
@@ -146,18 +148,24 @@ def _opened(data: bytes, name: str) -> Image.Image:
             raise _bomb(name, "far too many") from None
         except Exception:  # a decoder may raise anything on a hostile file
             kinds = ", ".join(READABLE)
-            raise InvalidFile(f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}") from None
+            raise InvalidFile(
+                f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}"
+            ) from None
         if image.width * image.height > MAX_PIXELS:
             raise _bomb(name, f"{image.width}×{image.height}")
         try:
             image.load()
         except Exception as error:
-            raise InvalidFile(f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again") from None
+            raise InvalidFile(
+                f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again"
+            ) from None
     return image
 
 
 def _bomb(name: str, size: str) -> InvalidFile:
-    return InvalidFile(f"{name} claims {size} pixels; at most {MAX_PIXELS // 1_000_000} million are read: make it smaller first")
+    return InvalidFile(
+        f"{name} claims {size} pixels; at most {MAX_PIXELS // 1_000_000} million are read: make it smaller first"
+    )
 
 
 def over_white(image: Image.Image) -> Image.Image:
@@ -317,7 +325,9 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
         raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
     if kind == "SVG":
-        return put(path, vector.svg(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite)
+        return put(
+            path, vector.svg(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite
+        )
     if kind == "PNG":
         return put(path, encode(picture.image, encoding, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
     record, parameters = _texts(picture, encoding)
@@ -350,7 +360,8 @@ def chunks(picture: Picture, encoding: Mapping[str, Any]) -> PngImagePlugin.PngI
 
 
 def beside(path: Path) -> Path:
-    """Where a record lies that its picture could not hold: a JPEG whose prompts or embedded pictures exceed one segment."""
+    """Where a record lies that its picture could not hold: a JPEG whose prompts or embedded pictures exceed one
+    segment."""
     return path.with_name(path.name + ".json")
 
 
@@ -433,9 +444,15 @@ def _claim(part: Path, name: Path) -> bool:
 def _unwritable(path: Path, error: OSError | ValueError) -> str:
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {path.parent} is full, so {path.name} was not written and nothing is left behind: make room or choose -o"
+        return (
+            f"the disk of {path.parent} is full, so {path.name} was not written and nothing is left behind: "
+            "make room or choose -o"
+        )
     if number == errno.ENAMETOOLONG:
-        return f"the name {path.name[:40]}… of {len(path.name)} characters is too long for this disk: choose a shorter one with -o"
+        return (
+            f"the name {path.name[:40]}… of {len(path.name)} characters is too long for this disk: choose a "
+            "shorter one with -o"
+        )
     if number in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
         return f"there is no folder {path.parent}: make it, or choose another with -o"
     return f"cannot write {path}: {getattr(error, 'strerror', None) or error}. Choose a folder you may write to with -o"

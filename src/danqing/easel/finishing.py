@@ -1,4 +1,5 @@
-"""The finishes of a request, done to its picture: each loaded once, each told with its network in the picture's record."""
+"""The finishes of a request, done to its picture: each loaded once, each told with its network in the picture's
+record."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def _made(record: Record, device: str) -> Finish:
 
 
 def settle(request: Request) -> Request:
-    """Finishes that state no precision compute in the request's, so that a record holds all that its picture depends on."""
+    """Finishes that state no precision compute in the request's, so that a record holds all that its picture depends
+    on."""
     chain = settled(request.finish)
     silent = [isinstance(record, Learned) and record.precision is None for record in chain]
     own = {"precision": request.precision}
@@ -64,12 +66,15 @@ def settle(request: Request) -> Request:
 
 
 def done(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, float]) -> Picture:
-    """A picture after the finishes that its request was `made` to, in their order; ``timings`` are of what made the picture."""
+    """A picture after the finishes that its request was `made` to, in their order; ``timings`` are of what made the
+    picture."""
     began, image, warnings = time.perf_counter(), picture.image, list(picture.warnings)
     for finish in finishes:
         image, said = noted(finish, image)
         warnings += said
-    hashes = {name: library.digest(file(name)) for record in settled(picture.request.finish) for name in record.networks}
+    hashes = {
+        name: library.digest(file(name)) for record in settled(picture.request.finish) for name in record.networks
+    }
     more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}
     return replace(

@@ -46,7 +46,14 @@ def _sized(side: int, **more: Any) -> dict[str, Any]:
 
 def _sd3(**more: Any) -> Habit:
     defaults = _sized(1024, **{"steps": 28, "solver": "euler", "spacing": "linspace", "clip_skip": 2, **more})
-    return Habit("sd3", ("denoiser", "codec"), {"kind": "flow", "shift": 3.0}, defaults, ("text", "text_2", "text_3"), multiple=16)
+    return Habit(
+        "sd3",
+        ("denoiser", "codec"),
+        {"kind": "flow", "shift": 3.0},
+        defaults,
+        ("text", "text_2", "text_3"),
+        multiple=16,
+    )
 
 
 #: By the names of `danqing.weights.kinds.Kind`. Scales and steps are those that the models were published with.
@@ -54,7 +61,9 @@ HABITS: Mapping[str, Habit] = {
     "SD1.x": Habit("clip", ("denoiser", "codec", "text"), BETAS, _sized(512, clip_skip=1)),
     "SD2.x": Habit("openclip", ("denoiser", "codec", "text"), BETAS, _sized(768, clip_skip=1)),
     "SDXL": Habit("sdxl", ("denoiser", "codec", "text", "text_2"), BETAS, _sized(1024, scale=5.0, clip_skip=2)),
-    "SDXL refiner": Habit("sdxl-refiner", ("denoiser", "codec", "text"), BETAS, _sized(1024, scale=5.0, clip_skip=2, strength=0.3)),
+    "SDXL refiner": Habit(
+        "sdxl-refiner", ("denoiser", "codec", "text"), BETAS, _sized(1024, scale=5.0, clip_skip=2, strength=0.3)
+    ),
     "SD3 medium": _sd3(scale=7.0),
     "SD3.5 medium": _sd3(scale=4.5, steps=40),
     "SD3.5 large": _sd3(scale=3.5),
@@ -139,7 +148,8 @@ def _complete(path: Path, model: str, habit: Habit, given: Mapping[str, Any]) ->
     lacking = [part for part in habit.needs if part not in given]
     if lacking:
         raise InvalidFile(
-            f"{path} is the {', '.join(given) or 'nothing'} of {model}, and lacks its {', '.join(lacking)}: use the file of the whole"
+            f"{path} is the {', '.join(given) or 'nothing'} of {model}, and lacks its {', '.join(lacking)}: use "
+            "the file of the whole"
             " model, or its folder of diffusers"
         )
 
@@ -190,7 +200,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _unet(said: Mapping[str, Any]) -> dict[str, Any]:
     levels = len(said.get("block_out_channels", (0,) * 4))
-    heads = said.get("num_attention_heads") or said.get("attention_head_dim", 8)  # the second counts heads, its name notwithstanding
+    heads = said.get("num_attention_heads") or said.get(
+        "attention_head_dim", 8
+    )  # the second counts heads, its name notwithstanding
     return {"attention_heads": [heads] * levels if isinstance(heads, int) else heads} | _kept(said, "norm_num_groups")
 
 
@@ -301,5 +313,7 @@ def _schedule(said: Mapping[str, Any], habit: Habit) -> tuple[dict[str, Any], st
         schedule["zero_snr"] = True
     meaning = MEANINGS.get(said.get("prediction_type", "epsilon"))
     if meaning is None:
-        raise InvalidFile(f"the scheduler's prediction_type is {said['prediction_type']!r}; known are {', '.join(MEANINGS)}")
+        raise InvalidFile(
+            f"the scheduler's prediction_type is {said['prediction_type']!r}; known are {', '.join(MEANINGS)}"
+        )
     return schedule, meaning

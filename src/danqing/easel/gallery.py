@@ -1,4 +1,5 @@
-"""A folder of pictures as one to compare with: all at one size, in an order that no folder decides, each with its class."""
+"""A folder of pictures as one to compare with: all at one size, in an order that no folder decides, each with its
+class."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from . import files
 
 
 def fitted(picture: Image.Image, size: int) -> Tensor:
-    """The square in a picture's middle as (3, size, size) of bytes, over white; each pixel the mean of what it stands for."""
+    """The square in a picture's middle as (3, size, size) of bytes, over white; each pixel the mean of what it stands
+    for."""
     picture = files.over_white(picture)
     side = min(picture.size)
     left, top = ((length - side) // 2 for length in picture.size)
@@ -69,11 +71,14 @@ class Gallery:
             InvalidInput: there are not so many.
         """
         if not 1 <= count <= len(self.paths):
-            raise InvalidInput(f"count: {count} was given, and {self.folder} holds {len(self.paths)} pictures: ask for at most so many")
+            raise InvalidInput(
+                f"count: {count} was given, and {self.folder} holds {len(self.paths)} pictures: ask for at most so many"
+            )
         return Gallery(folder=self.folder, paths=self.paths[:count], classes=self.classes[:count])
 
     def like(self, classes: Sequence[str]) -> Gallery:
-        """Different pictures of these classes in this order, as far as there are any; for a class without one more, of another class."""
+        """Different pictures of these classes in this order, as far as there are any; for a class without one more, of
+        another class."""
         left: dict[str, list[int]] = {}
         for i in reversed(range(len(self.paths))):
             left.setdefault(self.classes[i], []).append(i)
@@ -81,7 +86,9 @@ class Gallery:
         others = [i for some in left.values() for i in some]
         chosen = [i if i >= 0 or not others else others.pop() for i in chosen]
         kept = [i for i in chosen if i >= 0]
-        return Gallery(folder=self.folder, paths=tuple(self.paths[i] for i in kept), classes=tuple(self.classes[i] for i in kept))
+        return Gallery(
+            folder=self.folder, paths=tuple(self.paths[i] for i in kept), classes=tuple(self.classes[i] for i in kept)
+        )
 
     def pictures(self, size: int) -> Tensor:
         """(N, 3, size, size) of bytes."""

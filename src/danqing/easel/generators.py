@@ -26,10 +26,14 @@ from .request import Request, settled
 
 
 class Vectors(Latent):
-    """A VAE. ``truncation`` scales what its prior draws, ``decode(truncation · z)``; a picture's latent is its posterior's mean, and
-    the way between two goes along the arc."""
+    """A VAE. ``truncation`` scales what its prior draws, ``decode(truncation · z)``; a picture's latent is its
+    posterior's mean, and the way between two goes along the arc."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": text2image, "reconstruct": reconstruct, "interpolate": interpolate}
+    recipes: ClassVar[Mapping[str, Recipe]] = {
+        "text2image": text2image,
+        "reconstruct": reconstruct,
+        "interpolate": interpolate,
+    }
     net: VAE
 
     @property
@@ -52,8 +56,8 @@ class Vectors(Latent):
 
 
 class Styles(Latent):
-    """A StyleGAN2. ``truncation`` is its psi; from the layer ``mix_from`` on, in the middle where not given, the styles are those of
-    the first picture of the seed ``mix``. A latent is the styles of all layers, (1, L, w_dim)."""
+    """A StyleGAN2. ``truncation`` is its psi; from the layer ``mix_from`` on, in the middle where not given, the styles
+    are those of the first picture of the seed ``mix``. A latent is the styles of all layers, (1, L, w_dim)."""
 
     recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": text2image, "interpolate": interpolate}
     net: StyleGAN2
@@ -95,8 +99,9 @@ class Styles(Latent):
 
 
 class Kinds(Latent):
-    """A BigGAN. ``truncation`` is the threshold of its latent's numbers, and 0 the mean latent. A latent is followed by its class's
-    embedding, (1, z_dim + shared_dim), so that the way between two pictures also leads from class to class."""
+    """A BigGAN. ``truncation`` is the threshold of its latent's numbers, and 0 the mean latent. A latent is followed by
+    its class's embedding, (1, z_dim + shared_dim), so that the way between two pictures also leads from class to
+    class."""
 
     recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": text2image, "interpolate": interpolate}
     net: BigGAN
@@ -157,8 +162,8 @@ def translate(easel: Translator, request: Request) -> Iterator[State | Picture]:
 
 class Translator(Direct):
     """A CycleGAN: a translator into each style that the description names in the order of its components,
-    ``"text": {"kind": "styles", "names": ["fluent", "noto"]}`` where "generator" translates into fluent and "back" into noto; without
-    names, a style is called as its component. It paints pictures of any shape."""
+    ``"text": {"kind": "styles", "names": ["fluent", "noto"]}`` where "generator" translates into fluent and "back" into
+    noto; without names, a style is called as its component. It paints pictures of any shape."""
 
     recipes: ClassVar[Mapping[str, Recipe]] = {"translate": translate}
     fit, check_size = Easel.fit, Easel.check_size  # of any size, unlike the others
@@ -166,8 +171,15 @@ class Translator(Direct):
     def __init__(self, **parts: Any):
         super().__init__(**parts)
         names = self.model.text.get("names", list(self.nets))
-        if not isinstance(names, list) or len(names) != len(self.nets) or not all(isinstance(name, str) for name in names):
-            raise InvalidFile(f"{self.model.source}: its text should name {len(self.nets)} styles, one for each network, not {names!r:.80}")
+        if (
+            not isinstance(names, list)
+            or len(names) != len(self.nets)
+            or not all(isinstance(name, str) for name in names)
+        ):
+            raise InvalidFile(
+                f"{self.model.source}: its text should name {len(self.nets)} styles, one for each network, not "
+                f"{names!r:.80}"
+            )
         #: Style -> the role of its translator.
         self.styles = dict(zip(names, self.nets, strict=True))
 
@@ -185,4 +197,10 @@ class Translator(Direct):
 
 
 #: By the family of a model's generator.
-GENERATORS: Mapping[str, type[Direct]] = {"vae": Vectors, "pixelcnn": Rows, "stylegan2": Styles, "biggan": Kinds, "cyclegan": Translator}
+GENERATORS: Mapping[str, type[Direct]] = {
+    "vae": Vectors,
+    "pixelcnn": Rows,
+    "stylegan2": Styles,
+    "biggan": Kinds,
+    "cyclegan": Translator,
+}

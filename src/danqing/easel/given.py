@@ -59,7 +59,9 @@ class Given(Easel):
             InvalidInput: another recipe, or no picture.
         """
         if request.recipe != "finish":
-            raise InvalidInput(f"recipe: {request.recipe} was given with the model none, which paints nothing: name a model")
+            raise InvalidInput(
+                f"recipe: {request.recipe} was given with the model none, which paints nothing: name a model"
+            )
         resolved = request.resolve(used=("finish",))
         return finishing.settle(resolved.but(precision=resolved.precision or self.precision))
 

@@ -1,4 +1,5 @@
-"""A picture painted twice: small, where a model composes well, then larger over the first one enlarged (A1111's "hires fix")."""
+"""A picture painted twice: small, where a model composes well, then larger over the first one enlarged (A1111's "hires
+fix")."""
 
 from __future__ import annotations
 
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
     from .painter import Painter
 
 Size = tuple[int, int]
-#: (painter, the first picture, its latent (1, C, h, w), (width, height)) -> the latent to paint over, (1, C, height/f, width/f).
+#: (painter, the first picture, its latent (1, C, h, w), (width, height)) -> the latent to paint over, (1, C, height/f,
+#: width/f).
 Enlarging = Callable[["Painter", Image.Image, Tensor, Size], Tensor]
 #: The fields that say how the second pass is done.
 HOW = ("hires_steps", "hires_strength", "hires_by")
 
 
 def hires(recipe: Recipe) -> Recipe:
-    """A recipe, whose picture is then enlarged, noised to ``hires_strength`` and painted anew at that size; at hires 1 the recipe alone.
+    """A recipe, whose picture is then enlarged, noised to ``hires_strength`` and painted anew at that size; at hires 1
+    the recipe alone.
 
-    The second pass draws noise of its own, and hears at each time what the first one heard then: a prompt that has switched has.
+    The second pass draws noise of its own, and hears at each time what the first one heard then: a prompt that has
+        switched has.
     """
-    return lambda painter, request: _twice(recipe, painter, request) if settled(request.hires) > 1 else recipe(painter, request)
+    return lambda painter, request: (
+        _twice(recipe, painter, request) if settled(request.hires) > 1 else recipe(painter, request)
+    )
 
 
 @torch.inference_mode()
@@ -79,7 +85,8 @@ def check(painter: Painter, request: Request) -> None:
     """Refuse a second pass that cannot be, before anything is painted.
 
     Raises:
-        InvalidInput: of a part of a picture, or to a size that the model does not paint; UnknownName: an enlarger that is none.
+        InvalidInput: of a part of a picture, or to a size that the model does not paint; UnknownName: an enlarger that
+            is none.
         InvalidFile: one whose file is gone or holds another network.
     """
     times = settled(request.hires)

@@ -6,9 +6,10 @@
     Negative prompt: blurry
     Steps: 20, Sampler: DPM++ 2M, CFG scale: 4, Seed: 42, Size: 128x128, Model: danqing-mini, Version: danqing 0.1.0
 
-The format cannot tell a prompt's own line "Negative prompt: x" from the marker. Where reading back would give other texts,
-the exact ones follow as the settings ``Danqing prompt`` and ``Danqing negative``, JSON-quoted, which our reader prefers.
-Source: the text format of stable-diffusion-webui (its parameters parser), re-implemented from its documented behaviour.
+The format cannot tell a prompt's own line "Negative prompt: x" from the marker. Where reading back would give other
+texts, the exact ones follow as the settings ``Danqing prompt`` and ``Danqing negative``, JSON-quoted, which our reader
+prefers. Source: the text format of stable-diffusion-webui (its parameters parser), re-implemented from its documented
+behaviour.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
 
 
 def _hires(request: Request) -> dict[str, Any]:
-    """The second pass, where there is one. The strength is the second pass's unless the first one has its own, which A1111 knows not."""
+    """The second pass, where there is one. The strength is the second pass's unless the first one has its own, which
+    A1111 knows not."""
     if (request.hires or 1) == 1:
         return {}
     strength = "Denoising strength" if request.recipe == "text2image" else "Hires denoising strength"
@@ -159,7 +161,11 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
         "Clip skip": ("clip_skip", int),
     }
     plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
-    plain |= {"Refiner switch at": ("refiner_at", float), "Hires upscale": ("hires", float), "Hires steps": ("hires_steps", int)}
+    plain |= {
+        "Refiner switch at": ("refiner_at", float),
+        "Hires upscale": ("hires", float),
+        "Hires steps": ("hires_steps", int),
+    }
     plain |= {"Hires denoising strength": ("hires_strength", float)}
     if "Hires upscale" in found.settings and "Hires denoising strength" not in found.settings:
         plain["Denoising strength"] = ("hires_strength", float)

@@ -1,7 +1,8 @@
 """The models, LoRAs and learned words in the user's folders: found by name, described by their headers, and remembered.
 
-A folder of models (`danqing.easel.settings`) may be laid out as anybody likes, or be the one of ComfyUI or of A1111, whose folders
-say what lies in them (`PLACES`). Nothing here needs torch, and nothing but `digest` reads more of a file than its header.
+A folder of models (`danqing.easel.settings`) may be laid out as anybody likes, or be the one of ComfyUI or of A1111,
+whose folders say what lies in them (`PLACES`). Nothing here needs torch, and nothing but `digest` reads more of a file
+than its header.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class About:
     """What a header says of an entry.
 
     Args:
-        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", another family of `danqing.weights.identify`, or "unknown".
+        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", another family of
+            `danqing.weights.identify`, or "unknown".
         what: family and variant, for people.
         dtypes: the types of its numbers, the most common first.
         size: bytes of all its files.
@@ -89,7 +91,8 @@ class Listed:
     sha256: str
 
 
-# ------------------------------------------------------------------------------------------------------------ what is there
+# ------------------------------------------------------------------------------------------------------------ what is
+# there
 
 
 def entries() -> list[Entry]:
@@ -136,7 +139,9 @@ def _walk(root: Path, base: Path) -> Iterator[Entry]:
         for name in sorted(names):
             known = name.lower().endswith(foreign.ENDS) or name.endswith(".index.json")
             if known and not name.startswith(".") and not (split and SHARD.search(name)):
-                yield Entry(name=_bare((here / name).relative_to(below).as_posix()), path=here / name, place=place, root=root)
+                yield Entry(
+                    name=_bare((here / name).relative_to(below).as_posix()), path=here / name, place=place, root=root
+                )
 
 
 def _place(base: Path, here: Path) -> tuple[str, Path]:
@@ -157,7 +162,8 @@ def _bare(name: str) -> str:
     return name
 
 
-# ------------------------------------------------------------------------------------------------------------- what it is
+# ------------------------------------------------------------------------------------------------------------- what it
+# is
 
 
 def listing(*, hashes: bool = False) -> Iterator[Listed]:
@@ -180,7 +186,9 @@ def about(path: Path) -> About:
     try:
         return _folder(path) if path.is_dir() else _weights(path)
     except (DanqingError, OSError) as error:
-        return About(kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(str(error).split()))
+        return About(
+            kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(str(error).split())
+        )
 
 
 def _about(memory: Memory, entry: Entry) -> About:
@@ -253,7 +261,8 @@ def _digest(memory: Memory, path: Path) -> str:
 
 
 def loras() -> dict[str, Path]:
-    """Name -> file of every LoRA: the file's name without its ending, and its path below its folder; of two of one name the first."""
+    """Name -> file of every LoRA: the file's name without its ending, and its path below its folder; of two of one name
+    the first."""
     return _named("lora")
 
 
@@ -283,8 +292,8 @@ def names() -> list[str]:
 
 
 def find(given: str) -> Path:
-    """The file or the folder of a model by its name: the file's without ending, its path below a folder of models, or A1111's
-    ``name.safetensors [abcdef0123]``; letters' case does not matter where the name is clear without it.
+    """The file or the folder of a model by its name: the file's without ending, its path below a folder of models, or
+    A1111's ``name.safetensors [abcdef0123]``; letters' case does not matter where the name is clear without it.
 
     Raises:
         UnknownName: there is none of that name, or only one whose hash is known to be another.
@@ -319,7 +328,8 @@ def _end(entry: Entry) -> str:
 
 
 def _one(given: str, hits: list[Entry]) -> Path:
-    """The entry that is meant. Of one name in two roots it is the first root's; of one name in two formats, safetensors."""
+    """The entry that is meant. Of one name in two roots it is the first root's; of one name in two formats,
+    safetensors."""
     first = hits[0]
     others = [hit for hit in hits if hit.name != first.name and hit.path.resolve() != first.path.resolve()]
     if others:
@@ -339,7 +349,8 @@ def _some(given: str, known: list[str]) -> list[str]:
 
 
 def home() -> Path:
-    """The folder that takes what is pulled: the first of the settings, in another program's tree its folder of whole models."""
+    """The folder that takes what is pulled: the first of the settings, in another program's tree its folder of whole
+    models."""
     base = _bases(settings.read().models[0])[0]
     whole = ("checkpoints", "stable-diffusion")
     return next((child for child in _folders(base) if child.name.casefold() in whole), base)

@@ -1,4 +1,5 @@
-"""Any model, ready to paint: by the network at its core a `Painter`, which denoises, or a `Direct`, which does not; or none."""
+"""Any model, ready to paint: by the network at its core a `Painter`, which denoises, or a `Direct`, which does not; or
+none."""
 
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ from .painter import Painter
 
 
 def load(model: zoo.Given = zoo.DEFAULT, device: str | None = None, precision: str | None = None) -> Easel:
-    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given. "none" is no model.
+    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
+    "none" is no model.
 
     Raises:
-        UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or foreign.
+        UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or
+            foreign.
     """
     if model == NONE:
         return Given(device, precision)
@@ -45,6 +48,8 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
     nets = {}
     with store.at_hand(model.path(part.file) for part in model.components.values()):
         for role, part in model.components.items():
-            nets[role] = network(model.path(part.file), family=part.family, config=part.config or None, device=device, dtype=dtype)
+            nets[role] = network(
+                model.path(part.file), family=part.family, config=part.config or None, device=device, dtype=dtype
+            )
             model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
     return GENERATORS[family](model=model, nets=nets, device=device, dtype=dtype)

@@ -1,4 +1,5 @@
-"""What was found out about files before, so that nobody reads them again: kept in the user's cache, by path, size and time."""
+"""What was found out about files before, so that nobody reads them again: kept in the user's cache, by path, size and
+time."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ MANY = 4096
 
 
 class Memory:
-    """Facts about files, read when it is entered and written when it is left; each holds as long as the file is unchanged.
+    """Facts about files, read when it is entered and written when it is left; each holds as long as the file is
+    unchanged.
 
     It is a cache: one that is missing, damaged or cannot be written costs time and nothing else.
     """
@@ -35,7 +37,9 @@ class Memory:
             if data["danqing"] == __version__:
                 return {path: fact for path, fact in entries if isinstance(fact["stamp"], list)}
             # Another version may describe a file in other words; its bytes are the same.
-            return {path: {"stamp": fact["stamp"], "sha256": fact["sha256"]} for path, fact in entries if "sha256" in fact}
+            return {
+                path: {"stamp": fact["stamp"], "sha256": fact["sha256"]} for path, fact in entries if "sha256" in fact
+            }
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {}
 
@@ -53,7 +57,9 @@ class Memory:
     def __enter__(self) -> Memory:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self.new:
             return
         files = {**self._read(), **self.new}  # another process may have written in between
@@ -63,7 +69,9 @@ class Memory:
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                beside.write_text(json.dumps({"danqing": __version__, "files": files}, ensure_ascii=False), encoding="utf-8")
+                beside.write_text(
+                    json.dumps({"danqing": __version__, "files": files}, ensure_ascii=False), encoding="utf-8"
+                )
                 os.replace(beside, self.path)
             finally:
                 beside.unlink(missing_ok=True)

@@ -25,14 +25,18 @@ def codec_of(model: zoo.Model, nets: Mapping[str, nn.Module]) -> Codec:
     if vae is not None or not isinstance(net, PixelUNet):
         raise InvalidFile(f"{model.source}: the codec must be an autoencoder-kl")
     if net.config.in_channels != Pixels.channels:
-        raise InvalidFile(f"{model.source}: pictures have {Pixels.channels} channels, and its denoiser reads {net.config.in_channels}")
+        raise InvalidFile(
+            f"{model.source}: pictures have {Pixels.channels} channels, and its denoiser reads {net.config.in_channels}"
+        )
     return Pixels()
 
 
 def denoiser_of(model: zoo.Model, net: nn.Module) -> Denoiser:
     """What the network's answer means: of twice the channels that it reads the second half is a variance."""
     if "kind" not in model.schedule:
-        raise InvalidFile(f"{model.source} states no schedule: one with a kind, such as cosine, is what its denoiser was trained on")
+        raise InvalidFile(
+            f"{model.source} states no schedule: one with a kind, such as cosine, is what its denoiser was trained on"
+        )
     schedule, prediction = schedules.schedule(**model.schedule), model.prediction or prediction_of(net)
     if isinstance(net, ScoreUNet) != (prediction == "score") and isinstance(net, PixelUNet):
         what = f"a {type(net).__name__} does not predict {prediction}"
@@ -46,9 +50,12 @@ def denoiser_of(model: zoo.Model, net: nn.Module) -> Denoiser:
 @torch.inference_mode()
 def prediction_of(net: nn.Module) -> str:
     """What a UNet's output means, where no file says: asked of pure noise of 0.5, one that predicts v turns it around,
-    v = alpha eps - sigma x_0 with alpha near 0, so that its mean lies far below its input's; one that predicts eps gives it back."""
+    v = alpha eps - sigma x_0 with alpha near 0, so that its mean lies far below its input's; one that predicts eps
+    gives it back."""
     if not isinstance(net, UNet):
-        raise InvalidFile("its description does not say what the denoiser predicts: state prediction, as eps, v or flow")
+        raise InvalidFile(
+            "its description does not say what the denoiser predicts: state prediction, as eps, v or flow"
+        )
     one = next(net.parameters())
     half = one.new_full((1, net.config.in_channels, 8, 8), 0.5)
     tokens = one.new_full((1, 77, net.config.cross_attention_dim), 0.5)

@@ -1,7 +1,7 @@
 """The painter: a model loaded and put together, from a Request to its Picture.
 
-One picture depends on (recipe, seed, index) and the rest of its request alone: each is painted by itself, and every number of
-noise is keyed by (seed, index, stage, step), so neither neighbours nor order nor previews can change it.
+One picture depends on (recipe, seed, index) and the rest of its request alone: each is painted by itself, and every
+number of noise is keyed by (seed, index, stage, step), so neither neighbours nor order nor previews can change it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class Painter(Easel):
         super().__init__(model=model, device=device, dtype=dtype)
         self.denoiser, self.codec, self.text, self.shelf = denoiser, codec, text, Shelf(nets)
         home = max(2, round(self.area**0.5) // codec.factor)
-        self._preview = tiles.Tiled(codec, tiles.Tiling(tile=home))  # whatever the size, in the memory of the model's own
+        self._preview = tiles.Tiled(
+            codec, tiles.Tiling(tile=home)
+        )  # whatever the size, in the memory of the model's own
         self._worn = Worn(text)
         self._remembering = cached_text(denoiser.net)
         self._remembering.__enter__()  # for as long as the painter lives
@@ -93,12 +95,16 @@ class Painter(Easel):
         """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
 
         Raises:
-            UnknownName: no such model, device or precision. InvalidInput: it does not denoise; `danqing.easel.load` loads any model.
+            UnknownName: no such model, device or precision. InvalidInput: it does not denoise; `danqing.easel.load`
+                loads any model.
             InvalidFile: the folder's files are missing, damaged or foreign.
         """
         described = zoo.find(model)
         if described.core != "denoiser":
-            raise InvalidInput(f"{described.name} paints without denoising; possible here is a model that denoises, such as {zoo.DEFAULT}")
+            raise InvalidInput(
+                f"{described.name} paints without denoising; possible here is a model that denoises, such as "
+                f"{zoo.DEFAULT}"
+            )
         where = find_device(device)
         return _load(*described.stamped, where, find_precision(where, precision))
 
@@ -166,7 +172,8 @@ class Painter(Easel):
         return self._heard[key]
 
     def assemble(self, request: Request, points: Sequence[solve.Point], beside: Beside = NOTHING) -> Denoise:
-        """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time asked."""
+        """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
+        asked."""
         said = self.encode(request)
         return in_turn([self._guided(request, scene, beside) for scene in said.scenes], said.steps, points)
 
@@ -211,8 +218,11 @@ class Painter(Easel):
         """Whether the steps take their variance of the network: DDPM's do, where it says one."""
         return request.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
 
-    def _with_variance(self, terms: Sequence[tuple[Conditioning, float]], base: Conditioning, *, rescale: float) -> Denoise:
-        """`guide.compose`, and beside it the variance of the last term: (B, 2 C, H, W), as `solve.LearnedDDPM` reads it.
+    def _with_variance(
+        self, terms: Sequence[tuple[Conditioning, float]], base: Conditioning, *, rescale: float
+    ) -> Denoise:
+        """`guide.compose`, and beside it the variance of the last term: (B, 2 C, H, W), as `solve.LearnedDDPM` reads
+        it.
 
         Guidance leads the mean alone, as in published samplers: extrapolated, a variance would leave its bounds.
         """
@@ -250,10 +260,13 @@ class Painter(Easel):
             x0: (1, C, h, w); zeros for a picture from nothing.
             wrap: what is to stand between the guided estimate and the solver.
             beside: what the denoiser reads beside the latent.
-            told: the points of the request's steps, by whose times prompts change and a refiner takes over; those walked if not given.
+            told: the points of the request's steps, by whose times prompts change and a refiner takes over; those
+                walked if not given.
             stage: of a recipe that walks more than once, which draws noise of its own.
         """
-        start, noise = (solve.Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample"))
+        start, noise = (
+            solve.Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample")
+        )
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
         denoise, solver = self.refined(request, points if told is None else told, beside), solver_of(request)
         if self.learned(request):
@@ -266,7 +279,8 @@ class Painter(Easel):
             yield state
 
     def beside(self, request: Request, picture: Image.Image | None = None, free: Tensor | None = None) -> Beside:
-        """What the denoiser's task has it read beside the latent; the picture at the size painted, free (1, 1, h, w) of 0 and 1."""
+        """What the denoiser's task has it read beside the latent; the picture at the size painted, free (1, 1, h, w) of
+        0 and 1."""
         return TASKS[self.model.task](self, request, picture, free)
 
     def blank(self, request: Request) -> Tensor:
@@ -311,7 +325,9 @@ def solver_of(request: Request) -> solve.Solver:
     try:
         return solve.solver(name, eta=eta)
     except InvalidInput:
-        raise InvalidInput(f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m") from None
+        raise InvalidInput(
+            f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m"
+        ) from None
 
 
 def _idle(request: Request, said: Spoken) -> Iterator[str]:
@@ -325,7 +341,8 @@ def _idle(request: Request, said: Spoken) -> Iterator[str]:
 
 @lru_cache(maxsize=2)
 def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Painter:
-    """Every part on the device; the text is encoded once a picture, in fp32 in every precision, so that all hear the same."""
+    """Every part on the device; the text is encoded once a picture, in fp32 in every precision, so that all hear the
+    same."""
     model = zoo.find(source)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
@@ -334,13 +351,18 @@ def _load(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) ->
         component = model.components[role]
         path = model.path(component.file)
         config = component.config or None
-        net = load(path, family=component.family, part=component.part or None, config=config, device=device, dtype=dtype)
+        net = load(
+            path, family=component.family, part=component.part or None, config=config, device=device, dtype=dtype
+        )
         model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
         # CUDA's convolutions are written for this order; on processors the UNet's are a sixth slower in it.
-        return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore[reportCallIssue]
+        # pyright: ignore[reportCallIssue]
+        return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net
 
     with store.at_hand(model.path(component.file) for component in model.components.values()):
-        nets = {role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components}
+        nets = {
+            role: part(role, dtype if role in ("denoiser", "codec") else torch.float32) for role in model.components
+        }
     text, net = heard(model, nets)
     return Painter(
         model=model,

@@ -21,7 +21,9 @@ from ..weights.gguf import GGUF, Blocks
 from ..weights.keymap import KeyMap
 from . import zoo
 
-TORCH = {name: getattr(torch, torch_name) for torch_name, name in store.TORCH_NAMES.items() if hasattr(torch, torch_name)}
+TORCH = {
+    name: getattr(torch, torch_name) for torch_name, name in store.TORCH_NAMES.items() if hasattr(torch, torch_name)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,9 @@ class Due:
         """The tensor."""
         made = self.make()
         if made.dtype != self.dtype or tuple(made.shape) != self.shape:
-            raise InvalidFile(f"a tensor came as {made.dtype} {list(made.shape)} instead of {self.dtype} {list(self.shape)}")
+            raise InvalidFile(
+                f"a tensor came as {made.dtype} {list(made.shape)} instead of {self.dtype} {list(self.shape)}"
+            )
         return made
 
 
@@ -69,7 +73,9 @@ class Reader:
 
     def __init__(self, path: Path):
         self.header = store.header(path)
-        self.blocks = {name for name, spec in self.header.tensors.items() if isinstance(spec, Blocks) and spec.kind.numbers > 1}
+        self.blocks = {
+            name for name, spec in self.header.tensors.items() if isinstance(spec, Blocks) and spec.kind.numbers > 1
+        }
         self.views = store.read(path, [name for name in self.header.tensors if name not in self.blocks])
 
     def take(self, name: str) -> Tensor:
@@ -80,7 +86,9 @@ class Reader:
         """The type that a tensor is written in: the wanted one, if it holds real numbers and one is wanted."""
         given = self.header.tensors[name].dtype
         if given not in TORCH:
-            raise InvalidFile(f"{self.header.path} has {name!r} of the type {given}, which cannot be converted: get another file")
+            raise InvalidFile(
+                f"{self.header.path} has {name!r} of the type {given}, which cannot be converted: get another file"
+            )
         own = TORCH[given]
         return wanted if wanted is not None and own.is_floating_point else own
 
@@ -95,7 +103,9 @@ def fit(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         return tensor
     made = tensor.to(dtype)
     if dtype == torch.float16 and made.isinf().sum() > tensor.isinf().sum():
-        raise InvalidInput(f"{name!r} holds numbers beyond 65504, which fp16 does not reach: convert with --dtype bf16 or fp32")
+        raise InvalidInput(
+            f"{name!r} holds numbers beyond 65504, which fp16 does not reach: convert with --dtype bf16 or fp32"
+        )
     return made
 
 
@@ -142,7 +152,9 @@ def parts(model: zoo.Model, dtype: torch.dtype | None) -> tuple[dict[str, Part],
             return fit(whole.reshape(shapes[name]), reader.dtype(sources[name].name, dtype), name)
 
         types = {name: reader.dtype(sources[name].name, dtype) for name in shapes}
-        tensors = {name: Due(dtype=types[name], shape=shape, make=partial(make, name)) for name, shape in shapes.items()}
+        tensors = {
+            name: Due(dtype=types[name], shape=shape, make=partial(make, name)) for name, shape in shapes.items()
+        }
         found[role] = Part(family=component.family, net=net, tensors=tensors)
     left = [name for path, reader in readers.items() for name in reader.header.tensors if name not in used[path]]
     return found, left
@@ -159,7 +171,10 @@ def outward(tensors: Dues, keymap: KeyMap, prefix: str) -> dict[str, Due]:
     sources = keymap.sources(shapes)
     if sources.keys() != tensors.keys():
         odd = sorted(sources.keys() ^ tensors.keys())
-        raise InvalidFile(f"{odd[0]!r} and {len(odd) - 1} more have no place in the layout of a single file: convert to a folder instead")
+        raise InvalidFile(
+            f"{odd[0]!r} and {len(odd) - 1} more have no place in the layout of a single file: convert to a "
+            "folder instead"
+        )
     inside: dict[str, list[tuple[int, str]]] = {}
     for name, source in sources.items():
         inside.setdefault(source.name, []).append((source.part, name))
@@ -172,5 +187,7 @@ def outward(tensors: Dues, keymap: KeyMap, prefix: str) -> dict[str, Due]:
     for old, numbered in inside.items():
         names = [name for _, name in sorted(numbered)]
         dtype = tensors[names[0]].dtype
-        written[prefix + old] = Due(dtype=dtype, shape=shapes[old], make=partial(make, names, sources[names[0]].way, dtype))
+        written[prefix + old] = Due(
+            dtype=dtype, shape=shapes[old], make=partial(make, names, sources[names[0]].way, dtype)
+        )
     return written

@@ -23,7 +23,8 @@ class Picture:
         image: RGB, H × W.
         request: resolved; painting it again on the same machine gives the same bytes.
         warnings: whatever was cut, ignored or tried again, in words.
-        record: the machine, the precision, the versions and the model's hashes: what tells a changed result from another machine.
+        record: the machine, the precision, the versions and the model's hashes: what tells a changed result from
+            another machine.
         timings: seconds by stage; not written into files, so that the same request gives the same file.
     """
 
@@ -34,10 +35,12 @@ class Picture:
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> Path:
-        """Write PNG, JPEG or WebP by the suffix, with the request inside; an existing file is kept and the name numbered.
+        """Write PNG, JPEG or WebP by the suffix, with the request inside; an existing file is kept and the name
+        numbered.
 
         Raises:
-            InvalidInput: another suffix. InvalidFile: the folder cannot be written, or the disk is full; nothing is left behind.
+            InvalidInput: another suffix. InvalidFile: the folder cannot be written, or the disk is full; nothing is
+                left behind.
         """
         from .files import write
 

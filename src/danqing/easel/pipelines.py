@@ -1,6 +1,8 @@
-"""A model in the layouts of other programs: the names of a single file, and what stands beside the weights in a folder of diffusers.
+"""A model in the layouts of other programs: the names of a single file, and what stands beside the weights in a folder
+of diffusers.
 
-Source: the configs of the published folders and huggingface/diffusers' loaders/single_file_utils.py, which reads the single files.
+Source: the configs of the published folders and huggingface/diffusers' loaders/single_file_utils.py, which reads the
+single files.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ NETWORKS: Mapping[str, tuple[str, Callable[[Any], KeyMap]]] = {
 TOWERS: Mapping[str, Mapping[str, tuple[str, KeyMap]]] = {
     "clip": {"text": ("cond_stage_model.transformer.", IDENTITY)},
     "openclip": {"text": ("cond_stage_model.model.", OPENCLIP)},
-    "sdxl": {"text": ("conditioner.embedders.0.transformer.", IDENTITY), "text_2": ("conditioner.embedders.1.model.", OPENCLIP)},
+    "sdxl": {
+        "text": ("conditioner.embedders.0.transformer.", IDENTITY),
+        "text_2": ("conditioner.embedders.1.model.", OPENCLIP),
+    },
     "sdxl-refiner": dict.fromkeys(("text", "text_2"), ("conditioner.embedders.0.model.", OPENCLIP)),
     "sd3": {
         "text": ("text_encoders.clip_l.transformer.", IDENTITY),
@@ -142,7 +147,11 @@ PIPELINES: Mapping[str, Pipeline] = {
     "sd3": Pipeline(
         {"": "StableDiffusion3Pipeline"},
         {"text": _tower("", PROJECTED), "text_2": _tower("_2", PROJECTED), "text_3": _tower("_3", "T5EncoderModel")},
-        (*(f"{what}{n}" for what in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")), "feature_extractor", "image_encoder"),
+        (
+            *(f"{what}{n}" for what in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")),
+            "feature_extractor",
+            "image_encoder",
+        ),
         {},
         {"tokenizer": END, "tokenizer_2": ZERO},
     ),
@@ -164,7 +173,9 @@ def pipeline(model: zoo.Model) -> Pipeline:
     if kind not in PIPELINES or model.tokenizer.get("kind", "clip") != "clip":
         raise InvalidInput(f"{model.name} reads its prompts in a way of its own: no other program can paint with it")
     if model.task not in PIPELINES[kind].classes:
-        raise InvalidInput(f"{model.name} is made for {model.task}, and the folder for that needs a network more than it holds")
+        raise InvalidInput(
+            f"{model.name} is made for {model.task}, and the folder for that needs a network more than it holds"
+        )
     return PIPELINES[kind]
 
 
@@ -177,7 +188,9 @@ def place(model: zoo.Model, role: str, part: Part) -> Place:
     towers = pipeline(model).towers
     known = towers.get(role) or PLACES.get(part.family)
     if known is None or getattr(part.config, "patch", 1) != 1:
-        raise InvalidInput(f"{model.name} has a {role} that no other program knows ({part.family}): it stays in danqing's own layout")
+        raise InvalidInput(
+            f"{model.name} has a {role} that no other program knows ({part.family}): it stays in danqing's own layout"
+        )
     return known
 
 
@@ -206,12 +219,18 @@ def scheduler(model: zoo.Model) -> dict[str, Any]:
     """
     said, version = dict(model.schedule), {"_diffusers_version": VERSION}
     if said["kind"] == "flow":
-        return {"_class_name": "FlowMatchEulerDiscreteScheduler", **version, "num_train_timesteps": 1000, "shift": said.get("shift", 1.0)}
+        return {
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            **version,
+            "num_train_timesteps": 1000,
+            "shift": said.get("shift", 1.0),
+        }
     if said["kind"] not in CURVES:
         raise InvalidInput(f"{model.name} has the schedule {said['kind']!r}, which a folder of diffusers cannot say")
     if model.prediction not in MEANINGS:
         raise InvalidInput(
-            f"{model.name} does not say what its network predicts, and the folder must: state --prediction v (models of 768 pixels) or"
+            f"{model.name} does not say what its network predicts, and the folder must: state --prediction v "
+            "(models of 768 pixels) or"
             f" --prediction eps (of 512); what it says is {model.prediction or 'nothing'!r}"
         )
     zero = bool(said.get("zero_snr"))
@@ -242,7 +261,9 @@ def config(model: zoo.Model, part: Part, where: Place) -> dict[str, Any]:
         return {**head, **unet.diffusers_config(c), **side}
     if isinstance(c, MMDiTConfig):
         return {**head, **mmdit.diffusers_config(c)}
-    said = {name: value for name, value in autoencoder_kl.diffusers_config(c).items() if name != "shift_factor" or value}
+    said = {
+        name: value for name, value in autoencoder_kl.diffusers_config(c).items() if name != "shift_factor" or value
+    }
     return {**head, **said, "sample_size": model.defaults.get("height", 512)}
 
 
@@ -257,9 +278,13 @@ def clip(c: CLIPTextConfig, cls: str) -> dict[str, Any]:
 def t5(c: T5Config) -> dict[str, Any]:
     """Of T5's encoder, as transformers reads it."""
     fixed = {
-        "feed_forward_proj": "gated-gelu", "is_encoder_decoder": True, "tie_word_embeddings": False, "decoder_start_token_id": 0,
-        "pad_token_id": 0, "eos_token_id": 1,
-    }  # fmt: skip
+        "feed_forward_proj": "gated-gelu",
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": False,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }
     return {"architectures": ["T5EncoderModel"], "model_type": "t5", **asdict(c), **fixed}
 
 
@@ -267,4 +292,10 @@ def vocabulary(pad: str) -> dict[str, Any]:
     """``tokenizer_config.json`` of CLIP's words."""
     start = "<|startoftext|>"
     ends = {"bos_token": start, "eos_token": END, "unk_token": END, "pad_token": pad}
-    return {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, "errors": "replace", **ends}
+    return {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "do_lower_case": True,
+        "errors": "replace",
+        **ends,
+    }

@@ -1,6 +1,7 @@
 """Models from the network: what there is to fetch for a name, an address or an id of the hub, and fetching it.
 
-An id reads ``owner/name``, with ``@revision`` and ``:file`` behind it where wanted. Of a whole model's folder only what is needed to
+An id reads ``owner/name``, with ``@revision`` and ``:file`` behind it where wanted. Of a whole model's folder only what
+is needed to
 paint comes: for each network one set of weights, safetensors before pickles, and the small files beside.
 """
 
@@ -121,7 +122,9 @@ def fetch(wanted: Plan, *, force: bool = False) -> Iterator[Progress]:
     missing = [file for file in wanted.files if not _here(file, force)]
     with connect() as client:
         for file in missing:
-            found = yield from download(client, file.url, file.path, size=file.size, sha256=file.sha256, headers=file.headers)
+            found = yield from download(
+                client, file.url, file.path, size=file.size, sha256=file.sha256, headers=file.headers
+            )
             with Memory() as memory:
                 memory.put(file.path, "sha256", found)
 
@@ -135,7 +138,8 @@ def _here(file: File, force: bool) -> bool:
         return True
     if not force:
         raise InvalidFile(
-            f"{file.path} is here already, and {'is another file' if known else 'may be another file'}: --force replaces it, --into"
+            f"{file.path} is here already, and {'is another file' if known else 'may be another file'}: --force "
+            "replaces it, --into"
             " puts the new one elsewhere"
         )
     return False
@@ -156,7 +160,9 @@ def _hub(repo: str, revision: str | None, file: str | None, into: Path, variant:
         folder = into / one.name.rpartition("/")[2]
         places = {one: folder}
     if sha256 and len(places) > 1:
-        raise InvalidInput(f"--sha256 is of one file, and {repo} is a folder of {len(places)}: leave it out, the hub states theirs")
+        raise InvalidInput(
+            f"--sha256 is of one file, and {repo} is a folder of {len(places)}: leave it out, the hub states theirs"
+        )
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
@@ -192,16 +198,22 @@ def _listed(address: str, repo: str, revision: str | None) -> tuple[str, list[Re
         if code == 404 and revision:
             raise InvalidInput(f"{where} has no revision {revision!r} (404): look at its branches and tags") from None
         if code in (408, 429) or code >= 500:
-            raise NotReached(f"cannot get {where}: it answered {code}. Try later, or set a mirror of the hub with HF_ENDPOINT") from None
+            raise NotReached(
+                f"cannot get {where}: it answered {code}. Try later, or set a mirror of the hub with HF_ENDPOINT"
+            ) from None
         refuse(error.response, where, Path(repo))
         raise NotReached(f"cannot get {where}: {error}") from None
     except (httpx2.HTTPError, OSError, ValueError, TypeError, LookupError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise NotReached(f"cannot get {where}: {reason}. Check the network, or set a mirror of the hub with HF_ENDPOINT") from None
+        raise NotReached(
+            f"cannot get {where}: {reason}. Check the network, or set a mirror of the hub with HF_ENDPOINT"
+        ) from None
     remote = []
     for one in found.siblings or ():
         if any(part in ("", ".", "..") for part in one.rfilename.split("/")) or set(one.rfilename) & set("\\:\0"):
-            raise InvalidFile(f"{where} names the file {one.rfilename!r:.80}, which would lie outside its folder: refused")
+            raise InvalidFile(
+                f"{where} names the file {one.rfilename!r:.80}, which would lie outside its folder: refused"
+            )
         lfs: Any = one.lfs
         remote.append(Remote(one.rfilename, one.size, str(lfs.sha256).lower() if lfs else ""))
     return found.sha or revision or "main", remote
@@ -237,7 +249,9 @@ def _chosen(repo: str, remote: Collection[Remote], variant: str) -> tuple[list[R
                 small.append(one)
         sets = {key: files for key, files in sets.items() if any(not one.name.endswith(".json") for one in files)}
         variants |= {called for _, called in sets if called}
-        order = [(form, called) for form in ("safetensors", "bin") for called in (variant, "", "fp16", *sorted(variants))]
+        order = [
+            (form, called) for form in ("safetensors", "bin") for called in (variant, "", "fp16", *sorted(variants))
+        ]
         best = next((key for key in order if key in sets), None)
         if best is None:
             continue
@@ -245,10 +259,14 @@ def _chosen(repo: str, remote: Collection[Remote], variant: str) -> tuple[list[R
         if variant and best[1] != variant:
             plain.append(part)
     if not weights:
-        raise InvalidInput(f"{repo} holds no weights in the formats that are read: safetensors, or a .bin of torch.save")
+        raise InvalidInput(
+            f"{repo} holds no weights in the formats that are read: safetensors, or a .bin of torch.save"
+        )
     if variant and variant not in variants:
         raise UnknownName(f"variant of {repo}", variant, variants or ["none, so leave --variant out"])
-    words = [one for one in remote if "/" not in one.name and (one.name == "README.md" or one.name.startswith("LICENSE"))]
+    words = [
+        one for one in remote if "/" not in one.name and (one.name == "README.md" or one.name.startswith("LICENSE"))
+    ]
     index = [one for one in remote if one.name == "model_index.json"]
     notes = (f"no variant {variant!r} of {', '.join(plain)}: the plain weights come instead",) if plain else ()
     return [*words, *small, *weights, *index], notes
@@ -272,7 +290,11 @@ def _named(url: str) -> str:
 
     try:
         with httpx2.stream("GET", url, headers={"User-Agent": AGENT}, follow_redirects=True, timeout=30) as response:
-            said = re.search(r"filename\*?=(?:UTF-8'[^']*')?\"?([^\";]+)", response.headers.get("Content-Disposition", ""), re.IGNORECASE)
+            said = re.search(
+                r"filename\*?=(?:UTF-8'[^']*')?\"?([^\";]+)",
+                response.headers.get("Content-Disposition", ""),
+                re.IGNORECASE,
+            )
             last = str(response.url.path)
     except httpx2.InvalidURL as error:
         raise InvalidInput(f"{shown(url)} is no address: {error}") from None
@@ -284,7 +306,8 @@ def _named(url: str) -> str:
         if response.status_code in (401, 403):
             refuse(response, url, Path(found))
         raise NotAllowed(
-            f"{shown(url)} leads to {found or 'nothing with a name'}, which is no file of weights ({', '.join(foreign.ENDS)}): it may"
+            f"{shown(url)} leads to {found or 'nothing with a name'}, which is no file of weights "
+            f"({', '.join(foreign.ENDS)}): it may"
             " want a login, or a link that downloads"
         )
     return found

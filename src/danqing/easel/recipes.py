@@ -1,4 +1,5 @@
-"""Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing changed.
+"""Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing
+changed.
 
 These are the `Recipe`s of models that paint by denoising; the last thing that one yields is the Picture.
 """
@@ -40,7 +41,8 @@ def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
 
 @torch.inference_mode()
 def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
-    """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the picture."""
+    """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the
+    picture."""
     source = files.read(settled(request.image))
     image = fitted(files.over_white(source), request)
     points = later(painter.points(request), request)
@@ -59,17 +61,22 @@ def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
 
 
 def outpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
-    """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on there."""
+    """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on
+    there."""
     source, mask = grown(files.read(settled(request.image)), settled(request.extend))
     return within(painter, request, source, mask, True)
 
 
 @torch.inference_mode()
-def within(painter: Painter, request: Request, source: Image.Image, mask: Image.Image, clear: bool) -> Iterator[State | Picture]:
-    """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the mask.
+def within(
+    painter: Painter, request: Request, source: Image.Image, mask: Image.Image, clear: bool
+) -> Iterator[State | Picture]:
+    """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the
+    mask.
 
-    D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every solver, as
-    noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it was.
+    D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every
+    solver, as noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it
+    was.
 
     Args:
         clear: whether the picture keeps its own transparency where it is not repainted.
@@ -78,7 +85,9 @@ def within(painter: Painter, request: Request, source: Image.Image, mask: Image.
     points = later(painter.points(request), request)
     image = fitted(known, request)
     x = painter.encode_image(image)
-    free = cells(mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor).to(x)
+    free = cells(
+        mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor
+    ).to(x)
     beside = painter.beside(request, image, free)
     for state in painter.walk(request, points, origin(x, beside, request), hold(free, x), beside):
         yield state
@@ -105,7 +114,8 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def origin(x0: Tensor, beside: Beside, request: Request) -> Tensor:
-    """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the noise."""
+    """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the
+    noise."""
     kept, steps = taken(request)
     return torch.zeros_like(x0) if beside.shown is not None and kept == steps else x0
 
@@ -129,7 +139,8 @@ def resized(source: Image.Image, request: Request) -> Iterator[str]:
 
 
 def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
-    """A picture on a canvas larger by (left, top, right, bottom) pixels, where its edge goes on, and the mask of what is new.
+    """A picture on a canvas larger by (left, top, right, bottom) pixels, where its edge goes on, and the mask of what
+    is new.
 
     Raises:
         InvalidInput: it would have more pixels than are read.
@@ -139,7 +150,10 @@ def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Imag
     left, top, right, bottom = extend
     if (left + picture.width + right) * (top + picture.height + bottom) > files.MAX_PIXELS:
         possible = f"at most {files.MAX_PIXELS // 1_000_000} million pixels"
-        raise InvalidInput(f"extend: {extend} was given for a picture of {picture.width}×{picture.height}; possible are {possible} in all")
+        raise InvalidInput(
+            f"extend: {extend} was given for a picture of {picture.width}×{picture.height}; possible are "
+            f"{possible} in all"
+        )
     sides = ((top, bottom), (left, right))
     mask = np.pad(np.zeros((picture.height, picture.width), np.uint8), sides, constant_values=255)
     return Image.fromarray(np.pad(np.asarray(picture), (*sides, (0, 0)), mode="edge")), Image.fromarray(mask)

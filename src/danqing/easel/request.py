@@ -1,7 +1,7 @@
 """The one record behind every picture: what the command line, the Python API, a file's provenance and a replay share.
 
-Free of torch, so that a wrong option is refused before anything heavy is loaded. The command line's options and their help
-are made from the fields below.
+Free of torch, so that a wrong option is refused before anything heavy is loaded. The command line's options and their
+help are made from the fields below.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ FALLBACK: Mapping[str, Any] = {
 #: Recipes whose picture keeps the given one around what is painted: a model's own finishing is no default there.
 KEEPING = ("inpaint", "outpaint")
 
-Recipe = Literal["text2image", "image2image", "inpaint", "outpaint", "reconstruct", "translate", "interpolate", "finish"]
+Recipe = Literal[
+    "text2image", "image2image", "inpaint", "outpaint", "reconstruct", "translate", "interpolate", "finish"
+]
 
 
 class Request(BaseModel):
@@ -66,18 +68,25 @@ class Request(BaseModel):
 
     recipe: Recipe = Field(
         default="text2image",
-        description="What is done: paint from nothing, over a picture or a part of it; or paint a picture anew as the model knows it,"
+        description="What is done: paint from nothing, over a picture or a part of it; or paint a picture anew as "
+        "the model knows it,"
         " in another style, or between two.",
     )
-    model: str = Field(default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder.")
+    model: str = Field(
+        default="danqing-mini", min_length=1, description="A shipped model, or the path of a model's folder."
+    )
     prompt: str = Field(
         default="",
         max_length=1_000_000,
         description="What to paint, in English or Chinese; empty paints anything.",
         examples=["a red fox, 3d style", "一只(红色:1.2)的狐狸", "[a cat:a dog:0.5]"],
     )
-    negative: str | None = Field(default=None, max_length=1_000_000, description="What to keep away from.", examples=["blurry, frame"])
-    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42])
+    negative: str | None = Field(
+        default=None, max_length=1_000_000, description="What to keep away from.", examples=["blurry, frame"]
+    )
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Where the noise starts; drawn when not given.", examples=[42]
+    )
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int | None = Field(default=None, ge=8, le=4096, description=SIDE, examples=[128])
     height: int | None = Field(default=None, ge=8, le=4096, description=SIDE, examples=[128])
@@ -85,12 +94,15 @@ class Request(BaseModel):
         default=None,
         ge=16,
         le=4096,
-        description="The side in pixels of what the model sees at once: a larger picture is painted in overlapping tiles, in the memory of"
+        description="The side in pixels of what the model sees at once: a larger picture is painted in "
+        "overlapping tiles, in the memory of"
         " one; whole when not given.",
         examples=[512],
     )
     panorama: bool = Field(default=False, description="The left and the right edge meet, as all around a viewer.")
-    steps: int | None = Field(default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
+    steps: int | None = Field(
+        default=None, ge=1, le=1000, description="How many steps the solver takes.", examples=[20]
+    )
     solver: str | None = Field(default=None, description="How a step is taken.", examples=["euler", "dpmpp-2m"])
     spacing: str | None = Field(default=None, description="Which times are visited.", examples=["trailing", "karras"])
     eta: float | None = Field(
@@ -106,7 +118,9 @@ class Request(BaseModel):
         description="Guidance towards the prompt; 1 is none, and then costs half.",
         examples=[4],
     )
-    rescale: float | None = Field(default=None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back.")
+    rescale: float | None = Field(
+        default=None, ge=0, le=1, description="How much of guidance's gain in contrast is taken back."
+    )
     interval: tuple[float, float] | None = Field(
         default=None, description="The times within which guidance acts, 0 clean to 1 noise.", examples=[(0.1, 0.9)]
     )
@@ -121,14 +135,21 @@ class Request(BaseModel):
         default=None,
         ge=1,
         le=8,
-        description="How many times larger the picture is painted anew, over itself enlarged, in a second pass; 1 is no second pass.",
+        description="How many times larger the picture is painted anew, over itself enlarged, in a second pass; 1 "
+        "is no second pass.",
         examples=[2],
     )
     hires_steps: int | None = Field(
-        default=None, ge=0, le=1000, description="How many steps the second pass counts; 0, or when not given, as many as the first."
+        default=None,
+        ge=0,
+        le=1000,
+        description="How many steps the second pass counts; 0, or when not given, as many as the first.",
     )
     hires_strength: float | None = Field(
-        default=None, ge=0, le=1, description="How far the second pass paints the enlarged picture anew: 0 not at all, 1 wholly."
+        default=None,
+        ge=0,
+        le=1,
+        description="How far the second pass paints the enlarged picture anew: 0 not at all, 1 wholly.",
     )
     hires_by: str | None = Field(
         default=None,
@@ -137,23 +158,35 @@ class Request(BaseModel):
         examples=["latent", "lanczos", "danqing-x4"],
     )
     image_scale: float | None = Field(
-        default=None, ge=0, le=100, description="Guidance towards the given picture, in models that follow instructions.", examples=[1.5]
+        default=None,
+        ge=0,
+        le=100,
+        description="Guidance towards the given picture, in models that follow instructions.",
+        examples=[1.5],
     )
-    image: str | None = Field(default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"])
+    image: str | None = Field(
+        default=None, description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
+    )
     mask: str | None = Field(
         default=None, description="What to repaint: white yes, black no, grey partly; of the picture's size.",
         examples=["mask.png"],
     )  # fmt: skip
-    mask_blur: int = Field(default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes.")
+    mask_blur: int = Field(
+        default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
+    )
     extend: tuple[Margin, Margin, Margin, Margin] | None = Field(
         default=None,
         description="How many pixels the picture grows by to the left, above, to the right and below.",
         examples=[(0, 0, 64, 0)],
     )
     refiner: str | None = Field(
-        default=None, min_length=1, description="A second model that takes the last steps, such as SDXL's refiner: a name or a path."
+        default=None,
+        min_length=1,
+        description="A second model that takes the last steps, such as SDXL's refiner: a name or a path.",
     )
-    refiner_at: float = Field(default=0.8, ge=0, le=1, description="The part of the steps after which the refiner takes over.")
+    refiner_at: float = Field(
+        default=0.8, ge=0, le=1, description="The part of the steps after which the refiner takes over."
+    )
     emphasis: str | None = Field(default=None, description="How (words:1.3) weigh.", examples=["original", "no-norm"])
     clip_skip: int | None = Field(
         default=None, ge=1, le=12, description="Which layer of the text encoder speaks: 1 the last, 2 the one before."
@@ -162,25 +195,42 @@ class Request(BaseModel):
         default=None,
         ge=0,
         le=2,
-        description="How varied pictures of a model that paints without denoising are: the lower, the more alike and typical.",
+        description="How varied pictures of a model that paints without denoising are: the lower, the more alike "
+        "and typical.",
         examples=[0.7],
     )
     mix: int | None = Field(
-        default=None, ge=0, lt=2**63, description="The seed of a second picture, whose styles the last layers take.", examples=[9]
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="The seed of a second picture, whose styles the last layers take.",
+        examples=[9],
     )
-    mix_from: int | None = Field(default=None, ge=0, le=64, description="The first of the layers that take them.", examples=[4])
-    other: str | None = Field(default=None, description="The second picture: a file, or a data: URI.", examples=["cat.png"])
-    between: float | None = Field(default=None, ge=0, le=1, description="How far from the first picture to the second: 0 to 1.")
+    mix_from: int | None = Field(
+        default=None, ge=0, le=64, description="The first of the layers that take them.", examples=[4]
+    )
+    other: str | None = Field(
+        default=None, description="The second picture: a file, or a data: URI.", examples=["cat.png"]
+    )
+    between: float | None = Field(
+        default=None, ge=0, le=1, description="How far from the first picture to the second: 0 to 1."
+    )
     to: str | None = Field(
-        default=None, min_length=1, description="The style to translate into, as the model names it.", examples=["fluent"]
+        default=None,
+        min_length=1,
+        description="The style to translate into, as the model names it.",
+        examples=["fluent"],
     )
     finish: tuple[Finishing, ...] | None = Field(
         default=None,
-        description="What is done to the painted picture, in this order: enlarge, faces, tone and others, with their parameters;"
+        description="What is done to the painted picture, in this order: enlarge, faces, tone and others, with "
+        "their parameters;"
         " none leaves it as it is.",
         examples=["enlarge:scale=2,tone"],
     )
-    strict: bool = Field(default=False, description="Refuse a LoRA that is not there or not wholly for this model, instead of warning.")
+    strict: bool = Field(
+        default=False, description="Refuse a LoRA that is not there or not wholly for this model, instead of warning."
+    )
     precision: str | None = Field(
         default=None,
         description="What is computed in; chosen for the machine when not given.",
@@ -234,7 +284,9 @@ class Request(BaseModel):
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}') from None
+            raise InvalidInput(
+                f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}'
+            ) from None
         if not isinstance(data, dict):
             raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; given was {text[:80]!r}')
         return cls(**data)
@@ -250,18 +302,30 @@ class Request(BaseModel):
             InvalidInput: the recipe wants a picture and none is given, or is given one it cannot use.
         """
         if self.recipe == "text2image" and (self.image or self.mask):
-            raise InvalidInput("text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or inpaint")
+            raise InvalidInput(
+                "text2image starts from nothing, but a picture was given: use `edit`, the recipes image2image or "
+                "inpaint"
+            )
         if self.recipe != "text2image" and not self.image:
-            raise InvalidInput(f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file")
+            raise InvalidInput(
+                f"{self.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file"
+            )
         if self.recipe == "interpolate" and not self.other:
-            raise InvalidInput("interpolate goes from one picture to another and the second was not given: state `other`")
+            raise InvalidInput(
+                "interpolate goes from one picture to another and the second was not given: state `other`"
+            )
         if self.recipe == "image2image" and self.mask:
             raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
         if self.recipe == "outpaint" and not any(self.extend or ()):
-            raise InvalidInput("outpaint grows a picture, and no side to grow was given: state extend, (0, 0, 64, 0) for 64 to the right")
+            raise InvalidInput(
+                "outpaint grows a picture, and no side to grow was given: state extend, (0, 0, 64, 0) for 64 to "
+                "the right"
+            )
         wholly, kept = ({"strength": 1.0}, {"finish": ()}) if self.recipe in KEEPING else ({}, {})
         fill = {**FALLBACK, "seed": secrets.randbelow(2**32), **wholly, **(defaults or {}), **kept}
-        wanted = {name: fill[name] for name in fill if getattr(self, name, 0) is None and (used is None or name in used)}
+        wanted = {
+            name: fill[name] for name in fill if getattr(self, name, 0) is None and (used is None or name in used)
+        }
         return self.but(**wanted) if wanted else self
 
     def stated(self) -> dict[str, Any]:
@@ -312,7 +376,12 @@ def domain(field: str) -> str:
     if field == "finish":
         return f"a chain of {', '.join((*FINISHES, *SHORT))}"
     info: FieldInfo = Request.model_fields[field]
-    limits = {m: getattr(rule, m) for rule in info.metadata for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)}
+    limits = {
+        m: getattr(rule, m)
+        for rule in info.metadata
+        for m in ("ge", "gt", "le", "lt", "max_length")
+        if hasattr(rule, m)
+    }
     noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(field), "two numbers")
     if "max_length" in limits:
         return f"{noun} of at most {limits['max_length']} characters"

@@ -45,7 +45,8 @@ def read() -> Settings:
     """The settings as they are now.
 
     Raises:
-        InvalidFile: the settings file is no TOML, or a value in it of the wrong kind. UnknownName: it has a key that is none.
+        InvalidFile: the settings file is no TOML, or a value in it of the wrong kind. UnknownName: it has a key that is
+            none.
         InvalidInput: the mirror is no address.
     """
     path = place("config") / FILE
@@ -76,7 +77,8 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def place(kind: Literal["config", "data", "cache"]) -> Path:
-    """The user's folder for settings, for data or for what can be made again, by the custom of the platform; perhaps not there yet."""
+    """The user's folder for settings, for data or for what can be made again, by the custom of the platform; perhaps
+    not there yet."""
     home = Path(os.path.expanduser("~"))
     if sys.platform == "win32":
         local = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / NAME
@@ -91,4 +93,6 @@ def place(kind: Literal["config", "data", "cache"]) -> Path:
         "cache": ("XDG_CACHE_HOME", ".cache"),
     }[kind]
     given = os.environ.get(variable, "")
-    return (Path(given) if os.path.isabs(given) else home / usual) / NAME  # the standard says that a relative one is ignored
+    return (
+        Path(given) if os.path.isabs(given) else home / usual
+    ) / NAME  # the standard says that a relative one is ignored

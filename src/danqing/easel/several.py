@@ -29,12 +29,16 @@ def pictures(given: Iterable[str]) -> list[Path]:
         if os.path.isdir(path):
             some = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         elif any(sign in text for sign in "*?[") and not os.path.exists(path):
-            some = sorted(each for each in map(Path, glob.glob(str(path), recursive=True)) if each.suffix.lower() in SUFFIXES)
+            some = sorted(
+                each for each in map(Path, glob.glob(str(path), recursive=True)) if each.suffix.lower() in SUFFIXES
+            )
         else:
             some = [path]
         if not some:
             kinds = ", ".join(files.READABLE)
-            raise InvalidFile(f"{text} holds no picture: name a picture, a folder of them or a pattern; possible are {kinds}")
+            raise InvalidFile(
+                f"{text} holds no picture: name a picture, a folder of them or a pattern; possible are {kinds}"
+            )
         found += some
     return found
 
@@ -53,8 +57,11 @@ def lines(source: str) -> list[str]:
     return [line for line in found if line and not line.startswith("#")]
 
 
-def write_sheet(images: Sequence[Image.Image], path: Path, *, columns: int | None = None, gap: int = 0, overwrite: bool = False) -> Path:
-    """Several pictures as one PNG, row by row, each in a cell of the largest one's size; where one is transparent, so is the sheet.
+def write_sheet(
+    images: Sequence[Image.Image], path: Path, *, columns: int | None = None, gap: int = 0, overwrite: bool = False
+) -> Path:
+    """Several pictures as one PNG, row by row, each in a cell of the largest one's size; where one is transparent, so
+    is the sheet.
 
     Args:
         columns: in a row; nearly as many as rows when not given.

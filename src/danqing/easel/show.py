@@ -16,16 +16,29 @@ PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32", "F64": "fp64", "F8_E
 
 def size(count: int) -> str:
     """Bytes in words."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+    return (
+        f"{count / 1e9:.1f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:.0f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:.0f} kB"
+    )
 
 
 def facts(one: Listed) -> dict[str, Any]:
     """An entry as JSON."""
     about = one.about
     return {
-        "name": one.entry.name, "kind": about.kind, "what": about.what, "path": str(one.entry.path), "bytes": about.size,
-        "dtypes": list(about.dtypes), "licence": about.licence, "sha256": one.sha256, "wrong": about.wrong,
-    }  # fmt: skip
+        "name": one.entry.name,
+        "kind": about.kind,
+        "what": about.what,
+        "path": str(one.entry.path),
+        "bytes": about.size,
+        "dtypes": list(about.dtypes),
+        "licence": about.licence,
+        "sha256": one.sha256,
+        "wrong": about.wrong,
+    }
 
 
 def lines(listed: Iterable[Listed]) -> Iterator[str]:
@@ -70,14 +83,24 @@ def transfer(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         def say(state: Progress) -> None:
             if state.name not in begun:
                 begun.add(state.name)
-                print(f"{state.name}: {size(state.total) if state.total else 'of unknown size'}", file=sys.stderr, flush=True)
+                print(
+                    f"{state.name}: {size(state.total) if state.total else 'of unknown size'}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         yield say
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 

@@ -7,7 +7,8 @@ from .request import Request, settled
 
 
 def part(steps: int, strength: float) -> int:
-    """How many of so many steps a strength takes, the last ones: round(strength · N), at least one unless the strength is 0."""
+    """How many of so many steps a strength takes, the last ones: round(strength · N), at least one unless the strength
+    is 0."""
     return min(steps, max(round(strength * steps), 1 if strength else 0))
 
 

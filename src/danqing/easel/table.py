@@ -1,4 +1,5 @@
-"""What a comparison of models says: as a table, as a contact sheet, and as verdicts over what people say of the families."""
+"""What a comparison of models says: as a table, as a contact sheet, and as verdicts over what people say of the
+families."""
 
 from __future__ import annotations
 
@@ -65,8 +66,8 @@ class Claim:
     equal: bool = False
 
     def verdict(self, rows: Sequence[Row]) -> tuple[str, str]:
-        """The figures of both sides, and "confirmed" where every pair of models is as said by more than `MARGIN`, "refuted" where every
-        pair is the other way by as much; else how many are."""
+        """The figures of both sides, and "confirmed" where every pair of models is as said by more than `MARGIN`,
+        "refuted" where every pair is the other way by as much; else how many are."""
         there = [row for row in rows if row.kind != REAL and getattr(row, self.measure) is not None]
         ours, others = [r for r in there if r.kind == self.kind], [r for r in there if r.kind != self.kind]
         pairs = [(a, b) for a in ours for b in others if a.count == b.count or not self.equal]
@@ -75,7 +76,9 @@ class Claim:
         values = [(getattr(a, self.measure), getattr(b, self.measure)) for a, b in pairs]
         more, less = (sum(x > (1 + MARGIN) * y for x, y in way) for way in (values, [(b, a) for a, b in values]))
         hold, against = (more, less) if self.more else (less, more)
-        sides = (dict.fromkeys(f"{r.name} {getattr(r, self.measure):.3g}" for r in side) for side in zip(*pairs, strict=True))
+        sides = (
+            dict.fromkeys(f"{r.name} {getattr(r, self.measure):.3g}" for r in side) for side in zip(*pairs, strict=True)
+        )
         figures = " against ".join(", ".join(side) for side in sides)
         if len(pairs) in (hold, against):
             return figures, "confirmed" if hold else "refuted"
@@ -102,12 +105,18 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """What whoever reads the table should know."""
     size, most = rows[0].pictures.shape[-1], max(row.count for row in rows)
     said = [
-        f"All pictures were compared at {size} px; larger ones are reduced by the means of blocks. Measured are {features.WHOSE}.",
-        "The Fréchet distance is biased upwards, the more the fewer pictures: each row has the floor of as many real ones beside it.",
-        "Sharpness, diversity and novelty are in parts of the real art's own; of copies of the art trained on novelty would be 0.",
+        f"All pictures were compared at {size} px; larger ones are reduced by the means of blocks. Measured "
+        f"are {features.WHOSE}.",
+        "The Fréchet distance is biased upwards, the more the fewer pictures: each row has the floor of as "
+        "many real ones beside it.",
+        "Sharpness, diversity and novelty are in parts of the real art's own; of copies of the art trained "
+        "on novelty would be 0.",
     ]
     if fewer := [f"{row.name} ({row.count})" for row in rows if row.count < most]:
-        said.append(f"Of fewer pictures than {most}, and not to be compared with the others in what depends on them: {', '.join(fewer)}.")
+        said.append(
+            f"Of fewer pictures than {most}, and not to be compared with the others in what depends on them: "
+            f"{', '.join(fewer)}."
+        )
     if painted := [f"{row.name} ({row.settings})" for row in rows if row.settings]:
         said.append(f"Seeds count from 0, a picture each. Painted with {'; '.join(painted)}.")
     if machines := dict.fromkeys(row.machine for row in rows if row.machine):
@@ -119,13 +128,18 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def markdown(rows: Sequence[Row]) -> str:
     """The table, the verdicts and the notes."""
     lines = [tuple(COLUMNS), ("---",) * len(COLUMNS), *(tuple(say(row) for say in COLUMNS.values()) for row in rows)]
-    claims = [("what is said", "our figures", "verdict"), ("---",) * 3, *((claim.said, *claim.verdict(rows)) for claim in CLAIMS)]
+    claims = [
+        ("what is said", "our figures", "verdict"),
+        ("---",) * 3,
+        *((claim.said, *claim.verdict(rows)) for claim in CLAIMS),
+    ]
     tables = ["\n".join(f"| {' | '.join(line)} |" for line in table) for table in (lines, claims)]
     return "\n\n".join([tables[0], "\n".join(f"- {note}" for note in notes(rows)), tables[1]]) + "\n"
 
 
 def sheet(rows: Sequence[Row]) -> Image.Image:
-    """The first pictures of every row, the real art above, each row with its name; in a column the classes are the same."""
+    """The first pictures of every row, the real art above, each row with its name; in a column the classes are the
+    same."""
     font = ImageFont.load_default(14)
     names = max(int(font.getlength(row.name)) for row in rows) + 2 * BORDER
     columns = min(SHOWN, max(row.count for row in rows))
@@ -135,5 +149,7 @@ def sheet(rows: Sequence[Row]) -> Image.Image:
         y = i * (CELL + 2)
         draw.text((BORDER, y + CELL // 2), row.name, "black", font, anchor="lm")
         for j, picture in enumerate(np.asarray(row.pictures[:SHOWN].movedim(1, -1))):
-            made.paste(Image.fromarray(picture).resize((CELL, CELL), Image.Resampling.NEAREST), (names + j * (CELL + 2), y))
+            made.paste(
+                Image.fromarray(picture).resize((CELL, CELL), Image.Resampling.NEAREST), (names + j * (CELL + 2), y)
+            )
     return made

@@ -26,7 +26,8 @@ class Beside:
 
     Args:
         shown: (1, C, h, w), beside the latent of every term.
-        hidden: (1, C, h, w), beside the latent of the base, where guidance also leads towards the picture; None for ``shown``.
+        hidden: (1, C, h, w), beside the latent of the base, where guidance also leads towards the picture; None for
+            ``shown``.
         keep: how strongly it does.
     """
 
@@ -37,8 +38,9 @@ class Beside:
     def guided(self, terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
         """Terms and base with their channels.
 
-        Where the picture is hidden from the base, ``x_0 = d(∅, ∅) + s_I (d(∅, I) - d(∅, ∅)) + s_T (d(T, I) - d(∅, I))``, which is
-        the terms (T, I) of weight s_T and (∅, I) of weight s_I - s_T (Brooks et al. 2022, InstructPix2Pix, equation 3).
+        Where the picture is hidden from the base, ``x_0 = d(∅, ∅) + s_I (d(∅, I) - d(∅, ∅)) + s_T (d(T, I) - d(∅,
+        I))``, which is the terms (T, I) of weight s_T and (∅, I) of weight s_I - s_T (Brooks et al. 2022,
+        InstructPix2Pix, equation 3).
         """
         if self.shown is None:
             return terms, base
@@ -61,7 +63,8 @@ def nothing(painter: Painter, request: Request, picture: Image.Image | None, fre
 
 
 def inpainting(painter: Painter, request: Request, picture: Image.Image | None, free: Tensor | None) -> Beside:
-    """The mask and the latent of the picture that is grey where the mask is; without a mask all may change, and all is grey.
+    """The mask and the latent of the picture that is grey where the mask is; without a mask all may change, and all is
+    grey.
 
     Source: Rombach et al. 2022, section 4.5, and the published weights, which read (noisy 4, mask 1, masked picture 4).
     """

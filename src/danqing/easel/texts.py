@@ -1,4 +1,5 @@
-"""How each kind of model hears its prompts, and what stands around its denoiser so that it does: one explicit table, `TEXTS`."""
+"""How each kind of model hears its prompts, and what stands around its denoiser so that it does: one explicit table,
+`TEXTS`."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def heard(model: zoo.Model, nets: Nets) -> Heard:
 def _tower(model: zoo.Model, nets: Nets, part: str = "text", **options: Any) -> Tower:
     net = nets.get(part)
     if not isinstance(net, CLIPText):
-        raise InvalidFile(f"{model.source or model.folder}: its {part} must be a clip-text, but is {type(net).__name__}")
+        raise InvalidFile(
+            f"{model.source or model.folder}: its {part} must be a clip-text, but is {type(net).__name__}"
+        )
     return Tower(net=net, **options)
 
 
@@ -65,7 +68,9 @@ def _clip(model: zoo.Model, nets: Nets) -> Heard:
     # Attention to the text alone takes streams of any length; where text and picture attend to each other, it matters.
     even = not isinstance(net, UNet)
     summary = None if isinstance(net, UNet) and not net.config.pooled_channels else "pooled"
-    return Heard(ClipText(tokenizer=tokenizer_of(model), towers=(_tower(model, nets, summary=summary),), even=even), net)
+    return Heard(
+        ClipText(tokenizer=tokenizer_of(model), towers=(_tower(model, nets, summary=summary),), even=even), net
+    )
 
 
 def _openclip(model: zoo.Model, nets: Nets) -> Heard:
@@ -75,7 +80,10 @@ def _openclip(model: zoo.Model, nets: Nets) -> Heard:
 def _unet(model: zoo.Model, nets: Nets, **options: Any) -> Sized:
     net, codec = nets["denoiser"], nets["codec"]
     if not isinstance(net, UNet) or not net.config.pooled_channels or not isinstance(codec, AutoencoderKL):
-        raise InvalidFile(f"{model.source or model.folder}: its denoiser must be a UNet that is told sizes, its codec an autoencoder-kl")
+        raise InvalidFile(
+            f"{model.source or model.folder}: its denoiser must be a UNet that is told sizes, its codec an "
+            "autoencoder-kl"
+        )
     return Sized(net, factor=codec.config.factor, **options)
 
 
@@ -100,7 +108,9 @@ def _sd3(model: zoo.Model, nets: Nets) -> Heard:
     left, right, t5 = (nets.get(part) for part in ("text", "text_2", "text_3"))
     for part, tower, kind in (("text", left, CLIPText), ("text_2", right, CLIPText), ("text_3", t5, T5)):
         if tower is not None and not isinstance(tower, kind):
-            raise InvalidFile(f"{model.source or model.folder}: its {part} must be a {kind.__name__}, but is {type(tower).__name__}")
+            raise InvalidFile(
+                f"{model.source or model.folder}: its {part} must be a {kind.__name__}, but is {type(tower).__name__}"
+            )
     text = sd3_text(
         clip=clip_tokenizer(),
         clip_l=left,  # pyright: ignore[reportArgumentType]
@@ -115,10 +125,15 @@ def _sd3(model: zoo.Model, nets: Nets) -> Heard:
 def _classes(model: zoo.Model, nets: Nets) -> Heard:
     net = nets["denoiser"]
     if not isinstance(net, PixelUNet):
-        raise InvalidFile(f"{model.source or model.folder}: its denoiser must know classes, but is {type(net).__name__}")
+        raise InvalidFile(
+            f"{model.source or model.folder}: its denoiser must know classes, but is {type(net).__name__}"
+        )
     classes = classes_of(model, net.config.classes)
     if classes is None and net.config.classes:
-        raise InvalidFile(f"{model.source or model.folder}: its denoiser knows {net.config.classes} classes, and its text must name them")
+        raise InvalidFile(
+            f"{model.source or model.folder}: its denoiser knows {net.config.classes} classes, and its text "
+            "must name them"
+        )
     return Heard(ClassText(classes=classes, device=next(net.parameters()).device), net)
 
 
@@ -134,7 +149,8 @@ TEXTS: Mapping[str, Callable[[zoo.Model, Nets], Heard]] = {
 
 
 def tokenizer_of(model: zoo.Model) -> Tokenizer:
-    """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...}; CLIP's by default."""
+    """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...};
+    CLIP's by default."""
     options = dict(model.tokenizer)
     kind = options.pop("kind", "clip")
     try:
@@ -143,5 +159,7 @@ def tokenizer_of(model: zoo.Model) -> Tokenizer:
         if kind == "clip":
             return clip_tokenizer(**options)
     except TypeError as error:
-        raise InvalidFile(f"{model.folder / 'model.json'} has a missing or unknown field of the tokenizer: {error}") from None
+        raise InvalidFile(
+            f"{model.folder / 'model.json'} has a missing or unknown field of the tokenizer: {error}"
+        ) from None
     raise UnknownName("kind of tokenizer", kind, ("bilingual", "clip"))

@@ -31,7 +31,8 @@ KEPT = 8
 
 @dataclass(frozen=True)
 class Worn:
-    """What is on: the text that knows the learned words, the tags that were acted on or warned of, and what is to be said."""
+    """What is on: the text that knows the learned words, the tags that were acted on or warned of, and what is to be
+    said."""
 
     text: Text
     tags: tuple[Tag, ...] = ()
@@ -48,10 +49,15 @@ def wearing(request: Request, shelf: Shelf, text: Text) -> Iterator[Worn]:
         text: of the model.
 
     Raises:
-        InvalidFile: a LoRA that does not fit; where the request is strict, also one with tensors that change nothing here.
+        InvalidFile: a LoRA that does not fit; where the request is strict, also one with tensors that change nothing
+            here.
         UnknownName: where the request is strict, a LoRA that is not there; else it is warned of.
     """
-    tags = tuple(tag for tag in (*parse(request.prompt).tags, *parse(settled(request.negative), compose=False).tags) if tag.kind in KINDS)
+    tags = tuple(
+        tag
+        for tag in (*parse(request.prompt).tags, *parse(settled(request.negative), compose=False).tags)
+        if tag.kind in KINDS
+    )
     nets, warnings = shelf.nets, list[str]()
     files: list[tuple[str, int]] = []
     words = list(learned(f"{request.prompt}\n{settled(request.negative)}", nets, files, warnings))
@@ -80,7 +86,10 @@ def wearing(request: Request, shelf: Shelf, text: Text) -> Iterator[Worn]:
                 stack.callback(lora.on(role, tag.unet if role == "denoiser" else tag.te).attach(nets[role]))
             if lora.unused:
                 shown = ", ".join(lora.unused[:LISTED]) + (", …" if len(lora.unused) > LISTED else "")
-                warnings.append(f"{path.name}: {len(lora.unused)} of its tensors change nothing in this model and were ignored: {shown}.")
+                warnings.append(
+                    f"{path.name}: {len(lora.unused)} of its tensors change nothing in this model and were "
+                    f"ignored: {shown}."
+                )
         yield Worn(text, tags, tuple(warnings), tuple(files))
 
 
@@ -99,14 +108,17 @@ class Shelf:
                 del self.read[next(iter(self.read))]
             maps = (sd3.mmdit,) if isinstance(self.nets["denoiser"], MMDiT) else (ldm.unet,)
             metadata = store.header(path).metadata
-            self.read[key] = layouts.read(store.read(path), self.nets, name=path.name, metadata=metadata, maps=maps, strict=strict)
+            self.read[key] = layouts.read(
+                store.read(path), self.nets, name=path.name, metadata=metadata, maps=maps, strict=strict
+            )
         return self.read[key]
 
 
 def learned(
     said: str, nets: Mapping[str, nn.Module], files: list[tuple[str, int]], warnings: list[str]
 ) -> Iterator[embedding.LearnedWord]:
-    """The learned words of the user's folders that stand in a text and were learned for this model; of others it warns."""
+    """The learned words of the user's folders that stand in a text and were learned for this model; of others it
+    warns."""
     widths = {role: net.config.hidden_size for role, net in nets.items() if isinstance(net, CLIPText)}
     for name, path in library.embeddings().items():
         if "/" in name or not re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", said, re.IGNORECASE):

@@ -18,9 +18,9 @@ A model is a folder with a ``model.json`` and the files it names, all relative t
       "defaults": {"width": 128, "height": 128, "steps": 20, "solver": "...", "scale": 4.0, ...}
     }
 
-A model needs a network that paints: a "denoiser", or a "generator" that paints without denoising. What neither of them needs, such
-as a schedule of a generator, is left out. ``config`` holds the fields of the network's frozen dataclass. ``sha256`` is checked by
-whoever verifies the folder.
+A model needs a network that paints: a "denoiser", or a "generator" that paints without denoising. What neither of them
+needs, such as a schedule of a generator, is left out. ``config`` holds the fields of the network's frozen dataclass.
+``sha256`` is checked by whoever verifies the folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model's description, as ``model.json`` states it (the module's docstring has the fields), or as it was found to be.
+    """A model's description, as ``model.json`` states it (the module's docstring has the fields), or as it was found to
+    be.
 
     Args:
         source: what `find` finds it by.
@@ -123,7 +124,8 @@ class Model:
         part = self.components[role]
         if part.sha256 and (found := sha256(path := self.path(part.file))) != part.sha256:
             raise InvalidFile(
-                f"{path} is not the file that its model.json describes: its SHA-256 is {found[:12]}…, not {part.sha256[:12]}…; it was"
+                f"{path} is not the file that its model.json describes: its SHA-256 is {found[:12]}…, not "
+                f"{part.sha256[:12]}…; it was"
                 " damaged or replaced. Copy the whole folder again"
             )
 
@@ -145,8 +147,8 @@ def names() -> list[str]:
 
 
 def find(model: Given) -> Model:
-    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of models; one
-    that is found already is itself.
+    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of
+    models; one that is found already is itself.
 
     Raises:
         UnknownName: none of these. InvalidInput: a name that fits several.
@@ -196,9 +198,13 @@ def read_model(folder: Path) -> Model:
     for part in (model, *parts.values()):
         for name, kind in {f.name: KINDS[f.type] for f in fields(part) if f.type in KINDS}.items():
             if not isinstance(value := getattr(part, name), kind):
-                raise InvalidFile(f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}")
+                raise InvalidFile(
+                    f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}"
+                )
     if model.multiple < 1:
-        raise InvalidFile(f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1")
+        raise InvalidFile(
+            f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1"
+        )
     if not any(role in parts for role in CORES):
         raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
     return model

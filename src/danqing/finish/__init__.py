@@ -1,7 +1,8 @@
-"""What is done to a finished picture: `FINISHES`, each a record of checked parameters that makes a finish, picture -> picture.
+"""What is done to a finished picture: `FINISHES`, each a record of checked parameters that makes a finish, picture ->
+picture.
 
-A record is JSON: ``{"name": "clahe", "clip": 3.0}``. The same record on the same picture gives the same picture, so a request that
-holds records can be replayed. Records need neither torch nor numpy until `make` is called.
+A record is JSON: ``{"name": "clahe", "clip": 3.0}``. The same record on the same picture gives the same picture, so a
+request that holds records can be replayed. Records need neither torch nor numpy until `make` is called.
 """
 
 from __future__ import annotations
@@ -21,9 +22,23 @@ if TYPE_CHECKING:
     from .pixels import Raster
 
 __all__ = [
-    "FINISHES", "Adjust", "Clahe", "Curves", "CutOut", "Enlarge", "Faces", "Finish", "Finishing", "Learned", "Levels", "Load", "Record",
-    "WhiteBalance", "chain", "finishing",
-]  # fmt: skip
+    "FINISHES",
+    "Adjust",
+    "Clahe",
+    "Curves",
+    "CutOut",
+    "Enlarge",
+    "Faces",
+    "Finish",
+    "Finishing",
+    "Learned",
+    "Levels",
+    "Load",
+    "Record",
+    "WhiteBalance",
+    "chain",
+    "finishing",
+]
 
 #: From the name or the path of a model's file to its network.
 Load = Callable[[str], "nn.Module"]
@@ -76,7 +91,9 @@ class Learned(Record):
     """What runs a network."""
 
     model: str
-    precision: Literal["fp32", "bf16", "fp16"] | None = Field(default=None, description="What is computed in; the machine's own.")
+    precision: Literal["fp32", "bf16", "fp16"] | None = Field(
+        default=None, description="What is computed in; the machine's own."
+    )
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -84,7 +101,9 @@ class Learned(Record):
 
     def network(self, load: Load | None) -> nn.Module:
         if load is None:
-            raise InvalidInput(f"{_name(type(self))} runs a network: make it with a function that loads one by its name")
+            raise InvalidInput(
+                f"{_name(type(self))} runs a network: make it with a function that loads one by its name"
+            )
         return load(self.model)
 
 
@@ -92,8 +111,12 @@ class Enlarge(Learned):
     """`danqing.finish.enlarge.Enlarger`."""
 
     name: Literal["enlarge"] = "enlarge"
-    model: str = Field(default="danqing-x4", min_length=1, description="An enlarger's name or file.", examples=["realesrgan-x4plus"])
-    scale: float | None = Field(default=None, ge=1, le=16, description="How many times larger each side becomes; the network's own.")
+    model: str = Field(
+        default="danqing-x4", min_length=1, description="An enlarger's name or file.", examples=["realesrgan-x4plus"]
+    )
+    scale: float | None = Field(
+        default=None, ge=1, le=16, description="How many times larger each side becomes; the network's own."
+    )
     tile: int = Field(default=384, ge=64, le=8192, description="Pixels along the side of what is computed at once.")
 
     def make(self, load: Load | None = None, device: str | None = None) -> Finish:
@@ -108,10 +131,14 @@ class Faces(Learned):
 
     name: Literal["faces"] = "faces"
     model: str = Field(
-        default="danqing-faces", min_length=1, description="A face restorer: ours, of drawn portraits, or a file of GFPGAN 1.2 to 1.4.",
+        default="danqing-faces",
+        min_length=1,
+        description="A face restorer: ours, of drawn portraits, or a file of GFPGAN 1.2 to 1.4.",
         examples=["GFPGANv1.4.pth"],
-    )  # fmt: skip
-    find: Literal["portrait", "photographed"] = Field(default="portrait", description="Which faces; a portrait is one as a whole.")
+    )
+    find: Literal["portrait", "photographed"] = Field(
+        default="portrait", description="Which faces; a portrait is one as a whole."
+    )
     strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
 
     def make(self, load: Load | None = None, device: str | None = None) -> Finish:
@@ -146,7 +173,9 @@ class WhiteBalance(Tone):
 
     name: Literal["white-balance"] = "white-balance"
     method: Literal["grey-world", "white-patch"] = Field(default="grey-world", description="What is taken for grey.")
-    percentile: float = Field(default=99.0, ge=50, le=100, description="Of each channel, taken for white by white-patch.")
+    percentile: float = Field(
+        default=99.0, ge=50, le=100, description="Of each channel, taken for white by white-patch."
+    )
     strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
 
 
@@ -169,7 +198,9 @@ class Curves(Tone):
     """`danqing.finish.tone.curves`."""
 
     name: Literal["curves"] = "curves"
-    points: Points = Field(default=(), description="Of all channels, after each one's own.", examples=[((0, 0), (0.5, 0.6), (1, 1))])
+    points: Points = Field(
+        default=(), description="Of all channels, after each one's own.", examples=[((0, 0), (0.5, 0.6), (1, 1))]
+    )
     red: Points = Field(default=(), description="Of red.")
     green: Points = Field(default=(), description="Of green.")
     blue: Points = Field(default=(), description="Of blue.")
@@ -177,7 +208,9 @@ class Curves(Tone):
     def model_post_init(self, context: Any, /) -> None:
         for points in (self.points, self.red, self.green, self.blue):
             if points and (len(points) < 2 or len({x for x, _ in points}) < len(points)):
-                raise InvalidInput(f"curves: {list(points)} was given; possible are two or more points (x, y) of different x")
+                raise InvalidInput(
+                    f"curves: {list(points)} was given; possible are two or more points (x, y) of different x"
+                )
 
 
 class Adjust(Tone):
@@ -202,9 +235,13 @@ class CutOut(Record):
 
 
 #: Any of the records, told by its name: the type of a field of a request.
-Finishing = Annotated[Enlarge | Faces | CutOut | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")]
+Finishing = Annotated[
+    Enlarge | Faces | CutOut | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")
+]
 #: Every finish by its name.
-FINISHES: Mapping[str, type[Record]] = {_name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)}
+FINISHES: Mapping[str, type[Record]] = {
+    _name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)
+}
 
 #: Short names of finishes.
 SHORT: Mapping[str, str] = {"tone": "clahe"}
@@ -223,7 +260,8 @@ def finishing(name: str, /, **parameters: Any) -> Record:
 
 
 def chain(given: object) -> object:
-    """A chain of finishes as people write it, "enlarge:scale=2,tone", as a list of names or as records of JSON; "" and "none" are none.
+    """A chain of finishes as people write it, "enlarge:scale=2,tone", as a list of names or as records of JSON; "" and
+    "none" are none.
 
     Raises:
         UnknownName, InvalidInput: as `finishing`.
@@ -239,7 +277,9 @@ def _read(given: object) -> object:
         name, *settings = given.split(":")
         pairs = [setting.partition("=")[::2] for setting in settings]
         if wrong := [key for key, value in pairs if not value.strip()]:
-            raise InvalidInput(f"finish: {given!r} was given; {wrong[0]!r} lacks its value: write for example enlarge:scale=2")
+            raise InvalidInput(
+                f"finish: {given!r} was given; {wrong[0]!r} lacks its value: write for example enlarge:scale=2"
+            )
         given = {"name": name.strip(), **{key.strip(): value.strip() for key, value in pairs}}
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
         return finishing(given["name"], **{str(key): value for key, value in given.items() if key != "name"})

@@ -1,6 +1,8 @@
-"""Faces upright and of one size, and back: the similarity that brings landmarks to a template, and pictures moved by it.
+"""Faces upright and of one size, and back: the similarity that brings landmarks to a template, and pictures moved by
+it.
 
-Points are (x, y) in pixels, the middle of the first pixel at (0, 0). A similarity is a matrix M (2, 3): ``p' = M [p, 1]``.
+Points are (x, y) in pixels, the middle of the first pixel at (0, 0). A similarity is a matrix M (2, 3): ``p' = M [p,
+1]``.
 """
 
 from __future__ import annotations
@@ -16,10 +18,20 @@ from .pixels import opencv
 Array = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
-#: Where the eyes, the tip of the nose and the corners of the mouth of a face of FFHQ lie in 512 px, left to right in the picture.
-#: Restorers are trained on faces that lie so. Source: xinntao/facexlib, the template of its restoration helper.
-TEMPLATE = np.array([(192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043), (313.08905, 371.15118)])
-#: How much of a side of the face's square is not taken at all, and over how much more it is taken ever more, up to wholly.
+#: Where the eyes, the tip of the nose and the corners of the mouth of a face of FFHQ lie in 512 px, left to right in
+#: the picture. Restorers are trained on faces that lie so. Source: xinntao/facexlib, the template of its restoration
+#: helper.
+TEMPLATE = np.array(
+    [
+        (192.98138, 239.94708),
+        (318.90277, 240.1936),
+        (256.63416, 314.01935),
+        (201.26117, 371.41043),
+        (313.08905, 371.15118),
+    ]
+)
+#: How much of a side of the face's square is not taken at all, and over how much more it is taken ever more, up to
+#: wholly.
 ERODED, FEATHER = 1 / 32, 1 / 8
 
 
@@ -31,8 +43,8 @@ def template(size: int) -> Array:
 def umeyama(source: Array, target: Array) -> Array:
     """The similarity M that minimises ``sum_i |target_i - M source_i|^2``, without reflections, (2, 3).
 
-    ``c = tr(D S) / var(x),  R = U S V^T,  t = mean(y) - c R mean(x)`` with ``U D V^T = cov(y, x)`` and S = diag(1, ±1), so that R
-    turns. Source: Umeyama 1991, eqs. 39 to 43.
+    ``c = tr(D S) / var(x),  R = U S V^T,  t = mean(y) - c R mean(x)`` with ``U D V^T = cov(y, x)`` and S = diag(1, ±1),
+    so that R turns. Source: Umeyama 1991, eqs. 39 to 43.
 
     Args:
         source, target: (N, 2), N >= 2.
@@ -87,13 +99,15 @@ def moved(picture: Array, matrix: Array, size: tuple[int, int]) -> Array:
 
 
 def feather(points: Array, size: int, cut: Flags) -> Array:
-    """How much of a face of ``size`` px is taken at points (..., 2) of it: 1 in the middle, falling smoothly to 0 before its rim.
+    """How much of a face of ``size`` px is taken at points (..., 2) of it: 1 in the middle, falling smoothly to 0
+    before its rim.
 
-    ``m = s(x) s(y)``, ``s(x) = 3u² - 2u³``, u the distance to the nearer side, less what is eroded, in parts of the feather.
+    ``m = s(x) s(y)``, ``s(x) = 3u² - 2u³``, u the distance to the nearer side, less what is eroded, in parts of the
+    feather.
 
     Args:
-        cut: (2, 2) of booleans, the left and the right, the upper and the lower side: whether the picture ends there, so that there is
-            nothing to blend with.
+        cut: (2, 2) of booleans, the left and the right, the upper and the lower side: whether the picture ends there,
+            so that there is nothing to blend with.
     """
     place = (points + 0.5) / size
     sides = np.stack([place, 1 - place], -1)  # (..., 2, 2)

@@ -1,6 +1,7 @@
 """Levels to linear light and to Lab and back, exactly: what tones are measured and changed in.
 
-Source: IEC 61966-2-1 (sRGB); CIE 15:2004 (Lab), white D65. OpenCV's own Lab is wrong by up to a level of 8 bits on the way and back.
+Source: IEC 61966-2-1 (sRGB); CIE 15:2004 (Lab), white D65. OpenCV's own Lab is wrong by up to a level of 8 bits on the
+way and back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 #: Linear RGB to XYZ, each row divided by its sum, so that white is (1, 1, 1).
-XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 XYZ /= XYZ.sum(1, keepdims=True)
 #: The luminance Y of linear RGB.
 LUMINANCE = XYZ[1]
@@ -54,8 +57,8 @@ def rgb(colours: Array) -> Array:
 
 
 def shown(colours: Array, steps: int = 14) -> Array:
-    """Lab (N, 3) -> sRGB (N, 3) in [0, 1]: a colour that no screen shows keeps its hue and lightness and loses chroma, as little as
-    halving finds."""
+    """Lab (N, 3) -> sRGB (N, 3) in [0, 1]: a colour that no screen shows keeps its hue and lightness and loses chroma,
+    as little as halving finds."""
     result = rgb(colours)
     out = ((result < 0) | (result > 1)).any(-1)
     if out.any():

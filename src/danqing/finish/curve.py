@@ -13,8 +13,9 @@ Point = tuple[float, float]
 
 
 def monotone(points: Sequence[Point]) -> Callable[[Array], Array]:
-    """The cubic through points that is monotone between each two: Hermite's, its slopes the weighted harmonic means of the
-    neighbouring chords', and zero where these differ in sign. Source: Fritsch & Carlson 1980; Fritsch & Butland 1984.
+    """The cubic through points that is monotone between each two: Hermite's, its slopes the weighted harmonic means of
+    the neighbouring chords', and zero where these differ in sign. Source: Fritsch & Carlson 1980; Fritsch & Butland
+    1984.
 
     Raises:
         InvalidInput: as `curves`.
@@ -23,7 +24,9 @@ def monotone(points: Sequence[Point]) -> Callable[[Array], Array]:
         return lambda v: v
     x, y = np.array(sorted(points), dtype=np.float64).T
     if len(x) < 2 or not (np.diff(x) > 0).all() or not ((x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)).all():
-        raise InvalidInput(f"a curve through {list(points)!r:.100}: give two or more points (x, y) of different x, all within 0 to 1")
+        raise InvalidInput(
+            f"a curve through {list(points)!r:.100}: give two or more points (x, y) of different x, all within 0 to 1"
+        )
     step = np.diff(x)
     chord = np.diff(y) / step
     slope = np.empty_like(x)
@@ -46,7 +49,8 @@ def monotone(points: Sequence[Point]) -> Callable[[Array], Array]:
 
 
 def _end(step: Array, chord: Array) -> float:
-    """The slope at an end: that of the parabola through three points, no steeper than three chords and of the chord's sign."""
+    """The slope at an end: that of the parabola through three points, no steeper than three chords and of the chord's
+    sign."""
     slope = ((2 * step[0] + step[1]) * chord[0] - step[0] * chord[1]) / (step[0] + step[1])
     if slope * chord[0] <= 0:
         return 0.0

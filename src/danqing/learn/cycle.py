@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from danqing.learn.adversarial import LEAST_SQUARES, Loss
+from .adversarial import LEAST_SQUARES, Loss
 
 
 class Pool(nn.Module):
-    """The last translations, among which a discriminator looks: each new picture is shown, or, by a coin, put into the pool while an
-    old one is shown in its stead. So nothing is lost and nothing shown twice. Until the pool is full, what comes in is shown and kept.
+    """The last translations, among which a discriminator looks: each new picture is shown, or, by a coin, put into the
+    pool while an old one is shown in its stead. So nothing is lost and nothing shown twice. Until the pool is full,
+    what comes in is shown and kept.
 
     The pictures are buffers, so that a resumed training goes on as it was.
 
@@ -56,7 +57,9 @@ class Translators(nn.Module):
         pool_a, pool_b: of translations into a and into b.
     """
 
-    def __init__(self, forth: nn.Module, back: nn.Module, judge_a: nn.Module, judge_b: nn.Module, pool_a: Pool, pool_b: Pool):
+    def __init__(
+        self, forth: nn.Module, back: nn.Module, judge_a: nn.Module, judge_b: nn.Module, pool_a: Pool, pool_b: Pool
+    ):
         super().__init__()
         self.generator = nn.ModuleDict({"forth": forth, "back": back})
         self.discriminator = nn.ModuleDict({"a": judge_a, "b": judge_b})
@@ -65,8 +68,8 @@ class Translators(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """``L_G = gan(D_b, G a) + gan(D_a, F b) + cycle (|F G a - a|_1 + |G F b - b|_1) + cycle · identity (|G b - b|_1 + |F a - a|_1)``,
-    and for each discriminator ``loss_D(D(real), D(pool(fake)))`` (eqs. 2, 3 and section 5.2).
+    """``L_G = gan(D_b, G a) + gan(D_a, F b) + cycle (|F G a - a|_1 + |G F b - b|_1) + cycle · identity (|G b - b|_1 +
+    |F a - a|_1)``, and for each discriminator ``loss_D(D(real), D(pool(fake)))`` (eqs. 2, 3 and section 5.2).
 
     The batch is (pictures of a (B, C, H, W), pictures of b), in [-1, 1]; which is beside which says nothing.
 

@@ -24,8 +24,8 @@ def keyed(*key: int | str) -> torch.Generator:
 
 @contextmanager
 def globally(device: torch.device, *key: int | str) -> Iterator[None]:
-    """Inside, torch's global generators of the CPU and of ``device`` depend on the key alone, for layers that draw from them, as
-    dropout does; after it they go on from where they were."""
+    """Inside, torch's global generators of the CPU and of ``device`` depend on the key alone, for layers that draw from
+    them, as dropout does; after it they go on from where they were."""
     apart = device.type in ("cuda", "xpu")  # MPS has one device, whose generator torch keeps no states of by device
     with torch.random.fork_rng([device] if apart else [], device_type=device.type if apart else "cuda"):
         torch.manual_seed(number(*key))

@@ -1,10 +1,13 @@
 """The variational bound of DDPM and the objectives with a learned variance (Ho et al. 2020; Nichol & Dhariwal 2021).
 
-The latents are x_T .. x_1, level i at time (i + 1) / T, and q the diffusion itself. Each of the steps back is a KL of two Gaussians,
+The latents are x_T .. x_1, level i at time (i + 1) / T, and q the diffusion itself. Each of the steps back is a KL of
+two Gaussians,
 
-    -log p(x_0) <= KL(q(x_T | x_0) || p(x_T)) + sum over i > 0 of KL(q(x_s | x_t, x_0) || p(x_s | x_t)) - log p(x_0 | x_1)
+    -log p(x_0) <= KL(q(x_T | x_0) || p(x_T)) + sum over i > 0 of KL(q(x_s | x_t, x_0) || p(x_s | x_t)) - log p(x_0 |
+    x_1)
 
-with s the level below t; in bits a number throughout. Pictures are bytes as -1 .. 1; batches are (x_0 (B, C, H, W), Conditioning).
+with s the level below t; in bits a number throughout. Pictures are bytes as -1 .. 1; batches are (x_0 (B, C, H, W),
+Conditioning).
 """
 
 from __future__ import annotations
@@ -17,16 +20,17 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from danqing.denoise import LearnedVariance, coefficients
-from danqing.learn.divergences import kl_diagonal
-from danqing.learn.objectives import randn
-from danqing.nets import discretised
-from danqing.schedule import Schedule
-from danqing.types import Conditioning
+from ..denoise import LearnedVariance, coefficients
+from ..nets import discretised
+from ..schedule import Schedule
+from ..types import Conditioning
+from .divergences import kl_diagonal
+from .objectives import randn
 
 
 class Back(NamedTuple):
-    """q(x_s | x_t, x_0) = N(kept x_t + clean x_0, exp small), and the variance of x_t given x_s, exp large; each (B,), float64."""
+    """q(x_s | x_t, x_0) = N(kept x_t + clean x_0, exp small), and the variance of x_t given x_s, exp large; each (B,),
+    float64."""
 
     kept: Tensor
     clean: Tensor
@@ -37,7 +41,8 @@ class Back(NamedTuple):
 def back(schedule: Schedule, level: Tensor) -> Back:
     """The step from ``level`` to the one below, (B,) whole numbers 0 .. T-1 on the CPU (Ho et al. 2020, equation 7).
 
-    With a = alpha_t / alpha_s and beta = sigma_t^2 - a^2 sigma_s^2, the product of q(x_t | x_s) and q(x_s | x_0) is a Gaussian of x_s with
+    With a = alpha_t / alpha_s and beta = sigma_t^2 - a^2 sigma_s^2, the product of q(x_t | x_s) and q(x_s | x_0) is a
+    Gaussian of x_s with
 
         mean = (a sigma_s^2 x_t + alpha_s beta x_0) / sigma_t^2,      variance = beta~ = beta sigma_s^2 / sigma_t^2
 
@@ -54,8 +59,8 @@ def back(schedule: Schedule, level: Tensor) -> Back:
 
 
 def decoder_nll(x0: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-    """-log P(byte) in nats of each number: the mass of N(mean, exp logvar) in the byte's bin, and beyond the last ones' outer edges
-    (Ho et al. 2020, equation 13). All of one shape, or shapes that broadcast."""
+    """-log P(byte) in nats of each number: the mass of N(mean, exp logvar) in the byte's bin, and beyond the last ones'
+    outer edges (Ho et al. 2020, equation 13). All of one shape, or shapes that broadcast."""
     return -discretised.log_prob(x0, mean, 0.5 * logvar, "gaussian")
 
 
@@ -77,25 +82,31 @@ def step_bits(model: LearnedVariance, out: Tensor, v: Tensor, x0: Tensor, x: Ten
     step = back(model.schedule, level)
     logvar = v * _at(step.large, x) + (1 - v) * _at(step.small, x)
     # Of both means the part of x_t is the same, and cancels.
-    nats = kl_diagonal(_at(step.clean, x) * x0, _at(step.small, x), _at(step.clean, x) * clean, logvar).flatten(1).mean(1)
+    nats = (
+        kl_diagonal(_at(step.clean, x) * x0, _at(step.small, x), _at(step.clean, x) * clean, logvar).flatten(1).mean(1)
+    )
     last = (level == 0).nonzero()[:, 0].to(x.device)  # few or none: the decoder costs as much as a layer of the network
     mean = _at(step.kept, x)[last] * x[last] + _at(step.clean, x)[last] * clean[last]
     return nats.index_copy(0, last, decoder_nll(x0[last], mean, logvar[last]).flatten(1).mean(1)) / math.log(2)
 
 
 def prior_bits(schedule: Schedule, x0: Tensor) -> Tensor:
-    """KL(q(x_T | x_0) || N(0, sigma_T^2)) = (alpha_T x_0 / sigma_T)^2 / 2, (B,), in bits a number: sampling starts from sigma_T z."""
+    """KL(q(x_T | x_0) || N(0, sigma_T^2)) = (alpha_T x_0 / sigma_T)^2 / 2, (B,), in bits a number: sampling starts from
+    sigma_T z."""
     alpha, sigma = schedule(torch.ones(1, dtype=torch.float64))
     return 0.5 * (float(alpha / sigma) * x0).square().flatten(1).mean(1) / math.log(2)
 
 
 @torch.no_grad()
-def bound_bits(model: LearnedVariance, x0: Tensor, cond: Conditioning, noise: torch.Generator, strata: int | None = None) -> Tensor:
-    """The whole bound with one draw of noise a level: (B,), in bits a number. Its mean over draws bounds the codelength.
+def bound_bits(
+    model: LearnedVariance, x0: Tensor, cond: Conditioning, noise: torch.Generator, strata: int | None = None
+) -> Tensor:
+    """The whole bound with one draw of noise a level: (B,), in bits a number. Its mean over draws bounds the
+    codelength.
 
     Args:
-        strata: into how many parts the levels above 0 fall, of which one drawn level each stands for its part: less to compute, and
-            still the bound on average. None looks at all T levels.
+        strata: into how many parts the levels above 0 fall, of which one drawn level each stands for its part: less to
+            compute, and still the bound on average. None looks at all T levels.
     """
     levels = model.schedule.levels
     total = prior_bits(model.schedule, x0)
@@ -155,8 +166,9 @@ class Evenly:
 class LossHistory(nn.Module):
     """Levels with probabilities p_i ~ sqrt(E [L_i^2]) over their last ``memory`` losses, even until all have so many.
 
-    sum L_i = E_p [L_i / p_i] for any p, and of all p this one has the least variance, by Cauchy and Schwarz; the terms of the bound
-    span orders of magnitude (Nichol & Dhariwal 2021, section 3.3). A thousandth is even, so that no level is forgotten.
+    sum L_i = E_p [L_i / p_i] for any p, and of all p this one has the least variance, by Cauchy and Schwarz; the terms
+    of the bound span orders of magnitude (Nichol & Dhariwal 2021, section 3.3). A thousandth is even, so that no level
+    is forgotten.
 
     It is a module that the model should own, ``model.history = LossHistory(T)``: then it is in the checkpoints.
 
@@ -199,9 +211,11 @@ class LossHistory(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Hybrid:
-    """L_simple + weight L_vlb: E |F - target|^2, and the bound, which trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
+    """L_simple + weight L_vlb: E |F - target|^2, and the bound, which trains the variance alone (Nichol & Dhariwal
+    2021, eq. 16).
 
-    In the bound F is held, so that it moves v and no mean: its terms weigh levels in a way that gives worse pictures. Its estimate is
+    In the bound F is held, so that it moves v and no mean: its terms weigh levels in a way that gives worse pictures.
+        Its estimate is
     T times the term of an even level.
 
     Args:
@@ -210,7 +224,9 @@ class Hybrid:
 
     weight: float = 0.001
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator
+    ) -> dict[str, Tensor]:
         assert isinstance(model, LearnedVariance)
         x0, cond = batch
         level, inverse = Evenly().draw(len(x0), model.schedule.levels, noise)
@@ -230,7 +246,9 @@ class VariationalBound:
 
     levels: Levels = field(default_factory=Evenly)
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator
+    ) -> dict[str, Tensor]:
         assert isinstance(model, LearnedVariance)
         x0, cond = batch
         level, inverse = self.levels.draw(len(x0), model.schedule.levels, noise)

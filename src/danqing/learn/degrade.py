@@ -1,9 +1,10 @@
 """How large sharp pictures become the small poor ones that people have: what an enlarger learns to undo.
 
-Twice over: blur, resize, noise, JPEG; at the end the size that is wanted, a sinc filter (ringing, overshoot) and JPEG in either order.
-Everything is drawn from one generator, so that the same picture and the same key are the same poor picture.
-Source: Wang et al. 2021 (Real-ESRGAN), sections 3.1 to 3.3, whose ranges `PHOTO` has. `ART` is milder: much of the art that people
-enlarge was made small by a program, or painted small by a decoder whose edges are smeared but free of noise.
+Twice over: blur, resize, noise, JPEG; at the end the size that is wanted, a sinc filter (ringing, overshoot) and JPEG
+in either order. Everything is drawn from one generator, so that the same picture and the same key are the same poor
+picture. Source: Wang et al. 2021 (Real-ESRGAN), sections 3.1 to 3.3, whose ranges `PHOTO` has. `ART` is milder: much of
+the art that people enlarge was made small by a program, or painted small by a decoder whose edges are smeared but free
+of noise.
 
     poor = ART(picture, keyed("degrade", step, i))           (3, H, W) in [0, 1] -> (3, H/4, W/4), in steps of 1/255
 """
@@ -20,13 +21,33 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Generator, Tensor
 
-from danqing.errors import InvalidInput
+from ..errors import InvalidInput
 
-__all__ = ["ART", "NOTHING", "PHOTO", "Degradation", "Stage", "bell", "blurred", "gaussian", "jpeg", "poisson", "resized", "sinc"]
+__all__ = [
+    "ART",
+    "NOTHING",
+    "PHOTO",
+    "Degradation",
+    "Stage",
+    "bell",
+    "blurred",
+    "gaussian",
+    "jpeg",
+    "poisson",
+    "resized",
+    "sinc",
+]
 
 Range = tuple[float, float]
 #: The shapes of blurs and how likely each is: round or not, and what becomes of the squared distance q.
-SHAPES = (("gaussian", True), ("gaussian", False), ("generalised", True), ("generalised", False), ("plateau", True), ("plateau", False))
+SHAPES = (
+    ("gaussian", True),
+    ("gaussian", False),
+    ("generalised", True),
+    ("generalised", False),
+    ("plateau", True),
+    ("plateau", False),
+)
 LIKELY = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 #: Sides of kernels, exponents of the two bent shapes, and frequencies at which a sinc cuts, in radians a pixel.
 SIDES, GENERALISED, PLATEAU, CUTS = (7, 21), (0.5, 4.0), (1.0, 2.0), (math.pi / 3, math.pi)
@@ -91,7 +112,9 @@ class Degradation:
         """
         height, width = picture.shape[-2:]
         if height % self.scale or width % self.scale:
-            raise InvalidInput(f"a picture of {width}×{height} has no size of 1/{self.scale}: give multiples of {self.scale} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} has no size of 1/{self.scale}: give multiples of {self.scale} pixels"
+            )
         size = (height // self.scale, width // self.scale)
         if chance(self.clean, noise):
             return levels(resized(picture, size, pick(WAYS, noise)))
@@ -133,7 +156,8 @@ def pressed(x: Tensor, stage: Stage, noise: Generator) -> Tensor:
     return jpeg(x, round(uniform(stage.qualities, noise))) if chance(stage.jpeg, noise) else x
 
 
-# Blurs ------------------------------------------------------------------------------------------------------------------
+# Blurs
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def kernel(stage: Stage, noise: Generator) -> Tensor:
@@ -142,13 +166,24 @@ def kernel(stage: Stage, noise: Generator) -> Tensor:
     if chance(stage.sinc, noise):
         return sinc(side, uniform(CUTS, noise))
     shape, is_round = SHAPES[int(torch.multinomial(torch.tensor(LIKELY), 1, generator=noise))]
-    first, second, angle = uniform(stage.widths, noise), uniform(stage.widths, noise), uniform((-math.pi, math.pi), noise)
+    first, second, angle = (
+        uniform(stage.widths, noise),
+        uniform(stage.widths, noise),
+        uniform((-math.pi, math.pi), noise),
+    )
     beta = uniform(PLATEAU if shape == "plateau" else GENERALISED, noise)
-    return bell(side, (first, first if is_round else second), angle, 1.0 if shape == "gaussian" else beta, plateau=shape == "plateau")
+    return bell(
+        side,
+        (first, first if is_round else second),
+        angle,
+        1.0 if shape == "gaussian" else beta,
+        plateau=shape == "plateau",
+    )
 
 
 def bell(side: int, widths: Range, angle: float = 0.0, beta: float = 1.0, *, plateau: bool = False) -> Tensor:
-    """exp(-q^beta / 2), or 1 / (1 + q^beta) for a plateau, of q = c^T Sigma^-1 c, over its sum: (side, side), rows y, columns x.
+    """exp(-q^beta / 2), or 1 / (1 + q^beta) for a plateau, of q = c^T Sigma^-1 c, over its sum: (side, side), rows y,
+    columns x.
 
     Args:
         side: odd.
@@ -164,7 +199,8 @@ def bell(side: int, widths: Range, angle: float = 0.0, beta: float = 1.0, *, pla
 
 
 def sinc(side: int, cut: float) -> Tensor:
-    """The circular low-pass J_1(w r) w / (2 pi r), over its sum: (side, side). ``cut`` is w, in radians a pixel, up to pi."""
+    """The circular low-pass J_1(w r) w / (2 pi r), over its sum: (side, side). ``cut`` is w, in radians a pixel, up to
+    pi."""
     y, x = grid(side)
     radius = (x.square() + y.square()).sqrt()
     values = cut * torch.special.bessel_j1(cut * radius) / (2 * math.pi * radius)
@@ -186,7 +222,8 @@ def blurred(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(padded, kernel.to(x)[None, None])[:, 0]
 
 
-# Sizes, noise, JPEG -----------------------------------------------------------------------------------------------------
+# Sizes, noise, JPEG
+# -----------------------------------------------------------------------------------------------------
 
 
 def resized(x: Tensor, size: tuple[int, int], way: str) -> Tensor:
@@ -220,7 +257,8 @@ def levels(x: Tensor) -> Tensor:
     return (x * 255).round().clamp(0, 255) / 255
 
 
-# Draws ------------------------------------------------------------------------------------------------------------------
+# Draws
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def uniform(range: Range, noise: Generator) -> float:
@@ -247,9 +285,12 @@ def odd(noise: Generator) -> int:
 #: Real-ESRGAN's.
 PHOTO = Degradation(
     first=Stage(),
-    second=Stage(blur=0.8, widths=(0.2, 1.5), up=0.3, down=0.4, ratios=(0.3, 1.2), sigmas=(1.0, 25.0), scales=(0.05, 2.5)),
+    second=Stage(
+        blur=0.8, widths=(0.2, 1.5), up=0.3, down=0.4, ratios=(0.3, 1.2), sigmas=(1.0, 25.0), scales=(0.05, 2.5)
+    ),
 )
-#: For drawings and painted pictures: half of it clean, the rest blurred as decoders smear, a quarter of that noisy or pressed.
+#: For drawings and painted pictures: half of it clean, the rest blurred as decoders smear, a quarter of that noisy or
+#: pressed.
 ART = Degradation(
     first=Stage(
         **{"widths": (0.4, 4.0), "ratios": (0.4, 1.2), "noise": 0.15, "sigmas": (1.0, 8.0), "scales": (0.05, 0.8)},

@@ -1,9 +1,10 @@
-"""How far one distribution is from another: Kullback-Leibler and Jensen-Shannon, in nats, in closed form and by drawing.
+"""How far one distribution is from another: Kullback-Leibler and Jensen-Shannon, in nats, in closed form and by
+drawing.
 
     KL(p || q) = E_p [log p(x) - log q(x)] >= 0,      JSD(p, q) = KL(p || m) / 2 + KL(q || m) / 2,  m = (p + q) / 2
 
-KL is 0 only where p = q, for -log is convex (Jensen): E_p [-log q/p] >= -log E_p [q/p] = 0. It has no upper bound and no symmetry;
-JSD has both, and lies in [0, log 2].
+KL is 0 only where p = q, for -log is convex (Jensen): E_p [-log q/p] >= -log E_p [q/p] = 0. It has no upper bound and
+no symmetry; JSD has both, and lies in [0, log 2].
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
-from danqing.errors import InvalidInput
+from ..errors import InvalidInput
 
 
 class Estimated(NamedTuple):
@@ -39,7 +40,8 @@ def estimated(draws: Tensor) -> Estimated:
 
 
 def drawn(distribution: Distribution, count: int, noise: torch.Generator) -> Tensor:
-    """(count, ...) draws that depend on ``noise`` alone; reparametrised, so that a gradient reaches the distribution, where it can.
+    """(count, ...) draws that depend on ``noise`` alone; reparametrised, so that a gradient reaches the distribution,
+    where it can.
 
     torch's distributions know only the global generators, so these are seeded for the moment and then put back.
     """
@@ -55,12 +57,15 @@ def drawn(distribution: Distribution, count: int, noise: torch.Generator) -> Ten
 def kl_diagonal(mean_p: Tensor, logvar_p: Tensor, mean_q: Tensor, logvar_q: Tensor) -> Tensor:
     """KL(N(m_p, v_p) || N(m_q, v_q)) of each element, in nats; all of one shape, or shapes that broadcast.
 
-    E_p of log p - log q = (log v_q - log v_p)/2 - (x - m_p)^2 / 2 v_p + (x - m_q)^2 / 2 v_q, with E_p (x - m_p)^2 = v_p and
-    E_p (x - m_q)^2 = v_p + (m_p - m_q)^2:
+    E_p of log p - log q = (log v_q - log v_p)/2 - (x - m_p)^2 / 2 v_p + (x - m_q)^2 / 2 v_q, with E_p (x - m_p)^2 = v_p
+    and E_p (x - m_q)^2 = v_p + (m_p - m_q)^2:
 
-        KL = (log v_q - log v_p + v_p / v_q - 1 + (m_p - m_q)^2 / v_q) / 2        (Kingma & Welling 2013, app. B, for q = N(0, 1))
+        KL = (log v_q - log v_p + v_p / v_q - 1 + (m_p - m_q)^2 / v_q) / 2        (Kingma & Welling 2013, app. B, for q
+        = N(0, 1))
     """
-    return 0.5 * (logvar_q - logvar_p + torch.expm1(logvar_p - logvar_q) + (mean_p - mean_q).square() * torch.exp(-logvar_q))
+    return 0.5 * (
+        logvar_q - logvar_p + torch.expm1(logvar_p - logvar_q) + (mean_p - mean_q).square() * torch.exp(-logvar_q)
+    )
 
 
 def kl_gaussian(mean_p: Tensor, covariance_p: Tensor, mean_q: Tensor, covariance_q: Tensor) -> Tensor:
@@ -77,7 +82,9 @@ def kl_gaussian(mean_p: Tensor, covariance_p: Tensor, mean_q: Tensor, covariance
     """
     (a, wrong_p), (b, wrong_q) = torch.linalg.cholesky_ex(covariance_p), torch.linalg.cholesky_ex(covariance_q)
     if wrong_p.any() or wrong_q.any():
-        raise InvalidInput("a covariance is not positive: its eigenvalues must be above 0; add a little to its diagonal")
+        raise InvalidInput(
+            "a covariance is not positive: its eigenvalues must be above 0; add a little to its diagonal"
+        )
     halves = torch.linalg.solve_triangular(b, a, upper=False)  # B^-1 A
     shift = torch.linalg.solve_triangular(b, (mean_p - mean_q)[..., None], upper=False)  # B^-1 (m_p - m_q)
     logs = 2 * (b.diagonal(dim1=-2, dim2=-1).log() - a.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
@@ -92,9 +99,10 @@ def plain(log_ratio: Tensor) -> Tensor:
 def controlled(log_ratio: Tensor) -> Tensor:
     """(r - 1) - log r with r = q/p at a draw of p: `plain` and a control variate, for E_p [r] = 1.
 
-    Of the same mean, never negative, since log r <= r - 1, and quadratic in a small difference, where `plain` is linear: so its
-    variance is far lower where p is near q (Schulman 2020, "Approximating KL divergence", k3). Where q has the heavier tails r may
-    have no variance; then `plain` is better. It needs q > 0 only where p > 0, but E_p [r] = 1 needs the converse too.
+    Of the same mean, never negative, since log r <= r - 1, and quadratic in a small difference, where `plain` is
+    linear: so its variance is far lower where p is near q (Schulman 2020, "Approximating KL divergence", k3). Where q
+    has the heavier tails r may have no variance; then `plain` is better. It needs q > 0 only where p > 0, but E_p [r] =
+    1 needs the converse too.
     """
     return torch.expm1(log_ratio) - log_ratio
 
@@ -119,15 +127,18 @@ def kl_drawn(
 def optimal_logit(log_p: Tensor, log_q: Tensor) -> Tensor:
     """The logit of D* = p / (p + q), the best discriminator: log p - log q, of any shape.
 
-    At each x the game's p log D + q log(1 - D) is largest where p / D = q / (1 - D) (Goodfellow et al. 2014, proposition 1).
+    At each x the game's p log D + q log(1 - D) is largest where p / D = q / (1 - D) (Goodfellow et al. 2014,
+    proposition 1).
     """
     return log_p - log_q
 
 
 def game_value(real: Tensor, fake: Tensor) -> Tensor:
-    """V = E_p log D(x) + E_q log(1 - D(x)) in nats: what a discriminator raises and a generator lowers; from logits (N,), (M,).
+    """V = E_p log D(x) + E_q log(1 - D(x)) in nats: what a discriminator raises and a generator lowers; from logits
+    (N,), (M,).
 
-    With D*: V = E_p log p/(2m) + E_q log q/(2m) = 2 JSD(p, q) - log 4 (Goodfellow et al. 2014, equation 1 and theorem 1).
+    With D*: V = E_p log p/(2m) + E_q log q/(2m) = 2 JSD(p, q) - log 4 (Goodfellow et al. 2014, equation 1 and theorem
+        1).
     """
     return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
 
@@ -135,14 +146,15 @@ def game_value(real: Tensor, fake: Tensor) -> Tensor:
 def non_saturating(fake: Tensor) -> Tensor:
     """-E log D(G(z)) from logits (M,): what a generator lowers instead of E log(1 - D(G(z))).
 
-    The derivatives by the logit are D - 1 and -D: of one sign, so the fixed point is the same, but where the discriminator is sure
-    (D near 0) this one still pulls and that one does not (Goodfellow et al. 2014, section 3).
+    The derivatives by the logit are D - 1 and -D: of one sign, so the fixed point is the same, but where the
+    discriminator is sure (D near 0) this one still pulls and that one does not (Goodfellow et al. 2014, section 3).
     """
     return F.softplus(-fake).mean()
 
 
 def jensen_shannon(p: Distribution, q: Distribution, count: int, noise: torch.Generator) -> Estimated:
-    """JSD(p, q) in nats, as (V(D*) + log 4) / 2 from ``count`` draws of each; unbiased, for any two of one batch shape."""
+    """JSD(p, q) in nats, as (V(D*) + log 4) / 2 from ``count`` draws of each; unbiased, for any two of one batch
+    shape."""
     real, fake = drawn(p, count, noise), drawn(q, count, noise)
     logits = optimal_logit(p.log_prob(real), q.log_prob(real)), optimal_logit(p.log_prob(fake), q.log_prob(fake))
     return estimated(0.5 * (F.logsigmoid(logits[0]) + F.logsigmoid(-logits[1]) + math.log(4)))

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from danqing.learn import parallel
-from danqing.learn.journal import Journal, bar, clock, curve
-from danqing.learn.loop import Training
+from . import parallel
+from .journal import Journal, bar, clock, curve
+from .loop import Training
 
 #: What a process wants after a step; the most that any of them wants is done.
 GO_ON, DONE, STOP = 0, 1, 2
@@ -22,8 +22,9 @@ GO_ON, DONE, STOP = 0, 1, 2
 
 @contextmanager
 def between_steps() -> Iterator[list[int]]:
-    """Ctrl-C and a polite kill are noted in the list and wait for the end of the step, because half a step, saved, would not
-    resume exactly; a second one does not wait. A signal that the shell has this process ignore is still ignored."""
+    """Ctrl-C and a polite kill are noted in the list and wait for the end of the step, because half a step, saved,
+    would not resume exactly; a second one does not wait. A signal that the shell has this process ignore is still
+    ignored."""
     asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:
@@ -54,7 +55,8 @@ def drive(
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     tensorboard: bool = False,
 ) -> None:
-    """Run a training to its end (or for so many minutes), resuming from ``folder``; the step, not the clock, orders everything.
+    """Run a training to its end (or for so many minutes), resuming from ``folder``; the step, not the clock, orders
+    everything.
 
     Of several processes the first writes and shows; all stop after the same step.
 
@@ -70,7 +72,8 @@ def drive(
     Raises:
         InvalidFile: last.pt is damaged or of another training, or cannot be written.
         Diverged: a loss is no number; the last checkpoint stays.
-        KeyboardInterrupt: by Ctrl-C or a polite kill, after the step is done and saved. An error saves nothing, since it may
+        KeyboardInterrupt: by Ctrl-C or a polite kill, after the step is done and saved. An error saves nothing, since
+            it may
             come from the middle of a step: the last checkpoint stays.
     """
     checkpoint, first = folder / "last.pt", parallel.rank() == 0
@@ -78,7 +81,9 @@ def drive(
         print(note, flush=True)
     if run.resume(checkpoint) and first:
         print(f"resumed at step {run.step}", flush=True)
-    journal = Journal(folder / "log.jsonl", run.step, folder / "tensorboard" if tensorboard else None) if first else None
+    journal = (
+        Journal(folder / "log.jsonl", run.step, folder / "tensorboard" if tensorboard else None) if first else None
+    )
     began = saved = time.monotonic()
     start, ending = run.step, GO_ON
     cores = torch.get_num_threads() * parallel.count()

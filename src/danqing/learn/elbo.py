@@ -9,19 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from danqing.learn import variational
-from danqing.learn.objectives import randn
+from . import variational
+from .objectives import randn
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceBound:
     """-E_q log P(x | z) + beta KL(q(z | x) || p(z)), per colour number and in bits: distortion and rate.
 
-    At beta = 1 it bounds -log P(x), what a lossless coder needs (Kingma & Welling 2013, equation 3); above 1 the latents are fewer and
-    more independent (Higgins et al. 2017, equation 4); at 0 it is an autoencoder, whose prior has no meaning.
+    At beta = 1 it bounds -log P(x), what a lossless coder needs (Kingma & Welling 2013, equation 3); above 1 the
+    latents are fewer and more independent (Higgins et al. 2017, equation 4); at 0 it is an autoencoder, whose prior has
+    no meaning.
 
-    The batch is pictures of bytes (B, 3, H, W) in [-1, 1]; the model offers ``encode(x)`` -> posterior and ``log_prob(x, z)`` in nats.
-    It tells the bound of beta = 1 as ``bits`` whatever beta is, and both of its parts: ``distortion`` and ``rate``, in the same unit.
+    The batch is pictures of bytes (B, 3, H, W) in [-1, 1]; the model offers ``encode(x)`` -> posterior and
+    ``log_prob(x, z)`` in nats. It tells the bound of beta = 1 as ``bits`` whatever beta is, and both of its parts:
+    ``distortion`` and ``rate``, in the same unit.
     """
 
     beta: float = 1.0
@@ -32,7 +34,12 @@ class EvidenceBound:
         unit = 1 / (batch[0].numel() * math.log(2))  # nats a picture -> bits a number
         distortion = -unit * model.log_prob(batch, z).mean()  # type: ignore[operator]
         rate = unit * posterior.kl().mean()
-        return {"loss": distortion + self.beta * rate, "bits": distortion + rate, "distortion": distortion, "rate": rate}
+        return {
+            "loss": distortion + self.beta * rate,
+            "bits": distortion + rate,
+            "distortion": distortion,
+            "rate": rate,
+        }
 
 
 def log_weights(model: nn.Module, picture: Tensor, count: int, noise: torch.Generator) -> Tensor:

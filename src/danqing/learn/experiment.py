@@ -9,7 +9,8 @@ The file defines one class, whose fields are its settings, each with a type and 
         steps: Free[Count] = 2000                          # Free: another value resumes the same run
         batch: Count = 16
         rate: Annotated[float, Field(gt=0)] = 1e-3         # pydantic's Field states a domain
-        net: vae.Config = vae.MINI                         # fields of a dataclass are settings too: --set net.channels=32
+        net: vae.Config = vae.MINI                         # fields of a dataclass are settings too: --set
+            net.channels=32
 
         def training(self) -> Training: ...                # the model, the objective, the batches, the optimisers
 
@@ -17,8 +18,8 @@ The file defines one class, whose fields are its settings, each with a type and 
         def evaluate(self, run): ...                       # if it measures: named numbers for the log
         def export(self, run, folder, core_hours): ...     # if others use what it has learned: a folder for them
 
-``training`` seeds torch before it draws weights (``torch.manual_seed``), so that the same settings are the same run. The settings are
-kept in the checkpoint, and a run with others is refused when it resumes.
+``training`` seeds torch before it draws weights (``torch.manual_seed``), so that the same settings are the same run.
+The settings are kept in the checkpoint, and a run with others is refused when it resumes.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from PIL import Image
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from danqing.errors import InvalidFile, InvalidInput, UnknownName
-from danqing.learn.loop import Training
+from ..errors import InvalidFile, InvalidInput, UnknownName
+from .loop import Training
 
 T = TypeVar("T")
 FREE = object()
@@ -55,7 +56,8 @@ class Experiment(ABC):
     Args:
         steps: where it ends.
         save_every: seconds between checkpoints.
-        log_every, sample_every, evaluate_every: steps between lines of the log, between sheets of samples, between evaluations.
+        log_every, sample_every, evaluate_every: steps between lines of the log, between sheets of samples, between
+            evaluations.
     """
 
     steps: Free[Count] = 1000
@@ -99,12 +101,20 @@ def load(path: Path) -> type[Experiment]:
     if not path.is_file():
         raise InvalidFile(f"there is no file {path}: name the Python file of an experiment")
     module = _imported(path.resolve())
-    kinds = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Experiment) and v.__module__ == module.__name__]
+    kinds = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, Experiment) and v.__module__ == module.__name__
+    ]
     if len(kinds) != 1:
         names = ", ".join(kind.__name__ for kind in kinds) or "none"
-        raise InvalidFile(f"{path} must define one class that derives from danqing.learn.experiment.Experiment, it has {names}")
+        raise InvalidFile(
+            f"{path} must define one class that derives from danqing.learn.experiment.Experiment, it has {names}"
+        )
     if "__dataclass_fields__" not in vars(kinds[0]):
-        raise InvalidFile(f"{path}: write @dataclass(frozen=True, kw_only=True) over {kinds[0].__name__}, or its settings are none")
+        raise InvalidFile(
+            f"{path}: write @dataclass(frozen=True, kw_only=True) over {kinds[0].__name__}, or its settings are none"
+        )
     for setting in dataclasses.fields(kinds[0]):
         if setting.default is dataclasses.MISSING and setting.default_factory is dataclasses.MISSING:
             raise InvalidFile(f"{path}: the setting {setting.name} of {kinds[0].__name__} has no default: give it one")
@@ -112,7 +122,8 @@ def load(path: Path) -> type[Experiment]:
 
 
 def _imported(path: Path) -> ModuleType:
-    """The module of a file: by its dotted name where it lies in a package, so that it finds its neighbours, else by itself."""
+    """The module of a file: by its dotted name where it lies in a package, so that it finds its neighbours, else by
+    itself."""
     root, names = path.parent, [path.stem]
     while (root / "__init__.py").exists():
         root, names = root.parent, [root.name, *names]
@@ -132,7 +143,8 @@ def overridden(value: T, changes: Iterable[str]) -> T:
     """A dataclass with other settings.
 
     Args:
-        changes: "NAME=VALUE" each; a dot in the name goes into a setting that is a dataclass itself. None is "none", a tuple JSON.
+        changes: "NAME=VALUE" each; a dot in the name goes into a setting that is a dataclass itself. None is "none", a
+            tuple JSON.
 
     Raises:
         UnknownName: there is no such setting; the nearest is offered.
@@ -185,7 +197,8 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
 
 
 def settings(value: Any, within: str = "", *, fixed: bool = False) -> dict[str, Any]:
-    """The settings of a dataclass by their names, as plain values; with ``fixed`` only those that a resumed run must share."""
+    """The settings of a dataclass by their names, as plain values; with ``fixed`` only those that a resumed run must
+    share."""
     found: dict[str, Any] = {}
     hints = get_type_hints(type(value), include_extras=True)
     for setting in dataclasses.fields(value):

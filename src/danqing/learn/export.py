@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from danqing.errors import InvalidFile, InvalidInput
-from danqing.learn.experiment import load, overridden, settings
-from danqing.weights.folder import whole
+from ..errors import InvalidFile, InvalidInput
+from ..weights.folder import whole
+from .experiment import load, overridden, settings
 
 
 def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None:
@@ -27,7 +27,9 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
         InvalidFile: the checkpoint is of other settings; the folder is there and holds no model, or cannot be written.
     """
     if folder.exists() and not _is_model(folder):
-        raise InvalidFile(f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder")
+        raise InvalidFile(
+            f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder"
+        )
     experiment, last = overridden(load(file)(), changes), home / "last.pt"
     if not last.is_file():
         raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
@@ -48,8 +50,8 @@ def _is_model(folder: Path) -> bool:
 def core_hours(log: Path, step: int) -> float:
     """What the first steps of a run took, in hours times processor cores, by its log.jsonl; 0 without one.
 
-    A line of the log stands for all steps since the line before it, the last for those after it too. Lines that do not say how many
-    cores there were count as this process's threads.
+    A line of the log stands for all steps since the line before it, the last for those after it too. Lines that do not
+    say how many cores there were count as this process's threads.
     """
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     rows = [row for row in rows if "seconds" in row and row["step"] <= step]

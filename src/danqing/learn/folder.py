@@ -1,4 +1,5 @@
-"""Pictures to learn from, out of a folder: any sizes and formats that Pillow reads, each step's a pure function of its index."""
+"""Pictures to learn from, out of a folder: any sizes and formats that Pillow reads, each step's a pure function of its
+index."""
 
 from __future__ import annotations
 
@@ -12,23 +13,25 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from danqing.errors import InvalidFile, InvalidInput
-from danqing.learn.data import Order, keyed, to_unit
+from ..errors import InvalidFile, InvalidInput
+from .data import Order, keyed, to_unit
 
 #: How many of the skipped files `Folder.notes` names.
 NAMED = 20
 
 
 def read(path: Path, size: int) -> Image.Image:
-    """A picture, upright, in RGB, over white where it is transparent, enlarged or reduced so that its shorter side is ``size``
-    pixels; of several frames the first.
+    """A picture, upright, in RGB, over white where it is transparent, enlarged or reduced so that its shorter side is
+    ``size`` pixels; of several frames the first.
 
     Raises:
         InvalidFile: not there, no picture, truncated, or of more pixels than Pillow decodes without suspicion.
     """
     try:
         with Image.open(path) as opened:
-            opened.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded at a fraction of its size, where that is enough
+            opened.draft(
+                "RGB", (2 * size, 2 * size)
+            )  # a JPEG is decoded at a fraction of its size, where that is enough
             picture = ImageOps.exif_transpose(opened)
             if picture.mode == "I" or picture.mode.startswith("I;16"):  # 16 bits; a plain conversion would clip at 255
                 picture = picture.point(lambda v: v / 256).convert("L")
@@ -48,12 +51,13 @@ def read(path: Path, size: int) -> Image.Image:
 class Folder:
     """index -> pictures (B, 3, size, size) in [-1, 1]: random crops, every picture once an epoch.
 
-    Every file is decoded once at the start. Those that are no whole pictures are left out, so that they cannot stop a run in its
-    tenth hour; ``skipped`` lists them with their reasons, and ``notes`` says so in words.
+    Every file is decoded once at the start. Those that are no whole pictures are left out, so that they cannot stop a
+    run in its tenth hour; ``skipped`` lists them with their reasons, and ``notes`` says so in words.
 
     Args:
         path: the folder, with all that lies in it at any depth. A file counts by its ending; hidden ones do not.
-        size: height and width in pixels, at least 1. The shorter side of a picture becomes so long before it is cropped.
+        size: height and width in pixels, at least 1. The shorter side of a picture becomes so long before it is
+            cropped.
         batch: how many a step takes, at least 1 and at most as many as there are.
         seed: keys the order, the crops and the mirroring.
         mirror: show half of the pictures mirrored left to right.
@@ -75,7 +79,11 @@ class Folder:
         self.skipped = [(file, reason) for file, reason in zip(files, reasons, strict=True) if reason is not None]
         if len(self.pictures) < batch:
             there = f"{len(self.pictures)} pictures" if self.pictures else "no picture"
-            more = f", and {len(self.skipped)} files that cannot be read, e.g. {self.skipped[0][1]}" if self.skipped else ""
+            more = (
+                f", and {len(self.skipped)} files that cannot be read, e.g. {self.skipped[0][1]}"
+                if self.skipped
+                else ""
+            )
             remedy = "add some" if not self.pictures else f"add some, or choose a batch of at most {len(self.pictures)}"
             raise InvalidFile(f"{path} holds {there}{more}: too few for a batch of {batch}; {remedy}")
         self.order = Order(len(self.pictures), batch, f"{seed}/order")
@@ -83,7 +91,10 @@ class Folder:
     @property
     def notes(self) -> list[str]:
         """What a person should know: how many pictures there are, and which files were skipped why."""
-        said = [f"{self.path}: {len(self.pictures)} pictures" + (f", {len(self.skipped)} files skipped" if self.skipped else "")]
+        said = [
+            f"{self.path}: {len(self.pictures)} pictures"
+            + (f", {len(self.skipped)} files skipped" if self.skipped else "")
+        ]
         said += [f"skipped {reason}" for _, reason in self.skipped[:NAMED]]
         return [*said, f"and {len(self.skipped) - NAMED} more"] if len(self.skipped) > NAMED else said
 

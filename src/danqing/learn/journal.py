@@ -16,8 +16,8 @@ from PIL import Image
 
 
 class Journal:
-    """The log of a run, one JSON line every few steps; lines past the step that a run resumes from are dropped, and so is one
-    that a crash cut short.
+    """The log of a run, one JSON line every few steps; lines past the step that a run resumes from are dropped, and so
+    is one that a crash cut short.
 
     Args:
         path: the file log.jsonl.
@@ -67,7 +67,9 @@ def curve(folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    names = [n for n in dict.fromkeys(name for row in rows for name in row) if n not in ("step", "seconds", "cores", "hours")]
+    names = [
+        n for n in dict.fromkeys(name for row in rows for name in row) if n not in ("step", "seconds", "cores", "hours")
+    ]
     figure, axes = plt.subplots(1, max(1, len(names)), figsize=(4 * max(1, len(names)), 3), squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
         there = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
@@ -87,7 +89,9 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def bar(step: int, steps: int, *, quiet: bool = False) -> Iterator[Callable[[int, Mapping[str, float], float], None] | None]:
+def bar(
+    step: int, steps: int, *, quiet: bool = False
+) -> Iterator[Callable[[int, Mapping[str, float], float], None] | None]:
     """A live bar where someone looks, which is told each step, its losses and the seconds left; None elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -95,7 +99,12 @@ def bar(step: int, steps: int, *, quiet: bool = False) -> Iterator[Callable[[int
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]} left"), TextColumn("{task.fields[losses]}"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]} left"),
+        TextColumn("{task.fields[losses]}"),
+    )
     look: dict[str, Any] = dict(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
     with Progress(*columns, **look) as progress:
         task = progress.add_task("", total=steps, completed=step, left="?", losses="")

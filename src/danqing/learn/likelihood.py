@@ -1,12 +1,14 @@
-"""Exact likelihood of a diffusion model, by the flow of its probabilities (Song et al. 2021, section 4.3 and appendix D.2).
+"""Exact likelihood of a diffusion model, by the flow of its probabilities (Song et al. 2021, section 4.3 and appendix
+D.2).
 
-In y = x_t / alpha_t and lambda = -log(sigma / alpha) every schedule's probability flow is one equation, and by the instantaneous change
-of variables (Chen et al. 2018, theorem 1) the density along it changes by the divergence, for y of d numbers:
+In y = x_t / alpha_t and lambda = -log(sigma / alpha) every schedule's probability flow is one equation, and by the
+instantaneous change of variables (Chen et al. 2018, theorem 1) the density along it changes by the divergence, for y of
+d numbers:
 
     dy/dlambda = D(y) - y,      d log p(y) / dlambda = -div(D(y) - y) = d - div D(y),      D = E[x_0 | x_t]
 
-So log p at the data's end is the log density of where the flow from it ends in noise, y ~ N(0, kappa^2 I), plus the integral of
-d - div D over lambda between the ends.
+So log p at the data's end is the log density of where the flow from it ends in noise, y ~ N(0, kappa^2 I), plus the
+integral of d - div D over lambda between the ends.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.learn.scores import basis, curvatures
-from danqing.schedule import Schedule, exponential
-from danqing.types import Denoise
+from ..errors import InvalidInput
+from ..schedule import Schedule, exponential
+from ..types import Denoise
+from .scores import basis, curvatures
 
 #: The width of a byte's bin where bytes 0 .. 255 are -1 .. 1.
 BIN = 2 / 255
@@ -35,26 +37,30 @@ class Likelihood(NamedTuple):
 
 
 @torch.no_grad()
-def log_likelihood(denoise: Denoise, schedule: Schedule, x: Tensor, *, steps: int = 64, probes: Tensor | None = None) -> Likelihood:
+def log_likelihood(
+    denoise: Denoise, schedule: Schedule, x: Tensor, *, steps: int = 64, probes: Tensor | None = None
+) -> Likelihood:
     """log p(x) in nats under the probability flow, by the classical Runge-Kutta rule of order 4, equal steps in lambda.
 
-    It is the density of what the flow makes, by ``schedule.t_min``, of the noise that sampling starts from, N(0, kappa^2 I): where data
-    of mean m end in N(m, ..), that is n . m / kappa nats off theirs for the noise n. Where the schedule ends in pure noise
-    (alpha = 0) the flow ends one level before.
+    It is the density of what the flow makes, by ``schedule.t_min``, of the noise that sampling starts from, N(0,
+    kappa^2 I): where data of mean m end in N(m, ..), that is n . m / kappa nats off theirs for the noise n. Where the
+    schedule ends in pure noise (alpha = 0) the flow ends one level before.
 
     Args:
         denoise: (x_t, t) -> E[x_0 | x_t].
         schedule: that of ``denoise``.
         x: (B, ...), as the data.
         steps: of 4 looks each.
-        probes: (K, B, ...) for Hutchinson's estimate of the divergence, e.g. `scores.rademacher`, held along the path, which is
-            unbiased; None for the exact divergence, at a backward pass for each number of a row.
+        probes: (K, B, ...) for Hutchinson's estimate of the divergence, e.g. `scores.rademacher`, held along the path,
+            which is unbiased; None for the exact divergence, at a backward pass for each number of a row.
 
     Raises:
         InvalidInput: probes of another shape than x; ``steps`` is no whole number from 1.
     """
     if probes is not None and probes.shape[1:] != x.shape:
-        raise InvalidInput(f"probes of shape {tuple(probes.shape)} do not go with x of shape {tuple(x.shape)}: give (K, *x.shape)")
+        raise InvalidInput(
+            f"probes of shape {tuple(probes.shape)} do not go with x of shape {tuple(x.shape)}: give (K, *x.shape)"
+        )
     vectors, dims = (basis(x) if probes is None else probes), x[0].numel()
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InvalidInput(f"steps is {steps!r}: give a whole number from 1 up")
@@ -98,7 +104,8 @@ def dequantise(picture: Tensor, noise: torch.Generator) -> Tensor:
 
 
 def bits_per_dim(log_p: Tensor, dims: int, width: float = BIN) -> Tensor:
-    """-(log p + d log width) / (d log 2): from log p in nats of dequantised pictures, (B,), the bits a number of bytes, (B,).
+    """-(log p + d log width) / (d log 2): from log p in nats of dequantised pictures, (B,), the bits a number of bytes,
+    (B,).
 
     Args:
         log_p: of pictures whose bins are ``width`` wide.

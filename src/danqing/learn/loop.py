@@ -1,8 +1,9 @@
 """The one training loop: a generator that resumes exactly.
 
-Everything random in a step is keyed by (seed, step): which items it sees (``data.Order``), which noise it draws (``data.keyed``),
-and what its layers draw from torch's global generators (``data.globally``). So a checkpoint holds the weights, the averages, the
-optimisers and the step, and a run that was killed anywhere ends, bit for bit, with the weights of an unbroken run.
+Everything random in a step is keyed by (seed, step): which items it sees (``data.Order``), which noise it draws
+(``data.keyed``), and what its layers draw from torch's global generators (``data.globally``). So a checkpoint holds the
+weights, the averages, the optimisers and the step, and a run that was killed anywhere ends, bit for bit, with the
+weights of an unbroken run.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from danqing.errors import DanqingError, InvalidFile, InvalidInput
-from danqing.learn import checkpoint, parallel
-from danqing.learn.data import globally, keyed
+from ..errors import DanqingError, InvalidFile, InvalidInput
+from . import checkpoint, parallel
+from .data import globally, keyed
 
 
 class Objective(Protocol):
-    """(model, batch, noise) -> losses. A loss named as an optimiser is minimised by it, and None lets that optimiser rest in this
-    step; any other is only reported."""
+    """(model, batch, noise) -> losses. A loss named as an optimiser is minimised by it, and None lets that optimiser
+    rest in this step; any other is only reported."""
 
     def __call__(self, model: nn.Module, batch: Any, noise: torch.Generator) -> Mapping[str, Tensor | None]: ...
 
@@ -43,8 +44,9 @@ class Staged(Protocol):
 class Lazy:
     """``seldom`` at each step that ``every`` divides, ``often`` at all others.
 
-    A regulariser that is costly and slow to change is added in ``seldom``, with ``every`` times its weight (Karras et al. 2020,
-    "StyleGAN2", section 3.1: R1 at every 16th step); two objectives that let each other's optimiser rest alternate.
+    A regulariser that is costly and slow to change is added in ``seldom``, with ``every`` times its weight (Karras et
+    al. 2020, "StyleGAN2", section 3.1: R1 at every 16th step); two objectives that let each other's optimiser rest
+    alternate.
     """
 
     often: Objective
@@ -69,7 +71,8 @@ class Progress:
 
 
 class EMA:
-    """An exponential moving average of weights: w' <- d w' + (1 - d) w, with d = min(decay, (1 + n) / (10 + n)) at update n.
+    """An exponential moving average of weights: w' <- d w' + (1 - d) w, with d = min(decay, (1 + n) / (10 + n)) at
+    update n.
 
     The ramp keeps the random start out of the average. Source: Polyak & Juditsky 1992; Ho et al. 2020, appendix B.
     """
@@ -81,7 +84,8 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)  # type: ignore[reportPrivateImportUsage]
+        # type: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)
         for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
         self.updates += 1
@@ -89,7 +93,8 @@ class EMA:
 
 @dataclass(frozen=True)
 class Trapezoid:
-    """A learning-rate factor: linear warm-up, flat, linear decay to zero over the last ``decay`` steps (Hägele et al. 2024).
+    """A learning-rate factor: linear warm-up, flat, linear decay to zero over the last ``decay`` steps (Hägele et al.
+    2024).
 
     ``steps=None`` never decays, for a run whose end is not known yet.
     """
@@ -109,30 +114,33 @@ class Trapezoid:
 class Training:
     """All that a training is: the model, what it minimises, what it sees, and where its state lives.
 
-    Each loss is differentiated with respect to its own optimiser's parameters alone, and all are before any optimiser steps:
-    theta_i <- step_i(theta_i, d loss_i / d theta_i at theta). So losses may share a graph, as those of a GAN do.
+    Each loss is differentiated with respect to its own optimiser's parameters alone, and all are before any optimiser
+    steps: theta_i <- step_i(theta_i, d loss_i / d theta_i at theta). So losses may share a graph, as those of a GAN do.
 
     Args:
         model: the module, on its device.
         objective: see ``Objective``; one that depends on the step is ``Staged``, e.g. ``Lazy``.
-        batches: index -> batch, a pure function of the index; ``Order`` and ``keyed`` make it one. The index counts batches: it is
-            the step, except that each step takes ``accumulate`` of them in each process, (step a + part) n + rank.
+        batches: index -> batch, a pure function of the index; ``Order`` and ``keyed`` make it one. The index counts
+            batches: it is the step, except that each step takes ``accumulate`` of them in each process, (step a + part)
+            n + rank.
         optimisers: by the name of the loss each minimises. No parameter may be in two.
         rate: step -> factor on every learning rate.
         seed: keys the noise.
         ema: the average, or None.
         clip: the largest norm of each optimiser's gradient; larger ones are scaled down.
-        accumulate: over how many batches a step's gradient is the mean, at least 1: a batch as large, in the memory of a small one.
+        accumulate: over how many batches a step's gradient is the mean, at least 1: a batch as large, in the memory of
+            a small one.
         autocast: a context for the forward pass; ``run.precision.autocast`` chooses it for the machine.
-        scaler: the loss scaler of fp16 on CUDA; disabled elsewhere. An overflow makes only the optimiser step that it befell be
-            left out, and halves the scale of all.
+        scaler: the loss scaler of fp16 on CUDA; disabled elsewhere. An overflow makes only the optimiser step that it
+            befell be left out, and halves the scale of all.
         settings: plain values that a checkpoint must share to be resumed from; empty ones are not compared.
         notes: what a person should know before it starts, e.g. which files were skipped.
 
     Raises:
-        InvalidInput: a parameter in two optimisers, an optimiser whose loss is missing or reaches none of its parameters.
-        Diverged: by `run`, when a minimised loss or its gradient is no finite number. What the loss scaler can still cure by a
-            smaller scale is left to it.
+        InvalidInput: a parameter in two optimisers, an optimiser whose loss is missing or reaches none of its
+            parameters.
+        Diverged: by `run`, when a minimised loss or its gradient is no finite number. What the loss scaler can still
+            cure by a smaller scale is left to it.
     """
 
     model: nn.Module
@@ -145,7 +153,8 @@ class Training:
     clip: float = 1.0
     accumulate: int = 1
     autocast: Callable[[], AbstractContextManager] = nullcontext
-    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))  # type: ignore[reportPrivateImportUsage]
+    # type: ignore[reportPrivateImportUsage]
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     step: int = 0
@@ -161,9 +170,13 @@ class Training:
             for p in self._parameters[name]:
                 if owners.setdefault(p, name) != name:
                     both = f"{owners[p]!r} and {name!r}"
-                    raise InvalidInput(f"the optimisers {both} share a parameter of shape {tuple(p.shape)}: give it to one of them")
+                    raise InvalidInput(
+                        f"the optimisers {both} share a parameter of shape {tuple(p.shape)}: give it to one of them"
+                    )
         if not all(self._parameters.values()):
-            raise InvalidInput("an optimiser has no parameter that requires a gradient: leave it out, or call requires_grad_(True)")
+            raise InvalidInput(
+                "an optimiser has no parameter that requires a gradient: leave it out, or call requires_grad_(True)"
+            )
 
     def run(self, steps: int) -> Iterator[Progress]:
         """Train up to step ``steps``, yielding after each; the caller's ``for`` logs, saves, samples and stops."""
@@ -182,7 +195,9 @@ class Training:
         for name, optimiser in awake.items():
             parallel.average_gradients(self._parameters[name])
             self.scaler.unscale_(optimiser)
-            losses[f"{name}_grad"] = nn.utils.get_total_norm([p.grad for p in self._parameters[name] if p.grad is not None])
+            losses[f"{name}_grad"] = nn.utils.get_total_norm(
+                [p.grad for p in self._parameters[name] if p.grad is not None]
+            )
         means = parallel.mean([float(value) for value in losses.values()])
         values = dict(zip(losses, means, strict=True))
         self._finite(step, {name: values[name] for loss in awake for name in (loss, f"{loss}_grad")})
@@ -194,7 +209,9 @@ class Training:
             self.scaler.step(optimiser)
         if awake:
             self.scaler.update()
-        parallel.broadcast_(list(self.model.buffers()))  # statistics of batches are those of the first process, as in its checkpoint
+        parallel.broadcast_(
+            list(self.model.buffers())
+        )  # statistics of batches are those of the first process, as in its checkpoint
         if self.ema is not None:
             self.ema.update(self.model)
         return values
@@ -204,7 +221,8 @@ class Training:
         return [(step * self.accumulate + part) * parallel.count() + parallel.rank() for part in range(self.accumulate)]
 
     def _gradients(self, step: int) -> dict[str, Tensor]:
-        """Put the gradient of each loss into its optimiser's parameters; the mean of every loss over the batches of the step."""
+        """Put the gradient of each loss into its optimiser's parameters; the mean of every loss over the batches of the
+        step."""
         objective = self.objective.at(step) if isinstance(self.objective, Staged) else self.objective
         device = next(self.model.parameters()).device
         for optimiser in self.optimisers.values():
@@ -221,13 +239,17 @@ class Training:
                     losses[name] = losses.get(name, 0) + loss.detach() / self.accumulate
         for name in self.optimisers:
             if name in losses and all(p.grad is None for p in self._parameters[name]):
-                raise InvalidInput(f"the loss {name!r} depends on no parameter of its optimiser: was something detached?")
+                raise InvalidInput(
+                    f"the loss {name!r} depends on no parameter of its optimiser: was something detached?"
+                )
         return losses
 
     def _backward(self, losses: Mapping[str, Tensor | None]) -> None:
         if missing := [name for name in self.optimisers if name not in losses]:
             given = ", ".join(losses)
-            raise InvalidInput(f"the objective gives no loss for the optimiser {missing[0]!r}, but {given}; None would let it rest")
+            raise InvalidInput(
+                f"the objective gives no loss for the optimiser {missing[0]!r}, but {given}; None would let it rest"
+            )
         awake = [(name, loss) for name in self.optimisers if (loss := losses[name]) is not None]
         for left, (name, loss) in zip(reversed(range(len(awake))), awake, strict=True):
             # Without ``inputs`` a generator's loss would leave its gradient in the discriminator too.
@@ -242,7 +264,8 @@ class Training:
         batches = f"batch {step}" if each == 1 else f"batches {step * each} to {(step + 1) * each - 1}"
         what = ", ".join(f"{name} is {value}" for name, value in wrong.items())
         raise Diverged(
-            f"{what} in step {step + 1}, on {batches}: the weights are still those of step {step}, and the last checkpoint stays. "
+            f"{what} in step {step + 1}, on {batches}: the weights are still those of step {step}, and the last "
+            "checkpoint stays. "
             f"Look at that batch, or lower the learning rate"
         )
 
@@ -259,7 +282,8 @@ class Training:
         }
 
     def _order(self) -> dict[str, Any]:
-        """What says which batch and which noise a step sees. One process that accumulates two batches sees those of two processes."""
+        """What says which batch and which noise a step sees. One process that accumulates two batches sees those of two
+        processes."""
         return {"seed": self.seed, "batches a step": self.accumulate * parallel.count()}
 
     def _differs(self, state: Mapping[str, Any]) -> list[str]:
@@ -272,7 +296,9 @@ class Training:
             said += [f"in the average {line}" for line in checkpoint.weights_differ(averages, state["ema"]["model"])]
         if set(state["optimisers"]) != set(self.optimisers):
             said.append(f"its optimisers are {sorted(state['optimisers'])}, here {sorted(self.optimisers)}")
-        said += checkpoint.settings_differ(self._order(), state.get("order", self._order()))  # none in older checkpoints
+        said += checkpoint.settings_differ(
+            self._order(), state.get("order", self._order())
+        )  # none in older checkpoints
         if self.settings and state.get("settings"):
             said = checkpoint.settings_differ(self.settings, state["settings"]) + said
         return said
@@ -281,7 +307,8 @@ class Training:
         """The inverse of ``state``.
 
         Raises:
-            InvalidInput: it is one of other weights, other optimisers, another seed or other settings; nothing was taken over.
+            InvalidInput: it is one of other weights, other optimisers, another seed or other settings; nothing was
+                taken over.
         """
         if said := self._differs(state):
             more = f" and {len(said) - 4} more" if len(said) > 4 else ""
@@ -309,8 +336,8 @@ class Training:
         """Continue from ``path`` if it exists; says whether it did. Reads tensors and plain values only, never code.
 
         Raises:
-            InvalidFile: it is damaged or no checkpoint, or one of another training: of other weights, say, or optimisers; or the
-                processes do not see the same file. The file stays as it is.
+            InvalidFile: it is damaged or no checkpoint, or one of another training: of other weights, say, or
+                optimisers; or the processes do not see the same file. The file stays as it is.
         """
         there = path.exists()
         if there:
@@ -322,5 +349,7 @@ class Training:
                 remedy = "Resume it as it was begun, or begin anew in another folder"
                 raise InvalidFile(f"{path} is no checkpoint of this training ({reason}). {remedy}.") from error
         if parallel.most(self.step) + parallel.most(-self.step) != 0:
-            raise InvalidFile(f"not all processes find the same checkpoint {path}: its folder must be one that all of them share")
+            raise InvalidFile(
+                f"not all processes find the same checkpoint {path}: its folder must be one that all of them share"
+            )
         return there

@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 
 
 def orthogonalise(g: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
-    """The nearest semi-orthogonal matrix to each of ``g`` (..., m, n), nearly: U V^T of its SVD, singular values in about [0.7, 1.2].
+    """The nearest semi-orthogonal matrix to each of ``g`` (..., m, n), nearly: U V^T of its SVD, singular values in
+    about [0.7, 1.2].
 
-    Newton-Schulz iteration X <- a X + (b A + c A^2) X with A = X X^T, whose quintic (a, b, c) = (3.4445, -4.7750, 2.0315)
-    has the steepest slope at zero that still converges to a band around one (Jordan et al. 2024, "Muon").
+    Newton-Schulz iteration X <- a X + (b A + c A^2) X with A = X X^T, whose quintic (a, b, c) = (3.4445, -4.7750,
+    2.0315) has the steepest slope at zero that still converges to a band around one (Jordan et al. 2024, "Muon").
 
     Args:
         g: (..., m, n), any scale.
@@ -43,7 +44,8 @@ class Muon(Optimizer):
 
     M <- mu M + G;  W <- (1 - lr wd) W - lr sqrt(max(1, m/n)) NS(G + mu M)
 
-    A convolution (out, in, h, w) counts as the matrix (out, in h w). Source: Jordan et al. 2024; AdamW: Loshchilov & Hutter 2019.
+    A convolution (out, in, h, w) counts as the matrix (out, in h w). Source: Jordan et al. 2024; AdamW: Loshchilov &
+    Hutter 2019.
 
     Args:
         groups: parameter groups; each may set ``muon`` (bool), ``lr``, ``weight_decay``.
@@ -113,7 +115,9 @@ class Muon(Optimizer):
             for name in names:
                 if name not in self.state[p]:
                     self.state[p][name] = torch.zeros_like(p)
-        return [p.grad for p in parameters if p.grad is not None], [[self.state[p][name] for p in parameters] for name in names]
+        return [p.grad for p in parameters if p.grad is not None], [
+            [self.state[p][name] for p in parameters] for name in names
+        ]
 
 
 def alike(matrices: list[Tensor]) -> dict[torch.Size, list[int]]:

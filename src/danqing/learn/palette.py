@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput
+from ..errors import InvalidInput
 
 
 def nearest(colours: Tensor, palette: Tensor) -> Tensor:
@@ -13,8 +13,11 @@ def nearest(colours: Tensor, palette: Tensor) -> Tensor:
     return torch.cat([torch.cdist(part, palette).argmin(1) for part in colours.split(1 << 15)])
 
 
-def palette(colours: Tensor, count: int, noise: torch.Generator, *, steps: int = 20, fixed: Tensor | None = None) -> Tensor:
-    """``count`` colours (K, 3) that minimise sum_n |c_n - nearest|^2, up to a local minimum: no step makes the error larger.
+def palette(
+    colours: Tensor, count: int, noise: torch.Generator, *, steps: int = 20, fixed: Tensor | None = None
+) -> Tensor:
+    """``count`` colours (K, 3) that minimise sum_n |c_n - nearest|^2, up to a local minimum: no step makes the error
+    larger.
 
     They begin at different colours, drawn at random. One that nothing is nearest to stays where it is.
 
@@ -30,7 +33,10 @@ def palette(colours: Tensor, count: int, noise: torch.Generator, *, steps: int =
     different = torch.unique(colours, dim=0)
     different = different[~(different[:, None] == fixed).all(2).any(1)]
     if not len(fixed) <= count <= len(different) + len(fixed):
-        raise InvalidInput(f"{count} colours were asked for, of {len(different) + len(fixed)} different ones, {len(fixed)} of them fixed")
+        raise InvalidInput(
+            f"{count} colours were asked for, of {len(different) + len(fixed)} different ones, {len(fixed)} of "
+            "them fixed"
+        )
     first = torch.randperm(len(different), generator=noise)[: count - len(fixed)]
     found = torch.cat([fixed, different[first.to(colours.device)]])
     for _ in range(steps):

@@ -1,11 +1,12 @@
 """Several processes that train one model: each takes its own batches, and all take the mean of their gradients.
 
-torchrun starts them and says to each which one it is; ``together`` lets them meet. Every function here is neutral where one process
-is alone, so the loop calls them always.
+torchrun starts them and says to each which one it is; ``together`` lets them meet. Every function here is neutral where
+one process is alone, so the loop calls them always.
 
-The gradients are averaged once a step, after the last backward pass: g <- (1/n) sum_i g_i. torch's own DistributedDataParallel
-averages inside the backward pass of one ``forward``; objectives call other methods of a model, pass backward once for each of two
-optimisers, and let one of them rest, which it refuses. Source: Li et al. 2020, "PyTorch Distributed".
+The gradients are averaged once a step, after the last backward pass: g <- (1/n) sum_i g_i. torch's own
+DistributedDataParallel averages inside the backward pass of one ``forward``; objectives call other methods of a model,
+pass backward once for each of two optimisers, and let one of them rest, which it refuses. Source: Li et al. 2020,
+"PyTorch Distributed".
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def rank() -> int:
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:
-    """Give each parameter the mean gradient of all processes; one that a process has no gradient for counts as zero there."""
+    """Give each parameter the mean gradient of all processes; one that a process has no gradient for counts as zero
+    there."""
     if count() == 1:
         return
     there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)

@@ -1,4 +1,5 @@
-"""Gradient checkpointing: forget a layer's inner activations and compute them again when the backward pass needs them."""
+"""Gradient checkpointing: forget a layer's inner activations and compute them again when the backward pass needs
+them."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from danqing.errors import UnknownName
+from ..errors import UnknownName
 
 
 class Recomputed:
-    """A layer's forward that keeps its inputs alone for the backward pass; where nothing is differentiated, the plain forward."""
+    """A layer's forward that keeps its inputs alone for the backward pass; where nothing is differentiated, the plain
+    forward."""
 
     def __init__(self, forward: Callable[..., Any]):
         self.forward = forward
@@ -25,9 +27,10 @@ class Recomputed:
 
 
 def checkpointed(module: nn.Module, names: Iterable[str]) -> nn.Module:
-    """The module itself, whose named layers keep only their inputs: of n such layers in a row, memory falls from that of all
-    activations to n inputs and one layer's, for one more forward pass (Chen et al. 2016, "Training deep nets with sublinear
-    memory cost"). The gradients are the same bit for bit: dropout draws again what it drew, from the generator's kept state.
+    """The module itself, whose named layers keep only their inputs: of n such layers in a row, memory falls from that
+    of all activations to n inputs and one layer's, for one more forward pass (Chen et al. 2016, "Training deep nets
+    with sublinear memory cost"). The gradients are the same bit for bit: dropout draws again what it drew, from the
+    generator's kept state.
 
     Args:
         module: any; its weights keep their names.
@@ -39,7 +42,9 @@ def checkpointed(module: nn.Module, names: Iterable[str]) -> nn.Module:
     layers = dict(module.named_modules())
     for name in names:
         if name not in layers or not name:
-            raise UnknownName("layer", name, [other for other in layers if other and other.count(".") == name.count(".")])
+            raise UnknownName(
+                "layer", name, [other for other in layers if other and other.count(".") == name.count(".")]
+            )
         layer = layers[name]
         for inner in layer if isinstance(layer, nn.ModuleList) else (layer,):
             if not isinstance(inner.forward, Recomputed):

@@ -1,14 +1,15 @@
 """Score matching: four losses whose minimiser is s(x) = grad_x log p(x), though p is known by its draws alone.
 
-What one would lower is the distance itself, J = E_p |s - grad log p|^2 / 2, which is `explicit`. The others differ from it by a constant
-that does not depend on s:
+What one would lower is the distance itself, J = E_p |s - grad log p|^2 / 2, which is `explicit`. The others differ from
+it by a constant that does not depend on s:
 
-- `implicit` (Hyvärinen 2005, theorem 1): in -E_p s . grad log p = -int s . grad p, integration by parts gives +int p div s. So
-  J = E_p [div s + |s|^2 / 2] + E_p |grad log p|^2 / 2.
-- `sliced` (Song et al. 2019): for probes v with E v v^T = I, div s = E v^T (ds/dx) v and |s|^2 = E (v . s)^2: one backward pass
-  instead of one for each dimension.
-- `denoising` (Vincent 2011): grad log p_t(x_t) = E[grad log q(x_t | x_0) | x_t], and the closest function of x_t to a random target is its
-  conditional mean; the target is -eps / sigma for x_t = alpha x_0 + sigma eps. No derivative of s at all, but the score is p_t's.
+- `implicit` (Hyvärinen 2005, theorem 1): in -E_p s . grad log p = -int s . grad p, integration by parts gives +int p
+  div s. So J = E_p [div s + |s|^2 / 2] + E_p |grad log p|^2 / 2.
+- `sliced` (Song et al. 2019): for probes v with E v v^T = I, div s = E v^T (ds/dx) v and |s|^2 = E (v . s)^2: one
+  backward pass instead of one for each dimension.
+- `denoising` (Vincent 2011): grad log p_t(x_t) = E[grad log q(x_t | x_0) | x_t], and the closest function of x_t to a
+  random target is its conditional mean; the target is -eps / sigma for x_t = alpha x_0 + sigma eps. No derivative of s
+  at all, but the score is p_t's.
 
 A score function here is (B, ...) -> (B, ...), each row by itself; losses are means over the batch, in nats.
 """
@@ -21,10 +22,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from danqing.denoise import Denoiser
-from danqing.learn.objectives import randn, uniform
-from danqing.schedule import Schedule
-from danqing.types import Conditioning, Denoise
+from ..denoise import Denoiser
+from ..schedule import Schedule
+from ..types import Conditioning, Denoise
+from .objectives import randn, uniform
 
 #: (B, ...) -> (B, ...), row by row.
 Field = Callable[[Tensor], Tensor]
@@ -34,13 +35,15 @@ Field = Callable[[Tensor], Tensor]
 
 
 def rademacher(count: int, noise: torch.Generator, like: Tensor) -> Tensor:
-    """Probes of ±1, (count, *like.shape): E v v^T = I, with the lowest variance of v^T A v among independent entries."""
+    """Probes of ±1, (count, *like.shape): E v v^T = I, with the lowest variance of v^T A v among independent
+    entries."""
     bits = torch.randint(0, 2, (count, *like.shape), generator=noise)
     return (2 * bits - 1).to(like.device, like.dtype)
 
 
 def basis(like: Tensor) -> Tensor:
-    """Probes e_1 .. e_d sqrt(d), whose mean of v v^T is exactly I: (d, *like.shape), d = the numbers in a row of ``like`` (B, ...)."""
+    """Probes e_1 .. e_d sqrt(d), whose mean of v v^T is exactly I: (d, *like.shape), d = the numbers in a row of
+    ``like`` (B, ...)."""
     d = like[0].numel()
     eye = torch.eye(d, dtype=like.dtype, device=like.device) * d**0.5
     return eye.view(d, 1, *like.shape[1:]).expand(d, *like.shape)
@@ -49,8 +52,9 @@ def basis(like: Tensor) -> Tensor:
 def curvatures(field: Field, x: Tensor, probes: Tensor, *, train: bool = False) -> tuple[Tensor, Tensor]:
     """f(x) (B, ...) and v_k^T (df/dx) v_k (K, B), one backward pass a probe; probes (K, B, ...).
 
-    The mean over probes with E v v^T = I is the divergence tr df/dx: exactly for `basis`, by chance for `rademacher` (Hutchinson
-    1989). ``train`` keeps the graph, so that the outcome can be differentiated by what the field is made of.
+    The mean over probes with E v v^T = I is the divergence tr df/dx: exactly for `basis`, by chance for `rademacher`
+    (Hutchinson 1989). ``train`` keeps the graph, so that the outcome can be differentiated by what the field is made
+    of.
     """
     with torch.enable_grad():
         x = x if train and x.requires_grad else x.detach().requires_grad_()
@@ -62,7 +66,9 @@ def curvatures(field: Field, x: Tensor, probes: Tensor, *, train: bool = False) 
 def _row(value: Tensor, x: Tensor, v: Tensor, train: bool) -> Tensor:
     if not value.requires_grad:  # a constant field
         return x.new_zeros(len(x))
-    (pulled,) = torch.autograd.grad(value, x, v, retain_graph=True, create_graph=train, materialize_grads=True)  # (df/dx)^T v
+    (pulled,) = torch.autograd.grad(
+        value, x, v, retain_graph=True, create_graph=train, materialize_grads=True
+    )  # (df/dx)^T v
     return (pulled * v).flatten(1).sum(1)
 
 
@@ -75,17 +81,21 @@ def explicit(score: Field, x: Tensor, truth: Tensor) -> Tensor:
 
 
 def implicit(score: Field, x: Tensor) -> Tensor:
-    """E [div s + |s|^2 / 2], the divergence exactly: d backward passes for x of d numbers a row (Hyvärinen 2005, equation 4)."""
+    """E [div s + |s|^2 / 2], the divergence exactly: d backward passes for x of d numbers a row (Hyvärinen 2005,
+    equation 4)."""
     return sliced(score, x, basis(x), reduced=True)
 
 
 def sliced(score: Field, x: Tensor, probes: Tensor, *, reduced: bool) -> Tensor:
-    """E [v^T (ds/dx) v + (v . s)^2 / 2], or with |s|^2 for (v . s)^2: the form of reduced variance (Song et al. 2019, eqs. 7 and 8).
+    """E [v^T (ds/dx) v + (v . s)^2 / 2], or with |s|^2 for (v . s)^2: the form of reduced variance (Song et al. 2019,
+    eqs. 7 and 8).
 
     x (B, ...), probes (K, B, ...) with E v v^T = I, e.g. `rademacher`.
     """
     value, bent = curvatures(score, x, probes, train=True)  # (B, ...), (K, B)
-    square = value.square().flatten(1).sum(1) if reduced else (value * probes).flatten(2).sum(2).square()  # (B,) or (K, B)
+    square = (
+        value.square().flatten(1).sum(1) if reduced else (value * probes).flatten(2).sum(2).square()
+    )  # (B,) or (K, B)
     return (bent + 0.5 * square).mean()
 
 
@@ -108,10 +118,12 @@ def score_of(denoise: Denoise, schedule: Schedule, x: Tensor, t: Tensor) -> Tens
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreMatching:
-    """E_t lambda(t) |s(x_t, t) + eps / sigma_t|^2 with lambda = sigma_t^2, a mean over times and numbers (Song et al. 2021, equation 7).
+    """E_t lambda(t) |s(x_t, t) + eps / sigma_t|^2 with lambda = sigma_t^2, a mean over times and numbers (Song et al.
+    2021, equation 7).
 
-    The weight makes every time weigh alike, for E |eps / sigma|^2 grows as 1 / sigma^2. The model is a Denoiser of any parametrisation;
-    its score is (alpha E[x_0 | x_t] - x_t) / sigma^2, so that the loss is |e(x_t) - eps|^2. The batch is (x_0, Conditioning).
+    The weight makes every time weigh alike, for E |eps / sigma|^2 grows as 1 / sigma^2. The model is a Denoiser of any
+    parametrisation; its score is (alpha E[x_0 | x_t] - x_t) / sigma^2, so that the loss is |e(x_t) - eps|^2. The batch
+    is (x_0, Conditioning).
 
     Args:
         times: (count, noise) -> (count,) in (0, 1).
@@ -119,7 +131,9 @@ class ScoreMatching:
 
     times: Callable[[int, torch.Generator], Tensor] = uniform
 
-    def __call__(self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: tuple[Tensor, Conditioning], noise: torch.Generator
+    ) -> dict[str, Tensor]:
         assert isinstance(model, Denoiser)
         x0, cond = batch
         t, eps = self.times(len(x0), noise).to(x0.device), randn(tuple(x0.shape), noise, x0)

@@ -5,8 +5,10 @@ For any q(z | x), with w = p(x, z) / q(z | x), whose mean under q is p(x):
     log p(x) = log E_q [w] >= E_q [log w] = ELBO                                                          (Jensen)
     ELBO = E_q log p(x | z) - KL(q || p(z)) = log p(x) - KL(q || p(z | x))          (p(x, z) written in its two ways)
 
-So the gap is the distance of q from the true posterior. Source: Kingma & Welling 2013, section 2.2. The mean of k weights spreads less
-than one, so its log is nearer: L_k = E log mean_k w, L_1 = ELBO, L_k <= L_(k+1) <= log p(x) (Burda et al. 2016, theorem 1).
+So the gap is the distance of q from the true posterior. Source: Kingma & Welling 2013, section 2.2. The mean of k
+weights spreads less
+than one, so its log is nearer: L_k = E log mean_k w, L_1 = ELBO, L_k <= L_(k+1) <= log p(x) (Burda et al. 2016, theorem
+1).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from danqing.errors import InvalidInput
+from ..errors import InvalidInput
 
 
 def log_weights(log_joint: Callable[[Tensor], Tensor], q: Distribution, z: Tensor) -> Tensor:
@@ -38,7 +40,8 @@ def elbo(log_w: Tensor) -> Tensor:
 
 
 def importance_bound(log_w: Tensor, k: int) -> Tensor:
-    """L_k = E log (w_1 + .. + w_k) / k in nats, (K, B) -> (B,): the mean over K / k groups of k draws, unbiased for L_k.
+    """L_k = E log (w_1 + .. + w_k) / k in nats, (K, B) -> (B,): the mean over K / k groups of k draws, unbiased for
+    L_k.
 
     Raises:
         InvalidInput: k does not divide K.

@@ -1,7 +1,8 @@
-"""BigGAN: pictures of a class, by batch norms that class and latent modulate, from a spectrally normalised pair of networks.
+"""BigGAN: pictures of a class, by batch norms that class and latent modulate, from a spectrally normalised pair of
+networks.
 
-The names are those of ajbrock/BigGAN-PyTorch. Source: Brock et al. 2019, "Large scale GAN training for high fidelity natural image
-synthesis", appendix B.
+The names are those of ajbrock/BigGAN-PyTorch. Source: Brock et al. 2019, "Large scale GAN training for high fidelity
+natural image synthesis", appendix B.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class BigGANConfig:
             InvalidInput: the latent does not divide.
         """
         if self.z_dim % len(self.widths):
-            raise InvalidInput(f"z_dim {self.z_dim} was given; {len(self.widths) - 1} blocks need a multiple of {len(self.widths)}")
+            raise InvalidInput(
+                f"z_dim {self.z_dim} was given; {len(self.widths) - 1} blocks need a multiple of {len(self.widths)}"
+            )
         return self.z_dim // len(self.widths)
 
 
@@ -81,10 +84,11 @@ MINI_DISCRIMINATOR = BigGANDiscriminatorConfig(widths=(64, 128, 192, 192), halvi
 
 
 class Spectral(nn.Module):
-    """A weight divided by its largest singular value, ``W / (v W^T u^T)``, which one step of power iteration follows at each use.
+    """A weight divided by its largest singular value, ``W / (v W^T u^T)``, which one step of power iteration follows at
+    each use.
 
-    ``v = normalize(u W);  u = normalize(v W^T)``, W being the matrix (out, the rest); u is kept in training. W begins orthogonal.
-    Source: Miyato et al. 2018, algorithm 1.
+    ``v = normalize(u W);  u = normalize(v W^T)``, W being the matrix (out, the rest); u is kept in training. W begins
+    orthogonal. Source: Miyato et al. 2018, algorithm 1.
 
     Args:
         shape: (out, ..) of the weight.
@@ -239,7 +243,8 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention on a grid, ``x + gamma o(g(x) softmax(theta(x)^T phi(x))^T)``; keys and values on half of the grid.
+    """Self-attention on a grid, ``x + gamma o(g(x) softmax(theta(x)^T phi(x))^T)``; keys and values on half of the
+    grid.
 
     gamma begins as zero, and the layer as the identity. Source: Zhang et al. 2019.
 
@@ -265,7 +270,8 @@ class Attention(nn.Module):
 
 
 class BigGAN(nn.Module):
-    """A latent and a class become a picture. The latent's first chunk makes the 4×4 grid; block i reads the class and chunk i + 1.
+    """A latent and a class become a picture. The latent's first chunk makes the 4×4 grid; block i reads the class and
+    chunk i + 1.
 
     Args:
         config: the network's shape.
@@ -300,7 +306,8 @@ class BigGAN(nn.Module):
 
 
 class BigGANDiscriminator(nn.Module):
-    """The logit of a picture being a real one of its class: ``linear(h) + <embed(label), h>``, h the sum over the last grid.
+    """The logit of a picture being a real one of its class: ``linear(h) + <embed(label), h>``, h the sum over the last
+    grid.
 
     Args:
         config: the network's shape.

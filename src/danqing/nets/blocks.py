@@ -10,8 +10,8 @@ from .ports import Context
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Each pixel repeated twice along each side, (B, C, H, W) -> (B, C, 2H, 2W): as `F.interpolate` does, which is several times slower
-    on a CPU both ways, but where the channels lie last."""
+    """Each pixel repeated twice along each side, (B, C, H, W) -> (B, C, 2H, 2W): as `F.interpolate` does, which is
+    several times slower on a CPU both ways, but where the channels lie last."""
     if not x.is_contiguous():
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
     x = torch.stack([x, x], 4).flatten(3)
@@ -19,7 +19,8 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def halved(x: Tensor) -> Tensor:
-    """The mean of each 2×2 pixels, (B, C, 2H, 2W) -> (B, C, H, W): as `F.avg_pool2d` does, and faster for the same reason."""
+    """The mean of each 2×2 pixels, (B, C, 2H, 2W) -> (B, C, H, W): as `F.avg_pool2d` does, and faster for the same
+    reason."""
     upper, lower = x.unflatten(2, (-1, 2)).unbind(3)
     left, right = (upper + lower).unflatten(3, (-1, 2)).unbind(4)
     return (left + right) / 4

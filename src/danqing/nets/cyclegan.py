@@ -1,7 +1,9 @@
-"""CycleGAN's two networks: a residual generator that redraws a picture, and a discriminator that looks at patches of it.
+"""CycleGAN's two networks: a residual generator that redraws a picture, and a discriminator that looks at patches of
+it.
 
-The names are those of junyanz/pytorch-CycleGAN-and-pix2pix: numbers in one list. Source: Zhu et al. 2017, "Unpaired image-to-image
-translation using cycle-consistent adversarial networks", section 7.2; for the patches Isola et al. 2017, section 6.1.2.
+The names are those of junyanz/pytorch-CycleGAN-and-pix2pix: numbers in one list. Source: Zhu et al. 2017, "Unpaired
+image-to-image translation using cycle-consistent adversarial networks", section 7.2; for the patches Isola et al. 2017,
+section 6.1.2.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class PatchGANConfig:
 
     @property
     def patch(self) -> int:
-        """The side of the patch that one logit sees, in pixels: 7 on the coarsest grid, and r -> 2 r + 2 with each halving."""
+        """The side of the patch that one logit sees, in pixels: 7 on the coarsest grid, and r -> 2 r + 2 with each
+        halving."""
         return 9 * 2**self.halvings - 2
 
 
@@ -64,8 +67,8 @@ PATCH_34 = PatchGANConfig(channels=32, halvings=2)
 
 
 class Reflection(torch.autograd.Function):
-    """Borders that mirror the picture, whose last pixels are not repeated: `F.pad` of mode "reflect", and a backward pass that adds the
-    borders to what they mirror as blocks, where `F.pad`'s own takes a pixel at a time."""
+    """Borders that mirror the picture, whose last pixels are not repeated: `F.pad` of mode "reflect", and a backward
+    pass that adds the borders to what they mirror as blocks, where `F.pad`'s own takes a pixel at a time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, width: int) -> Tensor:  # type: ignore[override]
@@ -159,7 +162,9 @@ class CycleGAN(nn.Module):
         """
         height, width = x.shape[-2:]
         if height % (1 << HALVINGS) or width % (1 << HALVINGS):
-            raise InvalidInput(f"a picture of {width}×{height} does not fit this network: use multiples of {1 << HALVINGS} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} does not fit this network: use multiples of {1 << HALVINGS} pixels"
+            )
         return self.model(x)
 
 
@@ -179,7 +184,10 @@ class PatchGAN(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.channels * min(1 << k, 8) for k in range(config.halvings + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(config.in_channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.in_channels, widths[0], 4, stride=2, padding=1),
+            nn.LeakyReLU(SLOPE),
+        ]
         for k, (channels, out_channels) in enumerate(pairwise(widths), 1):
             convolution = nn.Conv2d(channels, out_channels, 4, stride=2 if k < config.halvings else 1, padding=1)
             layers += [convolution, nn.InstanceNorm2d(out_channels), nn.LeakyReLU(SLOPE)]

@@ -39,8 +39,9 @@ def log_cdf(kind: str) -> Callable[[Tensor], Tensor]:
 def log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, kind: str, levels: int = 256) -> Tensor:
     """log P(x) in nats of each number, of the shape that all broadcast to.
 
-    P(x) = F((x + w/2 - mean) / s) - F((x - w/2 - mean) / s), w = 2 / (levels - 1); the lowest level has all that lies below it too,
-    and the highest all above, so that the levels' probabilities add up to 1. Source: Salimans et al. 2017, section 2.1.
+    P(x) = F((x + w/2 - mean) / s) - F((x - w/2 - mean) / s), w = 2 / (levels - 1); the lowest level has all that lies
+    below it too, and the highest all above, so that the levels' probabilities add up to 1. Source: Salimans et al.
+    2017, section 2.1.
 
     With 1 - F(u) = F(-u) each bin is taken to the side where F is small, and there log(F(a) - F(b)) is
     log F(a) + log(1 - exp(log F(b) - log F(a))), which is exact however far the bin is from the mean.
@@ -57,7 +58,9 @@ def log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, kind: str, levels: int 
     """
     log_f, half, inverse = log_cdf(kind), 1 / (levels - 1), torch.exp(-log_scale)
     apart, last = x - mean, x.abs() > 1 - half
-    away = torch.where(last, x.sign() * apart, apart.abs())  # how far the bin is on that side; the last ones are always on their own
+    away = torch.where(
+        last, x.sign() * apart, apart.abs()
+    )  # how far the bin is on that side; the last ones are always on their own
     near = log_f((half - away) * inverse)
     # Far out in a tail both may round to one number; the bin is never that empty.
     part = torch.log(-torch.expm1((log_f((-half - away) * inverse) - near).clamp(max=-1e-12)))

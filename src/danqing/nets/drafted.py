@@ -1,4 +1,5 @@
-"""A UNet that begins from a draft: a first guess of the latent from the text's summary alone, read beside the noisy latent."""
+"""A UNet that begins from a draft: a first guess of the latent from the text's summary alone, read beside the noisy
+latent."""
 
 from __future__ import annotations
 
@@ -70,9 +71,10 @@ class Draft(nn.Module):
 class DraftedUNet(UNet):
     """A `UNet` whose first convolution reads the noisy latent and, beside it, the draft.
 
-    A summary that enters through the embedding of time says the same everywhere, and the network has to invent where things
-    are; the draft says it from the first step of training. Concatenating a condition to the latent is as in Rombach et al. 2022,
-    section 3.3; going from the text to a first picture by a small network of its own as in Ramesh et al. 2022, section 2.2.
+    A summary that enters through the embedding of time says the same everywhere, and the network has to invent where
+    things are; the draft says it from the first step of training. Concatenating a condition to the latent is as in
+    Rombach et al. 2022, section 3.3; going from the text to a first picture by a small network of its own as in Ramesh
+    et al. 2022, section 2.2.
 
     Args:
         config: the shape; `MINI` is at hand.
@@ -88,12 +90,14 @@ class DraftedUNet(UNet):
         """The latent (B, C, H, W) and the draft of (B, P), resampled where its grid is not H × W, as (B, 2 C, H, W).
 
         Args:
-            where: of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and down, -1 .. 1 from edge to edge.
+            where: of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and down, -1 .. 1 from
+                edge to edge.
         """
         if pooled is None or pooled.shape[-1] != self.config.pooled_channels:
             given = "none" if pooled is None else f"one of width {pooled.shape[-1]}"
             raise InvalidInput(
-                f"this UNet drafts from the text's summary of width {self.config.pooled_channels} and was given {given}: "
+                f"this UNet drafts from the text's summary of width {self.config.pooled_channels} and was given "
+                f"{given}: "
                 "use the text encoder of its model"
             )
         draft = self.draft(pooled.to(x.dtype))
@@ -113,5 +117,8 @@ class DraftedUNet(UNet):
         extra: Mapping[str, Tensor] = NOTHING,
         residuals: Residuals = NO_RESIDUALS,
     ) -> Tensor:
-        """As `UNet.forward`; ``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one."""
-        return super().forward(self.beside(x, pooled, extra.get("where")), time, tokens, pooled=pooled, extra=extra, residuals=residuals)
+        """As `UNet.forward`; ``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part,
+        where of one."""
+        return super().forward(
+            self.beside(x, pooled, extra.get("where")), time, tokens, pooled=pooled, extra=extra, residuals=residuals
+        )

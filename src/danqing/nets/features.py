@@ -1,4 +1,5 @@
-"""What a picture is, as a short vector: the features in which the quality of painted pictures is measured (`danqing.learn.quality`)."""
+"""What a picture is, as a short vector: the features in which the quality of painted pictures is measured
+(`danqing.learn.quality`)."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def deviation(grid: Tensor) -> Tensor:
 class Features(nn.Module):
     """A picture's features: (B, 3, S, S) in [-1, 1] -> (B, D), each row of mean 0 and variance 1.
 
-    ``f = norm(W [mean of the coarsest grid, deviations over the texture levels' grids])``. Their length is sqrt D whatever the network
+    ``f = norm(W [mean of the coarsest grid, deviations over the texture levels' grids])``. Their length is sqrt D
+    whatever the network
     is, so distances have a scale: two pictures without relation are sqrt(2 D) apart.
 
     Raises:
@@ -61,7 +63,8 @@ class Features(nn.Module):
         widths, groups = config.widths, config.norm_num_groups
         self.conv_in = nn.Conv2d(3 * config.patch**2, widths[0], 3, padding=1)
         self.levels = nn.ModuleList(
-            ResnetBlock(before, width, groups=groups, eps=EPS) for before, width in zip((widths[0], *widths), widths, strict=False)
+            ResnetBlock(before, width, groups=groups, eps=EPS)
+            for before, width in zip((widths[0], *widths), widths, strict=False)
         )
         self.downs = nn.ModuleList(Downsample(width) for width in widths[:-1])
         self.norm_out = nn.GroupNorm(groups, widths[-1], EPS)
@@ -70,15 +73,17 @@ class Features(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         side = self.config.image_size
         if picture.shape[1:] != (3, side, side):
-            raise InvalidInput(f"features are read from pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}")
+            raise InvalidInput(
+                f"features are read from pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}"
+            )
         grids = list(self.grids(picture))
         means = F.silu(self.norm_out(grids[-1])).float().mean((2, 3))
         deviations = map(deviation, grids[: self.config.texture])
         return F.layer_norm(self.out(torch.cat([means, *deviations], 1)).float(), (self.config.features,))
 
     def grids(self, picture: Tensor) -> Iterator[Tensor]:
-        """What each level makes of a picture, which may be of any size that halves so often: (B, 3, H, W) -> (B, widths[i], h, w),
-        h = H / (2^i p)."""
+        """What each level makes of a picture, which may be of any size that halves so often: (B, 3, H, W) -> (B,
+        widths[i], h, w), h = H / (2^i p)."""
         x = self.conv_in(F.pixel_unshuffle(picture, self.config.patch))
         for level, down in zip(self.levels, (*self.downs, nn.Identity()), strict=True):
             x = level(x)

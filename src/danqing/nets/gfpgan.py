@@ -1,9 +1,9 @@
 """GFPGAN: a face that was made poor, restored by a network that knows what faces look like.
 
-A U-Net reads the poor face. What it understands chooses the styles of a StyleGAN2 that was trained on faces, and at each resolution
-scales and shifts half of that network's channels, so that details are the prior's and the person is the picture's. This is the "clean"
-form of the published versions 1.2 to 1.4, whose names it has. Source: Wang et al. 2021, "Towards real-world blind face restoration with
-generative facial prior", section 3.
+A U-Net reads the poor face. What it understands chooses the styles of a StyleGAN2 that was trained on faces, and at
+each resolution scales and shifts half of that network's channels, so that details are the prior's and the person is the
+picture's. This is the "clean" form of the published versions 1.2 to 1.4, whose names it has. Source: Wang et al. 2021,
+"Towards real-world blind face restoration with generative facial prior", section 3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class GFPGANConfig:
     Args:
         resolution: R of the faces, a power of two from 8 pixels.
         w_dim: W of a style.
-        channel_base, channel_max: the decoder has ``min(channel_base // r, channel_max)`` channels at resolution r, the U-Net half.
+        channel_base, channel_max: the decoder has ``min(channel_base // r, channel_max)`` channels at resolution r, the
+            U-Net half.
     """
 
     resolution: int = 512
@@ -100,7 +101,9 @@ class ModulatedConv2d(nn.Module):
         super().__init__()
         self.demodulated = demodulated
         self.modulation = nn.Linear(w_dim, channels)
-        self.weight = nn.Parameter(torch.randn(1, out_channels, channels, kernel, kernel) / math.sqrt(channels * kernel**2))
+        self.weight = nn.Parameter(
+            torch.randn(1, out_channels, channels, kernel, kernel) / math.sqrt(channels * kernel**2)
+        )
         nn.init.kaiming_normal_(self.modulation.weight, nonlinearity="linear")
         nn.init.ones_(self.modulation.bias)
 
@@ -248,7 +251,9 @@ class GFPGAN(nn.Module):
         down = [config.channels(r) // 2 for r in reversed(config.resolutions)]  # of resolutions R, R/2, .. 8
         up, lowest = down[::-1], config.channels(4) // 2
         self.conv_body_first = nn.Conv2d(3, down[0], 1)
-        self.conv_body_down = nn.ModuleList(ResBlock(a, b, up=False) for a, b in zip(down, [*down[1:], lowest], strict=True))
+        self.conv_body_down = nn.ModuleList(
+            ResBlock(a, b, up=False) for a, b in zip(down, [*down[1:], lowest], strict=True)
+        )
         self.final_conv = nn.Conv2d(lowest, lowest, 3, padding=1)
         self.conv_body_up = nn.ModuleList(ResBlock(a, b, up=True) for a, b in zip([lowest, *up[:-1]], up, strict=True))
         self.final_linear = nn.Linear(16 * lowest, config.layers * config.w_dim)
@@ -260,15 +265,17 @@ class GFPGAN(nn.Module):
         """(B, 3, R, R) in [-1, 1] -> (B, 3, R, R), about [-1, 1].
 
         Args:
-            noise: draws the noise of each of the decoder's convolutions; None is the constant noise of the weights, with which the
-                same face is always restored to the same.
+            noise: draws the noise of each of the decoder's convolutions; None is the constant noise of the weights,
+                with which the same face is always restored to the same.
 
         Raises:
             InvalidInput: another size.
         """
         side = self.config.resolution
         if x.shape[1:] != (3, side, side):
-            raise InvalidInput(f"a face of shape {list(x.shape[1:])} was given; this network restores [3, {side}, {side}]")
+            raise InvalidInput(
+                f"a face of shape {list(x.shape[1:])} was given; this network restores [3, {side}, {side}]"
+            )
         x = leaky(self.conv_body_first(x))
         skips: list[Tensor] = []
         for block in self.conv_body_down:

@@ -1,16 +1,19 @@
 """Long text beside a picture: what a block of an `MMDiT` costs grows linearly in the text beyond a window.
 
-Picture and text share one attention there, of N + L tokens at a cost of (N + L)². Of a text that is longer than a window of W
-tokens, which then stands in windows of W, the last one shorter::
+Picture and text share one attention there, of N + L tokens at a cost of (N + L)². Of a text that is longer than a
+window of W tokens, which then stands in windows of W, the last one shorter::
 
     the picture's queries      see the picture and all of the text             N (N + L)
     the queries of a window    see the picture and the text of that window     L (N + W)
 
-What another window says reaches a token through the picture, a block later. The picture is thus what a few chosen tokens are in
-attention that is local and global: Beltagy et al. 2020 (Longformer, section 3.1), Zaheer et al. 2020 (BigBird, section 2) and,
-nearest, Ainslie et al. 2020 (ETC, section 3), whose global tokens are a stream of their own with projections of their own.
+What another window says reaches a token through the picture, a block later. The picture is thus what a few chosen
+tokens are in
+attention that is local and global: Beltagy et al. 2020 (Longformer, section 3.1), Zaheer et al. 2020 (BigBird, section
+2) and, nearest, Ainslie et al. 2020 (ETC, section 3), whose global tokens are a stream of their own with projections of
+their own.
 
-Nothing is trained for it: a network that read short texts reads every window as it has learned to, and its picture reads them all.
+Nothing is trained for it: a network that read short texts reads every window as it has learned to, and its picture
+reads them all.
 """
 
 from __future__ import annotations
@@ -40,9 +43,11 @@ def whole(block: Block, x: Streams, ctx: Context) -> Streams:
 
 @dataclass(frozen=True)
 class Windowed:
-    """Runs a block on a text of any length, a window at a time; a text of one window at most is read as ever, bit for bit.
+    """Runs a block on a text of any length, a window at a time; a text of one window at most is read as ever, bit for
+    bit.
 
-    All that is as long as the text are the stream before and after, its keys and its values: never a matrix of N + L or L
+    All that is as long as the text are the stream before and after, its keys and its values: never a matrix of N + L or
+        L
     times L, never the wide middle of a feed-forward.
 
     Args:
@@ -87,4 +92,6 @@ class Windowed:
             z = F.scaled_dot_product_attention(attn.ask_text(enter(part)), own_keys, own_values)
             return block.finish_text(part, attn.tell_text(z), there)
 
-        return x._replace(image=image, text=torch.cat([read(part, *offer) for part, offer in zip(parts, offers, strict=True)], dim=1))
+        return x._replace(
+            image=image, text=torch.cat([read(part, *offer) for part, offer in zip(parts, offers, strict=True)], dim=1)
+        )

@@ -9,8 +9,8 @@ How an adapter meets it, port by port. The state between layers is `Streams`, th
    queries (B, heads, N, d) as projected, not yet normed, and adds a term of their shape before the output projection;
 4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
 
-Each block is run by ``net.through(block, streams, ctx)``: `danqing.nets.longtext` has what reads a long text in windows, which is
-the default and changes nothing for one that fits a window.
+Each block is run by ``net.through(block, streams, ctx)``: `danqing.nets.longtext` has what reads a long text in
+windows, which is the default and changes nothing for one that fits a window.
 """
 
 from __future__ import annotations
@@ -413,7 +413,8 @@ class MMDiT(nn.Module):
         Args:
             x: (B, C_in, H, W), H and W multiples of patch_size and at most pos_embed_max_size patches.
             time: (B,), in the units of the published schedule, 0 .. 1000.
-            tokens: (B, L, D), L >= 1; those of one window in any order. Picture and text share one softmax, so that a token given twice
+            tokens: (B, L, D), L >= 1; those of one window in any order. Picture and text share one softmax, so that a
+                token given twice
                 weighs twice: do not fill up a short text by repeating it.
             pooled: (B, P).
             extra: tensors for adapters.

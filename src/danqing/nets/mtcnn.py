@@ -1,6 +1,7 @@
 """MTCNN: three small networks in a row, each of which looks closer at fewer places where a face may be.
 
-Source: Zhang et al. 2016, "Joint face detection and alignment using multi-task cascaded convolutional networks", section 2.
+Source: Zhang et al. 2016, "Joint face detection and alignment using multi-task cascaded convolutional networks",
+section 2.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Stage(nn.Module):
         return [head(h) for head in self.heads]
 
     def fill(self, arrays: Sequence[np.ndarray[Any, Any]]) -> Stage:
-        """Weights as Keras lists them: kernels (H, W, in, out), matrices (in, out), slopes with axes of one before them.
+        """Weights as Keras lists them: kernels (H, W, in, out), matrices (in, out), slopes with axes of one before
+        them.
 
         Raises:
             InvalidInput: they are not those of this network.
@@ -59,7 +61,9 @@ class Stage(nn.Module):
         turned = [t.permute(3, 2, 0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t.flatten() for t in tensors]
         wanted = list(self.parameters())
         if [t.shape for t in turned] != [p.shape for p in wanted]:
-            raise InvalidInput(f"{len(turned)} arrays of other shapes than this network's {len(wanted)}: use the weights of mtcnn 1.0")
+            raise InvalidInput(
+                f"{len(turned)} arrays of other shapes than this network's {len(wanted)}: use the weights of mtcnn 1.0"
+            )
         with torch.no_grad():
             for p, t in zip(wanted, turned, strict=True):
                 p.copy_(t)

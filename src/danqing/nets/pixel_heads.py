@@ -1,8 +1,9 @@
-"""What a pixel is to an autoregressive model, and its distribution: a colour of a palette, three levels, or three bytes.
+"""What a pixel is to an autoregressive model, and its distribution: a colour of a palette, three levels, or three
+bytes.
 
-A head turns the bytes of pictures into its symbols, whole numbers (B, H, W, C), and back; embeds them; and gives, from the features
-of all pixels before this one, P(pixel) = prod_c P(x_c | x_1 .. x_(c-1), features). Its tensors have the channels last, (..., C), so
-that it reads whole pictures and single pixels alike.
+A head turns the bytes of pictures into its symbols, whole numbers (B, H, W, C), and back; embeds them; and gives, from
+the features of all pixels before this one, P(pixel) = prod_c P(x_c | x_1 .. x_(c-1), features). Its tensors have the
+channels last, (..., C), so that it reads whole pictures and single pixels alike.
 """
 
 from __future__ import annotations
@@ -20,16 +21,21 @@ def wide(x: Tensor) -> Tensor:
 
 
 def choose(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Draw from softmax(logits) by the inverse of its distribution function: (..., K) and (...) in [0, 1) -> (...), int64."""
+    """Draw from softmax(logits) by the inverse of its distribution function: (..., K) and (...) in [0, 1) -> (...),
+    int64."""
     above = wide(logits).softmax(-1).cumsum(-1)
     # The sum is 1 but for rounding; scaled by it no draw falls behind the last.
-    return torch.searchsorted(above, (uniform.to(above) * above[..., -1])[..., None], right=True)[..., 0].clamp(max=logits.shape[-1] - 1)
+    return torch.searchsorted(above, (uniform.to(above) * above[..., -1])[..., None], right=True)[..., 0].clamp(
+        max=logits.shape[-1] - 1
+    )
 
 
 class Levels(nn.Module):
-    """Each of three channels is one of K equally spaced levels: ``logits_c = W_c silu(V_c [features, E(x_1), .., E(x_(c-1))])``.
+    """Each of three channels is one of K equally spaced levels: ``logits_c = W_c silu(V_c [features, E(x_1), ..,
+    E(x_(c-1))])``.
 
-    A channel knows those before it through their embeddings. Source: van den Oord et al. 2016a, section 3.2 (softmax over levels).
+    A channel knows those before it through their embeddings. Source: van den Oord et al. 2016a, section 3.2 (softmax
+        over levels).
 
     Args:
         width: w of the features.
@@ -81,10 +87,11 @@ class Levels(nn.Module):
 
 
 class Palette(Levels):
-    """A pixel is one of K colours, which are learned from pictures (`danqing.learn.palette`) and kept beside the weights.
+    """A pixel is one of K colours, which are learned from pictures (`danqing.learn.palette`) and kept beside the
+    weights.
 
-    One softmax holds the joint distribution of the three channels, so that no draw mixes the channels of two colours, and a pixel
-    takes one draw instead of three.
+    One softmax holds the joint distribution of the three channels, so that no draw mixes the channels of two colours,
+    and a pixel takes one draw instead of three.
     """
 
     channels = 1
@@ -97,7 +104,9 @@ class Palette(Levels):
     def quantise(self, picture: Tensor) -> Tensor:
         """Bytes (B, 3, H, W) to the nearest colours, (B, H, W, 1) int64."""
         palette = self.palette.float()
-        rows = [torch.cdist(row.movedim(0, -1).float(), palette).argmin(-1) for row in picture]  # one picture at a time is little memory
+        rows = [
+            torch.cdist(row.movedim(0, -1).float(), palette).argmin(-1) for row in picture
+        ]  # one picture at a time is little memory
         return torch.stack(rows)[..., None]
 
     def picture(self, x: Tensor) -> Tensor:
@@ -107,8 +116,8 @@ class Palette(Levels):
 class Mixture(nn.Module):
     """Three bytes from a mixture of M logistic densities, whose later means lean on the channels before.
 
-    ``P(r, g, b) = sum_m pi_m P(r; mu_1) P(g; mu_2 + a r) P(b; mu_3 + b r + c g)``, each P a logistic density made into bytes
-    (`discretised.log_prob`). Source: Salimans et al. 2017 (PixelCNN++), sections 2.1 and 2.2.
+    ``P(r, g, b) = sum_m pi_m P(r; mu_1) P(g; mu_2 + a r) P(b; mu_3 + b r + c g)``, each P a logistic density made into
+    bytes (`discretised.log_prob`). Source: Salimans et al. 2017 (PixelCNN++), sections 2.1 and 2.2.
 
     Args:
         width: w of the features.
@@ -135,7 +144,8 @@ class Mixture(nn.Module):
         return (x.to(self.out.weight.dtype) / 127.5 - 1)[..., None]
 
     def forward(self, features: Tensor, parts: Tensor) -> Tensor:
-        """Of all channels the logits of the components, the means, and the log scales, (..., C, 3, M): channel c reads the first c."""
+        """Of all channels the logits of the components, the means, and the log scales, (..., C, 3, M): channel c reads
+        the first c."""
         raw = wide(self.out(F.silu(self.mix(features)))).unflatten(-1, (10, self.components))
         logits, means, log_scales, slopes = raw[..., :1, :], raw[..., 1:4, :], raw[..., 4:7, :], raw[..., 7:, :].tanh()
         (a, b, c), (red, green, _) = slopes.unbind(-2), parts.unbind(-2)  # each (..., M) and (..., 1)
@@ -150,8 +160,8 @@ class Mixture(nn.Module):
         return torch.logsumexp(logits[..., 0, :].log_softmax(-1) + each, -1)
 
     def draw(self, features: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """A pixel (B, 3) from features (B, w) and uniform numbers (B, 4), the first of which chooses the component; the temperature
-        divides the components' logits and multiplies the scales."""
+        """A pixel (B, 3) from features (B, w) and uniform numbers (B, 4), the first of which chooses the component; the
+        temperature divides the components' logits and multiplies the scales."""
         x = torch.zeros(len(features), 3, dtype=torch.long, device=features.device)
         chosen: Tensor | None = None
         for c in range(self.channels):

@@ -1,7 +1,7 @@
 """The UNet of diffusion in pixels: DDPM's, and with the embedding of noise that a score network reads.
 
-How an adapter meets it is as in `unet`: ``residuals`` are port 1, each stage's ``inserted`` port 2, layers by name port 4; it reads
-no text, so there is no port 3.
+How an adapter meets it is as in `unet`: ``residuals`` are port 1, each stage's ``inserted`` port 2, layers by name port
+4; it reads no text, so there is no port 3.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class PixelUNetConfig:
     def attended(self) -> list[tuple[int, int]]:
         """(width, heads) of every level with attention, then of the middle."""
         widths, heads = self.block_out_channels, self.attention_heads
-        return [(width, n) for width, n in zip((*widths, widths[-1]), (*heads, self.mid_attention_heads), strict=True) if n]
+        return [
+            (width, n) for width, n in zip((*widths, widths[-1]), (*heads, self.mid_attention_heads), strict=True) if n
+        ]
 
     @property
     def skips(self) -> int:
@@ -83,8 +85,8 @@ MINI = PixelUNetConfig(
 def sinusoid(values: Tensor, dim: int) -> Tensor:
     """Sines and cosines of ``values`` at geometrically falling frequencies, (N,) -> (N, dim), in at least float32.
 
-    ``f_i = 10000^(-i / (dim/2 - 1));  [sin(v f_0), …, cos(v f_0), …]``: the last frequency is 1/10000 itself, where `unet`'s stop
-    short of it. Source: Ho et al. 2020, as published.
+    ``f_i = 10000^(-i / (dim/2 - 1));  [sin(v f_0), …, cos(v f_0), …]``: the last frequency is 1/10000 itself, where
+    `unet`'s stop short of it. Source: Ho et al. 2020, as published.
     """
     turns = angles(values, dim // 2, dim // 2 - 1)
     return torch.cat([turns.sin(), turns.cos()], dim=1)
@@ -139,7 +141,8 @@ class CellAttention(nn.Module):
 class PixelUNet(nn.Module):
     """The denoising UNet of DDPM, conditioned on time and, where wanted, on a class.
 
-    Module names are those of diffusers' `UNet2DModel`, conventions those of the published DDPMs. The last convolution of every block
+    Module names are those of diffusers' `UNet2DModel`, conventions those of the published DDPMs. The last convolution
+    of every block
     and of the network begins at zero: a new network answers 0, and each block passes on what it reads.
     Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021.
 
@@ -155,9 +158,13 @@ class PixelUNet(nn.Module):
         self.config = config
         widths, heads, layers = config.block_out_channels, config.attention_heads, config.layers_per_block
         if len(widths) != len(heads):
-            raise InvalidInput(f"a UNet of {len(widths)} levels {widths} has attention_heads {heads}: give one number a level")
+            raise InvalidInput(
+                f"a UNet of {len(widths)} levels {widths} has attention_heads {heads}: give one number a level"
+            )
         if not config.mid_attention_heads or any(width % n for width, n in config.attended):
-            raise InvalidInput(f"attention_heads {heads}, in the middle {config.mid_attention_heads}, must divide the widths {widths}")
+            raise InvalidInput(
+                f"attention_heads {heads}, in the middle {config.mid_attention_heads}, must divide the widths {widths}"
+            )
         levels = range(len(widths))
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = Embedding(self.time_features, config.time_channels)
@@ -212,7 +219,8 @@ class PixelUNet(nn.Module):
         if pooled is None or pooled.shape[-1] != self.config.classes:
             given = "none" if pooled is None else f"one of width {pooled.shape[-1]}"
             raise InvalidInput(
-                f"this UNet knows {self.config.classes} classes and was given {given}: give pooled (B, {self.config.classes}), 1 at the "
+                f"this UNet knows {self.config.classes} classes and was given {given}: give pooled (B, "
+                f"{self.config.classes}), 1 at the "
                 "class and 0 elsewhere; only zeros for no class"
             )
         return embedding + pooled.to(x.dtype) @ self.class_embedding.weight
@@ -244,7 +252,8 @@ class PixelUNet(nn.Module):
         if x.shape[1] != self.config.in_channels or any(side % step for side in x.shape[2:]):
             channels, height, width = x.shape[1:]
             raise InvalidInput(
-                f"this UNet reads {self.config.in_channels} channels and sides that {step} divides; given were {channels} channels of "
+                f"this UNet reads {self.config.in_channels} channels and sides that {step} divides; given were "
+                f"{channels} channels of "
                 f"{width}×{height}: pad or crop the picture"
             )
         ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
@@ -277,10 +286,11 @@ class Fourier(nn.Module):
 
 
 class ScoreUNet(PixelUNet):
-    """A `PixelUNet` that answers the score itself: it reads sigma through random Fourier features, and is divided by it.
+    """A `PixelUNet` that answers the score itself: it reads sigma through random Fourier features, and is divided by
+    it.
 
-    ``F(x, sigma) = net(x, fourier(log sigma)) / sigma``: the norm of a score grows as 1 / sigma, so that the net's need not.
-    Source: Song & Ermon 2020, technique 3; Song et al. 2021, appendix C and H.
+    ``F(x, sigma) = net(x, fourier(log sigma)) / sigma``: the norm of a score grows as 1 / sigma, so that the net's need
+    not. Source: Song & Ermon 2020, technique 3; Song et al. 2021, appendix C and H.
 
     The Denoiser of it has the parametrisation `denoise.PARAMETRISATIONS["score"]` with sigma for its time:
     ``._replace(time=lambda alpha, sigma: sigma)``; under VP too, whose sigma is in [0, 1].
@@ -312,7 +322,9 @@ def diffusers_config(config: PixelUNetConfig) -> dict[str, Any]:
     sizes = {width // heads for width, heads in config.attended}
     single = all(heads == 1 for _, heads in config.attended)
     if len(sizes) != 1 and not single:
-        raise InvalidInput(f"diffusers has one width for the heads of all levels, not {sorted(sizes)}: choose heads of one width")
+        raise InvalidInput(
+            f"diffusers has one width for the heads of all levels, not {sorted(sizes)}: choose heads of one width"
+        )
     kinds = ["Attn" if heads else "" for heads in config.attention_heads]
     return {
         "in_channels": config.in_channels,

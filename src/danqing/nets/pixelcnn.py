@@ -21,8 +21,8 @@ class PixelCNNConfig:
     """The shape of a `PixelCNN`.
 
     Args:
-        head: what a pixel is: "palette" (one of ``levels`` colours), "levels" (three channels of ``levels`` each), "mixture"
-            (three bytes, each from a mixture of logistics).
+        head: what a pixel is: "palette" (one of ``levels`` colours), "levels" (three channels of ``levels`` each),
+            "mixture" (three bytes, each from a mixture of logistics).
         levels: K of the palette or of a channel; nothing to a mixture.
         components: M of the mixture; nothing to the others.
         embedding: D of a symbol; a mixture reads its bytes as they are.
@@ -93,20 +93,23 @@ def gate(x: Tensor) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks: the vertical one sees the rows above, the horizontal one its own row to the left and the vertical one.
+    """One layer of both stacks: the vertical one sees the rows above, the horizontal one its own row to the left and
+    the vertical one.
 
         a = W_v * v,     v' = gate(a + c_v) (+ v)
         b = W_h * h + L a,     h' = O gate(b + c_h) (+ h)
 
-    Two stacks leave no blind spot, where one masked convolution after the other never sees the cells to the upper right.
-    Source: van den Oord et al. 2016b, section 2 and figure 2; the skip around ``gate(a)`` is ours.
+    Two stacks leave no blind spot, where one masked convolution after the other never sees the cells to the upper
+    right. Source: van den Oord et al. 2016b, section 2 and figure 2; the skip around ``gate(a)`` is ours.
 
     Args:
         channels: of v and h; the skips exist where it is ``width``.
         width: w of v' and h'.
-        rows, columns: of the vertical window; the horizontal one has (columns + 1) / 2 cells, without the middle one if strict.
+        rows, columns: of the vertical window; the horizontal one has (columns + 1) / 2 cells, without the middle one if
+            strict.
         dilation: cells apart.
-        strict: the pixel itself is not seen, nor is its row by the vertical stack: in the first layer, which reads the picture.
+        strict: the pixel itself is not seen, nor is its row by the vertical stack: in the first layer, which reads the
+            picture.
         classes: how many biases c there are to choose from.
     """
 
@@ -145,7 +148,8 @@ class GatedLayer(nn.Module):
 class PixelCNN(nn.Module):
     """A gated PixelCNN: ``P(x) = prod_i P(x_i | x_1 .. x_(i-1))`` over the pixels of a picture, row by row.
 
-    Source: van den Oord et al. 2016a, section 2; 2016b, section 2 (gates, two stacks, classes). Dilated windows (Yu & Koltun 2016)
+    Source: van den Oord et al. 2016a, section 2; 2016b, section 2 (gates, two stacks, classes). Dilated windows (Yu &
+        Koltun 2016)
     make the reach that of a deep stack.
 
     Args:
@@ -165,14 +169,17 @@ class PixelCNN(nn.Module):
         channels, shared = self.head.channels * self.head.embedding, {"width": config.width, "classes": config.classes}
         self.first = GatedLayer(channels, columns=config.first, dilation=1, strict=True, **shared)
         self.layers = nn.ModuleList(
-            GatedLayer(config.width, columns=3, dilation=dilation, strict=False, **shared) for dilation in config.dilations
+            GatedLayer(config.width, columns=3, dilation=dilation, strict=False, **shared)
+            for dilation in config.dilations
         )
 
     def check(self, label: Tensor | None) -> None:
         """Refuse a label where none is known, and none where one is needed."""
         classes = self.config.classes
         if (label is None) != (classes == 0):
-            raise InvalidInput("this PixelCNN knows no classes: give no label" if not classes else f"give a label in [0, {classes})")
+            raise InvalidInput(
+                "this PixelCNN knows no classes: give no label" if not classes else f"give a label in [0, {classes})"
+            )
         if label is not None and not ((label >= 0) & (label < classes)).all():
             raise InvalidInput(f"a label is outside of [0, {classes}): {label.tolist()}")
 
@@ -185,7 +192,8 @@ class PixelCNN(nn.Module):
         return F.silu(h).movedim(1, -1)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """Symbols (B, H, W, C), int64, of classes (B,) -> log P of each pixel given those before it, in nats, (B, H, W).
+        """Symbols (B, H, W, C), int64, of classes (B,) -> log P of each pixel given those before it, in nats, (B, H,
+        W).
 
         Raises:
             InvalidInput: a label is missing, not wanted or none of the classes.
@@ -196,7 +204,8 @@ class PixelCNN(nn.Module):
 
 
 class Trace:
-    """What one layer has to remember of a picture in the making: ``past`` rows of v and pixels of h, so a pixel costs the same anywhere."""
+    """What one layer has to remember of a picture in the making: ``past`` rows of v and pixels of h, so a pixel costs
+    the same anywhere."""
 
     def __init__(self, layer: GatedLayer, batch: int, width: int, label: Tensor | None):
         self.layer, (self.c_v, self.c_h) = layer, layer.biases(label)
@@ -215,7 +224,9 @@ class Trace:
         """The vertical stack's next row, (B, w, W), from that of the layer before, (B, C, W)."""
         layer = self.layer
         conv, padding = layer.vertical, (0, layer.side)
-        a = F.conv2d(self.seen(self.rows, v), conv.weight, conv.bias, padding=padding, dilation=(1, layer.dilation))  # (B, 2w, 1, W)
+        a = F.conv2d(
+            self.seen(self.rows, v), conv.weight, conv.bias, padding=padding, dilation=(1, layer.dilation)
+        )  # (B, 2w, 1, W)
         self.linked = (layer.link(a) + self.c_h)[:, :, 0].permute(2, 0, 1) + layer.horizontal.bias
         self.pixels.extend([self.nothing] * layer.past)
         out = gate(a + self.c_v)[:, :, 0]
@@ -237,7 +248,8 @@ class Trace:
 
 
 class Walk:
-    """The features of each next pixel, from cached ones: a row of the vertical stack at once, then the horizontal one pixel by pixel.
+    """The features of each next pixel, from cached ones: a row of the vertical stack at once, then the horizontal one
+    pixel by pixel.
 
     Each pixel of each layer is computed once, as in the training's forward pass, and not once for every pixel after it
     (Ramachandran et al. 2017, "Fast generation for convolutional autoregressive models").
@@ -283,17 +295,20 @@ def sample(
     temperature: float = 1.0,
     start: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Draw pictures, yielding row after row, symbols (B, W, C); ``net.head.picture`` makes bytes of a stack of rows (B, H, W, C).
+    """Draw pictures, yielding row after row, symbols (B, W, C); ``net.head.picture`` makes bytes of a stack of rows (B,
+    H, W, C).
 
     Args:
-        noises: one generator a picture, from which all its numbers are drawn at the beginning: a picture depends on its own alone.
+        noises: one generator a picture, from which all its numbers are drawn at the beginning: a picture depends on its
+            own alone.
         height, width: of the pictures, not bound to those trained on.
         label: the classes, (B,), where the network knows any.
         temperature: above 0; below 1 likelier pixels are drawn than the model's.
         start: the first rows, (B, h, W, C), which are kept, and continued.
 
     Raises:
-        InvalidInput: a label is missing, not wanted or none of the classes; the temperature is not positive; start is no beginning.
+        InvalidInput: a label is missing, not wanted or none of the classes; the temperature is not positive; start is
+            no beginning.
     """
     net.check(label)
     count, drawn = len(noises), net.head.channels
@@ -312,6 +327,10 @@ def sample(
         pixels = []
         for x in range(width):
             features = walk.features()
-            pixels.append(net.head.draw(features, uniform[:, y, x], temperature) if start is None or y >= known else start[:, y, x])
+            pixels.append(
+                net.head.draw(features, uniform[:, y, x], temperature)
+                if start is None or y >= known
+                else start[:, y, x]
+            )
             walk.put(pixels[-1])
         yield torch.stack(pixels, 1)

@@ -1,8 +1,10 @@
-"""What a backbone shows to adapters. Four ports, each with a neutral element, so that no network asks which adapter is on.
+"""What a backbone shows to adapters. Four ports, each with a neutral element, so that no network asks which adapter is
+on.
 
 1. ``Residuals`` are added to the skips (ControlNet); empty by default.
 2. A stage is an ``nn.ModuleList`` of layers ``layer(x, ctx) -> x``, so a layer can be inserted (AnimateDiff).
-3. A cross-attention owns ``branches``, an empty ``nn.ModuleDict``; each ``branch(q, ctx)`` adds its own term (IP-Adapter).
+3. A cross-attention owns ``branches``, an empty ``nn.ModuleDict``; each ``branch(q, ctx)`` adds its own term
+   (IP-Adapter).
 4. Any ``nn.Linear`` or ``nn.Conv2d`` can be replaced by name (LoRA).
 """
 
@@ -34,7 +36,8 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
-    """Port 1: terms added to a backbone's skips. ``down[i]`` matches the i-th skip, ``mid`` the middle; empty adds nothing."""
+    """Port 1: terms added to a backbone's skips. ``down[i]`` matches the i-th skip, ``mid`` the middle; empty adds
+    nothing."""
 
     down: tuple[Tensor, ...] = ()
     mid: Tensor | None = None

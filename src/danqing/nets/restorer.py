@@ -77,7 +77,9 @@ class Restorer(nn.Module):
         """
         multiple = self.config.patch << (len(self.config.widths) - 1)
         if x.shape[-2] % multiple or x.shape[-1] % multiple:
-            raise InvalidInput(f"a face of {x.shape[-1]}×{x.shape[-2]} was given; possible are multiples of {multiple} pixels")
+            raise InvalidInput(
+                f"a face of {x.shape[-1]}×{x.shape[-2]} was given; possible are multiples of {multiple} pixels"
+            )
         h = self.conv_in(nn.functional.pixel_unshuffle(x, self.config.patch))  # (B, 3p², H/p, W/p)
         skips: list[Tensor] = []
         for level in self.down:

@@ -1,4 +1,5 @@
-"""The network of ESRGAN and Real-ESRGAN: an enlarged picture from dense blocks of convolutions, without any normalisation."""
+"""The network of ESRGAN and Real-ESRGAN: an enlarged picture from dense blocks of convolutions, without any
+normalisation."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ X4_ANIME = RRDBNetConfig(blocks=6)
 
 
 def leaky(x: Tensor) -> Tensor:
-    """In place, for at the finest grid an activation is most of the memory; the gradient needs the answer's sign alone."""
+    """In place, for at the finest grid an activation is most of the memory; the gradient needs the answer's sign
+    alone."""
     return F.leaky_relu(x, SLOPE, inplace=True)
 
 
@@ -137,7 +139,9 @@ class RRDBNet(nn.Module):
         height, width = x.shape[-2:]
         fold = self.config.unshuffle
         if height % fold or width % fold:
-            raise InvalidInput(f"a picture of {width}×{height} does not fit this network: use multiples of {fold} pixels")
+            raise InvalidInput(
+                f"a picture of {width}×{height} does not fit this network: use multiples of {fold} pixels"
+            )
         h = self.conv_first(F.pixel_unshuffle(x, fold))  # (B, channels, H/fold, W/fold)
         trunk = h
         for block in self.body:

@@ -15,9 +15,9 @@ from .unet import UNet, UNetConfig, size_embedding
 class Sized(nn.Module):
     """A `UNet` that is told the sizes of its training pictures, asked as if each were whole and of the size painted.
 
-    The base reads (height, width, top, left, height, width): of the original, of the crop's corner, of the picture; the refiner
-    (height, width, top, left, aesthetic score), its score being the last number of the summary. Source: Podell et al. 2023,
-    sections 2.2 and 2.5.
+    The base reads (height, width, top, left, height, width): of the original, of the crop's corner, of the picture; the
+    refiner (height, width, top, left, aesthetic score), its score being the last number of the summary. Source: Podell
+    et al. 2023, sections 2.2 and 2.5.
 
     Args:
         net: with ``pooled_channels`` = P + 256 · (number of ids).
@@ -44,11 +44,16 @@ class Sized(nn.Module):
         extra: Mapping[str, Tensor] = NOTHING,
         residuals: Residuals = NO_RESIDUALS,
     ) -> Tensor:
-        """As `UNet.forward`; ``pooled`` is the text's summary (B, P), of the refiner with the score behind it (B, P + 1)."""
+        """As `UNet.forward`; ``pooled`` is the text's summary (B, P), of the refiner with the score behind it (B, P +
+        1)."""
         if pooled is None:
-            raise InvalidInput("this UNet reads a summary of the text, and none was given: use the text encoder of its model")
+            raise InvalidInput(
+                "this UNet reads a summary of the text, and none was given: use the text encoder of its model"
+            )
         height, width = (side * self.factor for side in x.shape[2:])
-        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32, device=x.device).expand(len(x), 6)
+        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32, device=x.device).expand(
+            len(x), 6
+        )
         if self.scored:
             pooled, score = pooled[:, :-1], pooled[:, -1:]
             sizes = torch.cat([sizes[:, :4], score.float()], 1)

@@ -54,7 +54,9 @@ class SRVGGNetCompact(nn.Module):
     def __init__(self, config: SRVGGNetCompactConfig):
         super().__init__()
         self.config = config
-        self.body = nn.ModuleList([nn.Conv2d(config.in_channels, config.channels, 3, padding=1), nn.PReLU(config.channels)])
+        self.body = nn.ModuleList(
+            [nn.Conv2d(config.in_channels, config.channels, 3, padding=1), nn.PReLU(config.channels)]
+        )
         for _ in range(config.convolutions):
             self.body.extend([nn.Conv2d(config.channels, config.channels, 3, padding=1), nn.PReLU(config.channels)])
         self.body.append(nn.Conv2d(config.channels, config.out_channels * config.scale**2, 3, padding=1))

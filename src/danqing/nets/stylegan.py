@@ -1,7 +1,8 @@
-"""StyleGAN, the first: styles that scale and shift normalised channels, a learned constant for input, noise at every layer.
+"""StyleGAN, the first: styles that scale and shift normalised channels, a learned constant for input, noise at every
+layer.
 
-The mapping network is StyleGAN2's, unchanged. Source: Karras et al. 2019, "A style-based generator architecture for generative
-adversarial networks", section 2 and appendices B and C.
+The mapping network is StyleGAN2's, unchanged. Source: Karras et al. 2019, "A style-based generator architecture for
+generative adversarial networks", section 2 and appendices B and C.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class StyleGAN(nn.Module):
             x = layer(x, ws[:, k], None if noise is None else noise(x.new_empty(len(x), 1, side, side), k))
         return self.torgb(x)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, noise: Draw | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, noise: Draw | None = None
+    ) -> Tensor:
         """(B, z_dim) of N(0, 1) -> (B, 3, R, R), about [-1, 1]; ``psi`` in [0, 1] truncates."""
         return self.synthesis(self.styles(z, labels, psi=psi), noise)

@@ -1,7 +1,8 @@
-"""StyleGAN2: styles that scale a convolution's weights, and the residual network that tells its pictures from real ones.
+"""StyleGAN2: styles that scale a convolution's weights, and the residual network that tells its pictures from real
+ones.
 
-The names are those of the published PyTorch weights. Source: Karras et al. 2020, "Analyzing and improving the image quality of
-StyleGAN"; for labels Karras et al. 2020, "Training generative adversarial networks with limited data".
+The names are those of the published PyTorch weights. Source: Karras et al. 2020, "Analyzing and improving the image
+quality of StyleGAN"; for labels Karras et al. 2020, "Training generative adversarial networks with limited data".
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .upfirdn import downsample, low_pass, upfirdn, upsample
 
 #: Standard normal numbers like a tensor, for the so-manieth layer; that of a batch may be one generator's a picture.
 Draw = Callable[[Tensor, int], Tensor]
-#: The slope below zero; the gain that gives back the power which it takes; where activations are cut, so that fp16 can hold them.
+#: The slope below zero; the gain that gives back the power which it takes; where activations are cut, so that fp16 can
+#: hold them.
 SLOPE, GAIN, CLAMP = 0.2, math.sqrt(2), 256.0
 #: How much of the mean of w stays at each step of a training.
 STAYS = 0.995
@@ -138,8 +140,8 @@ class Linear(nn.Module):
 class Mapping(nn.Module):
     """From a latent, and a label, to a style; and the mean of all styles.
 
-    ``w = fc(..fc([unit(z), unit(E label)]))``, the layers learning a hundred times slower than others. The mean w̄ moves whenever
-    styles are made in training, ``w̄ <- 0.995 w̄ + 0.005 mean_batch w``.
+    ``w = fc(..fc([unit(z), unit(E label)]))``, the layers learning a hundred times slower than others. The mean w̄
+    moves whenever styles are made in training, ``w̄ <- 0.995 w̄ + 0.005 mean_batch w``.
 
     Args:
         z_dim, w_dim: of z and w; without z the label alone is read.
@@ -182,7 +184,8 @@ class Mapping(nn.Module):
         return w
 
     def truncated(self, w: Tensor, psi: float) -> Tensor:
-        """``w̄ + psi (w - w̄)``: nearer to the mean, pictures vary less and fail less (Karras et al. 2019, section B)."""
+        """``w̄ + psi (w - w̄)``: nearer to the mean, pictures vary less and fail less (Karras et al. 2019, section
+        B)."""
         return w if psi == 1 else self.w_avg + psi * (w - self.w_avg)
 
 
@@ -197,25 +200,32 @@ def replicated(near: Tensor, w: Tensor, layers: int, cutoff: int | None) -> Tens
     return torch.cat([near[:, None].expand(-1, first, -1), w[:, None].expand(-1, layers - first, -1)], 1)
 
 
-def modulated(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, demodulated: bool = True, gain: float = 1.0) -> Tensor:
+def modulated(
+    x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, demodulated: bool = True, gain: float = 1.0
+) -> Tensor:
     """A convolution whose weights each picture's style scales, and which are then scaled to unit norm.
 
-    ``w'_oik = s_i w_oik;  w''_oik = w'_oik / sqrt(sum_ik w'^2_oik)``, so that white noise of variance 1 stays so. Computed with one
-    weight for all pictures, by scaling what goes in by s and what comes out by the norm. Source: section 2.2, eqs. 1 and 3.
+    ``w'_oik = s_i w_oik;  w''_oik = w'_oik / sqrt(sum_ik w'^2_oik)``, so that white noise of variance 1 stays so.
+    Computed with one weight for all pictures, by scaling what goes in by s and what comes out by the norm. Source:
+    section 2.2, eqs. 1 and 3.
 
     Args:
         x: (B, C_in, H, W).
         weight: (C_out, C_in, K, K), K odd.
         style: s, (B, C_in).
-        up: whether one zero is put behind each pixel first; then weights are turned around, and (B, C_out, 2H + K - 2, ..) comes out,
-            still to be filtered.
+        up: whether one zero is put behind each pixel first; then weights are turned around, and (B, C_out, 2H + K - 2,
+            ..) comes out, still to be filtered.
         gain: of what is scaled to unit norm.
 
     Returns:
         (B, C_out, H, W).
     """
     x = x * style.to(x.dtype)[:, :, None, None]
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2) if up else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    y = (
+        F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        if up
+        else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    )
     if not demodulated:
         return y
     power = style.to(weight).square() @ weight.square().sum((2, 3)).T  # (B, C_out)
@@ -250,7 +260,9 @@ class SynthesisLayer(nn.Module):
         if self.up:
             y = upfirdn(y, 4 * self.resample_filter, before=1, after=1)  # 2H + 1 -> 2H
         rain = self.noise_const if noise is None else noise(y[:, :1], k)
-        return activated(y.add_((GAIN * self.noise_strength * rain).to(y.dtype)).add_((GAIN * self.bias).to(y.dtype)[:, None, None]))
+        return activated(
+            y.add_((GAIN * self.noise_strength * rain).to(y.dtype)).add_((GAIN * self.bias).to(y.dtype)[:, None, None])
+        )
 
 
 class ToRGB(nn.Module):
@@ -268,7 +280,8 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(B, C_in, H, W), (B, w_dim) -> (B, C_out, H, W), in the precision of the weights, for colours are sums over all resolutions."""
+        """(B, C_in, H, W), (B, w_dim) -> (B, C_out, H, W), in the precision of the weights, for colours are sums over
+        all resolutions."""
         style = self.affine(w) / math.sqrt(x.shape[1])
         y = modulated(x, self.weight, style, demodulated=False).to(self.bias) + self.bias[:, None, None]
         return y.clamp(-CLAMP, CLAMP)
@@ -294,9 +307,11 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("resample_filter", low_pass())
         self.resample_filter: Tensor
 
-    def forward(self, x: Tensor | None, picture: Tensor | None, ws: Tensor, noise: Draw | None, k: int) -> tuple[Tensor, Tensor]:
-        """What is behind the resolution before this one, (B, C, R/2, R/2) and (B, 3, R/2, R/2), or nothing; the k-th layer is conv1
-        -> the same of this resolution."""
+    def forward(
+        self, x: Tensor | None, picture: Tensor | None, ws: Tensor, noise: Draw | None, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """What is behind the resolution before this one, (B, C, R/2, R/2) and (B, 3, R/2, R/2), or nothing; the k-th
+        layer is conv1 -> the same of this resolution."""
         start = self.const.expand(len(ws), -1, -1, -1) if x is None else self.conv0(x, ws[:, k - 1], noise, k - 1)
         y = self.conv1(start, ws[:, k], noise, k)
         colours = self.torgb(y, ws[:, k + 1])  # whose style is also that of the next resolution's conv0
@@ -326,7 +341,9 @@ class Synthesis(nn.Module):
             InvalidInput: another number of styles.
         """
         if ws.shape[1] != self.config.layers:
-            raise InvalidInput(f"{ws.shape[1]} styles were given; a picture of {self.config.resolution} px has {self.config.layers}")
+            raise InvalidInput(
+                f"{ws.shape[1]} styles were given; a picture of {self.config.resolution} px has {self.config.layers}"
+            )
         x, picture = None, None
         for k, resolution in enumerate(self.config.resolutions):
             x, picture = self.get_submodule(f"b{resolution}")(x, picture, ws, noise, 2 * k)
@@ -348,11 +365,14 @@ class StyleGAN2(nn.Module):
         self.synthesis = Synthesis(config)
 
     def styles(self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """(B, z_dim) -> (B, L, w_dim), the same in all layers, but that only the first ``cutoff`` are truncated by ``psi``."""
+        """(B, z_dim) -> (B, L, w_dim), the same in all layers, but that only the first ``cutoff`` are truncated by
+        ``psi``."""
         w = self.mapping(z, labels)
         return replicated(self.mapping.truncated(w, psi), w, self.config.layers, cutoff)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, noise: Draw | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, noise: Draw | None = None
+    ) -> Tensor:
         """(B, z_dim) of N(0, 1) -> (B, 3, R, R), about [-1, 1]; ``psi`` in [0, 1] truncates."""
         return self.synthesis(self.styles(z, labels, psi=psi), noise)
 
@@ -371,7 +391,16 @@ class Conv2d(nn.Module):
         active: whether a leaky ReLU follows.
     """
 
-    def __init__(self, channels: int, out_channels: int, kernel: int, *, bias: bool = True, down: bool = False, active: bool = True):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        bias: bool = True,
+        down: bool = False,
+        active: bool = True,
+    ):
         super().__init__()
         self.down, self.active = down, active
         self.weight = nn.Parameter(torch.randn(out_channels, channels, kernel, kernel))
@@ -418,8 +447,8 @@ class DiscriminatorBlock(nn.Module):
 
 
 def deviation(x: Tensor, group: int) -> Tensor:
-    """(B, C, H, W) -> (B, 1, H, W): the standard deviation over groups of pictures, averaged over channels and pixels, which shows
-    whether pictures are too alike (Karras et al. 2018, section 3).
+    """(B, C, H, W) -> (B, 1, H, W): the standard deviation over groups of pictures, averaged over channels and pixels,
+    which shows whether pictures are too alike (Karras et al. 2018, section 3).
 
     A group has at most ``group`` pictures, and so many that groups are equal.
     """

@@ -1,8 +1,8 @@
 """The encoder of T5 1.1, which reads the text of Stable Diffusion 3.
 
-Module names are those of transformers' T5EncoderModel; its `encoder.embed_tokens` is the same table as `shared`, which alone is here.
-Source: Raffel et al. 2019, "Exploring the limits of transfer learning with a unified text-to-text transformer"; for 1.1 the
-gated feed-forward of Shazeer 2020, "GLU variants improve transformer".
+Module names are those of transformers' T5EncoderModel; its `encoder.embed_tokens` is the same table as `shared`, which
+alone is here. Source: Raffel et al. 2019, "Exploring the limits of transfer learning with a unified text-to-text
+transformer"; for 1.1 the gated feed-forward of Shazeer 2020, "GLU variants improve transformer".
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ XXL = T5Config()
 
 
 class Norm(nn.Module):
-    """``w · x / √(mean x² + ε)``, the mean of squares in at least float32, the result in w's dtype. Zhang & Sennrich 2019."""
+    """``w · x / √(mean x² + ε)``, the mean of squares in at least float32, the result in w's dtype. Zhang & Sennrich
+    2019."""
 
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -92,7 +93,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """(B, L, D), (B or 1, heads, L, L) -> (B, L, D)."""
-        q, k, v = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v))  # (B, heads, L, d)
+        q, k, v = (
+            p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v)
+        )  # (B, heads, L, d)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
         return self.o(y.transpose(1, 2).flatten(2))
 
@@ -100,10 +103,9 @@ class Attention(nn.Module):
 def buckets(length: int, count: int, reach: int) -> Tensor:
     """The kind of distance from each place i to each place j, (L, L): 0 .. count - 1.
 
-    Half of the buckets are for j <= i, the other half for j > i. Of the n in each half, distances below n/2 have one each;
-    the others share theirs on a logarithmic scale that ends at ``reach``. Computed on the CPU, for a logarithm that is rounded
-    otherwise on another device would move the borders.
-    Source: Raffel et al. 2019, section 2.1.
+    Half of the buckets are for j <= i, the other half for j > i. Of the n in each half, distances below n/2 have one
+    each; the others share theirs on a logarithmic scale that ends at ``reach``. Computed on the CPU, for a logarithm
+    that is rounded otherwise on another device would move the borders. Source: Raffel et al. 2019, section 2.1.
     """
     place = torch.arange(length)
     offset = place[None, :] - place[:, None]  # (L, L)
@@ -117,8 +119,8 @@ def buckets(length: int, count: int, reach: int) -> Tensor:
 class GatedGELU(nn.Module):
     """``W_o (gelu(W_0 x) · W_1 x)``, GELU by its tanh approximation.
 
-    The published weights make products with W_o beyond float16's 65504, so that in float16 this sum alone is float32, and with
-    it the stream that it is added to, as in transformers.
+    The published weights make products with W_o beyond float16's 65504, so that in float16 this sum alone is float32,
+    and with it the stream that it is added to, as in transformers.
     """
 
     def __init__(self, config: T5Config):
@@ -209,7 +211,8 @@ class T5(nn.Module):
         count, reach = config.relative_attention_num_buckets, config.relative_attention_max_distance
         if config.num_layers < 1 or count < 4 or count % 4 or reach <= count // 4:
             raise InvalidInput(
-                f"a T5 of {config.num_layers} layers with {count} buckets up to a distance of {reach}: give at least one layer, "
+                f"a T5 of {config.num_layers} layers with {count} buckets up to a distance of {reach}: give at "
+                "least one layer, "
                 f"a multiple of 4 buckets, and a distance above a quarter of them"
             )
         self.shared = nn.Embedding(config.vocab_size, config.d_model)

@@ -292,7 +292,8 @@ class Stage(nn.Module):
 
 
 class Down(Stage):
-    """The way down at one level; every step leaves a skip, and so does what halves the grid, at every level but the last."""
+    """The way down at one level; every step leaves a skip, and so does what halves the grid, at every level but the
+    last."""
 
     def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], halving: Downsample | None):
         super().__init__(resnets, attentions)
@@ -320,7 +321,8 @@ class Mid(Stage):
 
 
 class Up(Stage):
-    """The way up at one level; every step reads the latest skip left, and at every level but the last the grid is doubled."""
+    """The way up at one level; every step reads the latest skip left, and at every level but the last the grid is
+    doubled."""
 
     def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], doubling: Upsample | None):
         super().__init__(resnets, attentions)
@@ -356,24 +358,36 @@ class UNet(nn.Module):
                 f"and {len(heads)} attention_heads {heads}: give one of each a level"
             )
         if any(width % head for width, head in zip(widths, heads, strict=True)):
-            raise InvalidInput(f"attention_heads {heads} do not divide the widths {widths}: each level's heads must divide its width")
+            raise InvalidInput(
+                f"attention_heads {heads} do not divide the widths {widths}: each level's heads must divide its width"
+            )
         layers, levels = config.layers_per_block, range(len(widths))
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = Embedding(widths[0], config.time_channels)
         self.add_embedding = Embedding(config.pooled_channels, config.time_channels) if config.pooled_channels else None
 
-        def inner(steps: list[tuple[int, int]], depths: list[int], heads: int) -> tuple[list[nn.Module], list[nn.Module]]:
-            shared: dict[str, Any] = {"groups": config.norm_num_groups, "eps": EPS, "time_channels": config.time_channels}
+        def inner(
+            steps: list[tuple[int, int]], depths: list[int], heads: int
+        ) -> tuple[list[nn.Module], list[nn.Module]]:
+            shared: dict[str, Any] = {
+                "groups": config.norm_num_groups,
+                "eps": EPS,
+                "time_channels": config.time_channels,
+            }
             blocks: list[nn.Module] = [ResnetBlock(before, after, **shared) for before, after in steps]
             ends = zip(steps, depths, strict=True)
-            return blocks, [Transformer(after, depth=n, heads=heads, config=config) if n else Same() for (_, after), n in ends]
+            return blocks, [
+                Transformer(after, depth=n, heads=heads, config=config) if n else Same() for (_, after), n in ends
+            ]
 
         skips = [widths[0]]  # channels of every skip, in the order in which they are left
         self.down_blocks = nn.ModuleList()
         for i in levels:
             steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
             last = i == levels[-1]
-            self.down_blocks.append(Down(*inner(steps, [depths[i]] * layers, heads[i]), None if last else Downsample(widths[i])))
+            self.down_blocks.append(
+                Down(*inner(steps, [depths[i]] * layers, heads[i]), None if last else Downsample(widths[i]))
+            )
             skips += [widths[i]] * (layers if last else layers + 1)
 
         self.mid_block = Mid(*inner([(widths[-1], widths[-1])] * 2, [config.mid_transformer_layers, 0], heads[-1]))
@@ -382,7 +396,9 @@ class UNet(nn.Module):
         before = widths[-1]
         for i in reversed(levels):
             steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
-            self.up_blocks.append(Up(*inner(steps, [depths[i]] * (layers + 1), heads[i]), Upsample(widths[i]) if i else None))
+            self.up_blocks.append(
+                Up(*inner(steps, [depths[i]] * (layers + 1), heads[i]), Upsample(widths[i]) if i else None)
+            )
             before = widths[i]
 
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)

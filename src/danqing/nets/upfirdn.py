@@ -21,8 +21,8 @@ def low_pass(taps: Sequence[float] = TAPS) -> Tensor:
 def upfirdn(x: Tensor, taps: Tensor, *, up: int = 1, down: int = 1, before: int = 0, after: int = 0) -> Tensor:
     """Put ``up - 1`` zeros behind each pixel, pad with zeros, convolve, keep each ``down``-th pixel.
 
-    ``y[n] = sum_k f[k] u[down n - k + K - 1 - before]`` along each side, u being x with the zeros. It is linear in x, and can be
-    differentiated as often as one likes.
+    ``y[n] = sum_k f[k] u[down n - k + K - 1 - before]`` along each side, u being x with the zeros. It is linear in x,
+    and can be differentiated as often as one likes.
 
     Args:
         x: (B, C, H, W).

@@ -29,7 +29,8 @@ class VAEConfig:
         layers_per_block: residual blocks a level, in the encoder and in the decoder.
         norm_num_groups: divides every width.
         patch: side of the pixel blocks that are folded into channels, >= 1.
-        likelihood: the density around the decoded picture, made into probabilities of bytes: "gaussian", "laplace", "logistic".
+        likelihood: the density around the decoded picture, made into probabilities of bytes: "gaussian", "laplace",
+            "logistic".
     """
 
     image_size: int = 64
@@ -46,7 +47,8 @@ class VAEConfig:
         return self.image_size // (self.patch * 2 ** (len(self.widths) - 1))
 
 
-#: 64 px art. A Laplace density, because most of a drawing is plain and met exactly, and a few edges are missed by far. 2.7M parameters.
+#: 64 px art. A Laplace density, because most of a drawing is plain and met exactly, and a few edges are missed by far.
+#: 2.7M parameters.
 ART = VAEConfig()
 
 
@@ -104,12 +106,13 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """A convolutional variational autoencoder with a vector as its latent and one learned scale of the pictures' density.
+    """A convolutional variational autoencoder with a vector as its latent and one learned scale of the pictures'
+    density.
 
     ``p(z) = N(0, I),  q(z|x) = N(mean(x), exp(logvar(x))),  P(x|z) = prod_i P(x_i; decode(z)_i, s)`` over bytes
-    (`discretised.log_prob`), so that the bound on log P(x) is one of bits that a lossless coder would need. The scale s is a parameter:
-    at its optimum the weight of the reconstruction is right without a search for beta.
-    Source: Kingma & Welling 2013; Rybkin et al. 2021 ("sigma-VAE"), section 3.
+    (`discretised.log_prob`), so that the bound on log P(x) is one of bits that a lossless coder would need. The scale s
+    is a parameter: at its optimum the weight of the reconstruction is right without a search for beta. Source: Kingma &
+    Welling 2013; Rybkin et al. 2021 ("sigma-VAE"), section 3.
 
     Args:
         config: the shape; `ART` is at hand.
@@ -138,7 +141,9 @@ class VAE(nn.Module):
         """
         side = self.config.image_size
         if picture.shape[1:] != (3, side, side):
-            raise InvalidInput(f"this VAE reads pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}: resize them")
+            raise InvalidInput(
+                f"this VAE reads pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}: resize them"
+            )
         mean, logvar = self.encoder(picture).to(picture.dtype).chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
@@ -148,11 +153,14 @@ class VAE(nn.Module):
 
     def log_prob(self, picture: Tensor, z: Tensor) -> Tensor:
         """log P(picture | z) of pictures of bytes in [-1, 1], (B, 3, S, S) and (B, D), in nats a picture, (B,)."""
-        each = discretised.log_prob(picture, self.decode(z).to(picture.dtype), self.log_scale, self.config.likelihood)  # (B, 3, S, S)
+        each = discretised.log_prob(
+            picture, self.decode(z).to(picture.dtype), self.log_scale, self.config.likelihood
+        )  # (B, 3, S, S)
         return each.flatten(1).sum(1)
 
     def forward(self, picture: Tensor, noise: Tensor | torch.Generator | None = None) -> tuple[Tensor, Posterior]:
-        """The picture through a sampled latent, and the posterior it came from; zeros for noise give the mean's picture."""
+        """The picture through a sampled latent, and the posterior it came from; zeros for noise give the mean's
+        picture."""
         posterior = self.encode(picture)
         return self.decode(posterior.sample(noise)), posterior
 
@@ -163,8 +171,8 @@ def prior(noises: Sequence[torch.Generator], latent_dim: int) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """(1 - t) a + t b: from a (B, D) to b (B, D) at t (T,) in [0, 1], (T, B, D). Halfway between two draws of the prior it is shorter
-    than such draws are, by sqrt 2 nearly, and its picture duller."""
+    """(1 - t) a + t b: from a (B, D) to b (B, D) at t (T,) in [0, 1], (T, B, D). Halfway between two draws of the prior
+    it is shorter than such draws are, by sqrt 2 nearly, and its picture duller."""
     t = t.to(a)[:, None, None]
     return (1 - t) * a + t * b
 
@@ -172,13 +180,16 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Along the arc: the direction turns evenly and the length goes evenly from |a| to |b|; shapes as for `lerp`.
 
-    With the angle w between a and b: direction = (sin((1 - t) w) a/|a| + sin(t w) b/|b|) / sin w; where w is 0 the two coincide, and
+    With the angle w between a and b: direction = (sin((1 - t) w) a/|a| + sin(t w) b/|b|) / sin w; where w is 0 the two
+        coincide, and
     where it is pi any arc would do and none is better. Source: Shoemake 1985; White 2016, section 2.1.
     """
     lengths = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)  # (B, 1)
     ends = a / lengths[0], b / lengths[1]
     # Twice the half angle, for the cosine is flat at 0 and would lose half of the digits there.
-    angle = 2 * torch.atan2((ends[0] - ends[1]).norm(dim=-1, keepdim=True), (ends[0] + ends[1]).norm(dim=-1, keepdim=True))
+    angle = 2 * torch.atan2(
+        (ends[0] - ends[1]).norm(dim=-1, keepdim=True), (ends[0] + ends[1]).norm(dim=-1, keepdim=True)
+    )
     t = t.to(a)[:, None, None]
     # sinc(w) = sin w / w, so that a vanishing angle divides nothing by zero.
     weights = [part * torch.sinc(part * angle / math.pi) / torch.sinc(angle / math.pi) for part in (1 - t, t)]

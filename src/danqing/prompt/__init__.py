@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .tokenize import BytePairTokenizer, Tokenizer, bilingual_tokenizer, clip_tokenizer, framed
 
 _LAZY = {
-    **dict.fromkeys(("WEIGHTINGS", "Chunk", "ClipEncoder", "Encoded", "EncodedRun", "Encoder", "chunked", "condition"), ".encode"),
+    **dict.fromkeys(
+        ("WEIGHTINGS", "Chunk", "ClipEncoder", "Encoded", "EncodedRun", "Encoder", "chunked", "condition"), ".encode"
+    ),
     **dict.fromkeys(("BytePairTokenizer", "Tokenizer", "bilingual_tokenizer", "clip_tokenizer", "framed"), ".tokenize"),
 }
 

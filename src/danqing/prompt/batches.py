@@ -15,8 +15,8 @@ from .encode import Encoder
 class Batched:
     """An `Encoder` that asks another for ``size`` windows at a time, and for equal ones only once.
 
-    Up to ``size`` windows pass through as they are. Of more it holds what one batch needs and the result, (B, window, D), never
-    the states of every layer for all of them.
+    Up to ``size`` windows pass through as they are. Of more it holds what one batch needs and the result, (B, window,
+    D), never the states of every layer for all of them.
 
     Args:
         inner: which encodes each window by itself.

@@ -30,13 +30,17 @@ class Classes:
 
     def __post_init__(self) -> None:
         if not self.names or not all(names and all(name.strip() for name in names) for names in self.names):
-            raise InvalidInput(f"the classes {self.names} were given: there must be one at least, and each needs a name")
+            raise InvalidInput(
+                f"the classes {self.names} were given: there must be one at least, and each needs a name"
+            )
 
     def of(self, prompt: str) -> tuple[int | None, str]:
         """The class that a prompt names, and a warning of what else it says, "" where that is nothing.
 
-        It is the class of the longest name that stands in the prompt, in letters of either case: as whole words where it is written
-        in ASCII, as a part where it is not, for Chinese has no spaces. Of names as long the first one said counts. A prompt without
+        It is the class of the longest name that stands in the prompt, in letters of either case: as whole words where
+            it is written
+        in ASCII, as a part where it is not, for Chinese has no spaces. Of names as long the first one said counts. A
+        prompt without
         words names none: (None, "").
 
         Raises:
@@ -44,7 +48,9 @@ class Classes:
         """
         if not _WORD.search(prompt):
             return None, ""
-        found = [(hit, i) for i, names in enumerate(self.names) for name in names if (hit := _pattern(name).search(prompt))]
+        found = [
+            (hit, i) for i, names in enumerate(self.names) for name in names if (hit := _pattern(name).search(prompt))
+        ]
         if not found:
             raise UnknownName("kind", prompt, [names[0] for names in self.names])
         hit, index = max(found, key=lambda each: (each[0].end() - each[0].start(), -each[0].start()))

@@ -1,8 +1,8 @@
 """From a plan and a text encoder to conditionings: windows, weights, and what had to be left out.
 
-A text of any length is cut into chunks of window - 2 ids (window - 1 where no bos opens a text, as in T5), each framed by bos
-and eos and encoded by itself, and the chunks' tokens stand one after the other: (1, k * window, D). Every text is computed
-alone, so nothing that is encoded beside it changes its numbers.
+A text of any length is cut into chunks of window - 2 ids (window - 1 where no bos opens a text, as in T5), each framed
+by bos and eos and encoded by itself, and the chunks' tokens stand one after the other: (1, k * window, D). Every text
+is computed alone, so nothing that is encoded beside it changes its numbers.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _ignored(z: Tensor, w: Tensor, empty: Callable[[], Tensor]) -> Tensor:
 
 #: How weights w act on the tokens z of a chunk. "original" (A1111): w z, then the chunk's mean is restored; "no-norm"
 #: (A1111's "No norm"): w z; "comfy" (ComfyUI): z_empty + w (z - z_empty); "ignore": z.
-WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType({"original": _original, "no-norm": _scaled, "comfy": _between, "ignore": _ignored})
+WEIGHTINGS: Mapping[str, Weighting] = MappingProxyType(
+    {"original": _original, "no-norm": _scaled, "comfy": _between, "ignore": _ignored}
+)
 
 
 # ---- chunks --------------------------------------------------------------------------------------------------------
@@ -238,7 +240,8 @@ def condition(
         Encoded(
             steps=plan.steps,
             runs=tuple(
-                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms)) for start, stop, terms in plan.runs
+                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms))
+                for start, stop, terms in plan.runs
             ),
             warnings=_warnings(plan, whole, tokenizer, max_chunks, applied),
         )
@@ -259,5 +262,7 @@ def _warnings(
         lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
         if lost:
             room, quoted = room_of(tokenizer), _quote(tokenizer.decode(lost))
-            out.append(f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}.")
+            out.append(
+                f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}."
+            )
     return tuple(dict.fromkeys(out))

@@ -6,9 +6,9 @@
              [           T5           ]
     pooled = [ CLIP-L | CLIP-bigG ]
 
-Source: Esser et al. 2024, "Scaling rectified flow transformers for high-resolution image synthesis", section 4, appendix B.2
-and figure 2; section 5.3.3 for what is absent: each encoder was left out of a part of the training, so that zeros in its place
-are something the model knows.
+Source: Esser et al. 2024, "Scaling rectified flow transformers for high-resolution image synthesis", section 4,
+appendix B.2 and figure 2; section 5.3.3 for what is absent: each encoder was left out of a part of the training, so
+that zeros in its place are something the model knows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ OPEN = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """Several `Text` as one: the tokens of each plan's every term stand one after the other, the summary is the first there is.
+    """Several `Text` as one: the tokens of each plan's every term stand one after the other, the summary is the first
+    there is.
 
     Args:
         texts: at least one; their tokens are of one width.
@@ -56,7 +57,9 @@ class Joined:
         """Of the text that has the fewest to skip."""
         return min(text.layers for text in self.texts)
 
-    def condition(self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture; the first one's warnings begin with the notes."""
         every = [text.condition(plans, skip=skip, weighting=weighting, applied=applied) for text in self.texts]
         known: dict[tuple[int, ...], Conditioning] = {}  # by identity: a text that two steps show is joined once
@@ -110,7 +113,9 @@ class Silence:
         """No limit."""
         return ANY_LAYERS
 
-    def condition(self, plans: Sequence[Plan], *, skip: int = 0, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int = 0, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """The same zeros at every step of every plan."""
         heard = Conditioning(
             tokens=torch.zeros(1, self.length, self.width, device=self.device),
@@ -118,7 +123,10 @@ class Silence:
         )
 
         def silent(plan: Plan) -> Encoded:
-            runs = (EncodedRun(start, stop, tuple((heard, term.weight) for term in terms)) for start, stop, terms in plan.runs)
+            runs = (
+                EncodedRun(start, stop, tuple((heard, term.weight) for term in terms))
+                for start, stop, terms in plan.runs
+            )
             return Encoded(steps=plan.steps, runs=tuple(runs))
 
         return tuple(map(silent, plans))
@@ -164,8 +172,9 @@ def sd3_text(
 ) -> Joined:
     """The text of a Stable Diffusion 3 from the encoders that are there; `Joined.notes` names those that are not.
 
-    A prompt skips one layer of CLIP (``skip=1``) unless it is asked for another. A tower of CLIP that is absent beside the
-    other is zeros within each token and the summary; a T5 that is absent, or both towers, are a window of zero tokens.
+    A prompt skips one layer of CLIP (``skip=1``) unless it is asked for another. A tower of CLIP that is absent beside
+    the other is zeros within each token and the summary; a T5 that is absent, or both towers, are a window of zero
+    tokens.
 
     Args:
         clip: CLIP's vocabulary, its padding 49407.
@@ -173,31 +182,43 @@ def sd3_text(
         t5, pieces: the T5 and its vocabulary (`danqing.prompt.t5.t5_tokenizer`); both or neither.
         width: D of the tokens that the network reads.
         widths: of the towers, for one that is absent.
-        absent: tokens of zeros for a stream that is absent: 77 as in the paper's figure 2; newer versions of diffusers say nothing
-            as long as their T5 would have spoken, 256.
+        absent: tokens of zeros for a stream that is absent: 77 as in the paper's figure 2; newer versions of diffusers
+            say nothing as long as their T5 would have spoken, 256.
 
     Raises:
-        InvalidInput: no encoder at all, a T5 without its vocabulary or with a larger one than its own, or one that is not as wide
-            as the network reads.
+        InvalidInput: no encoder at all, a T5 without its vocabulary or with a larger one than its own, or one that is
+            not as wide as the network reads.
     """
     if clip_l is None and clip_g is None and t5 is None:
         raise InvalidInput("this model has none of its three text encoders: give CLIP-L, CLIP-bigG or T5, any of them")
     if (t5 is None) != (pieces is None):
-        raise InvalidInput("a T5 reads ids of its own vocabulary: give both, its weights and its tokenizer.json or spiece.model")
+        raise InvalidInput(
+            "a T5 reads ids of its own vocabulary: give both, its weights and its tokenizer.json or spiece.model"
+        )
     if t5 is not None and t5.config.d_model != width:
-        raise InvalidInput(f"this T5 says tokens of width {t5.config.d_model}, the network reads {width}: use the model's own T5")
+        raise InvalidInput(
+            f"this T5 says tokens of width {t5.config.d_model}, the network reads {width}: use the model's own T5"
+        )
     if t5 is not None and isinstance(pieces, PieceTokenizer) and pieces.size > t5.config.vocab_size:
-        raise InvalidInput(f"a vocabulary of {pieces.size} ids for a T5 of {t5.config.vocab_size}: use the tokenizer of its own folder")
+        raise InvalidInput(
+            f"a vocabulary of {pieces.size} ids for a T5 of {t5.config.vocab_size}: use the tokenizer of its own folder"
+        )
     device = next(parameter.device for net in (clip_l, clip_g, t5) if net is not None for parameter in net.parameters())
     if clip_l is None and clip_g is None:
         first: Text = Silence(width=width, length=absent, summary=sum(widths), device=device)
     else:
-        left, right = (SilentTower(n).to(device) if net is None else net for net, n in zip((clip_l, clip_g), widths, strict=True))
-        first = ClipText(tokenizer=clip, towers=(_tower(left), _tower(right, OPEN)), even=True, width=width, max_chunks=CHUNKS)
+        left, right = (
+            SilentTower(n).to(device) if net is None else net for net, n in zip((clip_l, clip_g), widths, strict=True)
+        )
+        first = ClipText(
+            tokenizer=clip, towers=(_tower(left), _tower(right, OPEN)), even=True, width=width, max_chunks=CHUNKS
+        )
     if t5 is None or pieces is None:
         second: Text = Silence(width=width, length=absent, device=device)
     else:
         second = T5Text(tokenizer=pieces, net=t5)
     names = {"CLIP-L": clip_l, "CLIP-bigG": clip_g, "T5": t5}
-    notes = tuple(f"the text encoder {name} is absent; zeros stand in its place." for name, net in names.items() if net is None)
+    notes = tuple(
+        f"the text encoder {name} is absent; zeros stand in its place." for name, net in names.items() if net is None
+    )
     return Joined(texts=(first, second), notes=notes)

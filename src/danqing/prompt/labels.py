@@ -29,9 +29,11 @@ def one_hot(labels: Tensor, count: int) -> Conditioning:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassText:
-    """`danqing.prompt.towers.Text` of classes: each text names one; the grammar chooses and composes them over the steps.
+    """`danqing.prompt.towers.Text` of classes: each text names one; the grammar chooses and composes them over the
+    steps.
 
-    ``cat AND dog:0.5`` guides towards both and ``[cat:dog:0.5]`` turns from one to the other. Emphasis, (cat:1.3), has no words to
+    ``cat AND dog:0.5`` guides towards both and ``[cat:dog:0.5]`` turns from one to the other. Emphasis, (cat:1.3), has
+    no words to
     weigh: it is ignored with a warning, as is whatever else stands beside a name. An empty text is no class.
 
     Args:
@@ -47,7 +49,9 @@ class ClassText:
         """The one there is: nothing can be skipped."""
         return 1
 
-    def condition(self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """Look up the prompts of one picture; ``skip`` changes nothing.
 
         Raises:
@@ -58,9 +62,16 @@ class ClassText:
         known = {text: self._heard(text) for plan in plans for text in plan.texts}
 
         def encoded(plan: Plan) -> Encoded:
-            said = [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]
+            said = [
+                f"{tag.text} was ignored: nothing of that name is applied here."
+                for tag in plan.tags
+                if tag not in applied
+            ]
             said += [warning for text in plan.texts for warning in known[text][1]]
-            runs = (EncodedRun(start, stop, tuple((known[t.text][0], t.weight) for t in terms)) for start, stop, terms in plan.runs)
+            runs = (
+                EncodedRun(start, stop, tuple((known[t.text][0], t.weight) for t in terms))
+                for start, stop, terms in plan.runs
+            )
             return Encoded(steps=plan.steps, runs=tuple(runs), warnings=tuple(dict.fromkeys(said)))
 
         return tuple(map(encoded, plans))
@@ -69,7 +80,9 @@ class ClassText:
         """A text's conditioning, and what of it was ignored."""
         pieces = [piece for part in text for piece in part if piece.text.strip()]
         if self.classes is None:
-            return one_hot(torch.tensor([NONE], device=self.device), 0), ["the prompt was ignored: this model hears none."] * bool(pieces)
+            return one_hot(torch.tensor([NONE], device=self.device), 0), [
+                "the prompt was ignored: this model hears none."
+            ] * bool(pieces)
         label, warning = self.classes.of(" ".join(piece.text for piece in pieces))
         warnings = [warning] if warning else []
         if any(piece.weight != 1 for piece in pieces):

@@ -1,11 +1,11 @@
 """T5's vocabulary, from a checkpoint's own files, and its encoder as a `Text`.
 
-The vocabulary is a list of pieces, each with the logarithm of its probability; a text is cut into the pieces whose product is
-the most probable. A text of any length is heard in windows, each by itself and read whole, its padding too.
+The vocabulary is a list of pieces, each with the logarithm of its probability; a text is cut into the pieces whose
+product is the most probable. A text of any length is heard in windows, each by itself and read whole, its padding too.
 
-Source: Kudo 2018, "Subword regularization", section 3.2 (the unigram model); Raffel et al. 2019, section 2.2.2 (T5's); the
-layout of a SentencePiece file is src/sentencepiece_model.proto of google/sentencepiece, that of its fields the encoding
-guide of Protocol Buffers.
+Source: Kudo 2018, "Subword regularization", section 3.2 (the unigram model); Raffel et al. 2019, section 2.2.2 (T5's);
+the layout of a SentencePiece file is src/sentencepiece_model.proto of google/sentencepiece, that of its fields the
+encoding guide of Protocol Buffers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Spiece(NamedTuple):
     """What a SentencePiece file holds.
 
     Args:
-        characters: how each character is rewritten before the text is cut, in SentencePiece's compiled form; may be empty.
+        characters: how each character is rewritten before the text is cut, in SentencePiece's compiled form; may be
+            empty.
     """
 
     pieces: tuple[Piece, ...]
@@ -190,7 +191,9 @@ def understood(what: object) -> Iterator[None]:
         # what the library did not foresee in a damaged file it raises as no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise InvalidFile(f"{what} is no vocabulary of T5 ({error}): restore it from where the model came from") from None
+        raise InvalidFile(
+            f"{what} is no vocabulary of T5 ({error}): restore it from where the model came from"
+        ) from None
 
 
 def t5_tokenizer(path: str | Path, *, window: int = 256) -> PieceTokenizer:
@@ -212,7 +215,9 @@ def t5_tokenizer(path: str | Path, *, window: int = 256) -> PieceTokenizer:
                 raise InvalidFile(f"the folder {path} holds no vocabulary of T5: {' or '.join(FILES)} must be in it")
             path = found[0]
         if path.stat().st_size > MAX_FILE:
-            raise InvalidFile(f"{path} has {path.stat().st_size:,} bytes: no vocabulary of T5 has more than {MAX_FILE:,}")
+            raise InvalidFile(
+                f"{path} has {path.stat().st_size:,} bytes: no vocabulary of T5 has more than {MAX_FILE:,}"
+            )
         data = path.read_bytes()
         pieces = tokenizers.Tokenizer.from_str(data.decode("utf-8")) if data[:1] == b"{" else unigram(spiece(data))
         if not isinstance(pieces.model, models.Unigram):
@@ -239,7 +244,10 @@ def unigram(file: Spiece) -> tokenizers.Tokenizer:
     if file.characters:
         pieces.normalizer = normalizers.Precompiled(file.characters)  # pyright: ignore[reportAttributeAccessIssue]
     pieces.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)]
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True),
+        ]
     )
     pieces.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)  # pyright: ignore[reportAttributeAccessIssue]
     pieces.add_special_tokens([*(piece.text for piece in file.pieces if piece.kind in (UNKNOWN, CONTROL)), *marks])
@@ -251,7 +259,8 @@ def unigram(file: Spiece) -> tokenizers.Tokenizer:
 
 @dataclass(frozen=True, kw_only=True)
 class T5Encoder:
-    """A `T5` as a `danqing.prompt.encode.Encoder`: every id of a window is read, its padding too, and there is no summary."""
+    """A `T5` as a `danqing.prompt.encode.Encoder`: every id of a window is read, its padding too, and there is no
+    summary."""
 
     net: T5
 
@@ -264,7 +273,8 @@ class T5Encoder:
 class T5Text:
     """`Text` of a T5, as Stable Diffusion 3 hears it: windows one after the other, no mask, no summary.
 
-    Shorter texts of a picture are filled with empty windows up to the longest, for picture and text attend to each other.
+    Shorter texts of a picture are filled with empty windows up to the longest, for picture and text attend to each
+    other.
 
     Args:
         tokenizer: see `t5_tokenizer`.
@@ -282,10 +292,14 @@ class T5Text:
         """No limit: ``skip`` counts the layers of CLIP, and a T5 is heard at its last."""
         return ANY_LAYERS
 
-    def condition(self, plans: Sequence[Plan], *, skip: int = 0, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int = 0, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture."""
         encoder = Batched(T5Encoder(net=self.net), self.batch)
-        return condition(plans, self.tokenizer, encoder, weighting=weighting, max_chunks=self.max_windows, applied=applied)
+        return condition(
+            plans, self.tokenizer, encoder, weighting=weighting, max_chunks=self.max_windows, applied=applied
+        )
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> T5Text:
         """The same: CLIP is taught learned words, a T5 reads them as they are spelt."""

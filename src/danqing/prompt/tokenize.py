@@ -27,8 +27,8 @@ CLIP_BOS, CLIP_EOS = 49406, 49407
 class Tokenizer(Protocol):
     """What an encoder of prompts needs to know about a vocabulary.
 
-    ``bos``, ``eos`` and ``pad`` are ids; ``bos`` is None where nothing opens a text (T5). ``window`` is the number of ids
-    that a text tower reads at once, bos and eos included.
+    ``bos``, ``eos`` and ``pad`` are ids; ``bos`` is None where nothing opens a text (T5). ``window`` is the number of
+    ids that a text tower reads at once, bos and eos included.
     """
 
     @property
@@ -240,7 +240,8 @@ def with_words(tokenizer: Tokenizer, words: Mapping[str, tuple[int, ...]]) -> To
     """The tokenizer that also knows some learned words; the given one stays as it is.
 
     Args:
-        words: name -> ids, such as `danqing.adapt.embedding.Vocabulary.ids`; without any the tokenizer itself is returned.
+        words: name -> ids, such as `danqing.adapt.embedding.Vocabulary.ids`; without any the tokenizer itself is
+            returned.
 
     Raises:
         InvalidInput: a word without a name or ids, or with more ids than a window has room for.
@@ -248,7 +249,10 @@ def with_words(tokenizer: Tokenizer, words: Mapping[str, tuple[int, ...]]) -> To
     room = room_of(tokenizer)
     for word, ids in words.items():
         if not word or not 1 <= len(ids) <= room:
-            raise InvalidInput(f"the learned word {word!r} has {len(ids)} vectors: it needs a name and 1 to {room}, the room of a window")
+            raise InvalidInput(
+                f"the learned word {word!r} has {len(ids)} vectors: it needs a name and 1 to {room}, the room of "
+                "a window"
+            )
     if isinstance(tokenizer, WordTokenizer):
         tokenizer, words = tokenizer.inner, {**tokenizer.words, **words}
     return WordTokenizer(tokenizer, words) if words else tokenizer
@@ -268,7 +272,9 @@ def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokeni
     except OSError as error:
         raise InvalidFile(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
     except Exception as error:  # the library raises nothing narrower
-        raise InvalidFile(f"{path} is no tokenizer.json ({error}): restore it from where the model came from") from error
+        raise InvalidFile(
+            f"{path} is no tokenizer.json ({error}): restore it from where the model came from"
+        ) from error
 
     def special(name: str) -> int:
         found = bpe.token_to_id(name)

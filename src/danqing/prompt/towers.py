@@ -28,8 +28,11 @@ class Text(Protocol):
         """How many layers ``skip`` may count."""
         ...
 
-    def condition(self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
-        """Encode the prompts of one picture; ``skip`` layers are left out at the end, ``weighting`` is one of `WEIGHTINGS`."""
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
+        """Encode the prompts of one picture; ``skip`` layers are left out at the end, ``weighting`` is one of
+        `WEIGHTINGS`."""
         ...
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Text:
@@ -58,8 +61,9 @@ class Tower:
 class SideBySide:
     """Several towers that read the same ids, as one `danqing.prompt.encode.Encoder`.
 
-    ``tokens = [tokens_1 | tokens_2 | … | 0]`` along the width, ``summary = [summary_1 | summary_2 | …]`` of those that have one.
-    Source: Podell et al. 2023, section 2.1; Esser et al. 2024, appendix B.2, where zeros fill the width of another tower.
+    ``tokens = [tokens_1 | tokens_2 | … | 0]`` along the width, ``summary = [summary_1 | summary_2 | …]`` of those that
+    have one. Source: Podell et al. 2023, section 2.1; Esser et al. 2024, appendix B.2, where zeros fill the width of
+    another tower.
 
     Args:
         towers: at least one.
@@ -107,11 +111,19 @@ class ClipText:
         """Of the shallowest tower."""
         return min(tower.net.config.num_hidden_layers for tower in self.towers)
 
-    def condition(self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture."""
         encoder = Batched(SideBySide(towers=self.towers, eos=self.tokenizer.eos, skip=skip, width=self.width))
         return condition(
-            plans, self.tokenizer, encoder, weighting=weighting, even=self.even, max_chunks=self.max_chunks, applied=applied
+            plans,
+            self.tokenizer,
+            encoder,
+            weighting=weighting,
+            even=self.even,
+            max_chunks=self.max_chunks,
+            applied=applied,
         )
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> ClipText:
@@ -121,9 +133,11 @@ class ClipText:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A `Text` whose summaries end in the aesthetic score that the picture shall have, and that it shall keep away from.
+    """A `Text` whose summaries end in the aesthetic score that the picture shall have, and that it shall keep away
+    from.
 
-    ``summary' = [summary | score]``. Source: Podell et al. 2023, section 2.5, whose refiner was told the score of each picture.
+    ``summary' = [summary | score]``. Source: Podell et al. 2023, section 2.5, whose refiner was told the score of each
+    picture.
 
     Args:
         scores: of the first plan, and of every later one.
@@ -137,7 +151,9 @@ class Scored:
         """Of the text within."""
         return self.text.layers
 
-    def condition(self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()) -> tuple[Encoded, ...]:
+    def condition(
+        self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
+    ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture."""
         said = self.text.condition(plans, skip=skip, weighting=weighting, applied=applied)
         return tuple(each(encoded, partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(said))

@@ -6,20 +6,41 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from danqing.errors import InvalidInput, UnknownName
-from danqing.solve.ancestral import DDIM, DDPM, LCM, Inversion
-from danqing.solve.classic import LMS, PLMS, DPMSolver, Heun
-from danqing.solve.core import Draw, Estimate, Noise, Point, Solver, points, sample, silence
-from danqing.solve.corrector import PredictorCorrector
-from danqing.solve.dpmpp import Multistep, Singlestep, SinglestepSDE
-from danqing.solve.learned import LearnedDDPM
-from danqing.solve.unipc import UniPC
+from ..errors import InvalidInput, UnknownName
+from .ancestral import DDIM, DDPM, LCM, Inversion
+from .classic import LMS, PLMS, DPMSolver, Heun
+from .core import Draw, Estimate, Noise, Point, Solver, points, sample, silence
+from .corrector import PredictorCorrector
+from .dpmpp import Multistep, Singlestep, SinglestepSDE
+from .learned import LearnedDDPM
+from .unipc import UniPC
 
 __all__ = [
-    "DDIM", "DDPM", "LCM", "LMS", "PLMS", "SOLVERS", "DPMSolver", "Draw", "Estimate", "Heun", "Inversion", "LearnedDDPM",
-    "Multistep", "Noise", "Point", "PredictorCorrector", "Singlestep", "SinglestepSDE", "Solver", "UniPC", "points", "sample", "silence",
+    "DDIM",
+    "DDPM",
+    "LCM",
+    "LMS",
+    "PLMS",
+    "SOLVERS",
+    "DPMSolver",
+    "Draw",
+    "Estimate",
+    "Heun",
+    "Inversion",
+    "LearnedDDPM",
+    "Multistep",
+    "Noise",
+    "Point",
+    "PredictorCorrector",
+    "Singlestep",
+    "SinglestepSDE",
+    "Solver",
+    "UniPC",
+    "points",
+    "sample",
+    "silence",
     "solver",
-]  # fmt: skip
+]
 
 #: Every solver by its usual name; options are the class's own, e.g. ``SOLVERS["ddim"](eta=0.5)``.
 SOLVERS: Mapping[str, Callable[..., Solver]] = {

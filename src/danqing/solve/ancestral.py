@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.solve.core import Draw, Estimate, Point, along, evaluate, transfer, within
-from danqing.types import Denoise
+from ..errors import InvalidInput
+from ..types import Denoise
+from .core import Draw, Estimate, Point, along, evaluate, transfer, within
 
 
 def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:
     """The ancestral split of q: aim at the lower point with kappa_down, then add noise of deviation alpha_q kappa_up.
 
-        kappa_up = min(kappa_q, eta kappa_q sqrt(1 - kappa_q^2 / kappa_p^2)),   kappa_down = sqrt(kappa_q^2 - kappa_up^2)
+    kappa_up = min(kappa_q, eta kappa_q sqrt(1 - kappa_q^2 / kappa_p^2)),   kappa_down = sqrt(kappa_q^2 - kappa_up^2)
     """
     up = min(q.kappa, eta * q.kappa * math.sqrt(max(0.0, 1 - (q.kappa / p.kappa) ** 2)))
     return (q.lowered(math.sqrt(q.kappa**2 - up**2)), q.alpha * up) if up else (q, 0.0)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.solve.core import Draw, Estimate, Point, along, blend, evaluate, transfer, within
-from danqing.types import Denoise
+from ..types import Denoise
+from .core import Draw, Estimate, Point, along, blend, evaluate, transfer, within
 
 
 @dataclass(frozen=True, kw_only=True)

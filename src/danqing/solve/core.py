@@ -25,9 +25,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.schedule import Schedule
-from danqing.types import Denoise, State
+from ..errors import InvalidInput
+from ..schedule import Schedule
+from ..types import Denoise, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.solve.ancestral import DDPM
-from danqing.solve.core import Draw, Estimate, Point, Solver, evaluate, within
-from danqing.types import Denoise
+from ..errors import InvalidInput
+from ..types import Denoise
+from .ancestral import DDPM
+from .core import Draw, Estimate, Point, Solver, evaluate, within
 
 #: Where the corrector's draws are counted from, past those of any predictor.
 FIRST = 2
@@ -20,14 +20,15 @@ FIRST = 2
 def langevin(denoise: Denoise, x: Tensor, q: Point, snr: float, z: Tensor) -> Tensor:
     """One step of Langevin's at q, which leaves the distribution of x_q as it is, to second order in its length.
 
-    dx = s dw + sqrt(2) dB has the density whose score is s for its own, over any length w (Song et al. 2021, algorithms 4 and 5, take
-    w = 2 (snr |z| / |s|)^2; |z| / |s| is sigma_q here, which depends on no sample). As s = -(x - alpha D) / sigma^2, with D held over the
-    step it is an Ornstein-Uhlenbeck process around alpha D, which is solved as it is, c = 1 - w / sigma^2 = 1 - 2 snr^2:
+    dx = s dw + sqrt(2) dB has the density whose score is s for its own, over any length w (Song et al. 2021, algorithms
+    4 and 5, take w = 2 (snr |z| / |s|)^2; |z| / |s| is sigma_q here, which depends on no sample). As s = -(x - alpha D)
+    / sigma^2, with D held over the step it is an Ornstein-Uhlenbeck process around alpha D, which is solved as it is, c
+    = 1 - w / sigma^2 = 1 - 2 snr^2:
 
         x <- alpha D + c (x - alpha D) + sqrt(1 - c^2) sigma z  =  x + w s + sqrt(2 w - w^2 / sigma^2) z
 
-    In other words, a part of the noise in x is renewed. For data of a single picture it is exact at any length; repeated without end
-    it settles, in any direction, within snr^2 of the variance, relative to it.
+    In other words, a part of the noise in x is renewed. For data of a single picture it is exact at any length;
+    repeated without end it settles, in any direction, within snr^2 of the variance, relative to it.
     """
     kept = 1 - 2 * snr**2
     estimate = evaluate(denoise, x, q)
@@ -36,11 +37,12 @@ def langevin(denoise: Denoise, x: Tensor, q: Point, snr: float, z: Tensor) -> Te
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorCorrector:
-    """A step of the predictor from p to q, then ``corrections`` steps of Langevin's at q (Song et al. 2021, algorithm 1).
+    """A step of the predictor from p to q, then ``corrections`` steps of Langevin's at q (Song et al. 2021, algorithm
+    1).
 
     The predictor follows the reverse-time SDE or the probability flow, and errs; the corrector draws what has the wrong
-    distribution to the right one, at a look each. DDPM is the step of the reverse-time SDE with D held, DDIM that of the flow. At a
-    clean q there is nothing to correct.
+    distribution to the right one, at a look each. DDPM is the step of the reverse-time SDE with D held, DDIM that of
+    the flow. At a clean q there is nothing to correct.
 
     Args:
         predictor: any solver without memory, as a multistep one would read a past that the corrector has left.
@@ -60,7 +62,9 @@ class PredictorCorrector:
         within("corrections", self.corrections, 0, 100)
         within("snr", self.snr, 0.0, 0.7)
         if self.predictor.memory:
-            raise InvalidInput(f"{self.predictor} reads earlier steps, from which a corrector leads away: choose ddpm, ddim or heun")
+            raise InvalidInput(
+                f"{self.predictor} reads earlier steps, from which a corrector leads away: choose ddpm, ddim or heun"
+            )
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw

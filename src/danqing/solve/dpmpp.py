@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.solve.ancestral import split
-from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer, within
-from danqing.types import Denoise
+from ..types import Denoise
+from .ancestral import split
+from .core import Draw, Estimate, Point, blend, evaluate, transfer, within
 
 
 def phi(k: int, z: float) -> float:

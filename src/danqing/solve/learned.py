@@ -8,20 +8,23 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from danqing.errors import InvalidInput
-from danqing.solve.ancestral import DDPM
-from danqing.solve.core import Draw, Estimate, Point, evaluate, silence
-from danqing.types import Denoise
+from ..errors import InvalidInput
+from ..types import Denoise
+from .ancestral import DDPM
+from .core import Draw, Estimate, Point, evaluate, silence
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedDDPM:
-    """DDPM's step with the variance between its two bounds, with a = alpha_p / alpha_q (Nichol & Dhariwal 2021, equation 15):
+    """DDPM's step with the variance between its two bounds, with a = alpha_p / alpha_q (Nichol & Dhariwal 2021,
+    equation 15):
 
-        log var = v log beta + (1 - v) log beta~,      beta = sigma_p^2 - a^2 sigma_q^2,      beta~ = beta sigma_q^2 / sigma_p^2
+        log var = v log beta + (1 - v) log beta~,      beta = sigma_p^2 - a^2 sigma_q^2,      beta~ = beta sigma_q^2 /
+        sigma_p^2
 
-    The bounds are those of the step taken, however long it is, and v of the network (section 4). A step to clean adds no noise.
-    It asks for both: its ``denoise`` is (x, t) -> E[x_0 | x_t] and v along the channels, (B, 2 C, ...), as `LearnedVariance.both` is.
+    The bounds are those of the step taken, however long it is, and v of the network (section 4). A step to clean adds
+    no noise. It asks for both: its ``denoise`` is (x, t) -> E[x_0 | x_t] and v along the channels, (B, 2 C, ...), as
+    `LearnedVariance.both` is.
 
     Raises:
         InvalidInput: an answer of other channels.
@@ -34,7 +37,9 @@ class LearnedDDPM:
     ) -> tuple[Tensor, Estimate]:
         both = evaluate(denoise, x, p).x0
         if both.shape[1] != 2 * x.shape[1]:
-            raise InvalidInput(f"a learned variance wants {2 * x.shape[1]} channels of its denoiser, E[x_0] and v: give it `.both`")
+            raise InvalidInput(
+                f"a learned variance wants {2 * x.shape[1]} channels of its denoiser, E[x_0] and v: give it `.both`"
+            )
         x0, v = both.chunk(2, dim=1)
         mean, estimate = DDPM().step(lambda x, t: x0, x, p, q, past, silence)
         beta = p.sigma**2 - (p.alpha / q.alpha * q.sigma) ** 2

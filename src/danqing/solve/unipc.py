@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from danqing.solve.core import Draw, Estimate, Point, blend, evaluate, transfer, within
-from danqing.solve.dpmpp import phi
-from danqing.types import Denoise
+from ..types import Denoise
+from .core import Draw, Estimate, Point, blend, evaluate, transfer, within
+from .dpmpp import phi
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""The families beside diffusion: adversarial networks, and those that enlarge or restore. `families.FAMILIES` takes them in."""
+"""The families beside diffusion: adversarial networks, and those that enlarge or restore. `families.FAMILIES` takes
+them in."""
 
 from __future__ import annotations
 
@@ -67,7 +68,12 @@ def _restorer() -> Classes:
 
 
 STYLEGAN2 = Family(
-    "stylegan2", "stylegan2-ada-pytorch", has("mapping.fc0.weight", "synthesis.b4.const"), stylegan2.generator, _stylegan2, fixed()
+    "stylegan2",
+    "stylegan2-ada-pytorch",
+    has("mapping.fc0.weight", "synthesis.b4.const"),
+    stylegan2.generator,
+    _stylegan2,
+    fixed(),
 )
 STYLEGAN2_DISCRIMINATOR = Family(
     "stylegan2-discriminator",
@@ -78,7 +84,12 @@ STYLEGAN2_DISCRIMINATOR = Family(
     fixed(),
 )
 BIGGAN = Family(
-    "biggan", "BigGAN-PyTorch", has("shared.weight", "linear.u0", "blocks.0.0.bn1.gain.weight"), biggan.generator, _biggan, fixed()
+    "biggan",
+    "BigGAN-PyTorch",
+    has("shared.weight", "linear.u0", "blocks.0.0.bn1.gain.weight"),
+    biggan.generator,
+    _biggan,
+    fixed(),
 )
 BIGGAN_DISCRIMINATOR = Family(
     "biggan-discriminator",
@@ -113,7 +124,12 @@ RRDB = Family(
     fixed(),
 )
 SRVGG = Family(
-    "srvgg", "Real-ESRGAN", has("body.0.weight", "body.1.weight", "body.2.weight", no=("lora",)), esrgan.srvgg, _srvgg, fixed()
+    "srvgg",
+    "Real-ESRGAN",
+    has("body.0.weight", "body.1.weight", "body.2.weight", no=("lora",)),
+    esrgan.srvgg,
+    _srvgg,
+    fixed(),
 )
 GFPGAN = Family(
     "gfpgan",
@@ -124,7 +140,12 @@ GFPGAN = Family(
     fixed(gfpgan.RULES),
 )
 RESTORER = Family(
-    "restorer", "danqing", has("conv_in.weight", "down.0.0.conv1.weight", "up.0.0.conv1.weight"), gfpgan.restorer, _restorer, fixed()
+    "restorer",
+    "danqing",
+    has("conv_in.weight", "down.0.0.conv1.weight", "up.0.0.conv1.weight"),
+    gfpgan.restorer,
+    _restorer,
+    fixed(),
 )
 
 BESIDE: tuple[Family, ...] = (

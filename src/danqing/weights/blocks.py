@@ -1,8 +1,9 @@
 """The numbers in GGUF's quantised blocks.
 
-A block holds 32 or 256 small integers q with one float16 scale d, and for some an offset m: x = d q - m. In the K types each 16 or
-32 integers have an integer scale s of their own, and an integer offset o: x = d s q - e o. Source: ggml-common.h (layouts) and
-dequantize_row_* in ggml-quants.c of ggml-org/ggml.
+A block holds 32 or 256 small integers q with one float16 scale d, and for some an offset m: x = d q - m. In the K types
+each 16 or
+32 integers have an integer scale s of their own, and an integer offset o: x = d s q - e o. Source: ggml-common.h
+(layouts) and dequantize_row_* in ggml-quants.c of ggml-org/ggml.
 
 Each function of a kind takes blocks (N, bytes) as uint8 and gives numbers (N, 32) or (N, 256) as float32.
 """
@@ -94,7 +95,10 @@ def q3_k(b: Array) -> Array:
     """The third bits of q, its 2 lower ones, 6-bit s of each 16 numbers less 32, d; q less 4."""
     third = (b[:, None, :32] >> BITS & 1).reshape(-1, 256)
     q = pairs(b[:, 32:96]) | third << 2
-    s = np.concatenate([b[:, 96:104] & 15, b[:, 96:104] >> 4], axis=1) | ((b[:, None, 104:108] >> PAIRS) & 3).reshape(-1, 16) << 4
+    s = (
+        np.concatenate([b[:, 96:104] & 15, b[:, 96:104] >> 4], axis=1)
+        | ((b[:, None, 104:108] >> PAIRS) & 3).reshape(-1, 16) << 4
+    )
     scale = half(b, 108) * (s.astype(np.float32) - 32)
     return (scale[:, :, None] * (q.reshape(-1, 16, 16).astype(np.float32) - 4)).reshape(-1, 256)
 

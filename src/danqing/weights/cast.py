@@ -18,7 +18,8 @@ LARGE = 4 << 20
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     """A floating-point tensor in another type; None, and numbers of other kinds, stay as they are.
 
-    Between two types of 16 bits torch goes number by number, at an eighth of the speed of going through fp32, which holds both.
+    Between two types of 16 bits torch goes number by number, at an eighth of the speed of going through fp32, which
+    holds both.
     """
     if dtype is None or not tensor.is_floating_point() or tensor.dtype == dtype:
         return tensor
@@ -34,8 +35,8 @@ def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor whose numbers are still to be written, in huge pages where the system has them: half of the time of writing
-    gigabytes for the first time is the system's, page by page."""
+    """A tensor whose numbers are still to be written, in huge pages where the system has them: half of the time of
+    writing gigabytes for the first time is the system's, page by page."""
     count = math.prod(shape)
     if count * dtype.itemsize < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(shape, dtype=dtype)

@@ -130,11 +130,18 @@ UNET = Family(
     _unet,
     fixed(),
 )
-DRAFTED_UNET = Family("drafted-unet", "danqing", has("conv_in.weight", "draft.linear.weight"), infer.drafted_unet, _drafted_unet, fixed())
+DRAFTED_UNET = Family(
+    "drafted-unet", "danqing", has("conv_in.weight", "draft.linear.weight"), infer.drafted_unet, _drafted_unet, fixed()
+)
 PIXEL_UNET = Family(
     "pixel-unet",
     "diffusers",
-    has("conv_in.weight", "time_embedding.linear_1.weight", "mid_block.attentions.0.group_norm.weight", no=("time_proj.", "skip_conv")),
+    has(
+        "conv_in.weight",
+        "time_embedding.linear_1.weight",
+        "mid_block.attentions.0.group_norm.weight",
+        no=("time_proj.", "skip_conv"),
+    ),
     infer.pixel_unet,
     _pixel_unet,
     fixed(ATTENTION),
@@ -152,7 +159,9 @@ UNET_LDM = UNET._replace(
 AUTOENCODER_KL = Family(
     "autoencoder-kl",
     "diffusers",
-    has("encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0.resnets.0.conv1.weight", no=("time_conv",)),
+    has(
+        "encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0.resnets.0.conv1.weight", no=("time_conv",)
+    ),
     infer.autoencoder_kl,
     _autoencoder_kl,
     fixed(ATTENTION),
@@ -195,7 +204,9 @@ MMDIT = Family(
 
 MMDIT_SD3 = MMDIT._replace(
     layout="Stability AI",
-    detect=has("joint_blocks.0.x_block.attn.qkv.weight", "x_embedder.proj.weight", "context_embedder.weight", no=("lora",)),
+    detect=has(
+        "joint_blocks.0.x_block.attn.qkv.weight", "x_embedder.proj.weight", "context_embedder.weight", no=("lora",)
+    ),
     keymap=sd3.mmdit,
 )
 T5 = Family(
@@ -210,9 +221,16 @@ T5 = Family(
     _t5,
     t5,
 )
-VAE = Family("vae", "danqing", has("encoder.conv_in.weight", "decoder.inward.weight", "log_scale"), infer.vae, _vae, fixed())
+VAE = Family(
+    "vae", "danqing", has("encoder.conv_in.weight", "decoder.inward.weight", "log_scale"), infer.vae, _vae, fixed()
+)
 PIXELCNN = Family(
-    "pixelcnn", "danqing", has("first.vertical.weight", "first.horizontal.weight", "first.link.weight"), infer.pixelcnn, _pixelcnn, fixed()
+    "pixelcnn",
+    "danqing",
+    has("first.vertical.weight", "first.horizontal.weight", "first.link.weight"),
+    infer.pixelcnn,
+    _pixelcnn,
+    fixed(),
 )
 # The towers as transformers 5 writes them when they have no projection.
 CLIP_TEXT_5 = CLIP_TEXT._replace(
@@ -257,7 +275,9 @@ FAMILIES: tuple[Family, ...] = (
         part="text",
         layout="a whole CLIP",
         detect=CLIP.detect,
-        keymap=fixed((("vision_model.{key*}", None), ("visual_projection.{end}", None), ("logit_scale", None)), POSITIONS),
+        keymap=fixed(
+            (("vision_model.{key*}", None), ("visual_projection.{end}", None), ("logit_scale", None)), POSITIONS
+        ),
     ),
     CLIP_VISION._replace(
         part="vision",
@@ -281,7 +301,8 @@ FAMILIES: tuple[Family, ...] = (
         layout="a single file of SDXL",
         infer=sdxl_autoencoder,
         detect=lambda keys: (
-            inside("first_stage_model.", AUTOENCODER_LDM.detect)(keys) and any(name.startswith("conditioner.embedders.") for name in keys)
+            inside("first_stage_model.", AUTOENCODER_LDM.detect)(keys)
+            and any(name.startswith("conditioner.embedders.") for name in keys)
         ),
     ),
     placed(AUTOENCODER_LDM, "codec", "first_stage_model."),

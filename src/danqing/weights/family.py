@@ -1,4 +1,5 @@
-"""What a family of networks is: how a file shows that it holds one, what its shapes say of the config, where its tensors lie.
+"""What a family of networks is: how a file shows that it holds one, what its shapes say of the config, where its
+tensors lie.
 
 Nothing here imports torch before a network is built.
 """
@@ -46,7 +47,8 @@ class Family(NamedTuple):
         infer: shapes in our layout -> what they say of the config.
         classes: () -> the network's class and its config's.
         keymap: shapes as in the file -> the map to our layout.
-        part: which of several networks of a file it is: "denoiser", "codec", "text", "text_2", ...; "" where it is the file.
+        part: which of several networks of a file it is: "denoiser", "codec", "text", "text_2", ...; "" where it is the
+            file.
     """
 
     name: str
@@ -80,7 +82,9 @@ class Family(NamedTuple):
             InvalidFile: the names contradict each other, or a tensor does not divide into those that it should hold.
         """
         try:
-            return {name: source.shape(header.tensors[source.name].shape) for name, source in self.sources(header).items()}
+            return {
+                name: source.shape(header.tensors[source.name].shape) for name, source in self.sources(header).items()
+            }
         except ValueError as error:
             raise InvalidFile(f"{header.path} looks like {self.title}, but its shapes do not add up: {error}") from None
 
@@ -163,7 +167,9 @@ def settle(facts: Facts, stated: Mapping[str, Any], where: str) -> Settled:
     for name, value in stated.items():
         values[name] = tuple(value) if isinstance(value, list) else value
         if name in facts.told and facts.told[name] != values[name]:
-            raise InvalidFile(f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}")
+            raise InvalidFile(
+                f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}"
+            )
     assumed = tuple(name for name in facts.assumed if name not in stated)
     unknown = {name: why for name, why in facts.unknown.items() if name not in stated}
     for name, inner in facts.parts.items():

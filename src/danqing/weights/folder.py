@@ -14,7 +14,8 @@ from ..errors import InvalidFile
 
 @contextmanager
 def whole(folder: Path, *, parents: bool = False) -> Iterator[Path]:
-    """An empty folder that becomes ``folder`` once it is full, in the place of what is there; an error leaves what was there.
+    """An empty folder that becomes ``folder`` once it is full, in the place of what is there; an error leaves what was
+    there.
 
     Args:
         folder: what is made.
@@ -38,6 +39,8 @@ def whole(folder: Path, *, parents: bool = False) -> Iterator[Path]:
             raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise InvalidFile(f"cannot write {folder}: {error.strerror or error}. Nothing was left behind; choose another place") from None
+        raise InvalidFile(
+            f"cannot write {folder}: {error.strerror or error}. Nothing was left behind; choose another place"
+        ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -167,7 +167,8 @@ def private(head: Header) -> mmap.mmap:
 
 
 def along(data: mmap.mmap, head: Header, names: Iterable[str], begin: int = 0) -> Iterator[tuple[str, Spec]]:
-    """Each named tensor in the order of the file: what lies ahead is being read while one is in use, what lies behind is let go.
+    """Each named tensor in the order of the file: what lies ahead is being read while one is in use, what lies behind
+    is let go.
 
     Pages that were let go come back when they are looked at again, unless somebody wrote on them.
 

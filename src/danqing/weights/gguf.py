@@ -1,9 +1,10 @@
 """GGUF files of quantised weights.
 
-"GGUF", a version, how many tensors and how many pairs of metadata, the pairs, the tensors' descriptions (name, dimensions from the
-innermost, type, offset), then their bytes, each aligned. Source: docs/gguf.md of ggml-org/ggml. ComfyUI's converter keeps under
-``comfy.gguf.orig_shape.NAME`` a shape that the format would not hold. A quantised tensor is read as float32: a float16 scale times
-small integers has more digits than 16 bits hold, and a cast to fewer is whoever reads its choice.
+"GGUF", a version, how many tensors and how many pairs of metadata, the pairs, the tensors' descriptions (name,
+dimensions from the innermost, type, offset), then their bytes, each aligned. Source: docs/gguf.md of ggml-org/ggml.
+ComfyUI's converter keeps under ``comfy.gguf.orig_shape.NAME`` a shape that the format would not hold. A quantised
+tensor is read as float32: a float16 scale times small integers has more digits than 16 bits hold, and a cast to fewer
+is whoever reads its choice.
 """
 
 from __future__ import annotations
@@ -36,24 +37,52 @@ class Kind(NamedTuple):
 #: The types that are read, by the format's number.
 KINDS = {
     **{0: Kind("F32", 1, 4), 1: Kind("F16", 1, 2, "F16"), 28: Kind("F64", 1, 8, "F64"), 30: Kind("BF16", 1, 2, "BF16")},
-    **{24: Kind("I8", 1, 1, "I8"), 25: Kind("I16", 1, 2, "I16"), 26: Kind("I32", 1, 4, "I32"), 27: Kind("I64", 1, 8, "I64")},
-    **{2: Kind("Q4_0", 32, 18), 3: Kind("Q4_1", 32, 20), 6: Kind("Q5_0", 32, 22), 7: Kind("Q5_1", 32, 24), 8: Kind("Q8_0", 32, 34)},
+    **{
+        24: Kind("I8", 1, 1, "I8"),
+        25: Kind("I16", 1, 2, "I16"),
+        26: Kind("I32", 1, 4, "I32"),
+        27: Kind("I64", 1, 8, "I64"),
+    },
+    **{
+        2: Kind("Q4_0", 32, 18),
+        3: Kind("Q4_1", 32, 20),
+        6: Kind("Q5_0", 32, 22),
+        7: Kind("Q5_1", 32, 24),
+        8: Kind("Q8_0", 32, 34),
+    },
     **{10: Kind("Q2_K", 256, 84), 11: Kind("Q3_K", 256, 110), 12: Kind("Q4_K", 256, 144), 13: Kind("Q5_K", 256, 176)},
     **{14: Kind("Q6_K", 256, 210), 20: Kind("IQ4_NL", 32, 18), 23: Kind("IQ4_XS", 256, 136)},
 }
 #: Types that are not, by name, for the refusal.
 OTHERS = {
-    **{9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S", 29: "IQ1_M"},
+    **{
+        9: "Q8_1",
+        15: "Q8_K",
+        16: "IQ2_XXS",
+        17: "IQ2_XS",
+        18: "IQ3_XXS",
+        19: "IQ1_S",
+        21: "IQ3_S",
+        22: "IQ2_S",
+        29: "IQ1_M",
+    },
     **{34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"},
 }
-TORCH = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16"} | {f"I{n}": f"int{n}" for n in (8, 16, 32, 64)}
+TORCH = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16"} | {
+    f"I{n}": f"int{n}" for n in (8, 16, 32, 64)
+}
 #: The types of metadata that have a fixed size, as struct formats; then text, and lists.
 SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True))
 TEXT, LIST = 8, 9
 #: How many entries a list may have to be told in the metadata. Vocabularies are longer.
 LISTED = 64
 MAX_DIMS, MAX_ALIGNMENT = 4, 2**20
-ALIGNMENT_KEY, SHAPE_KEY, PARTS_KEY, TYPES_KEY = "general.alignment", "comfy.gguf.orig_shape.", "split.count", "gguf.types"
+ALIGNMENT_KEY, SHAPE_KEY, PARTS_KEY, TYPES_KEY = (
+    "general.alignment",
+    "comfy.gguf.orig_shape.",
+    "split.count",
+    "gguf.types",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +101,9 @@ class Cursor:
     def skip(self, count: int) -> int:
         """Pass so many bytes, and say where they begin."""
         if count > self.stop - self.at:
-            raise ValueError("it ends before its description does" if self.stop == len(self.data) else "its description is too long")
+            raise ValueError(
+                "it ends before its description does" if self.stop == len(self.data) else "its description is too long"
+            )
         self.at += count
         return self.at - count
 
@@ -91,7 +122,8 @@ class Cursor:
         return self.data[start : start + length].decode("utf-8", errors)
 
     def value(self, kind: int) -> Any:
-        """A value of the metadata: a number, a text, a tuple of either, or in place of a long list its length in words."""
+        """A value of the metadata: a number, a text, a tuple of either, or in place of a long list its length in
+        words."""
         if kind in SCALARS:
             return bool(self.number("B")) if kind == 7 else self.number(SCALARS[kind])
         if kind == TEXT:
@@ -112,7 +144,8 @@ class Cursor:
 
 
 def header(path: Path) -> Header:
-    """Read and check all that stands before the data. ``metadata["gguf.types"]`` tells how many tensors are of which type.
+    """Read and check all that stands before the data. ``metadata["gguf.types"]`` tells how many tensors are of which
+    type.
 
     Raises:
         InvalidFile: truncated or damaged, a type that is not read, a part of a file.
@@ -121,7 +154,9 @@ def header(path: Path) -> Header:
         cursor = Cursor(data)
         _, version, count, pairs = cursor.numbers("4sIQQ")
         if version not in (2, 3):
-            raise InvalidFile(f"{path} is GGUF of version {version}, or of a big-endian machine; read are 2 and 3: convert it anew")
+            raise InvalidFile(
+                f"{path} is GGUF of version {version}, or of a big-endian machine; read are 2 and 3: convert it anew"
+            )
         if count > MAX_TENSORS or pairs > MAX_TENSORS:
             raise ValueError(f"it claims {count:,} tensors and {pairs:,} pairs of metadata")
         said: dict[str, Any] = {}
@@ -144,7 +179,11 @@ def header(path: Path) -> Header:
     stop = max(spec.stop for spec in tensors.values())
     if stop > size:
         raise InvalidFile(f"{path} is truncated: {size:,} bytes instead of {stop:,}. Copy or download it again")
-    metadata = {key: value if isinstance(value, str) else str(value) for key, value in said.items() if not key.startswith(SHAPE_KEY)}
+    metadata = {
+        key: value if isinstance(value, str) else str(value)
+        for key, value in said.items()
+        if not key.startswith(SHAPE_KEY)
+    }
     kinds = Counter(spec.kind.name for spec in tensors.values())
     metadata[TYPES_KEY] = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
     return Header(path=path, tensors=tensors, metadata=metadata, size=size)
@@ -160,7 +199,9 @@ def _describe(path: Path, cursor: Cursor) -> tuple[str, tuple[int, ...], Kind, i
     if number not in KINDS:
         kind = OTHERS.get(number, f"number {number}")
         read = ", ".join(known.name for known in KINDS.values())
-        raise InvalidFile(f"{path} has the tensor {name!r:.50} of the type {kind}; read are {read}: get a file of one of these")
+        raise InvalidFile(
+            f"{path} has the tensor {name!r:.50} of the type {kind}; read are {read}: get a file of one of these"
+        )
     kind = KINDS[number]
     if (shape[-1] if shape else 1) % kind.numbers:
         raise ValueError(f"{name!r:.50} has rows of {shape[-1:]} numbers, which do not make blocks of {kind.name}")
@@ -184,7 +225,11 @@ def _place(
         if offset % alignment or (length and offset < last):
             raise ValueError(f"the data of {name!r:.50} starts at byte {offset:,}, where it cannot")
         original = said.get(SHAPE_KEY + name, shape)
-        if not isinstance(original, tuple) or not all(type(n) is int and n >= 0 for n in original) or prod(original) != count:
+        if (
+            not isinstance(original, tuple)
+            or not all(type(n) is int and n >= 0 for n in original)
+            or prod(original) != count
+        ):
             raise ValueError(f"{name!r:.50} has the shape {shape}, but is said to be of {original!r:.50}")
         last = offset + length
         tensors[name] = Blocks(dtype=kind.dtype, shape=original, start=start + offset, stop=start + last, kind=kind)

@@ -119,7 +119,11 @@ def describe_network(header: Header, family: Family, parts: Mapping[str, str]) -
 #: Family, variant, and the fields that tell it; the first that fits names the file.
 VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     *(
-        ("unet", f"{model} {task}".rstrip(), {"in_channels": channels, "cross_attention_dim": width, "layers_per_block": 2})
+        (
+            "unet",
+            f"{model} {task}".rstrip(),
+            {"in_channels": channels, "cross_attention_dim": width, "layers_per_block": 2},
+        )
         for model, width in UNETS
         for channels, task in TASKS.items()
     ),

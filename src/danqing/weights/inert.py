@@ -22,13 +22,24 @@ MAX_REPEATED = 2**24
 #: The safetensors names of the types of tensors, by torch's; those that safetensors lacks under names of the same kind.
 DTYPES = {
     **TORCH_NAMES,
-    **{"complex128": "C128", "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e8m0fnu": "F8_E8M0"},
+    **{
+        "complex128": "C128",
+        "float8_e5m2fnuz": "F8_E5M2FNUZ",
+        "float8_e4m3fnuz": "F8_E4M3FNUZ",
+        "float8_e8m0fnu": "F8_E8M0",
+    },
 }
 #: Bytes of one number, by the name of its type.
 BYTES = {name: {**BITS, "C128": 128}[name] // 8 for name in DTYPES.values()}
 #: The types of numbers, by the name of torch's class of storages.
 STORAGES = {
-    **{"DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "BoolStorage": "BOOL"},
+    **{
+        "DoubleStorage": "F64",
+        "FloatStorage": "F32",
+        "HalfStorage": "F16",
+        "BFloat16Storage": "BF16",
+        "BoolStorage": "BOOL",
+    },
     **{"LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8", "ByteStorage": "U8"},
     **{"ComplexFloatStorage": "C64", "ComplexDoubleStorage": "C128", "UntypedStorage": "U8"},
 }
@@ -101,7 +112,9 @@ def storage(said: Any) -> Storage | Global | Opaque:
 def ordered(machine: Machine, items: Any = ()) -> dict[Any, Any]:
     """A dictionary, from nothing or from pairs, as Python 2 wrote them."""
     machine.spend(len(items))
-    if not isinstance(items, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in items):
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in items
+    ):
         raise ValueError("its pickle makes a dictionary of something else than pairs")
     result: dict[Any, Any] = {}
     fill(result, items)
@@ -153,7 +166,10 @@ def typed(
     if not all(type(n) is int and 0 <= n < 2**60 for n in (offset, *shape, *stride)):
         raise ValueError("its pickle builds a tensor with a shape, stride or offset that is no natural number")
     if isinstance(flags, dict) and flags:
-        raise ValueError("it holds a view that is conjugate or negative when used: save a copy of it with resolve_conj() or resolve_neg()")
+        raise ValueError(
+            "it holds a view that is conjugate or negative when used: save a copy of it with resolve_conj() or "
+            "resolve_neg()"
+        )
     named = kind.name if isinstance(kind, Global) and kind.module == "torch" else ""
     dtype = numbers.dtype if kind is None else DTYPES.get(named)
     if dtype is None:

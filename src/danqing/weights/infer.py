@@ -243,7 +243,11 @@ def pixelcnn(shapes: Shapes) -> Facts:
     }
     assumed: dict[str, Any] = {"dilations": tuple((1, 2, 4)[i % 3] for i in range(layers))}
     if "head.out.weight" in shapes:
-        told |= {"head": "mixture", "components": shapes["head.out.weight"][0] // 10, "hidden": shapes["head.mix.weight"][0]}
+        told |= {
+            "head": "mixture",
+            "components": shapes["head.out.weight"][0] // 10,
+            "hidden": shapes["head.mix.weight"][0],
+        }
         return Facts(told=told, assumed=assumed)
     told["head"] = "palette" if "head.palette" in shapes else "levels"
     told["levels"], told["embedding"] = shapes["head.tables.0.weight"]

@@ -58,7 +58,8 @@ class Way(NamedTuple):
     Args:
         apart: the file's tensor and how many ours are -> ours.
         together: the inverse.
-        shape: the file's shape and how many ours are -> the shape of each of ours; a ValueError where it does not divide.
+        shape: the file's shape and how many ours are -> the shape of each of ours; a ValueError where it does not
+            divide.
     """
 
     apart: Callable[[Tensor, int], Sequence[Tensor]]
@@ -90,7 +91,9 @@ STACKED = Way(lambda x, n: x.tensor_split(n), stack, divided)
 #: A matrix (in, out) for x W, where ours is (out, in) for W x.
 TRANSPOSED = Way(lambda x, n: (x.mT,), lambda parts: parts[0].mT, lambda shape, n: shape[::-1])
 #: Ours with its halves along the first axis exchanged: (shift, scale) for (scale, shift).
-SWAPPED = Way(lambda x, n: (swap(x),), lambda parts: swap(parts[0]), lambda shape, n: (2 * divided(shape, 2)[0], *shape[1:]))
+SWAPPED = Way(
+    lambda x, n: (swap(x),), lambda parts: swap(parts[0]), lambda shape, n: (2 * divided(shape, 2)[0], *shape[1:])
+)
 
 
 class Cut(NamedTuple):
@@ -108,7 +111,8 @@ class Cut(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where a tensor of ours lies: in which tensor of the file, and, where it is not that tensor, as which of how many parts."""
+    """Where a tensor of ours lies: in which tensor of the file, and, where it is not that tensor, as which of how many
+    parts."""
 
     name: str
     way: Way | None = None
@@ -143,10 +147,14 @@ class KeyMap:
     cuts: tuple[Cut, ...] = ()
 
     def __post_init__(self) -> None:
-        pairs = [rule for stage in self.stages for rule in stage] + [(cut.old, new) for cut in self.cuts for new in cut.new]
+        pairs = [rule for stage in self.stages for rule in stage] + [
+            (cut.old, new) for cut in self.cuts for new in cut.new
+        ]
         for old, new in pairs:
             if new is not None and holes(old) != holes(new):
-                raise InvalidInput(f"the rule {old!r} -> {new!r} has different holes on its two sides: name the same ones")
+                raise InvalidInput(
+                    f"the rule {old!r} -> {new!r} has different holes on its two sides: name the same ones"
+                )
 
     @cached_property
     def compiled(self) -> list[list[tuple[re.Pattern[str], str | None]]]:
@@ -218,7 +226,9 @@ class KeyMap:
             for match in filter(None, map(pattern.fullmatch, list(result))):
                 names = [template(new).format(**match.groupdict()) for new in cut.new]
                 if absent := [name for name in names if name not in result]:
-                    raise InvalidInput(f"{names[0]!r} is written together with {absent[0]!r}, which is missing: give both")
+                    raise InvalidInput(
+                        f"{names[0]!r} is written together with {absent[0]!r}, which is missing: give both"
+                    )
                 parts = [result.pop(name) for name in names]
                 result[template(cut.old).format(**match.groupdict())] = cut.way.together(parts)
         names = self.inverse

@@ -1,6 +1,7 @@
 """Which published model a single file is, and which of its networks the file holds, from the header alone.
 
-Source: the keys and shapes by which diffusers (loaders/single_file_utils.py) tells them; the metadata of Stability AI's ModelSpec.
+Source: the keys and shapes by which diffusers (loaders/single_file_utils.py) tells them; the metadata of Stability AI's
+ModelSpec.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class Kind:
 
     Args:
         model: "SD1.x", "SD2.x", "SDXL", "SDXL refiner", "SD3 medium", "SD3.5 medium" or "SD3.5 large".
-        task: "", or what else the denoiser reads beside the noisy latent: "inpainting" (the mask, and the latent of the masked
-            picture), "instruct-pix2pix" (the latent of the picture), "depth" (the map of depths).
-        networks: by part, "denoiser", "codec", "text", "text_2", "text_3": those that the file holds; the others are in files of
-            their own. The tower "text" of SD3 has no projection in a single file: what is read of its summary is the pooled one.
-        prediction: what the denoiser's output means, as in `danqing.denoise`: as the file says, else as in all published files
-            of the model. "" for SD2.x, which was published with either (512 px: eps, 768 px: v), where the file does not say.
+        task: "", or what else the denoiser reads beside the noisy latent: "inpainting" (the mask, and the latent of the
+            masked picture), "instruct-pix2pix" (the latent of the picture), "depth" (the map of depths).
+        networks: by part, "denoiser", "codec", "text", "text_2", "text_3": those that the file holds; the others are in
+            files of their own. The tower "text" of SD3 has no projection in a single file: what is read of its summary
+            is the pooled one.
+        prediction: what the denoiser's output means, as in `danqing.denoise`: as the file says, else as in all
+            published files of the model. "" for SD2.x, which was published with either (512 px: eps, 768 px: v), where
+            the file does not say.
         zero_snr: the file says that its noise schedule ends in pure noise.
     """
 
@@ -69,16 +72,25 @@ def kind(header: Header) -> Kind:
     found = told(header.shapes)
     if found is None:
         raise InvalidFile(
-            f"{header.path} is no single file of a model that is known here (it starts with the tensors {some(header.tensors)}). "
-            f"Known are {', '.join(name for name, *_ in (*UNETS, *MMDITS))}; `danqing inspect` says what else a file may be"
+            f"{header.path} is no single file of a model that is known here (it starts with the tensors "
+            f"{some(header.tensors)}). "
+            f"Known are {', '.join(name for name, *_ in (*UNETS, *MMDITS))}; `danqing inspect` says what else a "
+            "file may be"
         )
     model, task = found
     networks = {family.part or "denoiser": family for family in candidates(header)}
-    return Kind(model=model, task=task, networks=networks, prediction=prediction(header, model, task), zero_snr="ztsnr" in header.tensors)
+    return Kind(
+        model=model,
+        task=task,
+        networks=networks,
+        prediction=prediction(header, model, task),
+        zero_snr="ztsnr" in header.tensors,
+    )
 
 
 def prediction(header: Header, model: str, task: str) -> str:
-    """What the denoiser's output means: by the keys that mark it, the metadata, and the habit of the model, in this order."""
+    """What the denoiser's output means: by the keys that mark it, the metadata, and the habit of the model, in this
+    order."""
     if "v_pred" in header.tensors:
         return "v"
     if "edm_mean" in header.tensors:

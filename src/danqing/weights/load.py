@@ -39,11 +39,12 @@ def load(
 
     Args:
         family: which network, where the file holds several ("unet", "autoencoder-kl", "clip-text", ...).
-        part: the same by its place, where it holds several of one family ("denoiser", "codec", "text", "text_2", "text_3").
+        part: the same by its place, where it holds several of one family ("denoiser", "codec", "text", "text_2",
+            "text_3").
         config: fields of the network's config that the shapes do not tell; goes before the file's metadata.
         device: where to put it.
-        dtype: of its floating-point numbers; None keeps the file's, but for numbers of 8 bits, with which nothing computes:
-            these become bfloat16, which holds each of them exactly.
+        dtype: of its floating-point numbers; None keeps the file's, but for numbers of 8 bits, with which nothing
+            computes: these become bfloat16, which holds each of them exactly.
 
     Raises:
         UnknownName: ``family`` is none.
@@ -86,7 +87,11 @@ def save(
     """
     family = of(module)
     config: Any = module.config  # every network of a family has one
-    said = {**(metadata or {}), FAMILY_KEY: family.name, CONFIG_KEY: json.dumps(dataclasses.asdict(config), sort_keys=True)}
+    said = {
+        **(metadata or {}),
+        FAMILY_KEY: family.name,
+        CONFIG_KEY: json.dumps(dataclasses.asdict(config), sort_keys=True),
+    }
     state = module.state_dict()
     return store.write(path, {name: cast(tensor, dtype) for name, tensor in state.items()}, said)
 
@@ -101,15 +106,21 @@ def empty(family: Family, header: store.Header, stated: Mapping[str, Any] | None
         raise InvalidFile(f"{header.path} says that it is {family.title}, but none can be built so: {error}") from None
 
 
-def compare(header: store.Header, family: Family, sources: Mapping[str, Source], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a file whose names or shapes are not exactly the network's, or whose numbers are not floating-point ones."""
+def compare(
+    header: store.Header, family: Family, sources: Mapping[str, Source], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuse a file whose names or shapes are not exactly the network's, or whose numbers are not floating-point
+    ones."""
     given = {name: source.shape(header.tensors[source.name].shape) for name, source in sources.items()}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [n for n, shape in given.items() if n in wanted and squeezed(shape, wanted[n]) != wanted[n]]
-    # Every number of our networks is a real one; whole numbers are a quantised file's, whose scales are tensors of their own.
+    # Every number of our networks is a real one; whole numbers are a quantised file's, whose scales are tensors of
+    # their own.
     types = {name: header.tensors[source.name].dtype for name, source in sources.items()}
-    whole = [n for n, dtype in types.items() if n in wanted and not dtype.startswith(("F64", "F32", "F16", "BF16", "F8"))]
+    whole = [
+        n for n, dtype in types.items() if n in wanted and not dtype.startswith(("F64", "F32", "F16", "BF16", "F8"))
+    ]
     if not (missing or unexpected or misshapen or whole):
         return
     lines = [f"{header.path} does not fit {family.title}:"]
@@ -117,7 +128,11 @@ def compare(header: store.Header, family: Family, sources: Mapping[str, Source],
     lines += report("unexpected", unexpected, {n: near(n, missing or wanted) for n in unexpected[:LISTED]})
     shapes = {n: f"is {list(given[n])}, should be {list(wanted[n])}" for n in misshapen[:LISTED]}
     lines += report("of another shape", misshapen, shapes)
-    lines += report("of no floating-point type", whole, {n: f"is {types[n]}: quantised weights are not read" for n in whole[:LISTED]})
+    lines += report(
+        "of no floating-point type",
+        whole,
+        {n: f"is {types[n]}: quantised weights are not read" for n in whole[:LISTED]},
+    )
     lines.append("Nothing was loaded: use a file of this network, or state the config that it was made with")
     raise InvalidFile("\n  ".join(lines))
 
@@ -142,5 +157,6 @@ def squeezed(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]
 def fit(tensor: Tensor, wanted: Tensor, device: str | torch.device, dtype: torch.dtype | None) -> Tensor:
     """A tensor of the file as the network holds it."""
     narrow = tensor.is_floating_point() and tensor.element_size() == 1
-    return cast(tensor.reshape(wanted.shape).to(device), torch.bfloat16 if narrow and dtype is None else dtype).contiguous()
-
+    return cast(
+        tensor.reshape(wanted.shape).to(device), torch.bfloat16 if narrow and dtype is None else dtype
+    ).contiguous()

@@ -1,10 +1,11 @@
 """ncnn files of networks that enlarge: a graph in text, ``x.param``, and its numbers in ``x.bin`` beside it.
 
-The graph is the number 7767517, how many layers and blobs there are, then a line for each layer: its kind, its name, how many blobs it
-reads and makes, their names, and parameters ``key=value``. The numbers stand without names, in the order of the layers: of a
-convolution a tag of 32 bits and its weights, then its bias; of a PReLU its slopes. So what a file holds is known by its graph alone,
-and only the two graphs of our own networks are read, whose numbers get the names of Real-ESRGAN's .pth files.
-Source: Tencent/ncnn, docs/developer-guide/param-and-model-file-structure.md and operation-param-weight-table.md.
+The graph is the number 7767517, how many layers and blobs there are, then a line for each layer: its kind, its name,
+how many blobs it reads and makes, their names, and parameters ``key=value``. The numbers stand without names, in the
+order of the layers: of a convolution a tag of 32 bits and its weights, then its bias; of a PReLU its slopes. So what a
+file holds is known by its graph alone, and only the two graphs of our own networks are read, whose numbers get the
+names of Real-ESRGAN's .pth files. Source: Tencent/ncnn, docs/developer-guide/param-and-model-file-structure.md and
+operation-param-weight-table.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ MAGIC = b"7767517"
 MAX_GRAPH = 4 * 2**20
 #: Tags of weights: float16, padded to 4 bytes, and float32.
 HALF, FULL = 0x01306B47, (0, 0x0002C056)
-#: Parameters by ncnn's numbers: of a convolution how many channels it makes, its kernel, padding, bias, how many weights, activation.
+#: Parameters by ncnn's numbers: of a convolution how many channels it makes, its kernel, padding, bias, how many
+#: weights, activation.
 CONVOLUTION: Mapping[str, str] = {"1": "3", "4": "1", "5": "1"}
 LEAKY: Mapping[str, str] = {**CONVOLUTION, "9": "2", "-23310": "1,0.2"}
 MADE, WEIGHTS = "0", "6"
@@ -69,7 +71,8 @@ class Tagged(Spec):
     half: bool
 
 
-# The graphs of ours ---------------------------------------------------------------------------------------------------------
+# The graphs of ours
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Graph(list[Layer]):
@@ -122,7 +125,8 @@ def srvgg(convolutions: int, scale: str) -> Graph:
     return graph
 
 
-# The graph of a file --------------------------------------------------------------------------------------------------------
+# The graph of a file
+# --------------------------------------------------------------------------------------------------------
 
 
 def parsed(text: str) -> Graph:
@@ -172,24 +176,36 @@ def recognised(graph: Graph, path: Path) -> Graph:
     else:
         ours = rrdb(max(1, (count["Convolution"] - 4 - count["Interp"]) // 15), count["Interp"])
     if len(graph) == len(ours) + 1 and graph[-1].kind == "Interp":
-        raise InvalidFile(f"{path} ends by making its own answer smaller: use the file of the larger scale, and state the scale you want")
+        raise InvalidFile(
+            f"{path} ends by making its own answer smaller: use the file of the larger scale, and state the "
+            "scale you want"
+        )
     for i, (found, wanted) in enumerate(zip(graph, ours, strict=False)):
         if not found.like(wanted):
-            differs = f"layer {i} is a {found.kind:.40} {dict(found.parameters)!s:.80}, not a {wanted.kind} {dict(wanted.parameters)}"
-            raise InvalidFile(f"{path} is no graph of RRDBNet or SRVGGNetCompact, the two that are read of ncnn: {differs}")
+            differs = (
+                f"layer {i} is a {found.kind:.40} {dict(found.parameters)!s:.80}, not a {wanted.kind} "
+                f"{dict(wanted.parameters)}"
+            )
+            raise InvalidFile(
+                f"{path} is no graph of RRDBNet or SRVGGNetCompact, the two that are read of ncnn: {differs}"
+            )
     if len(graph) != len(ours):
-        raise InvalidFile(f"{path} is no graph of RRDBNet or SRVGGNetCompact: it has {len(graph)} layers instead of {len(ours)}")
+        raise InvalidFile(
+            f"{path} is no graph of RRDBNet or SRVGGNetCompact: it has {len(graph)} layers instead of {len(ours)}"
+        )
     return ours
 
 
-# The numbers ----------------------------------------------------------------------------------------------------------------
+# The numbers
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def header(path: Path) -> Header:
     """Read and check both files, and how large every tensor is.
 
     Raises:
-        InvalidFile: one of the two is missing, the graph is of no network of ours, or the numbers are more or fewer than it says.
+        InvalidFile: one of the two is missing, the graph is of no network of ours, or the numbers are more or fewer
+            than it says.
     """
     text, numbers = path.with_suffix(".param"), path.with_suffix(".bin")
     for file in (text, numbers):
@@ -209,15 +225,21 @@ def header(path: Path) -> Header:
             for end, spec in specs(layer, data, at).items():
                 tensors[f"{name}.{end}"], at = spec, spec.stop
                 if at > len(data):
-                    raise InvalidFile(f"{numbers} is truncated: {name} ends at byte {at:,} of {len(data):,}. Copy or download it again")
+                    raise InvalidFile(
+                        f"{numbers} is truncated: {name} ends at byte {at:,} of {len(data):,}. Copy or download "
+                        "it again"
+                    )
             at += -at % 4
         if at != len(data):
-            raise InvalidFile(f"{numbers} has {len(data):,} bytes, but the graph beside it asks for {at:,}: get both of one network")
+            raise InvalidFile(
+                f"{numbers} has {len(data):,} bytes, but the graph beside it asks for {at:,}: get both of one network"
+            )
         return Header(path=numbers, tensors=tensors, metadata={}, size=len(data))
 
 
 def specs(layer: Layer, data: mmap.mmap, at: int) -> dict[str, Tagged]:
-    """The tensors of a layer whose numbers begin at a byte: of a convolution (out, in, 3, 3) and (out,), of a PReLU (channels,)."""
+    """The tensors of a layer whose numbers begin at a byte: of a convolution (out, in, 3, 3) and (out,), of a PReLU
+    (channels,)."""
     made = layer.made
     if made < 1 or layer.weights < 0:
         raise ValueError(f"a {layer.kind} of {made} channels")

@@ -1,9 +1,10 @@
 """The part of pickle that torch.save writes, read as data: nothing is imported, nothing is called.
 
-A pickle is a program of a stack machine. This machine knows the opcodes by which Python writes plain values at protocols 2 to 5,
-and the few calls that make a tensor, a dictionary, a set or a size (`inert.CALLS`). Any other name that the program asks for
-becomes an `Opaque`, which forgets all that is done to it; a name that serves to run programs ends the reading. Steps and
-bytes are bounded, so that memory and time are. Source: Lib/pickletools.py of CPython, which documents every opcode.
+A pickle is a program of a stack machine. This machine knows the opcodes by which Python writes plain values at
+protocols 2 to 5, and the few calls that make a tensor, a dictionary, a set or a size (`inert.CALLS`). Any other name
+that the program asks for becomes an `Opaque`, which forgets all that is done to it; a name that serves to run programs
+ends the reading. Steps and bytes are bounded, so that memory and time are. Source: Lib/pickletools.py of CPython, which
+documents every opcode.
 """
 
 from __future__ import annotations
@@ -21,7 +22,21 @@ from .inert import CALLS, ORDERED, Global, Opaque, Storage, fill, storage
 #: How many opcodes are run, and items handled. A whole training of Stable Diffusion, 4,000 tensors, takes 120,000.
 MAX_STEPS = 2**20
 #: What no weights need and attacks do. Every name is inert here; these tell what kind of file it is.
-PROGRAMS = {"os", "posix", "nt", "subprocess", "pty", "pdb", "bdb", "runpy", "socket", "webbrowser", "shutil", "importlib", "ctypes"}
+PROGRAMS = {
+    "os",
+    "posix",
+    "nt",
+    "subprocess",
+    "pty",
+    "pdb",
+    "bdb",
+    "runpy",
+    "socket",
+    "webbrowser",
+    "shutil",
+    "importlib",
+    "ctypes",
+}
 FUNCTIONS = {"eval", "exec", "execfile", "compile", "open", "file", "input", "breakpoint", "__import__", "globals"}
 BUILTINS = ("builtins", "__builtin__", "io", "_io")
 
@@ -152,8 +167,10 @@ class Machine:
         """What becomes of a name."""
         if module.partition(".")[0] in PROGRAMS or (module in BUILTINS and name.partition(".")[0] in FUNCTIONS):
             raise InvalidFile(
-                f"{self.path} asks to run {module}.{name} when it is unpickled: it is an attack, not weights. Nothing was run, for "
-                "no path of danqing executes a pickle. Delete it, and get the .safetensors file of the model from its author"
+                f"{self.path} asks to run {module}.{name} when it is unpickled: it is an attack, not weights. "
+                "Nothing was run, for "
+                "no path of danqing executes a pickle. Delete it, and get the .safetensors file of the model from "
+                "its author"
             )
         self.push(Global(module, name))
 

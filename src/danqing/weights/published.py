@@ -91,7 +91,9 @@ PUBLISHED: tuple[Published, ...] = (
     Published("controlnet", "SD1.x or SD2.x", "LDM", at("control_model.time_embed.0.weight")),
     Published("controlnet", "difference to a UNet", "ComfyUI", at("difference")),
     Published("controlnet", "", "LDM", at("zero_convs.0.0.weight")),
-    Published("motion-module", "AnimateDiff v2", "published", at("mid_block.motion_modules.0.temporal_transformer.norm.bias")),
+    Published(
+        "motion-module", "AnimateDiff v2", "published", at("mid_block.motion_modules.0.temporal_transformer.norm.bias")
+    ),
     Published("motion-module", "AnimateDiff v1", "published", sized(MOTION, 1, 24)),
     Published("motion-module", "AnimateDiff v3 or SDXL", "published", at(MOTION)),
     Published("textual-inversion", "SDXL", "published", lambda s: {"clip_l", "clip_g"} == set(s)),
@@ -101,6 +103,11 @@ PUBLISHED: tuple[Published, ...] = (
     Published("checkpoint", "FLUX dev", "single file", _flux(starts("guidance_in."))),
     Published("checkpoint", "FLUX schnell", "single file", _flux(at())),
     Published("face-restorer", "GFPGAN", "published", lambda s: "stylegan_decoder.style_mlp.1.weight" in s),
-    Published("text-encoder", "T5, whole or of an older version", "transformers", at("encoder.block.0.layer.0.SelfAttention.q.weight")),
+    Published(
+        "text-encoder",
+        "T5, whole or of an older version",
+        "transformers",
+        at("encoder.block.0.layer.0.SelfAttention.q.weight"),
+    ),
     Published("text-encoder", "CLIP", "OpenCLIP", at("transformer.resblocks.0.attn.in_proj_weight")),
 )

@@ -31,7 +31,9 @@ def header(path: Path) -> Header:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if length > MAX_HEADER:
-                raise InvalidFile(f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}")
+                raise InvalidFile(
+                    f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}"
+                )
             if length > size - 8:
                 what = f"its header alone has {length:,} bytes, the file {size:,}"
                 raise InvalidFile(f"{path} is truncated: {what}. Copy or download it again")
@@ -86,7 +88,9 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     for name, spec in along(data, head, names, begin):
         dtype = types.get(spec.dtype)
         if dtype is None:
-            raise InvalidFile(f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks")
+            raise InvalidFile(
+                f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
+            )
         yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
 
 

@@ -1,8 +1,8 @@
 """Files of torch.save (.ckpt, .pt, .pth, .bin), read without running anything: `pickled` is their pickles' reader.
 
-Since 2020 such a file is a zip of ``x/data.pkl``, which describes, and ``x/data/0``, ``x/data/1``, ..., the numbers of one storage
-each. Before, it was five pickles (a magic number, a version, the machine, what was saved, the storages' keys), then for each key
-an 8-byte count and the numbers. Source: torch/serialization.py of PyTorch.
+Since 2020 such a file is a zip of ``x/data.pkl``, which describes, and ``x/data/0``, ``x/data/1``, ..., the numbers of
+one storage each. Before, it was five pickles (a magic number, a version, the machine, what was saved, the storages'
+keys), then for each key an 8-byte count and the numbers. Source: torch/serialization.py of PyTorch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ ZIP = b"PK\x03\x04"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 #: How deep names may nest, and how long one may be.
 MAX_DEPTH, MAX_NAME = 32, 1024
-#: What a file of training puts around the weights, most telling first. The last three are common words: these are a wrapper
-#: only where nothing else holds tensors but what training leaves.
+#: What a file of training puts around the weights, most telling first. The last three are common words: these are a
+#: wrapper only where nothing else holds tensors but what training leaves.
 WRAPPERS = ("state_dict", "params_ema", "params-ema", "params", "model_state_dict", "model", "module", "net")
 COMMON, LEFTOVERS = WRAPPERS[-3:], ("opt", "sched", "lr_sched", "scaler")
 REMEDY = (
-    "If you trust its source, convert it where it was made: safetensors.torch.save_file(model.state_dict(), 'new.safetensors'). "
+    "If you trust its source, convert it where it was made: "
+    "safetensors.torch.save_file(model.state_dict(), 'new.safetensors'). "
     "Nothing was run, for no path of danqing executes a pickle"
 )
 
@@ -104,7 +105,9 @@ def _zip(path: Path, data: mmap.mmap) -> tuple[Any, Mapping[str, int]]:
     folders = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(folders) != 1:
         inside = ", ".join(list(entries)[:3])
-        raise InvalidFile(f"{path} is a zip archive of something else than tensors ({inside}): unpack it, and name the weights in it")
+        raise InvalidFile(
+            f"{path} is a zip archive of something else than tensors ({inside}): unpack it, and name the weights in it"
+        )
     (folder,) = folders
 
     def entry(name: str) -> zipped.Entry:
@@ -218,7 +221,8 @@ def unwrap(root: Any, walk: Walk) -> tuple[Any, dict[str, str]]:
 
 
 def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[str, Tensor]]:
-    """Each tensor with its own strides; on the CPU a view of the mapped file, shared where the file shares its numbers."""
+    """Each tensor with its own strides; on the CPU a view of the mapped file, shared where the file shares its
+    numbers."""
     import torch
 
     types = {name: getattr(torch, torch_name) for torch_name, name in DTYPES.items()}

@@ -1,7 +1,8 @@
 """Weights in several files with an index: ``{"metadata": {...}, "weight_map": {name: file}}`` in ``x.index.json``,
 or ``x.index.fp16.json`` for a variant.
 
-Source: save_pretrained of huggingface/transformers and huggingface_hub's split_torch_state_dict_into_shards, which write them.
+Source: save_pretrained of huggingface/transformers and huggingface_hub's split_torch_state_dict_into_shards, which
+write them.
 """
 
 from __future__ import annotations
@@ -39,14 +40,17 @@ class Sharded(Header):
 
 def over(formats: Sequence[Format]) -> Format:
     """The format of an index whose files are of any of these formats."""
-    return Format("index", lambda path, start: NAMED.search(path.name) is not None, lambda path: header(path, formats), tensors)
+    return Format(
+        "index", lambda path, start: NAMED.search(path.name) is not None, lambda path: header(path, formats), tensors
+    )
 
 
 def header(path: Path, formats: Sequence[Format]) -> Sharded:
     """Read an index and the header of each file that it names.
 
     Raises:
-        InvalidFile: it is no index; a file is missing, outside its folder or itself refused; index and files differ by a name.
+        InvalidFile: it is no index; a file is missing, outside its folder or itself refused; index and files differ by
+            a name.
     """
     with sound(path):
         if path.stat().st_size > MAX_HEADER:
@@ -57,7 +61,9 @@ def header(path: Path, formats: Sequence[Format]) -> Sharded:
         wanted = index["weight_map"]
         for file in wanted.values():
             if not isinstance(file, str) or not file.strip(".") or set(file) & set("/\\:\0"):
-                raise InvalidFile(f"{path} names the file {file!r:.80}, which is outside its folder: its files belong beside it")
+                raise InvalidFile(
+                    f"{path} names the file {file!r:.80}, which is outside its folder: its files belong beside it"
+                )
         files = sorted(set(wanted.values()))
         if len(files) > MAX_SHARDS:
             raise ValueError(f"it names {len(files):,} files")
@@ -73,8 +79,12 @@ def header(path: Path, formats: Sequence[Format]) -> Sharded:
         metadata = {**head.metadata, **metadata}
     if absent := [name for name in wanted if name not in tensors]:
         where = f"{path.parent / wanted[absent[0]]} has no {absent[0]!r}"
-        raise InvalidFile(f"{where}, and lacks {len(absent)} of the tensors that {path.name} names: get all files of one version")
-    return Sharded(path=path, tensors=tensors, metadata=metadata, size=sum(head.size for _, head in shards), shards=shards)
+        raise InvalidFile(
+            f"{where}, and lacks {len(absent)} of the tensors that {path.name} names: get all files of one version"
+        )
+    return Sharded(
+        path=path, tensors=tensors, metadata=metadata, size=sum(head.size for _, head in shards), shards=shards
+    )
 
 
 def _shard(path: Path, file: str, formats: Sequence[Format]) -> tuple[Format, Header]:
@@ -90,7 +100,9 @@ def _shard(path: Path, file: str, formats: Sequence[Format]) -> tuple[Format, He
 
 def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[str, Tensor]]:
     """Each tensor, one file after another."""
-    places: Mapping[str, int] = {name: i for i, (_, part) in enumerate(cast(Sharded, head).shards) for name in part.tensors}
+    places: Mapping[str, int] = {
+        name: i for i, (_, part) in enumerate(cast(Sharded, head).shards) for name in part.tensors
+    }
     for i, (form, part) in enumerate(cast(Sharded, head).shards):
         if mine := [name for name in names if places[name] == i]:
             yield from form.tensors(part, mine, device)

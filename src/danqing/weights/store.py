@@ -1,4 +1,5 @@
-"""Where tensors come from and go to: files of several formats in, safetensors out, and nothing that could run a program.
+"""Where tensors come from and go to: files of several formats in, safetensors out, and nothing that could run a
+program.
 
 `FORMATS` is the one list of what is read; `header`, `each` and `read` work on all of it alike. `header` needs no torch.
 """
@@ -28,7 +29,19 @@ from .sharded import over
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BITS", "FORMATS", "MAX_HEADER", "TORCH_NAMES", "Header", "Spec", "each", "header", "read", "sha256", "write"]
+__all__ = [
+    "BITS",
+    "FORMATS",
+    "MAX_HEADER",
+    "TORCH_NAMES",
+    "Header",
+    "Spec",
+    "each",
+    "header",
+    "read",
+    "sha256",
+    "write",
+]
 
 #: The formats of one file. safetensors is last: it is known by its ninth byte, which the others may have too.
 SINGLE: tuple[Format, ...] = (SAVED, GGUF, NCNN, SAFETENSORS)
@@ -60,14 +73,17 @@ def header(path: str | os.PathLike[str]) -> Header:
     """Read and check what a file of any of `FORMATS` says before its data: names, types, shapes.
 
     Raises:
-        InvalidFile: missing, a folder, empty, truncated, of another format, or it contradicts itself or its size; it would
-            run a program if its pickle were executed. The message says which, and what to do.
+        InvalidFile: missing, a folder, empty, truncated, of another format, or it contradicts itself or its size; it
+            would run a program if its pickle were executed. The message says which, and what to do.
     """
     return _known(Path(path))[1]
 
 
-def each(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a file one after another, in any order, so that what is done with one can end before the next is made.
+def each(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu"
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a file one after another, in any order, so that what is done with one can end before the next is
+    made.
 
     On the CPU they are views of the mapped file, read when used. Those of quantised blocks are made, as float32.
 
@@ -103,7 +119,8 @@ _HAND: ContextVar[dict[Path, tuple[Format, Header]] | None] = ContextVar("hand",
 
 @contextmanager
 def at_hand(paths: Iterable[Path]) -> Iterator[None]:
-    """While a model is loaded from these files: each header is read once, and the system reads on in the files meanwhile."""
+    """While a model is loaded from these files: each header is read once, and the system reads on in the files
+    meanwhile."""
     for path in set(paths):
         threading.Thread(target=_read_ahead, args=(path,), daemon=True).start()
     before = _HAND.set({})
@@ -114,7 +131,8 @@ def at_hand(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def _read_ahead(path: Path) -> None:
-    """Let the system read a file into its cache, as far as it thinks fit; whatever hinders that is for the reader to say."""
+    """Let the system read a file into its cache, as far as it thinks fit; whatever hinders that is for the reader to
+    say."""
     with suppress(OSError, AttributeError), path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
@@ -143,7 +161,9 @@ def _refuse(path: Path) -> NoReturn:
     raise InvalidFile(f"{path} is {kinds}: its first bytes are {start[:8]!r}. Name a .safetensors file")
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+def write(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> Path:
     """Write a safetensors file whole or not at all: beside its place first, then renamed onto it.
 
     The same tensors and metadata make the same bytes, so that a SHA-256 names them.

@@ -1,7 +1,8 @@
 """The directory of a zip file, strictly: where each entry's bytes lie, and not a byte is unpacked.
 
-The end record names the directory; a directory entry names its local header, behind which the bytes begin. What torch.save
-writes is stored as it is, so that bytes are looked at in place and nothing can swell. Source: APPNOTE.TXT 6.3.10 of PKWARE.
+The end record names the directory; a directory entry names its local header, behind which the bytes begin. What
+torch.save writes is stored as it is, so that bytes are looked at in place and nothing can swell. Source: APPNOTE.TXT
+6.3.10 of PKWARE.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ ELSEWHERE = 0xFFFFFFFF
 
 
 class Entry(NamedTuple):
-    """The bytes ``start .. stop`` of the archive, and whether they are the entry's own: neither compressed nor encrypted."""
+    """The bytes ``start .. stop`` of the archive, and whether they are the entry's own: neither compressed nor
+    encrypted."""
 
     start: int
     stop: int
@@ -29,15 +31,17 @@ def entries(data: mmap.mmap) -> dict[str, Entry]:
     """Every entry by name.
 
     Raises:
-        ValueError: truncated, of several disks, a directory out of bounds, entries that overlap, share a name, or have one
-            that leads out of the archive.
+        ValueError: truncated, of several disks, a directory out of bounds, entries that overlap, share a name, or have
+            one that leads out of the archive.
     """
     count, first, end = _directory(data)
     at = first
     found: dict[str, Entry] = {}
     spans: list[tuple[int, int]] = []
     for _ in range(count):
-        mark, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, offset = struct.unpack_from("<4s6H3L5H2L", data, at)
+        mark, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, offset = struct.unpack_from(
+            "<4s6H3L5H2L", data, at
+        )
         name_at, extra_at, comment_at = at + 46, at + 46 + lengths[0], at + 46 + lengths[0] + lengths[1]
         at = comment_at + lengths[2]
         if mark != ENTRY or at > end:
@@ -74,7 +78,15 @@ def _directory(data: mmap.mmap) -> tuple[int, int, int]:
         if end > len(data) - 98 or data[end : end + 4] != END_64:
             raise ValueError("its end record is damaged")
         disk, first, here, count, length, start = struct.unpack_from("<2L4Q", data, end + 16)
-    if disk or first or here != count or comment or start + length != end or length > MAX_HEADER or count > 2 * MAX_TENSORS:
+    if (
+        disk
+        or first
+        or here != count
+        or comment
+        or start + length != end
+        or length > MAX_HEADER
+        or count > 2 * MAX_TENSORS
+    ):
         raise ValueError("its end record is damaged")
     return count, start, end
 

@@ -1,6 +1,7 @@
 """What the shapes of BigGAN's weights tell. The names are ours already: those of ajbrock/BigGAN-PyTorch.
 
-Its generator's files end in G.pth and G_ema.pth, the discriminator's in D.pth. BigGAN-deep has other blocks and is none of these.
+Its generator's files end in G.pth and G_ema.pth, the discriminator's in D.pth. BigGAN-deep has other blocks and is none
+of these.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def generator(shapes: Shapes) -> Facts:
 
 
 def discriminator(shapes: Shapes) -> Facts:
-    """`danqing.nets.biggan.BigGANDiscriminatorConfig`. No shape tells which blocks halve the grid: those with a shortcut may, and the
-    published ones do at all but the last, or, for 32 px, at the first two of four blocks of one width."""
+    """`danqing.nets.biggan.BigGANDiscriminatorConfig`. No shape tells which blocks halve the grid: those with a
+    shortcut may, and the published ones do at all but the last, or, for 32 px, at the first two of four blocks of one
+    width."""
     blocks = count(shapes, "blocks.{}.0.conv1.weight")
     shortcuts = count(shapes, "blocks.{}.0.conv_sc.weight")
     told = {

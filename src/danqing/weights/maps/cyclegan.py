@@ -1,8 +1,8 @@
-"""The layout of CycleGAN's published weights (junyanz/pytorch-CycleGAN-and-pix2pix), which is ours but for two things, and what
-their shapes tell.
+"""The layout of CycleGAN's published weights (junyanz/pytorch-CycleGAN-and-pix2pix), which is ours but for two things,
+and what their shapes tell.
 
-Files written by PyTorch before 0.4 hold statistics that instance norm does not read. A generator trained with dropout has one more
-layer in each block, so that the second convolution is number 6 there and 5 elsewhere.
+Files written by PyTorch before 0.4 hold statistics that instance norm does not read. A generator trained with dropout
+has one more layer in each block, so that the second convolution is number 6 there and 5 elsewhere.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ RULES: tuple[Rule, ...] = (
 
 
 def generator(shapes: Shapes) -> Facts:
-    """`danqing.nets.cyclegan.CycleGANConfig`: one convolution, two halvings, the blocks from number 10, two doublings, one more."""
+    """`danqing.nets.cyclegan.CycleGANConfig`: one convolution, two halvings, the blocks from number 10, two doublings,
+    one more."""
     channels, read, *_ = shapes["model.1.weight"]
     blocks = sum(name.endswith(".conv_block.1.weight") for name in shapes)
-    told = {"in_channels": read, "out_channels": shapes[f"model.{17 + blocks}.weight"][0], "channels": channels, "blocks": blocks}
+    told = {
+        "in_channels": read,
+        "out_channels": shapes[f"model.{17 + blocks}.weight"][0],
+        "channels": channels,
+        "blocks": blocks,
+    }
     return Facts(told=told)
 
 

@@ -1,8 +1,10 @@
-"""The older layouts of ESRGAN's network to that of Real-ESRGAN, and what the shapes of both of Real-ESRGAN's networks tell.
+"""The older layouts of ESRGAN's network to that of Real-ESRGAN, and what the shapes of both of Real-ESRGAN's networks
+tell.
 
-The first files number the layers of one nested list: 0 the first convolution, 1 the trunk, then three for each doubling (nearest,
-convolution, activation), then the convolution, activation, convolution of the end. Those of BSRGAN and RealSR have names of their
-own. Source: the names in xinntao/ESRGAN (RRDBNet_arch.py and the old_arch files), cszn/BSRGAN and xinntao/Real-ESRGAN.
+The first files number the layers of one nested list: 0 the first convolution, 1 the trunk, then three for each doubling
+(nearest, convolution, activation), then the convolution, activation, convolution of the end. Those of BSRGAN and RealSR
+have names of their own. Source: the names in xinntao/ESRGAN (RRDBNet_arch.py and the old_arch files), cszn/BSRGAN and
+xinntao/Real-ESRGAN.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def rrdb(shapes: Shapes) -> Facts:
 
 
 def srvgg(shapes: Shapes) -> Facts:
-    """`danqing.nets.srvgg.SRVGGNetCompactConfig`. The picture that comes out has as many channels as the one that goes in."""
+    """`danqing.nets.srvgg.SRVGGNetCompactConfig`. The picture that comes out has as many channels as the one that goes
+    in."""
     channels, read, *_ = shapes["body.0.weight"]
     layers = count(shapes, "body.{}.weight")
     last = shapes[f"body.{layers - 1}.weight"][0]
@@ -63,5 +66,11 @@ def srvgg(shapes: Shapes) -> Facts:
     if not layers % 2 or scale**2 * read != last or len(shapes["body.1.weight"]) != 1:
         raise ValueError(f"{layers} layers that end in {last} channels make no picture of {read} channels")
     return Facts(
-        told={"in_channels": read, "out_channels": read, "channels": channels, "convolutions": (layers - 3) // 2, "scale": scale}
+        told={
+            "in_channels": read,
+            "out_channels": read,
+            "channels": channels,
+            "convolutions": (layers - 3) // 2,
+            "scale": scale,
+        }
     )

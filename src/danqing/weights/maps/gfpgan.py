@@ -1,8 +1,9 @@
-"""What restores faces: GFPGAN's published files to our network, and what the shapes of it and of our own small one tell.
+"""What restores faces: GFPGAN's published files to our network, and what the shapes of it and of our own small one
+tell.
 
 The names of GFPGAN are the published ones of versions 1.2 to 1.4. Dropped is what serves training alone: the
-layers from z to w, since the U-Net says w itself, and the small pictures of each resolution that the training compares. Source: the
-names in TencentARC/GFPGAN (gfpganv1_clean_arch.py).
+layers from z to w, since the U-Net says w itself, and the small pictures of each resolution that the training compares.
+Source: the names in TencentARC/GFPGAN (gfpganv1_clean_arch.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def gfpgan(shapes: Shapes) -> Facts:
     while (name := f"stylegan_decoder.style_convs.{2 * len(widths) - 2}.modulated_conv.weight") in shapes:
         widths[4 << len(widths)] = shapes[name][1]
     told, assumed = pyramid(widths)
-    return Facts(told={**told, "w_dim": shapes["stylegan_decoder.style_conv1.modulated_conv.modulation.weight"][1]}, assumed=assumed)
+    return Facts(
+        told={**told, "w_dim": shapes["stylegan_decoder.style_conv1.modulated_conv.modulation.weight"][1]},
+        assumed=assumed,
+    )
 
 
 def restorer(shapes: Shapes) -> Facts:

@@ -42,7 +42,9 @@ AUTOENCODER: tuple[Rule, ...] = (
     ("encoder.down.{i}.block.{j}.{end*}", "encoder.down_blocks.{i}.resnets.{j}.{end*}"),
     ("encoder.down.{i}.downsample.{end*}", "encoder.down_blocks.{i}.downsamplers.0.{end*}"),
 )
-SHORTCUT: tuple[Rule, ...] = (("{side}.{block}.{i}.resnets.{j}.nin_shortcut.{end}", "{side}.{block}.{i}.resnets.{j}.conv_shortcut.{end}"),)
+SHORTCUT: tuple[Rule, ...] = (
+    ("{side}.{block}.{i}.resnets.{j}.nin_shortcut.{end}", "{side}.{block}.{i}.resnets.{j}.conv_shortcut.{end}"),
+)
 
 
 def unet(shapes: Shapes) -> KeyMap:
@@ -60,7 +62,9 @@ def unet(shapes: Shapes) -> KeyMap:
                 rules.append((f"{before}.1.{{end*}}", f"down_blocks.{i}.attentions.{j}.{{end*}}"))
             else:
                 rules.append((f"{before}.0.op.{{end}}", f"down_blocks.{i}.downsamplers.0.conv.{{end}}"))
-                resize = 2 if f"{after}.1.norm.weight" in shapes else 1  # it stands after the attention, where there is one
+                resize = (
+                    2 if f"{after}.1.norm.weight" in shapes else 1
+                )  # it stands after the attention, where there is one
                 rules.append((f"{after}.{resize}.conv.{{end}}", f"up_blocks.{i}.upsamplers.0.conv.{{end}}"))
             rules.append((f"{after}.0.{{end*}}", f"up_blocks.{i}.resnets.{j}.{{end*}}"))
             rules.append((f"{after}.1.{{end*}}", f"up_blocks.{i}.attentions.{j}.{{end*}}"))

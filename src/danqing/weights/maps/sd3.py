@@ -1,7 +1,7 @@
 """The layout of Stable Diffusion 3's own transformer to that of diffusers.
 
-Queries, keys and values of a stream are one projection. Where no gate follows a modulation, at the end of either stream, the
-file has (shift, scale) and diffusers (scale, shift). Source: the names in Stability-AI/sd3.5, mmditx.py.
+Queries, keys and values of a stream are one projection. Where no gate follows a modulation, at the end of either
+stream, the file has (shift, scale) and diffusers (scale, shift). Source: the names in Stability-AI/sd3.5, mmditx.py.
 """
 
 from __future__ import annotations

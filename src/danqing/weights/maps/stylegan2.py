@@ -11,8 +11,10 @@ from ..infer import Facts, Shapes, count
 
 
 def pyramid(channels: dict[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the channels of each resolution tell of both networks, and what is assumed. Other bases and limits may give the same
-    channels: the smallest of those are assumed, but the published 32768 and 512 where nothing says that they are smaller."""
+    """What the channels of each resolution tell of both networks, and what is assumed. Other bases and limits may give
+    the same
+    channels: the smallest of those are assumed, but the published 32768 and 512 where nothing says that they are
+        smaller."""
     most, last = max(channels.values()), max(channels)
     narrow = [width * r for r, width in channels.items() if width < most]
     limited = list(channels.values()).count(most) > 1
@@ -40,8 +42,8 @@ def generator(shapes: Shapes) -> Facts:
 
 
 def discriminator(shapes: Shapes) -> Facts:
-    """`danqing.nets.stylegan2.StyleGAN2DiscriminatorConfig`. No shape tells the size of the groups, nor, without labels, how many layers
-    a label would pass."""
+    """`danqing.nets.stylegan2.StyleGAN2DiscriminatorConfig`. No shape tells the size of the groups, nor, without
+    labels, how many layers a label would pass."""
     blocks = {8 << k: name for k in range(15) if (name := f"b{8 << k}.conv0.weight") in shapes}
     told, assumed = pyramid({4: shapes["b4.conv.weight"][0], **{r: shapes[name][0] for r, name in blocks.items()}})
     assumed |= {"group": 4}
