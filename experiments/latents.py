@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -58,6 +60,18 @@ def autoencoder(runs: Path = RUNS) -> autoencoder_kl.AutoencoderKL:
 
 
 @torch.inference_mode()
+def encoded(codec: VAECodec, pictures: Iterable[np.ndarray]) -> np.ndarray:
+    """The latents of pictures (H, W, 3) of bytes, (N, C, h, w) float16, computed where the codec's weights are."""
+    device, left = next(codec.vae.parameters()).device, iter(pictures)
+    codec.vae.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    parts = []
+    while some := list(itertools.islice(left, 32 if device.type == "cpu" else 256)):
+        x = to_unit(np.stack(some)).to(device, memory_format=torch.channels_last)
+        with autocast(device):
+            parts.append(codec.encode(x).half().cpu().numpy())
+    return np.concatenate(parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
@@ -68,26 +82,20 @@ def main() -> None:
     device = pick_device()
     known = args.runs / "autoencoder" / "latents.json"
 
-    def encode(codec: VAECodec, pictures: np.ndarray) -> np.ndarray:
-        parts = []
-        for first in range(0, len(pictures), 32):
-            with autocast(device):
-                parts.append(codec.encode(to_unit(pictures[first : first + 32]).to(device)).cpu().numpy())
-        return np.concatenate(parts)
-
     if (
         known.parent.exists() and not known.exists()
     ):  # the statistics are of the art that may be trained on, once and for all
         ledger = [json.loads(line) for line in (args.data / "ledger.jsonl").open()]
         train = [row["index"] for row in ledger if row["array"] == "singles" and row["split"] == "train"]
         plain = VAECodec(autoencoder(args.runs).to(device))  # scale 1, shift 0
-        z = encode(plain, np.load(args.data / "singles.npy", mmap_mode="r")[np.array(train[::8])])
+        singles = np.load(args.data / "singles.npy", mmap_mode="r")
+        z = encoded(plain, (singles[i] for i in train[::8])).astype(np.float32)
         known.write_text(json.dumps({"scaling_factor": float(1 / z.std()), "shift_factor": float(z.mean())}))
     codec = VAECodec(autoencoder(args.runs).to(device))
     for source in SOURCES:
-        z = encode(codec, np.load(args.data / f"{source}.npy", mmap_mode="r"))
-        np.save(args.data / f"latents-{source}.npy", z.astype(np.float16))
-        print(source, z.shape, f"std {z.std():.3f}", flush=True)
+        z = encoded(codec, np.load(args.data / f"{source}.npy", mmap_mode="r"))
+        np.save(args.data / f"latents-{source}.npy", z)
+        print(source, z.shape, f"std {z.astype(np.float32).std():.3f}", flush=True)
 
 
 if __name__ == "__main__":

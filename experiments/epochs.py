@@ -1,0 +1,179 @@
+"""What the painter's trainings see anew in every epoch of 250,000 samples: composites drawn and encoded, captions drawn
+and tokenised.
+
+    data/epochs/<made of what>-00007/composites.npy    their latents, (COUNT, 8, 16, 16) float16
+                                     texts.npz         the token ids of all captions, one after the other
+
+An epoch depends on its number, the ledger, the art, the tokenizer and the autoencoder alone, so that a training that
+was killed sees the same ones again. The next one is made by another process while this one is trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from danqing.codec import VAECodec
+from danqing.errors import InvalidFile
+from danqing.learn.data import number
+from danqing.prompt.tokenize import BytePairTokenizer, bilingual_tokenizer, room_of
+from danqing.run.device import device as pick_device
+from experiments import captions
+from experiments.common import DATA, RUNS
+from experiments.data import composites
+from experiments.data.ledger import read_records
+from experiments.latents import autoencoder, encoded
+
+#: How many captions of each picture are drawn an epoch in each language.
+VARIANTS = {"singles": 8, "composites": 3, "portraits": 2}
+LANGUAGES = ("en", "zh")
+#: What an epoch is made of beside the files of the data: another code, another epoch.
+CODE = (Path(captions.__file__), Path(composites.__file__))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Token ids of many texts, bos and eos included, one after the other.
+
+    Args:
+        ids: of all texts, (total,) uint16.
+        starts: where each begins, and the end: (N + 1,) int64.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: BytePairTokenizer, texts: Iterable[str]) -> Texts:
+        """Tokenise; what a window has no room for is cut."""
+        room = room_of(tokenizer)
+        found = tokenizer.bpe.encode_batch_fast(list(texts), add_special_tokens=False)
+        framed = [np.array([tokenizer.bos, *one.ids[:room], tokenizer.eos], np.uint16) for one in found]
+        starts = np.cumsum([0, *(len(one) for one in framed)], dtype=np.int64)
+        return cls(np.concatenate(framed), starts)
+
+    def rows(self, which: np.ndarray, pad: int, multiple: int = 1) -> np.ndarray:
+        """Some texts (B,) as rows of the longest's length, (B, L) int64, rounded up to a multiple."""
+        lengths = self.starts[which + 1] - self.starts[which]
+        place = np.arange(-(-int(lengths.max()) // multiple) * multiple)
+        where = np.minimum(self.starts[which][:, None] + place, len(self.ids) - 1)
+        return np.where(place < lengths[:, None], self.ids[where], pad).astype(np.int64)
+
+
+def fingerprint(data: Path) -> dict[str, str]:
+    """Hashes of what a training's data are: of the ledger and the tokenizer, for the settings that a checkpoint keeps.
+
+    Raises:
+        InvalidFile: one of them is missing.
+    """
+    made = {}
+    for name, file in (("ledger", "ledger.jsonl"), ("tokenizer", "tokenizer.json")):
+        try:
+            made[name] = hashlib.sha256((data / file).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InvalidFile(
+                f"{data / file} cannot be read ({error.strerror}): run `python -m experiments.data`"
+            ) from error
+    return made
+
+
+@dataclass(kw_only=True)
+class Epochs:
+    """The epochs of a data folder, each made when it is asked for, or ahead of it by another process.
+
+    Args:
+        data: what `python -m experiments.data` and `experiments.latents` wrote.
+        runs: where the autoencoder is, as for `experiments.latents.autoencoder`.
+        samples: how many a training draws from an epoch before the next.
+        count: of composites in an epoch.
+        ahead: how many epochs are made beforehand, each by a process of its own; 0 makes none.
+    """
+
+    data: Path = DATA
+    runs: Path = RUNS
+    samples: int = 250_000
+    count: int = composites.COUNT
+    ahead: int = 1
+    _makers: dict[int, BaseProcess] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        said = json.dumps([self.count, VARIANTS, fingerprint(self.data)]).encode()
+        self._made_of = hashlib.sha256(said + b"".join(path.read_bytes() for path in CODE)).hexdigest()[:12]
+
+    def folder(self, epoch: int) -> Path:
+        return self.data / "epochs" / f"{self._made_of}-{epoch:05}"
+
+    def __call__(self, epoch: int) -> Path:
+        """The folder of an epoch; makes it, unless it is there or being made, and begins the next ones. Those before
+        the last are removed."""
+        if maker := self._makers.pop(epoch, None):
+            maker.join()
+        self.make(epoch)
+        for old in range(max(0, epoch - 3), epoch - 1):
+            shutil.rmtree(self.folder(old), ignore_errors=True)
+        for new in range(epoch + 1, epoch + 1 + self.ahead):
+            if new not in self._makers and not self.folder(new).exists():
+                self._makers[new] = multiprocessing.get_context("spawn").Process(
+                    target=_aside, args=(self.data, self.runs, self.count, new), daemon=True
+                )
+                self._makers[new].start()
+        return self.folder(epoch)
+
+    def make(self, epoch: int) -> None:
+        """Write an epoch's folder, whole or not at all; nothing if it is there."""
+        folder = self.folder(epoch)
+        if folder.exists():
+            return
+        part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        part.mkdir(parents=True, exist_ok=True)
+        rows = by_source(self.data)
+        rows["composites"] = composites.plan(rows["singles"], self.count, number("composites", epoch))
+        np.save(part / "composites.npy", self._latents(rows["composites"]))
+        draw = random.Random(number("captions", epoch))
+        texts = Texts.of(bilingual_tokenizer(self.data / "tokenizer.json"), drawn(rows, draw))
+        np.savez(part / "texts.npz", ids=texts.ids, starts=texts.starts)
+        try:
+            part.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(part)
+
+    def _latents(self, lines: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        art = [np.load(self.data / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha")]
+        codec = VAECodec(autoencoder(self.runs).to(pick_device()))
+        return encoded(codec, (composites.compose(line, *art) for line in lines))
+
+
+def by_source(data: Path) -> dict[str, list[dict[str, Any]]]:
+    """The lines of the ledger that are trained on, by source; composites are drawn anew, so theirs are left out."""
+    rows: dict[str, list[dict[str, Any]]] = {source: [] for source in VARIANTS}
+    for row in read_records(data / "ledger.jsonl"):
+        if row["split"] == "train" and row["array"] in rows and row["kind"] != "composite":
+            rows[row["array"]].append(row)
+    return rows
+
+
+def drawn(rows: Mapping[str, Sequence[Mapping[str, Any]]], draw: random.Random) -> Iterable[str]:
+    """The empty caption, then of each source, picture, language and variant one."""
+    yield ""
+    for source, variants in VARIANTS.items():
+        for row in rows[source]:
+            yield from (captions.caption(row, draw, lang) for lang in LANGUAGES for _ in range(variants))
+
+
+def _aside(data: Path, runs: Path, count: int, epoch: int) -> None:
+    """Make an epoch in the background: one thread, after whoever else computes."""
+    os.nice(5)
+    torch.set_num_threads(1)
+    Epochs(data=data, runs=runs, count=count, ahead=0).make(epoch)
