@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .easel.api import (
         Replay,
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from .easel.picture import Picture
     from .easel.request import Request
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Replay": ".easel.api",

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -218,7 +217,10 @@ def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):
     assert code == 1 and err == "danqing: [Errno 28] No space left on device\n" and os.listdir() == ["x.png"]
 
 
+@pytest.mark.posix
 def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(tiny, tmp_path):
+    import pty
+
     screen, terminal = pty.openpty()
     command = [
         sys.executable,
@@ -283,6 +285,7 @@ def test_an_interrupt_in_mid_sampling_ends_with_130_and_no_file(run, monkeypatch
     assert code == 130 and "interrupted" in err and os.listdir() == []
 
 
+@pytest.mark.posix
 def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp_path):
     command = [
         sys.executable,

@@ -194,6 +194,7 @@ def test_what_is_no_picture_file_is_refused(tmp_path, monkeypatch, source):
         files.read(source)
 
 
+@pytest.mark.posix
 def test_what_is_no_file_is_refused_unread(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for source in (tmp_path, tmp_path / "pipe.png", "/dev/zero"):  # reading either of the last two would never end

@@ -10,6 +10,7 @@ CORE = {"types", "errors"}
 #: room -> the rooms it may import from, besides itself
 MAY = {
     "errors": set(),
+    "version": set(),
     "types": {"errors"},
     "schedule": CORE,
     "denoise": CORE | {"schedule"},

@@ -73,6 +73,7 @@ def test_a_step_leaves_the_global_generator_where_it_was():
         assert torch.equal(torch.randn(3), first)
 
 
+@pytest.mark.posix
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     path = tmp_path / "last.pt"
     run, resumed = training(), training()

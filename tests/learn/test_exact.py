@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.posix
 HERE = Path(__file__).parent
 TINY = str(HERE / "tiny.py")
 PLACES = ("objective 3", "optimiser 4", "saving 1", "saving 5", "renaming 3")
