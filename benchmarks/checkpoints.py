@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     args = parser.parse_args()
-    from danqing.run.device import describe
+    from danqing.run.record import describe
 
     machine, lines = describe(), []
     with tempfile.TemporaryDirectory() as name:

@@ -84,9 +84,9 @@ def ours(image: Image.Image, blocks: int, precision: str | None, channels_last: 
 
 
 def theirs(image: Image.Image, blocks: int, dtype: torch.dtype, layout: torch.memory_format) -> Callable[[], object]:
-    from danqing.run.device import device
+    from danqing.run.device import find_device
 
-    where = device()
+    where = find_device()
     net = plain(blocks).eval().to(where, dtype)
     net = net.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
 
@@ -101,11 +101,13 @@ def theirs(image: Image.Image, blocks: int, dtype: torch.dtype, layout: torch.me
 
 def works(image: Image.Image, blocks: int) -> dict[str, Callable[[], Callable[[], object]]]:
     """Name -> what builds the work."""
-    from danqing.run.precision import NAMES, name, precision
+    from danqing.run.precision import NAMES, find_precision, precision_name
 
     layouts = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
     found: dict[str, Callable[[], Callable[[], object]]] = {}
-    for short in dict.fromkeys(("fp32", name(precision()))):  # what is slow on this machine would take hours
+    for short in dict.fromkeys(
+        ("fp32", precision_name(find_precision()))
+    ):  # what is slow on this machine would take hours
         for layout, form in layouts.items():
             found[f"danqing, {short}, {layout}"] = functools.partial(
                 ours, image, blocks, short, layout == "channels last"
@@ -142,7 +144,7 @@ def main() -> None:
         work()
         print(json.dumps(peak() - before))
         return
-    from danqing.run.device import describe
+    from danqing.run.record import describe
 
     machine = describe()
     made = {name: make() for name, make in kinds.items()}

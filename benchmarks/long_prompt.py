@@ -53,8 +53,8 @@ def cost(work: Callable[[int], object], length: int) -> Cost:
 
 def network(window: int) -> Callable[[int], object]:
     """One call of the small MMDiT on a text of so many tokens; a window of 0 reads it whole."""
-    from danqing.nets.longtext import Windowed, whole
-    from danqing.nets.mmdit import MINI, MMDiT
+    from danqing.nets.longtext import Windowed
+    from danqing.nets.mmdit import MINI, MMDiT, whole
 
     net = MMDiT(MINI).eval()
     net.through = Windowed(window) if window else whole
@@ -100,7 +100,7 @@ def apart(work: str, length: int) -> Cost:
 
 
 def table(lengths: list[int], whole_until: int) -> str:
-    from danqing.run.device import describe
+    from danqing.run.record import describe
 
     machine = describe("cpu", torch.float32)
     head = [

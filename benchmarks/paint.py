@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    from danqing.run.device import describe
+    from danqing.run.record import describe
 
     machine = describe()
     fast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(machine["precision"], torch.float32)

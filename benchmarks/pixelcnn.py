@@ -17,7 +17,7 @@ import time
 
 import torch
 
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
 from danqing.nets.pixelcnn import ART, PixelCNN, sample
 
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from danqing.learn.experiment import load, overridden
-from danqing.learn.loop import Training
+from danqing.learn.training.experiment import load, overridden
+from danqing.learn.training.loop import Training
 
 aten = torch.ops.aten
 HEAVY = {

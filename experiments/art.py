@@ -18,7 +18,7 @@ from torch import Tensor
 
 from danqing.codec import levels_of
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data import Order, keyed
+from danqing.learn.data.order import Order, keyed
 
 #: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
 KINDS: Mapping[str, tuple[str, ...]] = {

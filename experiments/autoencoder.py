@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danqing.learn.data import Mixture, to_unit
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.objectives import Autoencoding
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.data.order import Mixture, to_unit
+from danqing.learn.objectives.autoencoding import Autoencoding
+from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.optim import Muon, muon_groups
 from danqing.nets import autoencoder_kl
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
-from danqing.run.precision import autocast, precision, scaler
+from danqing.run.device import find_device, send
+from danqing.run.precision import autocast, find_precision, scaler
 from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
 
 
@@ -81,7 +80,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
 
     torch.manual_seed(0)
     model = autoencoder_kl.AutoencoderKL(autoencoder_kl.MINI).to(device)
@@ -92,7 +91,7 @@ def main() -> None:
         model=model,
         objective=Autoencoding(edge=1.0, kl=1e-3, equivariance=0.25),
         batches=lambda step: send(crops(step), device),
-        optimisers={"loss": Muon(groups, dtype=precision(device))},
+        optimisers={"loss": Muon(groups, dtype=find_precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 4),
         ema=EMA(model, 0.998),
         autocast=lambda: fast(device),

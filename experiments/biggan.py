@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from danqing.learn.adversarial import HINGE, Adversarial, Adversaries
-from danqing.learn.augment import Augment
-from danqing.learn.data import keyed
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training
+from danqing.learn.data.augment import Augment
+from danqing.learn.data.order import keyed
+from danqing.learn.objectives.adversarial import HINGE, Adversarial, Adversaries
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import EMA, Training
 from danqing.nets import biggan
 from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGANDiscriminatorConfig, truncated_normal
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from danqing.run.precision import scaler
 from experiments import cards
 from experiments.art import Art, ledger, unit
@@ -63,7 +63,7 @@ class Kinds(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art = Art.load(self.data, self.net.resolution)
         batches, classes = art.batches(self.batch, "biggan", mirror=True), len(art.names)
         generator = BigGAN(replace(self.net, classes=classes))

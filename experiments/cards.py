@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from danqing.easel import zoo
-from danqing.learn.loop import Training
-from danqing.run.device import describe
-from danqing.weights.families import of
+from danqing.learn.training.loop import Training
+from danqing.run.record import describe
 from danqing.weights.load import save
+from danqing.weights.registry import of
 from danqing.weights.store import sha256
 from experiments.art import CHINESE
 

@@ -19,15 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danqing.learn.data import Mixture, to_unit
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.objectives import contrastive
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.data.order import Mixture, to_unit
+from danqing.learn.objectives.contrastive import contrastive
+from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.optim import Muon, muon_groups
 from danqing.nets import clip
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
-from danqing.run.precision import precision, scaler
+from danqing.run.device import find_device, send
+from danqing.run.precision import find_precision, scaler
 from experiments.captions import captions
 from experiments.common import DATA, RUNS, drive, fast, set_up
 
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
 
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
@@ -111,7 +110,7 @@ def main() -> None:
         batches=batch,
         optimisers={
             "loss": Muon(
-                muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=precision(device)
+                muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=find_precision(device)
             )
         },
         rate=Trapezoid(50, args.steps, args.steps // 3),

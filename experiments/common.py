@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from danqing.learn.drive import drive
-from danqing.learn.loop import EMA, Objective, Training, Trapezoid
-from danqing.learn.optim import Muon
-from danqing.run.precision import autocast, precision, scaler
+from danqing.learn.training.drive import drive
+from danqing.learn.training.loop import EMA, Objective, Training, Trapezoid
+from danqing.learn.training.optim import Muon
+from danqing.run.precision import autocast, find_precision, scaler
 
 __all__ = ["DATA", "RUNS", "adams", "averaged", "by_muon", "drive", "fast", "grid", "set_up", "to_bytes"]
 
@@ -71,7 +71,7 @@ def by_muon(
         model=model,
         objective=objective,
         batches=batches,
-        optimisers={"loss": Muon(groups, dtype=precision(where))},
+        optimisers={"loss": Muon(groups, dtype=find_precision(where))},
         rate=Trapezoid(100, steps, decay),
         ema=EMA(model, average),
         autocast=lambda: fast(where),

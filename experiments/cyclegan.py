@@ -21,14 +21,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from danqing.errors import InvalidInput
-from danqing.learn.cycle import Cycle, Pool, Translators
-from danqing.learn.data import Order
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.quality import ssim
+from danqing.learn.data.order import Order
+from danqing.learn.measures.quality import ssim
+from danqing.learn.objectives.cycle import Cycle, Pool, Translators
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.nets import cyclegan
 from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, scaler
 from experiments import cards
 from experiments.art import ledger, shrunk, style, unit
@@ -127,7 +127,7 @@ class Translation(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where, styles = device(), self.styles
+        where, styles = find_device(), self.styles
         model = Translators(
             forth=CycleGAN(self.net),
             back=CycleGAN(self.net),

@@ -20,14 +20,14 @@ from PIL import Image
 from pydantic import Field
 
 from danqing.denoise import LearnedVariance
-from danqing.learn.data import keyed
-from danqing.learn.ddpm import Hybrid, bound_bits
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.optim import muon_groups
+from danqing.learn.data.order import keyed
+from danqing.learn.objectives.ddpm import Hybrid, bound_bits
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig
-from danqing.run.device import device
+from danqing.run.device import find_device
 from danqing.schedule import Cosine, Linear
 from danqing.solve import DDIM, LearnedDDPM, Multistep
 from experiments import cards
@@ -90,7 +90,7 @@ class Kinds(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art = Art.load(self.data, SIZE)
         net = PixelUNet(replace(self.net, classes=len(art.names)))
         model = LearnedVariance(net, SCHEDULES[self.noise], self.prediction).to(where)
@@ -102,7 +102,7 @@ class Kinds(Experiment):
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        model, where = averaged(run, LearnedVariance), device()
+        model, where = averaged(run, LearnedVariance), find_device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
         return grid(to_bytes(torch.cat(rows)), len(rows[0]))
@@ -110,7 +110,7 @@ class Kinds(Experiment):
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """On pictures that were never seen: the loss, and the bound in bits a number."""
-        model, where = averaged(run, LearnedVariance), device()
+        model, where = averaged(run, LearnedVariance), find_device()
         x, cond = apart(self.data, 8 * HELD, where)
         few = cond.map(lambda v: v[::8])
         with fast(where):

@@ -19,15 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danqing.learn.data import Mixture
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.data.order import Mixture
+from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.optim import Muon, muon_groups
 from danqing.nets import clip
 from danqing.nets.drafted import Draft
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
-from danqing.run.precision import precision, scaler
+from danqing.run.device import find_device, send
+from danqing.run.precision import find_precision, scaler
 from experiments.clip import Captioned, encode_texts
 from experiments.common import DATA, RUNS, drive, fast, set_up
 from experiments.latents import SOURCES, averaged, shipped
@@ -96,7 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
 
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
@@ -106,7 +105,7 @@ def main() -> None:
         model=model,
         objective=drafting,
         batches=Latents(args.data, tokenizer, args.batch, device),
-        optimisers={"loss": Muon(groups, dtype=precision(device))},
+        optimisers={"loss": Muon(groups, dtype=find_precision(device))},
         rate=Trapezoid(50, args.steps, args.steps // 2),
         ema=EMA(model, 0.98),
         autocast=lambda: fast(device),

@@ -6,8 +6,8 @@
 
 A step sees 128 px crops of drawings. A quarter of the small pictures goes through the autoencoder of danqing-mini, its
 latents moved by a little noise, so that the enlarger knows the smeared and wavering edges of what that model paints.
-The rest is made small by `danqing.learn.degrade.ART`: half cleanly, half blurred, some noisy or pressed. A row of the
-sheet shows a small picture, bicubic, ours, the truth; the rows are of clean, poor and repainted pictures.
+The rest is made small by `danqing.learn.data.degrade.ART`: half cleanly, half blurred, some noisy or pressed. A row of
+the sheet shows a small picture, bicubic, ours, the truth; the rows are of clean, poor and repainted pictures.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from torch import Tensor, nn
 
 from danqing.errors import InvalidInput
 from danqing.finish.upscalers import OURS
-from danqing.learn.data import Order, keyed
-from danqing.learn.degrade import ART, uniform
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.objectives import randn
-from danqing.learn.optim import muon_groups
-from danqing.learn.quality import psnr, ssim
+from danqing.learn.data.degrade import ART, uniform
+from danqing.learn.data.order import Order, keyed
+from danqing.learn.measures.quality import psnr, ssim
+from danqing.learn.objectives.draws import randn
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from danqing.run.precision import autocast
 from danqing.weights.load import load
 from experiments import cards
@@ -142,7 +142,7 @@ class Large:
 @cache
 def painter_codec() -> AutoencoderKL:
     """The autoencoder of danqing-mini, on the device."""
-    codec = load(CODEC, family="autoencoder-kl", device=device(), dtype=torch.float32)
+    codec = load(CODEC, family="autoencoder-kl", device=find_device(), dtype=torch.float32)
     assert isinstance(codec, AutoencoderKL)
     return codec
 
@@ -183,7 +183,7 @@ class Enlarging(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         large, codec = Large.load(self.data), painter_codec()
         order, some = Order(len(large.train), self.batch, "enlarger"), round(self.batch * self.painted)
         model = primed(SRVGGNetCompact(self.net)).to(where)
@@ -222,7 +222,7 @@ class Enlarging(Experiment):
         truth = torch.stack([torch.tensor(large.pictures[i][..., :3]).permute(2, 0, 1) / 255 for i in chosen])
         clean = torch.stack([CLEAN(x, keyed("measured", i)) for i, x in enumerate(truth)])
         poor = torch.stack([replace(ART, clean=0.0)(x, keyed("measured", i)) for i, x in enumerate(truth)])
-        where = device()
+        where = find_device()
         painted = torch.cat(
             [repainted(painter_codec(), x.to(where), keyed("measured", i)) for i, x in enumerate(clean.split(1))]
         )

@@ -27,9 +27,9 @@ import torch
 
 from danqing.codec import VAECodec
 from danqing.errors import InvalidFile
-from danqing.learn.data import number
+from danqing.learn.data.order import number
 from danqing.prompt.tokenize import BytePairTokenizer, bilingual_tokenizer, room_of
-from danqing.run.device import device as pick_device
+from danqing.run.device import find_device
 from experiments import captions
 from experiments.common import DATA, RUNS
 from experiments.data import composites
@@ -151,7 +151,7 @@ class Epochs:
 
     def _latents(self, lines: Sequence[Mapping[str, Any]]) -> np.ndarray:
         art = [np.load(self.data / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha")]
-        codec = VAECodec(autoencoder(self.runs).to(pick_device()))
+        codec = VAECodec(autoencoder(self.runs).to(find_device()))
         return encoded(codec, (composites.compose(line, *art) for line in lines))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
-from danqing.learn.data import to_unit
+from danqing.learn.data.order import to_unit
 from experiments.captions import canonical
 from experiments.common import DATA, RUNS, grid, set_up
 from experiments.judge import Judge, Labels, score

@@ -23,15 +23,15 @@ from PIL import Image
 from torch import Tensor
 
 from danqing.finish.upscalers import OURS
-from danqing.learn.data import Order, keyed
-from danqing.learn.degrade import Degradation, Stage
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.optim import muon_groups
-from danqing.learn.quality import psnr, ssim
+from danqing.learn.data.degrade import Degradation, Stage
+from danqing.learn.data.order import Order, keyed
+from danqing.learn.measures.quality import psnr, ssim
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import restorer
 from danqing.nets.restorer import Restorer, RestorerConfig
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from danqing.run.precision import autocast
 from experiments import cards
 from experiments.art import ledger
@@ -102,7 +102,7 @@ class DrawnFaces(Experiment):
 
     def poor(self, truth: Tensor, painted: int, key: str) -> Tensor:
         """What is made of (B, 3, 128, 128): the first ``painted`` are repainted, the others worn. On the device."""
-        where = device()
+        where = find_device()
         worn = [WORN(x, keyed("faces", key, i)) for i, x in enumerate(truth[painted:])]
         parts = [send(torch.stack(worn), where)] if worn else []
         if painted:
@@ -114,7 +114,7 @@ class DrawnFaces(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         kept = [i for i in range(len(self.portraits)) if i % APART]
         order, model = Order(len(kept), self.batch, "faces"), Restorer(self.net).to(where)
 
@@ -142,7 +142,7 @@ class DrawnFaces(Experiment):
         in [0, 1]."""
         truth = self.truths(list(range(0, len(self.portraits), APART))[:count])
         poor = self.poor(truth, count // 2, "apart")
-        with autocast(device()):
+        with autocast(find_device()):
             ours = torch.cat([averaged(run, Restorer)(2 * part - 1).float() for part in poor.split(8)])
         return poor.float().cpu(), ((ours + 1) / 2).clamp(0, 1).cpu(), truth
 

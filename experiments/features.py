@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danqing.easel.features import WEIGHTS
-from danqing.learn.data import keyed
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.optim import muon_groups
+from danqing.learn.data.order import keyed
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import features
 from danqing.nets.features import FeatureConfig, Features
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from danqing.weights import store
 from experiments import cards
 from experiments.art import Art, ledger, unit
@@ -167,7 +167,7 @@ class Recognise(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art, labels = self.shown("train")
         batches = art.batches(self.batch, "features", mirror=True)
         sizes = tuple(map(len, self.told.words.values()))
@@ -188,8 +188,8 @@ class Recognise(Experiment):
         art, labels = self.shown("heldout_pair")
         sizes, found = tuple(map(len, self.told.words.values())), {}
         for name, coarse in (("", False), (" coarsened", True)):
-            seen = coarsened(unit(art.pictures), torch.full((len(labels),), coarse)).to(device())
-            with fast(device()):
+            seen = coarsened(unit(art.pictures), torch.full((len(labels),), coarse)).to(find_device())
+            with fast(find_device()):
                 logits = torch.cat([model(part) for part in seen.split(64)]).cpu().split(sizes, 1)
             for question in ("style", "subject"):
                 at = list(self.told.words).index(question)

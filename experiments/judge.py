@@ -18,12 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.learn.data import Order, keyed, to_unit
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.optim import Muon, muon_groups
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
-from danqing.run.precision import precision, scaler
+from danqing.learn.data.order import Order, keyed, to_unit
+from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.optim import Muon, muon_groups
+from danqing.run.device import find_device, send
+from danqing.run.precision import find_precision, scaler
 from experiments.common import DATA, RUNS, drive, fast, set_up
 
 
@@ -146,7 +145,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
 
     torch.manual_seed(0)
     labels = Labels(args.data)
@@ -166,7 +165,7 @@ def main() -> None:
         model=model,
         objective=Classify(),
         batches=batch,
-        optimisers={"loss": Muon(groups, dtype=precision(device))},
+        optimisers={"loss": Muon(groups, dtype=find_precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 2),
         ema=EMA(model, 0.995),
         autocast=lambda: fast(device),

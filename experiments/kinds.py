@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danqing.denoise import Denoiser, LearnedVariance
 from danqing.guide import compose
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
 from danqing.prompt.labels import NONE, one_hot
 from danqing.run.device import send
 from danqing.schedule import sgm_uniform

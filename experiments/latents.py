@@ -22,9 +22,9 @@ from torch import nn
 
 from danqing.codec import VAECodec
 from danqing.easel import zoo
-from danqing.learn.data import to_unit
+from danqing.learn.data.order import to_unit
 from danqing.nets import autoencoder_kl
-from danqing.run.device import device as pick_device
+from danqing.run.device import find_device
 from danqing.run.precision import autocast
 from danqing.weights.load import load
 from experiments.common import DATA, RUNS, set_up
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
     known = args.runs / "autoencoder" / "latents.json"
 
     if (

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danqing.easel import features
-from danqing.learn.data import to_unit
+from danqing.learn.data.order import to_unit
 from danqing.nets.features import Features, deviation
 from experiments.common import DATA, set_up
 from experiments.judge import Labels

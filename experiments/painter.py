@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 from danqing.denoise import Denoiser
 from danqing.guide import compose
-from danqing.learn.loop import EMA, Training, Trapezoid
-from danqing.learn.objectives import Denoising, uniform
-from danqing.learn.optim import Muon, muon_groups
+from danqing.learn.objectives.denoising import Denoising
+from danqing.learn.objectives.draws import uniform
+from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.optim import Muon, muon_groups
 from danqing.nets import clip
 from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.prompt.tokenize import bilingual_tokenizer
-from danqing.run.device import device as pick_device
-from danqing.run.device import send
-from danqing.run.precision import autocast, precision, scaler
+from danqing.run.device import find_device, send
+from danqing.run.precision import autocast, find_precision, scaler
 from danqing.schedule import Cosine, Flow, sgm_uniform
 from danqing.solve import Noise, points, sample, solver
 from danqing.types import Conditioning
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
-    device = pick_device()
+    device = find_device()
 
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
@@ -119,7 +119,7 @@ def main() -> None:
         model=model,
         objective=denoising,
         batches=Latents(args.data, tokenizer, args.batch, device),
-        optimisers={"loss": Muon([*painted, *heard], dtype=precision(device))},
+        optimisers={"loss": Muon([*painted, *heard], dtype=find_precision(device))},
         rate=Trapezoid(200, args.steps, args.decay),
         ema=EMA(model, 0.998),
         autocast=lambda: fast(device),

@@ -17,16 +17,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from danqing.learn.autoregressive import Autoregressive
-from danqing.learn.data import keyed
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.optim import muon_groups
-from danqing.learn.palette import palette
+from danqing.learn.data.order import keyed
+from danqing.learn.data.palette import palette
+from danqing.learn.objectives.autoregressive import Autoregressive
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import pixelcnn
 from danqing.nets.pixel_heads import Palette
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from experiments import cards
 from experiments.art import Art, ledger
 from experiments.common import DATA, averaged, by_muon, grid
@@ -65,7 +65,7 @@ class Pixels(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art = Art.load(self.data, SIZE)
         model = PixelCNN(replace(self.net, classes=len(art.names)))
         assert isinstance(model.head, Palette)
@@ -86,7 +86,7 @@ class Pixels(Experiment):
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
         model = averaged(run, PixelCNN)
-        asked = torch.arange(SHOWN, device=device()) * model.config.classes // SHOWN
+        asked = torch.arange(SHOWN, device=find_device()) * model.config.classes // SHOWN
         noises = [keyed("sample", i) for i in range(SHOWN)]
         drawn = torch.stack(list(pixelcnn.sample(model, noises, SIZE, SIZE, asked)), 1)
         return grid(model.head.picture(drawn).movedim(1, -1).cpu().numpy(), 8)
@@ -94,7 +94,7 @@ class Pixels(Experiment):
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """Bits a colour number of pictures that were never seen."""
-        model, where = averaged(run, PixelCNN), device()
+        model, where = averaged(run, PixelCNN), find_device()
         assert isinstance(model.head, Palette)
         art = Art.load(self.data, SIZE, split="heldout_pair")
         some = torch.arange(APART) * len(art.pictures) // APART

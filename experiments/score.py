@@ -21,16 +21,16 @@ from pydantic import Field
 from torch import Tensor
 
 from danqing.denoise import SCORE_OF_SIGMA, Denoiser
-from danqing.learn.data import keyed
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.likelihood import bits_per_dim, dequantise, log_likelihood
-from danqing.learn.loop import Training
-from danqing.learn.objectives import uniform
-from danqing.learn.optim import muon_groups
-from danqing.learn.scores import ScoreMatching, rademacher
+from danqing.learn.data.order import keyed
+from danqing.learn.measures.likelihood import bits_per_dim, dequantise, log_likelihood
+from danqing.learn.objectives.draws import uniform
+from danqing.learn.objectives.scores import ScoreMatching, rademacher
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNetConfig, ScoreUNet
-from danqing.run.device import device
+from danqing.run.device import find_device
 from danqing.schedule import VE, VP, Schedule
 from danqing.solve import DDIM, DDPM, Multistep, PredictorCorrector
 from experiments import cards
@@ -90,7 +90,7 @@ class Scores(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art = Art.load(self.data, SIZE)
         net = ScoreUNet(replace(self.net, classes=len(art.names)))
         model = Denoiser(net, SCHEDULES[self.sde], SCORE_OF_SIGMA).to(where)
@@ -105,7 +105,7 @@ class Scores(Experiment):
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        model, where = averaged(run, Denoiser), device()
+        model, where = averaged(run, Denoiser), find_device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
         return grid(to_bytes(torch.cat(rows)), len(rows[0]))
@@ -113,7 +113,7 @@ class Scores(Experiment):
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
         """On pictures that were never seen: the loss, and the bits a number by the probability flow, of a few."""
-        model, where = averaged(run, Denoiser), device()
+        model, where = averaged(run, Denoiser), find_device()
         x, cond = apart(self.data, 16 * HELD, where)
         few = cond.map(lambda v: v[::16])
         with fast(where):

@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from danqing.easel import zoo
-from danqing.learn.adversarial import Adversarial, Adversaries, Styled
-from danqing.learn.augment import Augment
-from danqing.learn.data import keyed
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import EMA, Objective, Training
+from danqing.learn.data.augment import Augment
+from danqing.learn.data.order import keyed
+from danqing.learn.objectives.adversarial import Adversarial, Adversaries, Styled
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import EMA, Objective, Training
 from danqing.nets import stylegan2
 from danqing.nets.stylegan2 import (
     StyleGAN2,
@@ -32,8 +32,8 @@ from danqing.nets.stylegan2 import (
     StyleGAN2DiscriminatorConfig,
     mixed,
 )
-from danqing.run.device import device, send
-from danqing.run.precision import precision
+from danqing.run.device import find_device, send
+from danqing.run.precision import find_precision
 from danqing.weights.load import load
 from experiments import cards
 from experiments.art import Art, ledger, style, unit
@@ -111,7 +111,7 @@ class Portraits(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         art = Art.load(self.data, self.net.resolution, arrays=("portraits",), by=style).only(self.sets)
         batches = art.batches(self.batch, "stylegan2", mirror=True)
         net, rules = StyleGAN2(self.net), Adversarial(draw=Styled(mixing=self.mixing), r1=self.r1, path=self.path)
@@ -127,7 +127,7 @@ class Portraits(Experiment):
             clip=math.inf,
             # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small
             # gradients.
-            autocast=nullcontext if precision(where) == torch.float16 else lambda: fast(where),
+            autocast=nullcontext if find_precision(where) == torch.float16 else lambda: fast(where),
         )
 
     @torch.no_grad()

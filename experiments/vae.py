@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from danqing.learn.data import keyed
-from danqing.learn.elbo import EvidenceBound
-from danqing.learn.experiment import Count, Experiment, Free
-from danqing.learn.loop import Training
-from danqing.learn.optim import muon_groups
+from danqing.learn.data.order import keyed
+from danqing.learn.objectives.elbo import EvidenceBound
+from danqing.learn.training.experiment import Count, Experiment, Free
+from danqing.learn.training.loop import Training
+from danqing.learn.training.optim import muon_groups
 from danqing.nets import vae
 from danqing.nets.vae import VAE, VAEConfig, prior, slerp
-from danqing.run.device import device, send
+from danqing.run.device import find_device, send
 from experiments import cards
 from experiments.art import Art, ledger, style, unit
 from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
@@ -79,7 +79,7 @@ class Vectors(Experiment):
 
     def training(self) -> Training:
         torch.manual_seed(0)
-        where = device()
+        where = find_device()
         model = VAE(self.net).to(where)
         batches = self.art.batches(self.batch, "vae", mirror=True)
         halves = torch.nn.ModuleDict({"encoder": model.encoder, "decoder": model.decoder})
@@ -101,7 +101,7 @@ class Vectors(Experiment):
 
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
-        model, where = averaged(run, VAE), device()
+        model, where = averaged(run, VAE), find_device()
         shown = unit(send(spread(self.art, SHOWN), where))
         with fast(where):
             back, posterior = model(shown, torch.zeros(()))  # the mean of the posterior, decoded
@@ -120,7 +120,7 @@ class Vectors(Experiment):
         kept apart."""
         if "singles" not in self.arrays:
             return {}
-        model, where = averaged(run, VAE), device()
+        model, where = averaged(run, VAE), find_device()
         apart = unit(send(spread(Art.load(self.data, self.net.image_size, split="heldout_pair"), APART), where))
         parts = [EvidenceBound()(model, some, keyed("evaluate", i)) for i, some in enumerate(apart.split(64))]
         return {

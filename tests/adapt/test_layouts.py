@@ -19,7 +19,7 @@ from danqing.adapt.names import table
 from danqing.errors import InvalidFile, UnknownName
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.unet import UNet
-from danqing.weights.maps import ldm, sd3
+from danqing.weights.layouts import ldm, sd3
 from danqing.weights.store import header, write
 from danqing.weights.store import read as read_file
 

@@ -20,7 +20,7 @@ from danqing.adapt.layouts import read
 from danqing.adapt.names import table
 from danqing.nets.clip import CLIPText
 from danqing.nets.unet import UNet, UNetConfig, diffusers_config
-from danqing.weights.maps import ldm
+from danqing.weights.layouts import ldm
 from danqing.weights.store import header
 from danqing.weights.store import read as read_file
 

@@ -12,8 +12,8 @@ from danqing.denoise import Denoiser, LearnedVariance
 from danqing.easel import bits, zoo
 from danqing.easel.gallery import Gallery
 from danqing.easel.generators import Rows
-from danqing.learn import ddpm
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
+from danqing.learn.objectives import ddpm
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
 from danqing.nets.vae import VAE, VAEConfig
 from danqing.schedule import VP, Linear

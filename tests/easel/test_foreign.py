@@ -19,6 +19,8 @@ from danqing.easel.convert import convert
 from danqing.easel.painter import Painter
 from danqing.easel.request import Request
 from danqing.errors import InvalidFile
+from danqing.nets.longtext import Windowed
+from danqing.nets.mmdit import MMDiT
 from danqing.prompt.tokenize import clip_vocabulary
 from danqing.solve import Noise
 from danqing.weights.store import sha256
@@ -197,6 +199,12 @@ def test_a_folder_of_diffusers_paints_what_diffusers_paints(model: str, words: P
         output_type="np",
     ).images
     assert np.abs(ours - np.round(image[0] * 255)).max() <= 1
+
+
+def test_a_loaded_transformer_reads_long_texts_in_windows(words: Path, tmp_path: Path) -> None:
+    sd3(words).save_pretrained(tmp_path / "sd3")
+    net = Painter.load(tmp_path / "sd3", "cpu", "fp32").denoiser.net
+    assert isinstance(net, MMDiT) and net.through == Windowed()
 
 
 @torch.no_grad()

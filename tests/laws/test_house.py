@@ -76,6 +76,40 @@ def test_imports_go_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+#: What is being taken apart; its own circles and its width are counted when it is gone.
+EXEMPT = ("easel", "__init__.py")
+
+
+def edges() -> dict[Path, set[Path]]:
+    """Which files a file imports, at whatever place in it, be it for types alone."""
+    files = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in EXEMPT]
+    modules = {(*path.relative_to(ROOT).with_suffix("").parts,): path for path in files}
+    modules = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in modules.items()}
+    graph: dict[Path, set[Path]] = {}
+    for parts, path in modules.items():
+        package = parts if path.name == "__init__.py" else parts[:-1]
+        graph[path] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = (*package[: len(package) - node.level + 1], *filter(None, (node.module or "").split(".")))
+                found = (modules.get((*base, alias.name)) or modules.get(base) for alias in node.names)
+                graph[path] |= {file for file in found if file and file != path}
+    return graph
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = edges()
+    while ends := [path for path, others in graph.items() if not others & graph.keys()]:
+        graph = {path: others for path, others in graph.items() if path not in ends}
+    assert not graph, "in or above a circle: " + ", ".join(str(path.relative_to(ROOT)) for path in sorted(graph))
+
+
+def test_no_folder_holds_more_than_sixteen_files():
+    folders = {path.parent for path in ROOT.rglob("*.py")} - {ROOT / "nets", ROOT / "easel"}
+    crowded = {str(folder.relative_to(ROOT)): n for folder in folders if (n := len(list(folder.glob("[!_]*.py")))) > 16}
+    assert not crowded
+
+
 def test_every_file_reads_in_one_sitting():
     long = {
         str(path.relative_to(ROOT)): n

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from experiments.enlarger import Large, Restoring, charbonnier, primed
 
 from danqing.errors import InvalidInput
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from experiments.features import UNSAID, Answer, Classifier, Told, coarsened
 
 from danqing.easel import features as shipped
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
 from danqing.nets.features import FeatureConfig
 
 TINY = FeatureConfig(image_size=16, widths=(8, 8), norm_num_groups=4, texture=1, features=6)

@@ -26,8 +26,7 @@ from danqing.nets.biggan import (
     SpectralLinear,
     truncated_normal,
 )
-from danqing.weights.maps.biggan import discriminator as discriminator_facts
-from danqing.weights.maps.biggan import generator as generator_facts
+from danqing.weights.families.biggan import discriminator_facts, generator_facts
 
 TINY = BigGANConfig(widths=(16, 16, 8), attention=(0,), z_dim=6, shared_dim=5, classes=4)
 TINY_DISCRIMINATOR = BigGANDiscriminatorConfig(widths=(8, 16, 16), halvings=2, attention=(0,), classes=4)

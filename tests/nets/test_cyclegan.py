@@ -20,8 +20,8 @@ from danqing.nets.cyclegan import (
     PatchGAN,
     PatchGANConfig,
 )
-from danqing.weights.keymap import KeyMap
-from danqing.weights.maps import cyclegan as maps
+from danqing.weights.families import cyclegan
+from danqing.weights.layouts.keymap import KeyMap
 
 TINY = CycleGANConfig(channels=4, blocks=2)
 
@@ -109,13 +109,13 @@ def test_the_generator_has_the_published_names_and_shapes_and_these_tell_its_con
     with torch.device("meta"):
         mine = {name: tuple(t.shape) for name, t in CycleGAN(config).state_dict().items()}
     assert mine == published(config)
-    assert CycleGANConfig(**maps.generator(mine).told) == config
+    assert CycleGANConfig(**cyclegan.generator_facts(mine).told) == config
 
 
 def test_statistics_of_old_files_are_dropped_and_a_dropout_layer_moves_no_weight():
     old = dict.fromkeys(published(TINY, second=6))
     old |= {f"model.{n}.{end}": None for n in (2, 5) for end in ("running_mean", "running_var", "num_batches_tracked")}
-    assert set(KeyMap((maps.RULES,)).names(old).values()) == set(published(TINY))
+    assert set(KeyMap((cyclegan.RULES,)).names(old).values()) == set(published(TINY))
 
 
 @pytest.mark.parametrize("config", [PATCH_70, PATCH_34, PatchGANConfig(channels=8, halvings=4)])
@@ -128,7 +128,7 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
         number = 3 * k - 1 if k else 0
         expected |= {f"model.{number}.weight": (out, read, 4, 4), f"model.{number}.bias": (out,)}
     assert mine == expected
-    assert PatchGANConfig(**maps.discriminator(mine).told) == config
+    assert PatchGANConfig(**cyclegan.discriminator_facts(mine).told) == config
 
 
 def test_the_published_size_is_that_of_the_paper():

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from danqing.errors import InvalidInput
-from danqing.nets.longtext import Through, Windowed, whole
-from danqing.nets.mmdit import Block, MMDiT, MMDiTConfig, Streams
+from danqing.nets.longtext import Windowed
+from danqing.nets.mmdit import Block, MMDiT, MMDiTConfig, Streams, Through, whole
 from danqing.nets.ports import Context, Residuals
 
 TINY = MMDiTConfig(
@@ -148,8 +148,8 @@ def test_a_text_that_fits_a_window_is_read_bit_for_bit_as_published(length):
     assert torch.equal(build(through=Windowed(5))(**given), build(through=whole)(**given))
 
 
-def test_a_network_reads_in_windows_unless_it_is_told_otherwise():
-    assert MMDiT(TINY).through == Windowed() and Windowed().window == 4096
+def test_a_network_reads_the_whole_text_until_it_is_given_windows():
+    assert MMDiT(TINY).through is whole and Windowed().window == 4096
 
 
 @torch.no_grad()

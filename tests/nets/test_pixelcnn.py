@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data import keyed
+from danqing.learn.data.order import keyed
 from danqing.nets import discretised
 from danqing.nets.pixel_heads import Levels, Mixture, Palette, choose
 from danqing.nets.pixelcnn import ART, GatedLayer, PixelCNN, PixelCNNConfig, Walk, sample

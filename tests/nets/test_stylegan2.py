@@ -24,8 +24,7 @@ from danqing.nets.stylegan2 import (
     mixed,
     modulated,
 )
-from danqing.weights.maps.stylegan2 import discriminator as discriminator_facts
-from danqing.weights.maps.stylegan2 import generator as generator_facts
+from danqing.weights.families.stylegan2 import discriminator_facts, generator_facts
 
 TINY = StyleGAN2Config(resolution=16, z_dim=6, w_dim=8, mapping_layers=2, channel_base=128, channel_max=12)
 TINY_DISCRIMINATOR = StyleGAN2DiscriminatorConfig(resolution=16, mapping_layers=2, channel_base=128, channel_max=12)

@@ -10,8 +10,8 @@ from tests.parity.record_spandrel import FILES, picture, weights
 
 from danqing.nets.rrdb import RRDBNet, RRDBNetConfig
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
-from danqing.weights.keymap import IDENTITY, KeyMap
-from danqing.weights.maps import esrgan
+from danqing.weights.families import esrgan
+from danqing.weights.layouts.keymap import IDENTITY, KeyMap
 
 RECORD = np.load(Path(__file__).parent / "fixtures" / "spandrel.npz")
 
@@ -27,9 +27,9 @@ def test_the_same_file_enlarges_the_same_picture_to_the_same_numbers(name: str):
     state = {ours: file[source.name] for ours, source in keymap.sources(file).items()}
     ours = {key: tuple(tensor.shape) for key, tensor in state.items()}
     if layout == "compact":
-        net = SRVGGNetCompact(SRVGGNetCompactConfig(**esrgan.srvgg(ours).told))
+        net = SRVGGNetCompact(SRVGGNetCompactConfig(**esrgan.srvgg_facts(ours).told))
     else:
-        net = RRDBNet(RRDBNetConfig(**esrgan.rrdb(ours).told))
+        net = RRDBNet(RRDBNetConfig(**esrgan.rrdb_facts(ours).told))
     net.load_state_dict(state, strict=True)
     assert net.config.scale == said["scale"]
     want = torch.from_numpy(RECORD[name])

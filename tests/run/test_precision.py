@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.run import device as machine
-from danqing.run import precision as runs
-from danqing.run.device import Cpu, describe, device, parse_cpuinfo, quota, send, threads
-from danqing.run.precision import NAMES, autocast, choose, name, precision, scaler
+from danqing.run import device, precision
+from danqing.run.device import Cpu, find_device, parse_cpuinfo, quota, send, threads
+from danqing.run.precision import NAMES, autocast, choose, find_precision, precision_name, scaler
+from danqing.run.record import describe
 
 ZEN5 = "processor\t: 0\nmodel name\t: AMD EPYC 9755\nflags\t\t: fpu sse2 avx avx2 avx512f avx512_bf16 avx512_vnni\n"
 SAPPHIRE = "processor\t: 0\nmodel name\t: Intel Xeon 8480+\nflags\t\t: avx2 avx512f amx_bf16 amx_tile\n"
@@ -23,7 +23,7 @@ GRAVITON = "processor\t: 0\nFeatures\t: fp asimd fphp bf16 i8mm\n"
 
 @pytest.fixture(autouse=True)
 def no_override(monkeypatch):
-    monkeypatch.delenv(runs.VARIABLE, raising=False)
+    monkeypatch.delenv(precision.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -33,43 +33,43 @@ def fake(monkeypatch, tmp_path):
     def say(text: str) -> None:
         file = tmp_path / "cpuinfo"
         file.write_text(text)
-        monkeypatch.setattr(machine, "CPUINFO", file)
-        machine.cpu.cache_clear()
-        monkeypatch.setattr(runs.platform, "machine", lambda: "aarch64" if "Features" in text else "x86_64")
+        monkeypatch.setattr(device, "CPUINFO", file)
+        device.cpu.cache_clear()
+        monkeypatch.setattr(precision.platform, "machine", lambda: "aarch64" if "Features" in text else "x86_64")
 
     yield say
     monkeypatch.undo()
-    machine.cpu.cache_clear()
+    device.cpu.cache_clear()
 
 
 @pytest.mark.parametrize("text", [ZEN5, SAPPHIRE])
 def test_bf16_where_the_processor_multiplies_it(fake, text):
     fake(text)
-    assert precision("cpu") == torch.bfloat16
+    assert find_precision("cpu") == torch.bfloat16
     with autocast("cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("text", [ZEN3, SKYLAKE_X, OLD, ""])
 def test_never_bf16_on_x86_without_it(fake, monkeypatch, text):
-    monkeypatch.setattr(runs, "speedup", lambda dtype: 100.0)  # no measurement may talk it round
+    monkeypatch.setattr(precision, "speedup", lambda dtype: 100.0)  # no measurement may talk it round
     fake(text)
-    assert precision("cpu") == torch.float32
+    assert find_precision("cpu") == torch.float32
     assert isinstance(autocast("cpu"), nullcontext)
 
 
 @pytest.mark.parametrize(("ratio", "dtype"), [(0.1, torch.float32), (1.1, torch.float32), (4.0, torch.bfloat16)])
 def test_where_flags_do_not_decide_a_measurement_does(fake, monkeypatch, ratio, dtype):
-    monkeypatch.setattr(runs, "speedup", lambda dtype: ratio)
+    monkeypatch.setattr(precision, "speedup", lambda dtype: ratio)
     fake(GRAVITON)
-    assert precision("cpu") == dtype
+    assert find_precision("cpu") == dtype
 
 
 def test_the_measurement_counts_the_worse_of_product_and_convolution(monkeypatch):
     work = {2: {torch.float32: 4.0, torch.bfloat16: 1.0}, 4: {torch.float32: 3.0, torch.bfloat16: 6.0}}
-    monkeypatch.setattr(runs, "seconds", lambda call, *inputs: work[call(*inputs).ndim][inputs[0].dtype])
-    assert runs.speedup.__wrapped__(torch.bfloat16) == 0.5
-    assert runs.speedup.__wrapped__(torch.float32) == 1.0
+    monkeypatch.setattr(precision, "seconds", lambda call, *inputs: work[call(*inputs).ndim][inputs[0].dtype])
+    assert precision.speedup.__wrapped__(torch.bfloat16) == 0.5
+    assert precision.speedup.__wrapped__(torch.float32) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -89,46 +89,51 @@ def test_mps_computes_in_fp16():
 @pytest.mark.parametrize("short", list(NAMES))
 def test_the_user_overrules_the_machine_by_argument_and_by_variable(fake, monkeypatch, text, short):
     fake(text)
-    assert precision("cpu", short) == precision("cpu", short.upper()) == precision("cpu", NAMES[short]) == NAMES[short]
-    monkeypatch.setenv(runs.VARIABLE, short)
-    assert precision("cpu") == NAMES[short]
-    assert precision("cpu", "fp32") == torch.float32
-    assert precision("cpu", "auto") == (torch.bfloat16 if text == ZEN5 else torch.float32)
+    assert (
+        find_precision("cpu", short)
+        == find_precision("cpu", short.upper())
+        == find_precision("cpu", NAMES[short])
+        == NAMES[short]
+    )
+    monkeypatch.setenv(precision.VARIABLE, short)
+    assert find_precision("cpu") == NAMES[short]
+    assert find_precision("cpu", "fp32") == torch.float32
+    assert find_precision("cpu", "auto") == (torch.bfloat16 if text == ZEN5 else torch.float32)
 
 
 def test_an_unknown_precision_is_refused_with_the_nearest_name(monkeypatch):
     with pytest.raises(UnknownName, match="'bf16'"):
-        precision("cpu", "bf61")
-    monkeypatch.setenv(runs.VARIABLE, "fp23")
+        find_precision("cpu", "bf61")
+    monkeypatch.setenv(precision.VARIABLE, "fp23")
     with pytest.raises(UnknownName, match=r"DANQING_PRECISION.*'fp32'"):
-        precision("cpu")
+        find_precision("cpu")
 
 
 def test_names_and_dtypes_are_inverse():
-    assert all(name(dtype) == short for short, dtype in NAMES.items())
-    assert name(torch.float64) == "float64"
+    assert all(precision_name(dtype) == short for short, dtype in NAMES.items())
+    assert precision_name(torch.float64) == "float64"
 
 
 def test_an_unknown_device_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownName, match="'cuda'"):
-        device("cdua")
+        find_device("cdua")
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch):
-    monkeypatch.setattr(machine, "available", lambda: ["cpu"])
+    monkeypatch.setattr(device, "available", lambda: ["cpu"])
     with pytest.raises(InvalidInput, match="use cpu"):
-        device("cuda:0")
+        find_device("cuda:0")
     with pytest.raises(InvalidInput, match="0 to 0"):
-        device("cpu:3")
-    assert device() == device("auto") == device("cpu") == torch.device("cpu")
+        find_device("cpu:3")
+    assert find_device() == find_device("auto") == find_device("cpu") == torch.device("cpu")
 
 
 def test_the_first_available_device_is_the_default(monkeypatch):
-    monkeypatch.setattr(machine, "available", lambda: ["cuda", "cpu"])
+    monkeypatch.setattr(device, "available", lambda: ["cuda", "cpu"])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device().type == "cuda" and device("cuda:1").index == 1
+    assert find_device().type == "cuda" and find_device("cuda:1").index == 1
     with pytest.raises(InvalidInput, match="0 to 1"):
-        device("cuda:2")
+        find_device("cuda:2")
 
 
 class Recorded(torch.Tensor):
@@ -146,13 +151,13 @@ def test_what_is_sent_to_cuda_goes_through_pinned_memory_and_nothing_else_does()
 
 
 def test_the_scaler_scales_fp16_on_cuda_alone(monkeypatch):
-    monkeypatch.setattr(machine, "available", lambda: ["cuda", "cpu"])
+    monkeypatch.setattr(device, "available", lambda: ["cuda", "cpu"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert scaler("cuda").is_enabled()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert not scaler("cuda").is_enabled()
-    monkeypatch.setenv(runs.VARIABLE, "fp16")
+    monkeypatch.setenv(precision.VARIABLE, "fp16")
     assert scaler("cuda").is_enabled() and not scaler("cpu").is_enabled()
     assert isinstance(autocast("cpu"), nullcontext)
 
@@ -181,10 +186,10 @@ def test_the_record_names_the_machine_and_what_it_computes_in(fake):
 
 
 def test_without_cpuinfo_torch_is_asked(monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(device, "CPUINFO", tmp_path / "none")
     said = {"avx512_f": True, "avx512_bf16": True, "avx2": False, "cpu_name": "a chip", "l2_cache_size": 1}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
-    assert machine.cpu.__wrapped__() == Cpu(model="a chip", flags=frozenset({"avx512f", "avx512_bf16"}))
+    assert device.cpu.__wrapped__() == Cpu(model="a chip", flags=frozenset({"avx512f", "avx512_bf16"}))
 
 
 @pytest.mark.parametrize(("text", "value"), [("150000 100000\n", 1.5), ("max 100000\n", math.inf), ("", math.inf)])
@@ -195,5 +200,5 @@ def test_a_containers_quota_is_read(tmp_path, text, value):
 
 def test_threads_stay_within_the_quota_and_above_zero(monkeypatch):
     assert threads() >= 1
-    monkeypatch.setattr(machine, "quota", lambda: 0.5)
+    monkeypatch.setattr(device, "quota", lambda: 0.5)
     assert threads() == 1

@@ -45,8 +45,9 @@ from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Discriminator
 from danqing.nets.t5 import T5, T5Config
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.nets.vae import VAE, VAEConfig
-from danqing.weights.families import CONFIG_KEY, FAMILIES, NAMES, candidates, find, of
+from danqing.weights.family import CONFIG_KEY
 from danqing.weights.load import load, save
+from danqing.weights.registry import FAMILIES, NAMES, candidates, find, of
 from danqing.weights.store import Spec, header, read, write
 
 TINY = UNetConfig(

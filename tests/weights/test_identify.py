@@ -14,7 +14,7 @@ from danqing.nets import rrdb, srvgg
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from danqing.nets.unet import UNet, UNetConfig
-from danqing.weights.families import CONFIG_KEY
+from danqing.weights.family import CONFIG_KEY
 from danqing.weights.identify import VARIANTS, identify, variant
 from danqing.weights.load import save
 from danqing.weights.published import PUBLISHED

@@ -13,10 +13,10 @@ from danqing.nets.clip import CLIPText, CLIPTextConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.t5 import T5, T5Config
 from danqing.nets.unet import UNet, UNetConfig
-from danqing.weights.families import candidates, find
 from danqing.weights.identify import identify
 from danqing.weights.kinds import kind
 from danqing.weights.load import load
+from danqing.weights.registry import candidates, find
 from danqing.weights.store import header, write
 
 #: OpenAI's tower of width 512, and one of OpenCLIP's widths, so that the shapes tell all.

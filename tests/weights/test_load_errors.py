@@ -11,7 +11,7 @@ import torch
 from danqing.errors import InvalidFile, UnknownName
 from danqing.nets.clip import CLIPText, CLIPTextConfig
 from danqing.nets.unet import UNet, UNetConfig
-from danqing.weights.families import CONFIG_KEY, FAMILY_KEY
+from danqing.weights.family import CONFIG_KEY, FAMILY_KEY
 from danqing.weights.load import load, save
 from danqing.weights.store import header, write
 

@@ -8,8 +8,8 @@ import torch
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.mmdit import MMDiTConfig
 from danqing.nets.unet import UNetConfig
-from danqing.weights.keymap import KeyMap
-from danqing.weights.maps import ldm, openclip, sd3
+from danqing.weights.layouts import ldm, openclip, sd3
+from danqing.weights.layouts.keymap import KeyMap
 from danqing.weights.store import Header, Spec
 
 OPENCLIP = KeyMap((openclip.TEXT,), openclip.CUTS)

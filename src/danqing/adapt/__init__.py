@@ -1,0 +1,1 @@
+"""What attaches to a network and comes off without trace: LoRA, learned words, tags."""

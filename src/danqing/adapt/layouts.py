@@ -99,7 +99,7 @@ def read(
         metadata: the file's own strings.
         config: of a peft folder, its ``adapter_config.json``: layouts without ``alpha`` keep it there.
         maps: of the layouts of single files, by which a denoiser answers to the names in its own too:
-            `danqing.weights.maps.ldm.unet`, `danqing.weights.maps.sd3.mmdit`.
+            `danqing.weights.layouts.ldm.unet`, `danqing.weights.layouts.sd3.mmdit`.
         strict: refuse tensors that change nothing here, instead of listing them as ``unused``.
 
     Raises:

@@ -28,7 +28,7 @@ Table = dict[str, tuple[Piece, ...]]
 
 
 class Source(Protocol):
-    """Where a tensor of ours lies, as `danqing.weights.keymap.Source`."""
+    """Where a tensor of ours lies, as `danqing.weights.layouts.keymap.Source`."""
 
     @property
     def name(self) -> str: ...
@@ -38,13 +38,14 @@ class Source(Protocol):
 
 
 class Layout(Protocol):
-    """A map of the names of a file and ours, as `danqing.weights.keymap.KeyMap`."""
+    """A map of the names of a file and ours, as `danqing.weights.layouts.keymap.KeyMap`."""
 
     def back(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]: ...
     def sources(self, keys: Iterable[str]) -> Mapping[str, Source]: ...
 
 
-#: From the shapes of a file's tensors to its layout: `danqing.weights.maps.ldm.unet`, `danqing.weights.maps.sd3.mmdit`.
+#: From the shapes of a file's tensors to its layout: `danqing.weights.layouts.ldm.unet`,
+#: `danqing.weights.layouts.sd3.mmdit`.
 Map = Callable[[Mapping[str, tuple[int, ...]]], Layout]
 
 #: Endings of one name that a layer also had, and ours.

@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import DanqingError, InvalidFile, InvalidInput
-from ..learn import command as learning
+from . import learning
 from .anew import interpolate, reconstruct, translate
 from .compare import compare
 from .finishing import enlarge, faces, tone

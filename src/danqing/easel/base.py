@@ -17,8 +17,8 @@ from torch import Tensor
 from .. import __version__
 from ..codec import bytes_of, levels_of
 from ..errors import DanqingError, InvalidInput
-from ..run.device import describe
-from ..run.precision import name as precision_name
+from ..run.precision import precision_name
+from ..run.record import describe
 from ..types import State
 from . import files, finishing, library, zoo
 from .picture import Picture

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..learn import quality
+from ..learn.measures import quality
 from ..nets.features import Features
 from . import features
 from .gallery import Gallery

@@ -2,10 +2,10 @@
 
 | family | bits | how |
 |---|---|---|
-| VAE | at most | the evidence lower bound (`danqing.learn.elbo`) |
+| VAE | at most | the evidence lower bound (`learn.objectives.elbo`) |
 | PixelCNN | exactly | of the symbols that it paints with: those of a palette are not the bytes of the art |
-| diffusion of pixels with learned variance | at most | the variational bound over its levels (`danqing.learn.ddpm`) |
-| other diffusion of pixels | about | the probability flow, with its dequantised bytes (`danqing.learn.likelihood`) |
+| diffusion of pixels with learned variance | at most | the bound over its levels (`learn.objectives.ddpm`) |
+| other diffusion of pixels | about | the probability flow, with its dequantised bytes (`learn.measures.likelihood`) |
 | GANs, diffusion of latents | none | they define no density of pictures |
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ..codec import levels_of
 from ..denoise import Denoiser, LearnedVariance
-from ..learn import ddpm
-from ..learn.autoregressive import Autoregressive
-from ..learn.data import keyed
-from ..learn.elbo import EvidenceBound
-from ..learn.likelihood import bits_per_dim, dequantise, log_likelihood
-from ..learn.scores import rademacher
+from ..learn.data.order import keyed
+from ..learn.measures.likelihood import bits_per_dim, dequantise, log_likelihood
+from ..learn.objectives import ddpm
+from ..learn.objectives.autoregressive import Autoregressive
+from ..learn.objectives.elbo import EvidenceBound
+from ..learn.objectives.scores import rademacher
 from ..nets.pixel_heads import Palette
 from ..nets.pixelcnn import PixelCNN
 from ..nets.vae import VAE

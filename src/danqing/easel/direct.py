@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from ..errors import InvalidFile, InvalidInput
-from ..learn.data import keyed
+from ..learn.data.order import keyed
 from ..prompt.classes import Classes
 from ..types import State
 from . import files, zoo

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InvalidFile
 from ..weights import kinds, store
-from ..weights.infer import Shapes, count
+from ..weights.facts import Shapes, count
 from .zoo import Component, Model
 
 #: Ends of the files that hold a whole model.

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InvalidInput
-from ..learn.data import keyed
-from ..learn.folder import Folder
+from ..learn.data.folder import Folder
+from ..learn.data.order import keyed
 from . import files
 
 

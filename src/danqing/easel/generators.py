@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..codec import levels_of
 from ..errors import InvalidFile, InvalidInput, UnknownName
-from ..learn.data import keyed
+from ..learn.data.order import keyed
 from ..nets import pixelcnn
 from ..nets.biggan import BigGAN, truncated_normal
 from ..nets.cyclegan import HALVINGS

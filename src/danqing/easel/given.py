@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from ..errors import InvalidInput
-from ..run.device import device as find_device
-from ..run.precision import precision as find_precision
+from ..run.device import find_device
+from ..run.precision import find_precision
 from ..types import State
 from . import files, finishing, zoo
 from .base import Easel, Recipe

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from ..errors import UnknownName
-from ..run.device import device as find_device
-from ..run.precision import precision as find_precision
+from ..run.device import find_device
+from ..run.precision import find_precision
 from ..weights import store
 from ..weights.load import load as network
 from . import zoo

@@ -23,8 +23,8 @@ from ..codec import Codec
 from ..denoise import Denoiser, LearnedVariance
 from ..errors import InvalidInput, UnknownName
 from ..prompt.towers import Text
-from ..run.device import device as find_device
-from ..run.precision import precision as find_precision
+from ..run.device import find_device
+from ..run.precision import find_precision
 from ..run.textcache import cached_text
 from ..types import Conditioning, Denoise, State
 from ..weights import store

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidFile, InvalidInput
-from ..weights import families, load, store
-from ..weights.gguf import GGUF, Blocks
-from ..weights.keymap import KeyMap
+from ..weights import load, registry, store
+from ..weights.formats.gguf import GGUF, Blocks
+from ..weights.layouts.keymap import KeyMap
 from . import zoo
 
 TORCH = {
@@ -140,7 +140,7 @@ def parts(model: zoo.Model, dtype: torch.dtype | None) -> tuple[dict[str, Part],
     for role, component in model.components.items():
         path = model.path(component.file)
         reader = readers.setdefault(path, Reader(path))
-        which = families.find(reader.header, component.family, component.part or None)
+        which = registry.find(reader.header, component.family, component.part or None)
         sources = which.sources(reader.header)
         net = load.empty(which, reader.header, component.config or None)
         shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}

@@ -18,8 +18,8 @@ from ..nets.clip import CLIPTextConfig
 from ..nets.mmdit import MMDiTConfig
 from ..nets.t5 import T5Config
 from ..nets.unet import UNetConfig
-from ..weights.keymap import IDENTITY, KeyMap
-from ..weights.maps import ldm, openclip, sd3
+from ..weights.layouts import ldm, openclip, sd3
+from ..weights.layouts.keymap import IDENTITY, KeyMap
 from . import zoo
 from .parts import Part
 

@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import InvalidFile, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
+from ..nets.longtext import Windowed
 from ..nets.mmdit import MMDiT
 from ..nets.pixel_unet import PixelUNet
 from ..nets.sized import Sized
@@ -105,6 +106,7 @@ def _sd3(model: zoo.Model, nets: Nets) -> Heard:
     net = nets["denoiser"]
     if not isinstance(net, MMDiT):
         raise InvalidFile(f"{model.source or model.folder}: its denoiser must be an mmdit, but is {type(net).__name__}")
+    net.through = Windowed()
     left, right, t5 = (nets.get(part) for part in ("text", "text_2", "text_3"))
     for part, tower, kind in (("text", left, CLIPText), ("text_2", right, CLIPText), ("text_3", t5, T5)):
         if tower is not None and not isinstance(tower, kind):

@@ -19,7 +19,7 @@ from ..nets.mmdit import MMDiT
 from ..prompt.grammar import Tag, parse
 from ..prompt.towers import Text
 from ..weights import store
-from ..weights.maps import ldm, sd3
+from ..weights.layouts import ldm, sd3
 from . import library
 from .request import Request, settled
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from ..nets.mtcnn import Stage, onet, pnet, rnet
-from ..run import device as machine
+from ..run.device import find_device
 from .align import template
 from .faces import Face
 from .pixels import Levels, opencv
@@ -33,7 +33,7 @@ class MTCNN:
         weights: of the three networks, as `packaged` reads them.
         thresholds: how sure each must be.
         smallest: pixels along a side of the smallest face that is looked for, at least 12.
-        device: as for `danqing.run.device.device`.
+        device: as for `danqing.run.device.find_device`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MTCNN:
     ):
         if smallest < 12:
             raise InvalidInput(f"smallest: {smallest} was given; possible are 12 pixels or more")
-        self.device, self.thresholds, self.smallest = machine.device(device), thresholds, smallest
+        self.device, self.thresholds, self.smallest = find_device(device), thresholds, smallest
         self.stages = [
             make().fill(arrays).to(self.device) for make, arrays in zip((pnet, rnet, onet), weights, strict=True)
         ]

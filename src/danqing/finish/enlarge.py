@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from ..nets.rrdb import RRDBNet
 from ..nets.srvgg import SRVGGNetCompact
-from ..run import device as machine
-from ..run.precision import precision as chosen
+from ..run.device import find_device
+from ..run.precision import find_precision
 from .pixels import Levels, Pixels, Raster, apart, bled, resized, together, top
 from .tile import kept, needed_halo, windows
 
@@ -34,7 +34,7 @@ class Enlarger:
     Args:
         net: an `RRDBNet` or `SRVGGNetCompact`, which is moved to the device and the precision.
         scale: the ratio, 1 .. 16; None for the network's own.
-        device: as for `danqing.run.device.device`.
+        device: as for `danqing.run.device.find_device`.
         precision: "fp32", "bf16", "fp16" or a dtype; None for the machine's fast one.
         tile: the side in pixels of what the network reads at once: memory grows with its square.
         halo: pixels that a tile reads of its neighbours; None for what is measured to be enough, the first time there
@@ -75,8 +75,8 @@ class Enlarger:
                 f"a tile of {tile} and a halo of {halo} were given; possible are 64 to 8192 pixels, and below "
                 "half of it"
             )
-        self.device = machine.device(device)
-        self.dtype = chosen(self.device, precision)
+        self.device = find_device(device)
+        self.dtype = find_precision(self.device, precision)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
         # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone

@@ -12,8 +12,8 @@ from torch import nn
 from ..errors import InvalidInput
 from ..nets.gfpgan import GFPGAN
 from ..nets.restorer import Restorer
-from ..run import device as machine
-from ..run.precision import precision as chosen
+from ..run.device import find_device
+from ..run.precision import find_precision
 from .align import Array, applied, beyond, feather, inverse, magnification, moved, template, umeyama
 from .noted import Noted
 from .pixels import Levels, Pixels, Raster, apart, bled, together, top
@@ -58,7 +58,7 @@ class Network:
 
     Args:
         net: a `GFPGAN` or a `Restorer`, which is moved to the device and the precision.
-        device: as for `danqing.run.device.device`.
+        device: as for `danqing.run.device.find_device`.
         precision: "fp32", "bf16", "fp16" or a dtype; None for the machine's fast one.
 
     Raises:
@@ -74,8 +74,8 @@ class Network:
                 f"a {type(net).__name__} restores no face: give the network of a face restorer's file, {names}"
             )
         self.size = net.config.resolution
-        self.device = machine.device(device)
-        self.dtype = chosen(self.device, precision)
+        self.device = find_device(device)
+        self.dtype = find_precision(self.device, precision)
         self.net = net.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
 
     @torch.inference_mode()

@@ -1,5 +1,5 @@
 """What a picture is, as a short vector: the features in which the quality of painted pictures is measured
-(`danqing.learn.quality`)."""
+(`danqing.learn.measures.quality`)."""
 
 from __future__ import annotations
 

@@ -18,27 +18,15 @@ reads them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InvalidInput
+from .mmdit import Block, Streams
 from .ports import Context
-
-if TYPE_CHECKING:
-    from .mmdit import Block, Streams
-
-#: How a block is run: (block, streams, ctx) -> streams.
-Through = Callable[["Block", "Streams", Context], "Streams"]
-
-
-def whole(block: Block, x: Streams, ctx: Context) -> Streams:
-    """The block as it was published: every token sees every other, whatever the length."""
-    return block(x, ctx)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ How an adapter meets it, port by port. The state between layers is `Streams`, th
    queries (B, heads, N, d) as projected, not yet normed, and adds a term of their shape before the output projection;
 4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
 
-Each block is run by ``net.through(block, streams, ctx)``: `danqing.nets.longtext` has what reads a long text in
-windows, which is the default and changes nothing for one that fits a window.
+Each block is run by ``net.through(block, streams, ctx)``, `whole` by default; whoever loads a network for long texts
+hands it `danqing.nets.longtext.Windowed`, which changes nothing for a text that fits a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from .longtext import Through, Windowed
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
 from .unet import Embedding, sinusoid
 
@@ -364,6 +363,15 @@ class TimeTextEmbed(nn.Module):
         return self.timestep_embedder(sinusoid(time, TIME_CHANNELS).to(pooled.dtype)) + self.text_embedder(pooled)
 
 
+#: How a block is run: (block, streams, ctx) -> streams.
+Through = Callable[[Block, Streams, Context], Streams]
+
+
+def whole(block: Block, x: Streams, ctx: Context) -> Streams:
+    """The block as it was published: every token sees every other, whatever the length."""
+    return block(x, ctx)
+
+
 class MMDiT(nn.Module):
     """The multimodal diffusion transformer, conditioned on time, text tokens and a pooled summary.
 
@@ -394,7 +402,7 @@ class MMDiT(nn.Module):
         kinds = [Block] * (layers - 1) + [LastBlock]
         self.transformer_blocks = nn.ModuleList(kind(config, dual=i in dual) for i, kind in enumerate(kinds))
         self.inserted = nn.ModuleList(nn.ModuleDict() for _ in kinds)
-        self.through: Through = Windowed()
+        self.through: Through = whole
         self.norm_out = FinalAdaLN(config.width)
         self.proj_out = zero(nn.Linear(config.width, config.patch_size**2 * config.out_channels))
 

@@ -87,7 +87,7 @@ class Levels(nn.Module):
 
 
 class Palette(Levels):
-    """A pixel is one of K colours, which are learned from pictures (`danqing.learn.palette`) and kept beside the
+    """A pixel is one of K colours, which are learned from pictures (`danqing.learn.data.palette`) and kept beside the
     weights.
 
     One softmax holds the joint distribution of the three channels, so that no draw mixes the channels of two colours,

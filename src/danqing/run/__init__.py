@@ -1,0 +1,1 @@
+"""How, never what, is computed: the device, the precision, the text cache, the record of the machine."""

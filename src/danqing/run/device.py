@@ -1,4 +1,4 @@
-"""The machine: which device paints, how many threads it may use, and the record of both that a picture carries."""
+"""The machine: which device paints, and how many threads it may use."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def available() -> list[str]:
     return [*(name for name, there in usable.items() if there()), "cpu"]
 
 
-def device(name: str | torch.device | None = None) -> torch.device:
+def find_device(name: str | torch.device | None = None) -> torch.device:
     """The device to compute on: the one named, or the fastest that is there.
 
     Args:
@@ -121,29 +121,3 @@ def threads() -> int:
     """How many threads to compute with: torch's own choice, but no more than this process may run on, >= 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(torch.get_num_threads(), allowed, quota())))
-
-
-def describe(on: str | torch.device | None = None, dtype: torch.dtype | None = None) -> dict[str, Any]:
-    """A small JSON-able record of what computes, for a picture's provenance.
-
-    Two machines with the same record are expected to paint the same bytes. Where a replay differs, comparing records
-    tells another kind of machine from a changed result.
-
-    Args:
-        on, dtype: as chosen; None for what `device` and `precision` choose.
-    """
-    from .precision import name, precision  # it asks this file about the processor
-
-    where = device(on)
-    record: dict[str, Any] = {
-        "device": where.type,
-        "cpu": cpu().model,
-        "instructions": cpu().kind,
-        "precision": name(dtype or precision(where)),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "system": f"{platform.system()} {platform.machine()}".strip(),
-    }
-    if where.type == "cuda":
-        record["gpu"] = torch.cuda.get_device_name(where)
-    return record

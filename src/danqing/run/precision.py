@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UnknownName
-from . import device as machine
+from .device import Cpu, cpu, find_device
 
 NAMES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: The environment variable that overrides the choice.
@@ -22,19 +22,19 @@ VARIABLE = "DANQING_PRECISION"
 FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 
-def name(dtype: torch.dtype) -> str:
+def precision_name(dtype: torch.dtype) -> str:
     """The short name of a dtype: "fp32", "bf16", "fp16", else torch's own name."""
     return next((short for short, d in NAMES.items() if d == dtype), str(dtype).removeprefix("torch."))
 
 
-def precision(device: str | torch.device | None = None, override: str | torch.dtype | None = None) -> torch.dtype:
+def find_precision(device: str | torch.device | None = None, override: str | torch.dtype | None = None) -> torch.dtype:
     """The dtype to compute in on ``device``.
 
     In this order: ``override``, the variable DANQING_PRECISION, what is fast: bfloat16 on a processor with AVX512-BF16
     or AMX-BF16 and on CUDA from compute capability 8, float16 on CUDA 7 and on MPS, float32 elsewhere.
 
     Args:
-        device: as for `danqing.run.device.device`.
+        device: as for `danqing.run.device.find_device`.
         override: "fp32", "bf16", "fp16", or a dtype; None or "auto" leaves the choice to the machine.
 
     Raises:
@@ -49,13 +49,13 @@ def precision(device: str | torch.device | None = None, override: str | torch.dt
             return NAMES[given.lower()]
         if given:
             break  # "auto" said outright is not overridden by the variable
-    return choose(machine.device(device))
+    return choose(find_device(device))
 
 
 def choose(where: torch.device) -> torch.dtype:
     """What is fast on a device that is here."""
     if where.type == "cpu":
-        return choose_cpu(machine.cpu())
+        return choose_cpu(cpu())
     if where.type == "cuda":
         major, _ = torch.cuda.get_device_capability(where)
         # Before 7 float16 runs at a small fraction of float32's rate, and bfloat16 is emulated before 8.
@@ -65,11 +65,11 @@ def choose(where: torch.device) -> torch.dtype:
     return torch.float16 if where.type == "mps" else torch.float32
 
 
-def choose_cpu(cpu: machine.Cpu) -> torch.dtype:
+def choose_cpu(processor: Cpu) -> torch.dtype:
     """From the flags where they decide; where there are none, or on ARM, from a short measurement."""
-    if cpu.flags & FAST_BF16:
+    if processor.flags & FAST_BF16:
         return torch.bfloat16
-    if "avx2" in cpu.flags or platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
+    if "avx2" in processor.flags or platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
         return torch.float32
     return torch.bfloat16 if speedup(torch.bfloat16) >= 1.5 else torch.float32
 
@@ -103,8 +103,8 @@ def autocast(device: str | torch.device | None = None) -> AbstractContextManager
 
     float16 needs a scaled loss and is therefore used on CUDA alone, where `scaler` gives one.
     """
-    where = machine.device(device)
-    dtype = precision(where)
+    where = find_device(device)
+    dtype = find_precision(where)
     if dtype == torch.bfloat16 or (dtype == torch.float16 and where.type == "cuda"):
         return torch.autocast(where.type, dtype=dtype)
     return nullcontext()
@@ -112,5 +112,5 @@ def autocast(device: str | torch.device | None = None) -> AbstractContextManager
 
 def scaler(device: str | torch.device | None = None) -> torch.amp.GradScaler:
     """The loss scaler that goes with `autocast`: at work in float16 on CUDA, else one that changes nothing."""
-    where = machine.device(device)
-    return torch.amp.GradScaler(where.type, enabled=where.type == "cuda" and precision(where) == torch.float16)
+    where = find_device(device)
+    return torch.amp.GradScaler(where.type, enabled=where.type == "cuda" and find_precision(where) == torch.float16)

@@ -7,34 +7,25 @@ Nothing here imports torch before a network is built.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidFile, UnknownName
-from .infer import Facts, Shapes
-from .keymap import Cut, KeyMap, Rule, Source
-from .store import Header
+from .facts import Facts, Shapes
+from .formats.format import Header
+from .layouts.keymap import Cut, KeyMap, Rule, Source
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..nets.autoencoder_kl import AutoencoderKLConfig
-    from ..nets.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-    from ..nets.mmdit import MMDiTConfig
-    from ..nets.pixel_unet import PixelUNetConfig
-    from ..nets.pixelcnn import PixelCNNConfig
-    from ..nets.t5 import T5Config
-    from ..nets.unet import UNetConfig
-    from ..nets.vae import VAEConfig
-
-    Pictures = UNetConfig | AutoencoderKLConfig | MMDiTConfig | VAEConfig | PixelCNNConfig | PixelUNetConfig
-    Config = Pictures | CLIPConfig | CLIPTextConfig | CLIPVisionConfig | T5Config
-
 #: Metadata keys of our own files: the family's name, and the config as JSON.
 FAMILY_KEY, CONFIG_KEY = "danqing.family", "danqing.config"
 Classes = tuple[Callable[[Any], "nn.Module"], type]
+#: A dataclass whose fields have defaults; each network has its own.
+Config = Any
 
 
 class Family(NamedTuple):
@@ -246,3 +237,19 @@ def placed(family: Family, part: str, prefix: str, **changes: Any) -> Family:
     """A family inside a file of several networks, its keys behind a prefix."""
     detect, keymap = inside(prefix, family.detect), behind(prefix, family.keymap)
     return family._replace(part=part, layout="a single file", detect=detect, keymap=keymap)._replace(**changes)
+
+
+def network(name: str, config: str = "") -> Callable[[], Classes]:
+    """The class of a network and of its config, imported when asked for.
+
+    Args:
+        name: "module.Class" in `danqing.nets`.
+        config: the class of its config; "" for "ClassConfig".
+    """
+    module, cls = name.split(".")
+
+    def classes() -> Classes:
+        found = importlib.import_module(f"danqing.nets.{module}")
+        return getattr(found, cls), getattr(found, config or f"{cls}Config")
+
+    return classes

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import store
-from .families import FAMILY_KEY, Family, candidates
+from .family import FAMILY_KEY, Family
+from .formats.format import Header
 from .kinds import TASKS, UNETS, told
 from .published import PUBLISHED
-from .store import Header
+from .registry import candidates
 
 UNUSED = "This kind of file is recognised, but not loaded"
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import InvalidFile
-from .families import Family, candidates, some
-from .infer import Shapes, count
+from .facts import Shapes, count
+from .family import Family
+from .formats.format import Header
 from .published import DIFFUSION, dim
-from .store import Header
+from .registry import candidates, some
 
 #: Model, and the width of the text tokens that its UNet reads.
 UNETS = (("SD1.x", 768), ("SD2.x", 1024), ("SDXL", 2048), ("SDXL refiner", 1280))

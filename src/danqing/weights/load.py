@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ..errors import DanqingError, InvalidFile
 from . import store
 from .cast import cast
-from .families import CONFIG_KEY, FAMILY_KEY, Family, find, of
-from .keymap import Source
+from .family import CONFIG_KEY, FAMILY_KEY, Family
+from .layouts.keymap import Source
+from .registry import find, of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .infer import Shapes
+from .facts import Shapes
 
 
 class Published(NamedTuple):

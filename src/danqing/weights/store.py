@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidFile
-from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
-from .gguf import GGUF
-from .ncnn import NCNN
-from .safe import SAFETENSORS
-from .saved import SAVED
-from .sharded import over
+from .formats.format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
+from .formats.gguf import GGUF
+from .formats.ncnn import NCNN
+from .formats.safe import SAFETENSORS
+from .formats.saved import SAVED
+from .formats.sharded import over
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""Measures of what was learned: the quality of pictures and the likelihood of data."""

@@ -1,0 +1,1 @@
+"""Objectives: each is (model, batch, noise) -> named losses, and knows no network."""

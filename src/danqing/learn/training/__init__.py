@@ -1,0 +1,1 @@
+"""The training loop: optimisers, checkpoints, the journal, experiments and what runs them."""

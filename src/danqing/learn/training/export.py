@@ -1,0 +1,62 @@
+"""``danqing learn FILE --export FOLDER``: what a run has learned, as its experiment gives it to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from ...errors import InvalidFile, InvalidInput
+from ...weights.folder import whole
+from .experiment import load, overridden, settings
+
+
+def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None:
+    """Write what the last checkpoint of a run holds, without training.
+
+    Args:
+        file, changes: of the experiment, as the run was begun.
+        home: the folder that the run lives in.
+        folder: what is written, whole or not at all.
+
+    Raises:
+        InvalidInput: the run has no checkpoint, or the experiment exports nothing.
+        InvalidFile: the checkpoint is of other settings; the folder is there and holds no model, or cannot be written.
+    """
+    if folder.exists() and not _is_model(folder):
+        raise InvalidFile(
+            f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder"
+        )
+    experiment, last = overridden(load(file)(), changes), home / "last.pt"
+    if not last.is_file():
+        raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
+    with whole(folder, parents=True) as beside:
+        run = experiment.training()
+        run.settings = settings(experiment, fixed=True)
+        run.resume(last)
+        experiment.export(run, beside, core_hours(home / "log.jsonl", run.step))
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return "danqing" in json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def core_hours(log: Path, step: int) -> float:
+    """What the first steps of a run took, in hours times processor cores, by its log.jsonl; 0 without one.
+
+    A line of the log stands for all steps since the line before it, the last for those after it too. Lines that do not
+    say how many cores there were count as this process's threads.
+    """
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    rows = [row for row in rows if "seconds" in row and row["step"] <= step]
+    if not rows:
+        return 0.0
+    ends = [0, *(row["step"] for row in rows[:-1]), step]
+    spent = (row["seconds"] * row.get("cores", torch.get_num_threads()) for row in rows)
+    return sum((end - begin) * each for (begin, end), each in zip(pairwise(ends), spent, strict=True)) / 3600

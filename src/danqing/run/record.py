@@ -1,0 +1,35 @@
+"""The record of what computes, which a picture carries."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+
+from .device import cpu, find_device
+from .precision import find_precision, precision_name
+
+
+def describe(on: str | torch.device | None = None, dtype: torch.dtype | None = None) -> dict[str, Any]:
+    """A small JSON-able record of what computes, for a picture's provenance.
+
+    Two machines with the same record are expected to paint the same bytes. Where a replay differs, comparing records
+    tells another kind of machine from a changed result.
+
+    Args:
+        on, dtype: as chosen; None for what `find_device` and `find_precision` choose.
+    """
+    where = find_device(on)
+    record: dict[str, Any] = {
+        "device": where.type,
+        "cpu": cpu().model,
+        "instructions": cpu().kind,
+        "precision": precision_name(dtype or find_precision(where)),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}".strip(),
+    }
+    if where.type == "cuda":
+        record["gpu"] = torch.cuda.get_device_name(where)
+    return record

@@ -1,0 +1,81 @@
+"""UNets of latent diffusion, and those that begin from a draft."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from ..facts import Facts, Shapes, count, groups
+from ..family import Family, fixed, has, network
+from ..layouts import ldm
+
+
+def unet_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384: 8 a level where
+    convolutions stand around the transformers (1.x), width / 64 where linear layers do (2.x, XL)."""
+    levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
+    widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
+    block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
+    depths = tuple(count(shapes, block.format(f"down_blocks.{i}")) for i in levels)
+    middle = count(shapes, block.format("mid_block"))
+    told: dict[str, Any] = {
+        "in_channels": shapes["conv_in.weight"][1],
+        "out_channels": shapes["conv_out.weight"][0],
+        "block_out_channels": widths,
+        "layers_per_block": count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        "transformer_layers": depths,
+        "mid_transformer_layers": middle,
+        "pooled_channels": shapes.get("add_embedding.linear_1.weight", (0, 0))[1],
+    }
+    assumed, unknown = groups(widths)
+    stages = [f"down_blocks.{i}" for i in levels if depths[i]] + ["mid_block"] * bool(middle)
+    if not stages:
+        unknown["cross_attention_dim"] = "no level reads the text"
+        return Facts(told=told, assumed=assumed, unknown=unknown)
+    told["use_linear_projection"] = linear = len(shapes[f"{stages[0]}.attentions.0.proj_in.weight"]) == 2
+    first = f"{stages[0]}.attentions.0.transformer_blocks.0"
+    told["cross_attention_dim"] = shapes[f"{first}.attn2.to_k.weight"][1]
+    if widths[0] in (320, 384):
+        assumed["attention_heads"] = tuple(width // 64 if linear else 8 for width in widths)
+    else:
+        unknown["attention_heads"] = f"the widths {widths} are none of Stable Diffusion's"
+    return Facts(told=told, assumed=assumed, unknown=unknown)
+
+
+def drafted_unet_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.drafted.DraftedUNetConfig`: a UNet, and the grid of its draft."""
+    facts = unet_facts(shapes)
+    channels = facts.told["in_channels"] - facts.told["out_channels"]
+    size = math.isqrt(shapes["draft.linear.weight"][0] // channels)
+    return replace(facts, told={**facts.told, "draft_size": size})
+
+
+UNET = Family(
+    "unet",
+    "diffusers",
+    has(
+        "conv_in.weight",
+        "time_embedding.linear_1.weight",
+        "down_blocks.0.resnets.0.time_emb_proj.weight",
+        no=("controlnet_", "motion_modules", "lora", "draft.", "mid_block.attentions.0.group_norm"),
+    ),
+    unet_facts,
+    network("unet.UNet"),
+    fixed(),
+)
+
+UNET_LDM = UNET._replace(
+    layout="LDM",
+    detect=has("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", no=("lora",)),
+    keymap=ldm.unet,
+)
+
+DRAFTED_UNET = Family(
+    "drafted-unet",
+    "danqing",
+    has("conv_in.weight", "draft.linear.weight"),
+    drafted_unet_facts,
+    network("drafted.DraftedUNet"),
+    fixed(),
+)

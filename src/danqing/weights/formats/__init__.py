@@ -1,0 +1,1 @@
+"""Formats of files that hold tensors, each read by a reader that runs nothing."""

@@ -1,0 +1,97 @@
+"""safetensors files.
+
+A file is an 8-byte little-endian length n, n bytes of JSON (name -> dtype, shape, offsets; ``__metadata__``: strings),
+then the tensors' bytes without gaps. Source: the description of the format in the README of huggingface/safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidFile
+from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, along, flat, private, sound
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def header(path: Path) -> Header:
+    """Read and check a safetensors file's header, and nothing behind it.
+
+    Raises:
+        InvalidFile: truncated, or a header that contradicts itself or the file's size.
+    """
+    with sound(path):
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if length > MAX_HEADER:
+                raise InvalidFile(
+                    f"{path} claims a header of {length:,} bytes: corrupted, for real ones stay under {MAX_HEADER:,}"
+                )
+            if length > size - 8:
+                what = f"its header alone has {length:,} bytes, the file {size:,}"
+                raise InvalidFile(f"{path} is truncated: {what}. Copy or download it again")
+            text = file.read(length)
+        entries = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        metadata = entries.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its metadata is not all strings")
+        specs = [(name, _spec(name, entry)) for name, entry in entries.items()]
+        tensors = dict(sorted(specs, key=lambda item: (item[1].start, item[1].stop)))
+        stop = 0
+        for name, spec in tensors.items():
+            if spec.start != stop:
+                raise ValueError(f"the data of {name!r} starts at byte {spec.start} instead of {stop}")
+            stop = spec.stop
+    if not tensors:
+        raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
+    if 8 + length + stop != size:
+        what = "truncated" if size < 8 + length + stop else "longer than its header says"
+        whole = f"{8 + length + stop:,}"
+        raise InvalidFile(f"{path} is {what}: {size:,} bytes instead of {whole}. Copy or download it again")
+    return Header(path=path, tensors=tensors, metadata=metadata, size=size)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names must differ."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands in it twice")
+    return result
+
+
+def _spec(name: str, entry: Any) -> Spec:
+    """One entry of the header, checked against itself."""
+    dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if dtype not in BITS:
+        raise ValueError(f"{name!r} has the unknown type {dtype!r}")
+    if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
+        raise ValueError(f"{name!r} has a shape or an offset that is no natural number")
+    if (stop - start) * 8 != math.prod(shape) * BITS[dtype]:
+        raise ValueError(f"{name!r} has {stop - start} bytes, which do not make {dtype} {list(shape)}")
+    return Spec(dtype=dtype, shape=shape, start=start, stop=stop)
+
+
+def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor; on the CPU a view of the mapped file."""
+    import torch
+
+    types = {name: getattr(torch, torch_name, None) for torch_name, name in TORCH_NAMES.items()}
+    data = private(head)
+    begin = head.size - max(spec.stop for spec in head.tensors.values())
+    for name, spec in along(data, head, names, begin):
+        dtype = types.get(spec.dtype)
+        if dtype is None:
+            raise InvalidFile(
+                f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
+            )
+        yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
+
+
+SAFETENSORS = Format("safetensors", lambda path, start: start[8:9] == b"{", header, tensors)
