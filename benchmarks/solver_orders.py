@@ -27,7 +27,7 @@ from torch import Tensor
 from danqing import solve
 from danqing.schedule import VE, VP, Cosine, Flow, ScaledLinear, Schedule
 from danqing.solve import Estimate, Point
-from danqing.types import Denoise
+from danqing.types import Denoise, Denoised
 
 DOUBLE = torch.float64
 
@@ -56,7 +56,7 @@ class Mixture:
         return (share * (means + alpha * variances / spread * off)).sum(1)
 
     def denoise(self, schedule: Schedule) -> Denoise:
-        return lambda x, t: self.clean(x, *schedule(t))
+        return lambda x, t: Denoised(self.clean(x, *schedule(t)))
 
     def exact(self, x: Tensor, p: Point, q: Point) -> Tensor:
         """The probability flow from p to q, dy/dlambda = D - y for y = x / alpha, by Dormand and Prince's order 8."""
@@ -187,16 +187,16 @@ def _affine(matrix: Tensor, x: Tensor, alpha: float) -> Tensor:
     return MEAN + torch.einsum("cd,bdhw->bchw", matrix, x - alpha * MEAN)
 
 
-def posterior(schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
+def posterior(schedule: Schedule, x: Tensor, t: Tensor) -> Denoised:
     """E[x_0 | x_t] = m + alpha S (alpha^2 S + sigma^2 I)^-1 (x_t - alpha m)."""
     alpha, sigma = (c.item() for c in schedule(t[:1]))
-    return _affine(alpha * GAUSSIAN @ torch.linalg.inv(marginal(alpha, sigma)), x, alpha)
+    return Denoised(_affine(alpha * GAUSSIAN @ torch.linalg.inv(marginal(alpha, sigma)), x, alpha))
 
 
-def consistency(schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
+def consistency(schedule: Schedule, x: Tensor, t: Tensor) -> Denoised:
     """Where the probability flow from x_t ends: m + S^(1/2) (alpha^2 S + sigma^2 I)^(-1/2) (x_t - alpha m)."""
     alpha, sigma = (c.item() for c in schedule(t[:1]))
-    return _affine(root(GAUSSIAN) @ torch.linalg.inv(root(marginal(alpha, sigma))), x, alpha)
+    return Denoised(_affine(root(GAUSSIAN) @ torch.linalg.inv(root(marginal(alpha, sigma))), x, alpha))
 
 
 @dataclass(frozen=True)

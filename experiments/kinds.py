@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from danqing.denoise import Denoiser, LearnedVariance
+from danqing.denoise import Denoiser
 from danqing.guide import compose
 from danqing.learn.data.order import keyed
 from danqing.prompt.labels import NONE, one_hot
 from danqing.run.device import send
 from danqing.schedule import sgm_uniform
-from danqing.solve import LearnedDDPM, Noise, Solver, points, sample
+from danqing.solve import Noise, Solver, points, sample
 from danqing.types import Conditioning
 from experiments.art import Art, unit
 
@@ -51,8 +51,9 @@ def row(denoiser: Denoiser, classes: int, solver: Solver, steps: int, scale: flo
     labels = torch.arange(SHOWN, device=where) * classes // SHOWN
     visited, noise = points(denoiser.schedule, sgm_uniform(denoiser.schedule, steps)), Noise.of(7, range(SHOWN))
     x = noise(torch.empty(SHOWN, 3, SIZE, SIZE, device=where)) * visited[0].sigma
-    look = denoiser.both if isinstance(solver, LearnedDDPM) and isinstance(denoiser, LearnedVariance) else denoiser
-    guided = compose(look, [(one_hot(labels, classes), scale)], one_hot(torch.full((1,), NONE, device=where), classes))
+    guided = compose(
+        denoiser, [(one_hot(labels, classes), scale)], one_hot(torch.full((1,), NONE, device=where), classes)
+    )
     for state in sample(guided, solver, visited, x, noise):
         x = state.x
     return x

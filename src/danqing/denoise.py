@@ -14,14 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InvalidInput, UnknownName
+from .nets.ports import NO_RESIDUALS, Residuals
 from .schedule import Schedule
-from .types import Conditioning, Denoise
+from .types import Conditioning, Denoise, Denoised
+
+#: What steers a network through port 1, as a ControlNet: (c_in x_t (B, C, H, W), time (B,), the conditioning of B
+#: pictures), as the network is given them, -> residuals.
+Control = Callable[[Tensor, Tensor, Conditioning], Residuals]
 
 #: Stands for sigma = 0 where a formula divides by sigma; every such quotient is exact or vanishes in the limit.
 TINY = 1e-20
@@ -89,11 +95,17 @@ def _like(c: Tensor, x: Tensor) -> Tensor:
     return c.to(torch.promote_types(x.dtype, torch.float32)).view(-1, *[1] * (x.ndim - 1))
 
 
+def _clean(x: Tensor, c: Coefficients, out: Tensor) -> Tensor:
+    """c_skip x_t + c_out F."""
+    return (_like(c.skip, x) * x + _like(c.out, x) * out).to(x.dtype)
+
+
 class Denoiser(nn.Module):
     """E[x_0 | x_t, cond] = c_skip x_t + c_out F(c_in x_t, c_time, cond); see the module for the coefficients.
 
     Args:
-        net: the backbone F: (x (B, C, H, W), time (B,), tokens (B, L, D), *, pooled, extra) -> (B, C_out, H, W).
+        net: the backbone F: (x (B, C, H, W), time (B,), tokens (B, L, D), *, pooled, extra, residuals) -> (B, C_out, H,
+            W).
         schedule: t -> (alpha, sigma).
         prediction: a name of ``PARAMETRISATIONS``, or a parametrisation.
 
@@ -107,6 +119,7 @@ class Denoiser(nn.Module):
         if isinstance(prediction, str) and prediction not in PARAMETRISATIONS:
             raise UnknownName("prediction", prediction, PARAMETRISATIONS)
         self.net, self.schedule = net, schedule
+        self.controls: tuple[Control, ...] = ()
         self.prediction = PARAMETRISATIONS[prediction] if isinstance(prediction, str) else prediction
         top = coefficients(self.prediction, schedule, torch.ones(1, dtype=torch.float64))
         if not (top.skip.isfinite().all() and top.time.isfinite().all()):
@@ -115,14 +128,27 @@ class Denoiser(nn.Module):
                 " this output says nothing of the picture. Use v, flow or x0, or a schedule that keeps some signal."
             )
 
-    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
         """E[x_0 | x_t, cond], like x: x (B, C, H, W), t (B,) in [0, 1], cond of B pictures or of one for all."""
         c = coefficients(self.prediction, self.schedule, t)
-        return (_like(c.skip, x) * x + _like(c.out, x) * self._net(x, c, cond)).to(x.dtype)
+        return Denoised(_clean(x, c, self._net(x, c, cond)))
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         """F itself, what ``target`` is the target of, (B, C, H, W) in the dtype of x."""
         return self._net(x, coefficients(self.prediction, self.schedule, t), cond)
+
+    def add_control(self, control: Control) -> Callable[[], None]:
+        """Add a control's residuals to those of others; the returned call takes it off, in any order.
+
+        The control is no part of the denoiser: its parameters are not this module's.
+        """
+        added = partial(control)  # an object of its own, for a control may be added twice
+        self.controls = (*self.controls, added)
+
+        def detach() -> None:
+            self.controls = tuple(other for other in self.controls if other is not added)
+
+        return detach
 
     def noisy(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha_t x_0 + sigma_t eps; x0, eps (B, C, H, W), t (B,)."""
@@ -139,10 +165,12 @@ class Denoiser(nn.Module):
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), x.dtype)
         cond = cond.expand(len(x)).map(lambda v: v.to(dtype) if v.is_floating_point() else v)
         inputs = (_like(c.c_in, x) * x).to(dtype)
+        time = c.time.to(torch.promote_types(x.dtype, torch.float32))
+        residuals = sum((control(inputs, time, cond) for control in self.controls), NO_RESIDUALS)
         if cond.concat is not None:
             inputs = torch.cat([inputs, cond.concat], 1)  # (B, C + C_concat, H, W)
-        time = c.time.to(torch.promote_types(x.dtype, torch.float32))
-        return self.net(inputs, time, cond.tokens, pooled=cond.pooled, extra=cond.extra).to(x.dtype)
+        extra = {**cond.extra, **cond.maps}
+        return self.net(inputs, time, cond.tokens, pooled=cond.pooled, extra=extra, residuals=residuals).to(x.dtype)
 
 
 class LearnedVariance(Denoiser):
@@ -155,18 +183,18 @@ class LearnedVariance(Denoiser):
     data that are noise at the one end, for data that are a single picture at the other (Nichol & Dhariwal 2021,
     equation 15).
 
-    As a Denoiser it is like any other, for every solver; ``both`` is for `solve.LearnedDDPM`, which splits it.
+    It is a Denoiser like any other, whose answer says v too, as ``variance``, for `solve.LearnedDDPM`.
     """
 
     def parts(self, x: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """F and v, each of the shape of x, from one look at the network."""
         return self._halves(x, coefficients(self.prediction, self.schedule, t), cond)
 
-    def both(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        """E[x_0 | x_t, cond] and v, along the channels: (B, 2 C, H, W). Guidance composes it as it does ``forward``."""
+    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
+        """E[x_0 | x_t, cond] and v; see `Denoiser.forward`."""
         c = coefficients(self.prediction, self.schedule, t)
         out, v = self._halves(x, c, cond)
-        return torch.cat([(_like(c.skip, x) * x + _like(c.out, x) * out).to(x.dtype), v], 1)
+        return Denoised(_clean(x, c, out), variance=v)
 
     def _halves(self, x: Tensor, c: Coefficients, cond: Conditioning) -> tuple[Tensor, Tensor]:
         out = super()._net(x, c, cond)
@@ -229,7 +257,8 @@ class Boundary:
     data: float = 0.5
     scaling: float = 10.0
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor) -> Denoised:
         s = self.scaling * self.schedule.timestep(t)
         norm = s.square() + math.pow(self.data, 2)
-        return (_like(self.data**2 / norm, x) * x + _like(s / norm.sqrt(), x) * self.denoise(x, t)).to(x.dtype)
+        skip, out = _like(self.data**2 / norm, x), _like(s / norm.sqrt(), x)
+        return self.denoise(x, t).map(lambda x0: (skip * x + out * x0).to(x.dtype))

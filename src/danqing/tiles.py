@@ -12,8 +12,9 @@ untouched, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, product
 from math import ceil, pi
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from .codec import Codec
 from .errors import InvalidInput
 from .guide import Conditioned
-from .types import Conditioning
+from .types import Conditioning, Denoised, merge
 
 #: A part of a tensor (..., k·h, k·w), for every k: the same window of a latent, of what stands beside it, and of its
 #: picture.
@@ -114,54 +115,66 @@ class Tiling:
 
         return side(height, False), side(width, self.closing)
 
-    def joined(self, size: Sequence[int], answer: Callable[[Cut], Tensor]) -> Tensor:
-        """The answers (..., k·h, k·w) to all windows of h × w cells as one, (..., k·height, k·width).
-
-        Args:
-            size: height and width of the picture, in cells.
-            answer: what is to be known of a window, from the function that cuts it out of any tensor of the picture.
-        """
+    def cuts(self, size: Sequence[int]) -> list[Cut]:
+        """Of each window of a picture of (height, width) cells what cuts it out, row by row."""
         height, width = size
         down, across = self.sides(height, width)
         if len(down.starts) == len(across.starts) == 1:
-            return answer(whole)
-        total: Tensor | None = None
-        for i, top in enumerate(down.starts):
-            for j, left in enumerate(across.starts):
+            return [whole]
 
-                def cut(x: Tensor, top: int = top, left: int = left) -> Tensor:
-                    unit = x.shape[-1] // width
-                    rows, columns = (cells.to(x.device) for cells in (down.cells(top, unit), across.cells(left, unit)))
-                    return x.index_select(-2, rows).index_select(-1, columns)
+        def window(top: int, left: int) -> Cut:
+            def cut(x: Tensor) -> Tensor:
+                unit = x.shape[-1] // width
+                if x.shape[-2:] != (height * unit, width * unit):
+                    given = f"a map of {x.shape[-1]}×{x.shape[-2]} was given for a picture of {width}×{height} cells"
+                    raise InvalidInput(f"{given}; possible are whole multiples of both")
+                rows, columns = (cells.to(x.device) for cells in (down.cells(top, unit), across.cells(left, unit)))
+                return x.index_select(-2, rows).index_select(-1, columns)
 
-                part = answer(cut)
-                unit = part.shape[-1] // across.tile
-                if total is None:
-                    total = part.new_zeros(*part.shape[:-2], height * unit, width * unit)
-                weight = (down.weights(unit)[i][:, None] * across.weights(unit)[j]).to(part)  # (k·h, k·w)
-                strip = total.narrow(-2, top * unit, down.tile * unit)
-                strip.index_add_(-1, across.cells(left, unit).to(part.device), part * weight)
-        assert total is not None
+            return cut
+
+        return [window(top, left) for top in down.starts for left in across.starts]
+
+    def join(self, size: Sequence[int], parts: Iterable[Tensor]) -> Tensor:
+        """The answers (..., k·h, k·w) to all `cuts`, h × w cells each, as one, (..., k·height, k·width)."""
+        (height, width), rest = size, iter(parts)
+        down, across = self.sides(height, width)
+        first = next(rest)
+        if len(down.starts) == len(across.starts) == 1:
+            return first
+        unit = first.shape[-1] // across.tile
+        total = first.new_zeros(*first.shape[:-2], height * unit, width * unit)
+        rows, columns = (zip(side.starts, side.weights(unit), strict=True) for side in (down, across))
+        for ((top, high), (left, wide)), part in zip(product(rows, columns), chain([first], rest), strict=True):
+            strip = total.narrow(-2, top * unit, down.tile * unit)
+            weight = (high[:, None] * wide).to(part)  # (k·h, k·w)
+            strip.index_add_(-1, across.cells(left, unit).to(part.device), part * weight)
         return total
+
+    def joined(self, size: Sequence[int], answer: Callable[[Cut], Tensor]) -> Tensor:
+        """`join` of the answers to all `cuts`, one at a time."""
+        return self.join(size, map(answer, self.cuts(size)))
 
 
 def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
-    """A denoiser that sees no more than a window at once; ``cond.concat`` is cut as x is, and every window hears all of
-    the words.
+    """A denoiser that sees no more than a window at once; ``cond.concat`` and ``cond.maps`` are cut as x is, and every
+    window is given all of the text and of ``cond.extra``.
 
     Where a window lies is told as ``cond.extra["where"]``, `places` of its cells, for a network that has an idea of the
     whole.
     """
 
-    def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        def seen(cut: Cut) -> Tensor:
+    def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
+        def seen(cut: Cut) -> Denoised:
             if cut is whole:
                 return denoiser(x, t, cond)
             where = cut(places(x)).movedim(1, -1).expand(cond.batch, -1, -1, -1)  # (B, h, w, 2)
             concat = None if cond.concat is None else cut(cond.concat)
-            return denoiser(cut(x), t, replace(cond, concat=concat, extra={**cond.extra, "where": where}))
+            maps, extra = {name: cut(value) for name, value in cond.maps.items()}, {**cond.extra, "where": where}
+            return denoiser(cut(x), t, replace(cond, concat=concat, extra=extra, maps=maps))
 
-        return tiling.joined(x.shape[-2:], seen)
+        size = x.shape[-2:]
+        return merge(lambda *parts: tiling.join(size, parts), *map(seen, tiling.cuts(size)))
 
     return estimate
 

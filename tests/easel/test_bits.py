@@ -17,7 +17,7 @@ from danqing.learn.objectives import ddpm
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
 from danqing.nets.vae import VAE, VAEConfig
 from danqing.schedule import VP, Linear
-from danqing.types import Conditioning
+from danqing.types import Conditioning, Denoised
 
 NONE = Conditioning(tokens=torch.zeros(1, 1, 1))
 VECTORS = VAEConfig(image_size=8, latent_dim=4, widths=(4, 4), norm_num_groups=2)
@@ -91,8 +91,8 @@ class Standard(Denoiser):
         nn.Module.__init__(self)
         self.schedule = VP()
 
-    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        return self.schedule(t)[0].view(-1, 1, 1, 1).to(x) * x
+    def forward(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
+        return Denoised(self.schedule(t)[0].view(-1, 1, 1, 1).to(x) * x)
 
 
 def test_the_flow_of_normal_data_costs_what_a_normal_density_costs():

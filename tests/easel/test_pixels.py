@@ -77,18 +77,12 @@ def painter(folders):
     return Painter.load(folders["ddpm"], "cpu", "fp32")
 
 
-def by_hand(denoiser, request, solver, *, both=False):
+def by_hand(denoiser, request, solver):
     """A picture of "fox" by the one loop alone, as bytes (H, W, 3)."""
     points = solve.points(denoiser.schedule, schedules.spacing(request.spacing)(denoiser.schedule, request.steps))
     x = solve.Noise.of(request.seed, [request.index], "start")(torch.empty(1, 3, 16, 16)) * points[0].sigma
     fox, none = (one_hot(torch.tensor([label]), 3) for label in (1, NONE))
     guided = compose(denoiser, [(fox, request.scale)], none)
-    if both:
-        alone = guided
-
-        def guided(x, t):
-            return torch.cat([alone(x, t), denoiser.both(x, t, fox)[:, 3:]], 1)
-
     with torch.inference_mode():
         for state in solve.sample(guided, solver, points, x, solve.Noise.of(request.seed, [request.index])):
             x = state.x
@@ -114,7 +108,7 @@ def test_a_painted_picture_is_the_one_that_sampling_by_hand_gives(folders, kind)
 def test_ddpm_takes_the_variance_of_a_network_that_says_one_from_what_guidance_leads_to(painter):
     request = painter.resolve(Request(prompt="fox", seed=3, solver="ddpm"))
     learned = np.asarray(painter.paint(request).image)
-    want = by_hand(painter.denoiser, request, solve.LearnedDDPM(), both=True).astype(int)
+    want = by_hand(painter.denoiser, request, solve.LearnedDDPM()).astype(int)
     assert np.abs(learned - want).max() <= 1  # a batch of two rounds as it likes
     assert not np.array_equal(learned, by_hand(painter.denoiser, request, solve.DDPM()))
 

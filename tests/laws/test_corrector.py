@@ -14,7 +14,7 @@ from danqing.errors import InvalidInput
 from danqing.guide import compose
 from danqing.schedule import VE, VP, Flow, Linear
 from danqing.solve.corrector import langevin
-from danqing.types import Conditioning
+from danqing.types import Conditioning, Denoised
 from solver_orders import DOUBLE, MEAN, gaussian_path, marginal, posterior, root
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -91,7 +91,7 @@ class Stay:
     memory: int = 0
 
     def step(self, denoise, x, p, q, past, noise):
-        return x, solve.Estimate(p, x, x)
+        return x, solve.Estimate(p, x, Denoised(x))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
@@ -112,7 +112,7 @@ def test_for_a_single_picture_the_corrector_is_exact_at_any_length(snr: float):
     """x_q = alpha x_0 + sigma eps stays so: eps' = c eps + sqrt(1 - c^2) z is of variance 1 again."""
     q = gaussian_path(Flow(), 4)[1]
     x0, eps, z = torch.randn(3, 1, 2, 2, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
-    found = langevin(lambda x, t: x0, q.alpha * x0 + q.sigma * eps, q, snr, z)
+    found = langevin(lambda x, t: Denoised(x0), q.alpha * x0 + q.sigma * eps, q, snr, z)
     kept = 1 - 2 * snr**2
     torch.testing.assert_close((found - q.alpha * x0) / q.sigma, kept * eps + math.sqrt(1 - kept**2) * z)
 
@@ -143,7 +143,7 @@ def walk(solver: solve.Solver, denoise, channels: int = 2) -> Tensor:
 
 
 def with_v(v: float):
-    return lambda x, t: torch.cat([posterior(VP(), x, t), torch.full_like(x, v)], 1)
+    return lambda x, t: posterior(VP(), x, t)._replace(variance=torch.full_like(x, v))
 
 
 def test_with_the_lower_variance_it_is_ddpm():
@@ -167,7 +167,7 @@ def test_the_best_variance_of_a_gaussian_makes_a_step_exact():
     s2, points = 0.6, gaussian_path(VP(), 5)
     schedule = points[0].schedule
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         p = next(p for p in points if p.t == float(t[0]))
         q = points[points.index(p) + 1]
         a, beta = p.alpha / q.alpha, p.sigma**2 - (p.alpha / q.alpha * q.sigma) ** 2
@@ -177,7 +177,7 @@ def test_the_best_variance_of_a_gaussian_makes_a_step_exact():
         v = math.log(true / small) / math.log(beta / small)
         assert 0 < v < 1
         alpha, sigma = (float(c[0]) for c in schedule(t[:1]))
-        return torch.cat([alpha * s2 / (alpha**2 * s2 + sigma**2) * x, torch.full_like(x, v)], 1)
+        return Denoised(alpha * s2 / (alpha**2 * s2 + sigma**2) * x, variance=torch.full_like(x, v))
 
     x = math.sqrt(points[0].alpha ** 2 * s2 + points[0].sigma ** 2) * Impulses()(
         torch.zeros(1, 2, 1, 100, dtype=DOUBLE)
@@ -202,35 +202,33 @@ def test_a_denoiser_of_a_learned_variance_is_a_denoiser_for_every_other_solver()
         torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE),
         torch.tensor([0.2, 0.7], dtype=DOUBLE),
     )
-    x0, v = learned.both(x, t, NONE).chunk(2, dim=1)
-    assert torch.equal(x0, learned(x, t, NONE)) and x0.shape == x.shape
+    found = learned(x, t, NONE)
     assert torch.equal(learned.predict(x, t, NONE), learned.parts(x, t, NONE)[0])
-    torch.testing.assert_close(v, torch.full_like(x, 0.75))  # (u + 1) / 2
+    torch.testing.assert_close(found.variance, torch.full_like(x, 0.75))  # (u + 1) / 2
     fixed = FixedVariance(torch.nn.Identity(), Linear(), "eps", v=0.25)
     fixed.net.forward = lambda x, time, tokens, **_: 0.3 * x
-    assert (
-        torch.equal(fixed.both(x, t, NONE)[:, :3], learned(x, t, NONE))
-        and (fixed.both(x, t, NONE)[:, 3:] == 0.25).all()
-    )
+    assert torch.equal(fixed(x, t, NONE).x0, found.x0) and (fixed(x, t, NONE).variance == 0.25).all()
 
 
-def test_guidance_composes_the_estimate_and_its_variance_alike():
+def test_guidance_leads_the_estimate_alone_and_the_variance_is_that_of_the_last_term():
     learned = LearnedVariance(Six(), Linear(), "eps")
     words = NONE.map(lambda v: v + 1)
     x, t = (
         torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE),
         torch.tensor([0.5], dtype=DOUBLE),
     )
-    guided = compose(learned.both, [(words, 3.0)], NONE)(x, t)
-    torch.testing.assert_close(guided[:, :3], compose(learned, [(words, 3.0)], NONE)(x, t))
+    told, none = learned(x, t, words), learned(x, t, NONE)
+    guided = compose(learned, [(words.map(torch.exp), 0.5), (words, 3.0)], NONE)(x, t)
+    assert torch.equal(guided.variance, told.variance) and torch.equal(guided.base, none.x0)
+    assert torch.equal(compose(learned, [], words)(x, t).variance, told.variance)
     solve.LearnedDDPM().step(
-        compose(learned.both, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), solve.silence
+        compose(learned, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), solve.silence
     )
 
 
-def test_channels_that_say_no_variance_are_refused():
-    with pytest.raises(InvalidInput, match="both"):
-        walk(solve.LearnedDDPM(), lambda x, t: x)
+def test_a_denoiser_that_says_no_variance_is_refused():
+    with pytest.raises(InvalidInput, match="LearnedVariance"):
+        walk(solve.LearnedDDPM(), lambda x, t: Denoised(x))
     thin = LearnedVariance(torch.nn.Identity(), Linear(), "eps")
     thin.net.forward = lambda x, time, tokens, **_: x
     with pytest.raises(InvalidInput, match="channels"):

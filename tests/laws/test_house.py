@@ -13,7 +13,7 @@ MAY = {
     "version": set(),
     "types": {"errors"},
     "schedule": CORE,
-    "denoise": CORE | {"schedule"},
+    "denoise": CORE | {"schedule", "nets"},
     "solve": CORE | {"schedule", "denoise"},
     "guide": CORE | {"schedule", "denoise"},
     "nets": {"errors"},

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from danqing import solve
 from danqing.denoise import Boundary, Denoiser
-from danqing.guide import compose, singly
+from danqing.guide import compose, rescaled, singly
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, ScaledLinear, Schedule
 from danqing.solve import SOLVERS, Noise
-from danqing.types import Conditioning, Denoise
+from danqing.types import Conditioning, Denoise, Denoised
 
 SHAPE = (3, 8, 8)
 
@@ -78,7 +78,7 @@ EMPTY = Conditioning(tokens=torch.zeros(1, 4, 5))
 
 def guided(picture: int) -> Denoise:
     words = WORDS.map(lambda v: v[picture : picture + 1])
-    return compose(DENOISER, [(words, 4.0)], EMPTY, rescale=0.5)
+    return rescaled(compose(DENOISER, [(words, 4.0)], EMPTY), 0.5)
 
 
 def paint(name: str, pictures: list[int]) -> Tensor:
@@ -98,7 +98,7 @@ def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
     points = points[::-1] if name == "inversion" else points
     x = torch.zeros(2, *SHAPE, device="meta")
     states = list(
-        solve.sample(lambda x, t: x * t.view(-1, 1, 1, 1), solve.solver(name), points, x, Noise.of(0, [0, 1]))
+        solve.sample(lambda x, t: Denoised(x * t.view(-1, 1, 1, 1)), solve.solver(name), points, x, Noise.of(0, [0, 1]))
     )
     assert all(tensor.device.type == "meta" for s in states for tensor in (s.x, s.x0))
 
@@ -111,9 +111,9 @@ def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
 def test_an_estimate_reads_no_number_of_the_sample_and_mixes_no_devices(schedule: Schedule, prediction: str):
     words = Conditioning(tokens=torch.zeros(1, 4, 5, device="meta"))
     denoiser = Denoiser(Net().to("meta"), schedule, prediction)
-    denoise = Boundary(denoise=singly(compose(denoiser, [(words, 4.0)], words, rescale=0.5)), schedule=schedule)
+    denoise = Boundary(denoise=singly(rescaled(compose(denoiser, [(words, 4.0)], words), 0.5)), schedule=schedule)
     x, t = torch.zeros(2, *SHAPE, device="meta"), torch.ones(2, device="meta")
-    assert denoise(x, t).device == denoiser.noisy(x, x, t).device == denoiser.target(x, x, t).device == x.device
+    assert denoise(x, t).x0.device == denoiser.noisy(x, x, t).device == denoiser.target(x, x, t).device == x.device
     assert schedule.time(t).device == x.device
 
 

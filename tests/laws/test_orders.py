@@ -11,6 +11,7 @@ from danqing import solve
 from danqing.errors import InvalidInput, UnknownName
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, Linear, ScaledLinear, Schedule
 from danqing.solve import SOLVERS, Noise
+from danqing.types import Denoised
 from solver_orders import CLAIMS, DOUBLE, NOISY, FullStart, Mixture, initial, last, measured, path, truth, weak_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -97,7 +98,7 @@ def test_a_distribution_of_one_picture_is_reached_exactly(name: str, schedule: S
         assert (points[-1].t, points[-1].alpha, points[-1].sigma) == (0.0, 1.0, 0.0)
         noise = Noise.of(0, [0])
         x = points[0].alpha * picture + points[0].sigma * noise(picture)
-        end = last(lambda x, t: picture, solve.solver(name), points, x)
+        end = last(lambda x, t: Denoised(picture), solve.solver(name), points, x)
         torch.testing.assert_close(end, picture, rtol=0, atol=1e-9)
 
 
@@ -163,7 +164,10 @@ def test_ddim_inversion_reaches_pure_noise_and_returns():
 def test_inversion_towards_clean_is_refused(schedule: Schedule):
     with pytest.raises(InvalidInput, match="ddim"):
         last(
-            lambda x, t: x, solve.Inversion(), solve.points(schedule, torch.tensor([1.0, 0.5])), torch.ones(1, 1, 2, 2)
+            lambda x, t: Denoised(x),
+            solve.Inversion(),
+            solve.points(schedule, torch.tensor([1.0, 0.5])),
+            torch.ones(1, 1, 2, 2),
         )
 
 
@@ -173,9 +177,9 @@ class Looks:
     def __init__(self):
         self.count = 0
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor) -> Denoised:
         self.count += 1
-        return 0.5 * x
+        return Denoised(0.5 * x)
 
 
 def test_looks_at_the_network_per_step():
@@ -204,8 +208,8 @@ def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
     points = solve.points(schedule, SPACINGS["trailing"](schedule, 12))
     start = points[0].sigma * Noise.of(5, [0])(torch.zeros(1, 2, 8, 8, dtype=DOUBLE))
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return Mixture().clean(x.to(DOUBLE), *schedule(t)).to(x.dtype)
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
+        return Denoised(Mixture().clean(x.to(DOUBLE), *schedule(t)).to(x.dtype))
 
     for name in FORWARD:
         exact = last(denoise, solve.solver(name), points, start)
@@ -222,7 +226,7 @@ def test_coefficients_never_change_the_precision_of_the_sample(name: str):
         points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 4))
         points = points[::-1] if name == "inversion" else points
         x = torch.ones(1, 1, 2, 2, dtype=dtype)
-        states = list(solve.sample(lambda x, t: 0.5 * x, solve.solver(name), points, x, Noise.of(0, [0])))
+        states = list(solve.sample(lambda x, t: Denoised(0.5 * x), solve.solver(name), points, x, Noise.of(0, [0])))
         assert all(s.x.dtype == dtype for s in states)
         assert [s.step for s in states] == [1, 2, 3, 4] and [s.t for s in states] == [p.t for p in points[1:]]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from danqing.denoise import PARAMETRISATIONS, Boundary, Denoiser, convert
 from danqing.errors import InvalidInput, UnknownName
 from danqing.schedule import EDM, VE, VP, Flow, ScaledLinear, Schedule
-from danqing.types import Conditioning
+from danqing.types import Conditioning, Denoised
 
 DOUBLE = torch.float64
 SCHEDULES = [ScaledLinear(), ScaledLinear(zero_snr=True), VP(), VE(), EDM(), Flow(shift=3.0)]
@@ -46,7 +46,7 @@ def test_a_network_that_meets_its_target_gives_back_the_clean_picture(kind: str,
     x0, eps, t = batch()
     denoiser = Denoiser(Oracle(x0), schedule, kind)
     denoiser.net.answer = denoiser.target(x0, eps, t)
-    torch.testing.assert_close(denoiser(denoiser.noisy(x0, eps, t), t, NONE), x0, rtol=0, atol=1e-8)
+    torch.testing.assert_close(denoiser(denoiser.noisy(x0, eps, t), t, NONE).x0, x0, rtol=0, atol=1e-8)
     torch.testing.assert_close(denoiser.predict(x0, t, NONE), denoiser.target(x0, eps, t))
 
 
@@ -68,7 +68,7 @@ def test_at_the_clean_end_targets_and_estimates_stay_defined(kind: str):
     denoiser = Denoiser(Oracle(x0), VP(), kind)
     t = torch.zeros(5, dtype=DOUBLE)
     denoiser.net.answer = denoiser.target(x0, 0 * eps, t)
-    torch.testing.assert_close(denoiser(x0, t, NONE), x0)
+    torch.testing.assert_close(denoiser(x0, t, NONE).x0, x0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -78,7 +78,7 @@ def test_times_of_any_precision_give_finite_estimates_of_the_precision_of_the_sa
     t = torch.tensor([0.0, 0.125, 0.5, 0.75, 1.0], dtype=dtype)  # exact in all of them
     denoiser = Denoiser(Oracle(x0), VP(), kind)
     denoiser.net.answer = denoiser.target(x0, eps, t)
-    estimate = denoiser(denoiser.noisy(x0, eps, t.to(DOUBLE)), t, NONE)
+    estimate = denoiser(denoiser.noisy(x0, eps, t.to(DOUBLE)), t, NONE).x0
     assert estimate.dtype == DOUBLE
     if kind != "score":  # whose target at t = 0 is infinite noise
         torch.testing.assert_close(estimate, x0, rtol=0, atol=1e-3)
@@ -103,7 +103,7 @@ def test_edm_preconditioning_is_table_1_of_karras():
     x, d = x0 + sigma * eps, 0.5
     norm = sigma.square() + d**2
     expected = d**2 / norm * x + sigma * d / norm.sqrt() * net.answer
-    torch.testing.assert_close(Denoiser(net, EDM(), "edm")(x, t, NONE), expected)
+    torch.testing.assert_close(Denoiser(net, EDM(), "edm")(x, t, NONE).x0, expected)
     torch.testing.assert_close(net.asked["x"], x / norm.sqrt())
     torch.testing.assert_close(net.asked["time"], sigma.flatten().log() / 4)
 
@@ -117,7 +117,7 @@ def test_an_edm_network_is_asked_the_same_under_every_schedule(schedule: Schedul
     nets = [Oracle(x0), Oracle(x0)]
     own, other = Denoiser(nets[0], EDM(), "edm"), Denoiser(nets[1], schedule, "edm")
     estimates = own(own.noisy(x0, eps, times), times, NONE), other(other.noisy(x0, eps, there), there, NONE)
-    torch.testing.assert_close(*estimates, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*(found.x0 for found in estimates), rtol=1e-9, atol=1e-9)
     for name in ("x", "time"):
         torch.testing.assert_close(nets[0].asked[name], nets[1].asked[name], rtol=1e-9, atol=1e-9)
 
@@ -129,7 +129,7 @@ def test_the_network_is_shown_everything_of_the_conditioning_in_its_own_precisio
     cond = Conditioning(tokens=torch.ones(1, 7, 5), pooled=torch.ones(1, 6), concat=torch.ones(1, 2, 4, 4), extra=face)
     out = Denoiser(net, ScaledLinear(), "eps")(torch.randn(2, 3, 4, 4), torch.tensor([0.5, 1.0]), cond)
     asked = net.asked
-    assert out.dtype == torch.float32
+    assert out.x0.dtype == torch.float32
     assert asked["time"].dtype == torch.float32 and asked["time"].tolist() == [499.0, 999.0]
     assert asked["x"].shape == (2, 5, 4, 4) and (asked["x"][:, 3:] == 1).all()
     assert asked["tokens"].shape == (2, 7, 5) and asked["pooled"].shape == (2, 6)
@@ -141,9 +141,9 @@ def test_the_network_is_shown_everything_of_the_conditioning_in_its_own_precisio
 
 def test_a_consistency_boundary_returns_a_clean_sample_itself():
     x0, _, _ = batch()
-    hold = Boundary(denoise=lambda x, t: 0 * x + 7.0, schedule=ScaledLinear())
-    assert torch.equal(hold(x0, torch.zeros(5, dtype=DOUBLE)), x0)
-    torch.testing.assert_close(hold(x0, torch.ones(5, dtype=DOUBLE)), torch.full_like(x0, 7.0), rtol=1e-3, atol=0)
+    hold = Boundary(denoise=lambda x, t: Denoised(0 * x + 7.0), schedule=ScaledLinear())
+    assert torch.equal(hold(x0, torch.zeros(5, dtype=DOUBLE)).x0, x0)
+    torch.testing.assert_close(hold(x0, torch.ones(5, dtype=DOUBLE)).x0, torch.full_like(x0, 7.0), rtol=1e-3, atol=0)
 
 
 def test_unknown_prediction_offers_the_nearest():

@@ -179,7 +179,7 @@ def test_a_score_network_in_a_denoiser_is_asked_at_sigma_under_vp_and_ve(schedul
     kind = PARAMETRISATIONS["score"]._replace(time=lambda alpha, sigma: sigma)
     x, t = inputs(TINY["shift"])["x"], torch.tensor([0.2, 0.9])
     alpha, sigma = schedule(t)
-    found = Denoiser(net, schedule, kind)(x, t, NONE)
+    found = Denoiser(net, schedule, kind)(x, t, NONE).x0
     want = (x + sigma.view(2, 1, 1, 1) ** 2 * net(x, sigma)) / alpha.view(2, 1, 1, 1)  # Tweedie
     torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
 

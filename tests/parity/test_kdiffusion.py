@@ -10,6 +10,7 @@ from torch import Tensor
 from danqing import solve
 from danqing.schedule import EDM, Flow, ScaledLinear, Schedule
 from danqing.solve import Draw, Solver
+from danqing.types import Denoised
 
 FIXTURE = Path(__file__).parent / "fixtures" / "kdiffusion.npz"
 RECORD = {name: torch.from_numpy(value) for name, value in np.load(FIXTURE).items()}
@@ -54,9 +55,9 @@ def test_trajectory(name: str, schedule: Schedule):
     points = solve.points(schedule, schedule.time(-2 * RECORD["sigmas"].log()))
     scale = [p.alpha for p in points]
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         alpha, sigma = (c.item() for c in schedule(t))
-        return torch.tanh(1.3 * (x / alpha) / (1 + (sigma / alpha) ** 2) ** 0.5)
+        return Denoised(torch.tanh(1.3 * (x / alpha) / (1 + (sigma / alpha) ** 2) ** 0.5))
 
     steps = solve.sample(denoise, SOLVERS[name], points, RECORD["start"] * scale[0], Recorded())
     walk = torch.stack([s.x / a for s, a in zip(steps, scale[1:], strict=True)])

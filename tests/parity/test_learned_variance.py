@@ -47,7 +47,5 @@ def test_the_whole_trajectory_is_that_of_diffusers(prediction: str, theirs: str)
             return lambda like, draw=0: drawn[step]
 
     model, points = LearnedVariance(net, schedule, prediction), solve.points(schedule, trailing(schedule, count))
-    found = [
-        s.x for s in solve.sample(lambda x, t: model.both(x, t, NONE), solve.LearnedDDPM(), points, start, Drawn())
-    ]
+    found = [s.x for s in solve.sample(lambda x, t: model(x, t, NONE), solve.LearnedDDPM(), points, start, Drawn())]
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-4, atol=1e-4)

@@ -28,7 +28,7 @@ from danqing.schedule import (
     leading,
 )
 from danqing.solve import Draw, Point, Solver
-from danqing.types import Conditioning
+from danqing.types import Conditioning, Denoised
 
 DOUBLE = torch.float64
 TABLE = ScaledLinear()
@@ -61,9 +61,9 @@ def ours(
     times = TABLE.time(-2 * torch.tensor(kappas, dtype=DOUBLE).log())
     points = solve.points(TABLE, times)
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         alpha, sigma = (c.item() for c in TABLE(t))
-        return clean(x / alpha, sigma / alpha)
+        return Denoised(clean(x / alpha, sigma / alpha))
 
     states = solve.sample(wrap(denoise), solver, points, START * points[0].sigma, Shared(dtype))
     return torch.stack([s.x / q.alpha for s, q in zip(states, points[1:], strict=True)])
@@ -219,9 +219,9 @@ def test_ddim_inversion():
         after.append(y)
     points = solve.points(TABLE, leading(TABLE, 10, offset=0).flip(0))
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         a, s = (c.item() for c in TABLE(t))
-        return clean(x / a, s / a)
+        return Denoised(clean(x / a, s / a))
 
     states = solve.sample(denoise, solve.Inversion(), points, START, solve.Noise.of(0, [0]))
     close(torch.stack([s.x / q.alpha for s, q in zip(states, points[1:], strict=True)]), torch.stack(after))
@@ -378,5 +378,7 @@ def test_flow_match_euler(shift: float):
         x = scheduler.step((x - guess(x, p)) / p.sigma, t, x, return_dict=False)[0]
         theirs.append(x)
     looks = iter(points)
-    states = solve.sample(lambda x, t: guess(x, next(looks)), solve.DDIM(), points, START, solve.Noise.of(0, [0]))
-    close(torch.stack([s.x for s in states]), torch.stack(theirs))
+    walked = solve.sample(
+        lambda x, t: Denoised(guess(x, next(looks))), solve.DDIM(), points, START, solve.Noise.of(0, [0])
+    )
+    close(torch.stack([s.x for s in walked]), torch.stack(theirs))

@@ -26,7 +26,7 @@ from ..prompt.towers import Text
 from ..run.device import find_device
 from ..run.precision import find_precision
 from ..run.textcache import cached_text
-from ..types import Conditioning, Denoise, State
+from ..types import Denoise, Denoised, State
 from ..weights import store
 from ..weights.load import load
 from . import files, hires, zoo
@@ -197,7 +197,7 @@ class Painter(Easel):
         steps = len(points) - 1
         first = points[min(round(request.refiner_at * steps), steps)].t  # where the refiner begins
 
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
+        def denoise(x: Tensor, t: Tensor) -> Denoised:
             return early(x, t) if float(t[0]) > first else late(x, t)
 
         return denoise
@@ -208,8 +208,7 @@ class Painter(Easel):
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
-            compose = self._with_variance if self.learned(request) else partial(guide.compose, self.sees(self.denoiser))
-            return compose(terms, base, rescale=rescale)
+            return guide.rescaled(guide.compose(self.sees(self.denoiser), terms, base), rescale)
 
         inside = at(scale, settled(request.rescale))
         return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
@@ -217,26 +216,6 @@ class Painter(Easel):
     def learned(self, request: Request) -> bool:
         """Whether the steps take their variance of the network: DDPM's do, where it says one."""
         return request.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
-
-    def _with_variance(
-        self, terms: Sequence[tuple[Conditioning, float]], base: Conditioning, *, rescale: float
-    ) -> Denoise:
-        """`guide.compose`, and beside it the variance of the last term: (B, 2 C, H, W), as `solve.LearnedDDPM` reads
-        it.
-
-        Guidance leads the mean alone, as in published samplers: extrapolated, a variance would leave its bounds.
-        """
-        denoiser = self.denoiser
-        assert isinstance(denoiser, LearnedVariance)
-        both, said = self.sees(denoiser.both), list[Tensor]()
-
-        def look(x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-            x0, v = both(x, t, cond).chunk(2, dim=1)
-            said[:] = [v]
-            return x0
-
-        guided = guide.compose(look, terms, base, rescale=rescale)
-        return lambda x, t: torch.cat([guided(x, t), said[0][-len(x) :]], 1)
 
     def points(self, request: Request) -> tuple[solve.Point, ...]:
         """The times visited, noise first, as points of the schedule."""
@@ -268,11 +247,8 @@ class Painter(Easel):
             solve.Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample")
         )
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
-        denoise, solver = self.refined(request, points if told is None else told, beside), solver_of(request)
-        if self.learned(request):
-            denoise, solver = _first_half(denoise, wrap), solve.LearnedDDPM()
-        else:
-            denoise = wrap(denoise)
+        denoise = wrap(self.refined(request, points if told is None else told, beside))
+        solver = solve.LearnedDDPM() if self.learned(request) else solver_of(request)
         for state in solve.sample(denoise, solver, points, x, noise):
             if not state.x0.isfinite().all() or not state.x.isfinite().all():
                 raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
@@ -305,16 +281,6 @@ class Painter(Easel):
     def glimpse(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
         return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
-
-
-def _first_half(both: Denoise, wrap: Callable[[Denoise], Denoise]) -> Denoise:
-    """An estimate and what stands beside it, (B, 2 C, H, W), of which the estimate alone is wrapped."""
-
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        x0, v = both(x, t).chunk(2, dim=1)
-        return torch.cat([wrap(lambda x, t: x0)(x, t), v], 1)
-
-    return denoise
 
 
 def solver_of(request: Request) -> solve.Solver:

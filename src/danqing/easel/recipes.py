@@ -121,8 +121,8 @@ def origin(x0: Tensor, beside: Beside, request: Request) -> Tensor:
 
 
 def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:
-    """A wrapper: the estimate is ``x0`` where ``free`` is 0; free (1, 1, h, w), x0 (1, C, h, w)."""
-    return lambda denoise: lambda x, t: torch.where(free > 0, denoise(x, t), x0)
+    """A wrapper: every estimate is ``x0`` where ``free`` is 0; free (1, 1, h, w), x0 (1, C, h, w)."""
+    return lambda denoise: lambda x, t: denoise(x, t).map(lambda estimate: torch.where(free > 0, estimate, x0))
 
 
 def fitted(image: Image.Image, request: Request) -> Image.Image:

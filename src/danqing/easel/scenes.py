@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..prompt.grammar import parse, plan
 from ..solve import Point
-from ..types import Conditioning, Denoise
+from ..types import Conditioning, Denoise, Denoised
 from .wear import Worn
 
 
@@ -57,7 +57,7 @@ def in_turn(guided: Sequence[Denoise], steps: Sequence[int], points: Sequence[Po
         return guided[0]
     starts = [p.t for p in points[:-1]]
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         now = float(t[0])
         return guided[steps[max(0, sum(start >= now for start in starts) - 1)]](x, t)
 

@@ -1,7 +1,8 @@
 """What a backbone shows to adapters. Four ports, each with a neutral element, so that no network asks which adapter is
 on.
 
-1. ``Residuals`` are added to the skips (ControlNet); empty by default.
+1. ``Residuals`` are added to the skips (ControlNet); empty by default. A `Denoiser` passes the sum of those of its
+   ``controls``.
 2. A stage is an ``nn.ModuleList`` of layers ``layer(x, ctx) -> x``, so a layer can be inserted (AnimateDiff).
 3. A cross-attention owns ``branches``, an empty ``nn.ModuleDict``; each ``branch(q, ctx)`` adds its own term
    (IP-Adapter).
@@ -12,9 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from types import MappingProxyType
 
 from torch import Tensor
+
+from ..errors import InvalidInput
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -26,7 +31,8 @@ class Context:
     Args:
         time: the embedding of time (and pooled conditioning), (B, E).
         tokens: the text stream, (B, L, D), or None for a network without one.
-        extra: tensors that an adapter wrote under its own name and alone reads.
+        extra: tensors that an adapter wrote under its own name and alone reads: a conditioning's ``extra``, and its
+            ``maps`` as far as the picture is seen (a tile's part in a tile).
     """
 
     time: Tensor
@@ -41,6 +47,19 @@ class Residuals:
 
     down: tuple[Tensor, ...] = ()
     mid: Tensor | None = None
+
+    def __add__(self, other: Residuals) -> Residuals:
+        """Skip by skip; the empty ones are neutral.
+
+        Raises:
+            InvalidInput: they are for other numbers of skips.
+        """
+        if self.down and other.down and len(self.down) != len(other.down):
+            counts = f"residuals for {len(self.down)} and for {len(other.down)} skips"
+            raise InvalidInput(f"{counts} cannot be added: controls of one network give one for each of its skips")
+        down = tuple(map(add, self.down, other.down)) or self.down or other.down
+        mids = [mid for mid in (self.mid, other.mid) if mid is not None]
+        return Residuals(down=down, mid=reduce(add, mids) if mids else None)
 
 
 NO_RESIDUALS = Residuals()

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..errors import InvalidInput
 from ..schedule import Schedule
-from ..types import Denoise, State
+from ..types import Denoise, Denoised, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,26 @@ def points(schedule: Schedule, times: Tensor) -> tuple[Point, ...]:
 
 
 class Estimate(NamedTuple):
-    """What a step knew: at ``point`` the sample was ``x`` and E[x_0 | x] was ``x0``."""
+    """What a step knew: at ``point`` the sample was ``x``, of which the denoiser said ``denoised``."""
 
     point: Point
     x: Tensor
-    x0: Tensor
+    denoised: Denoised
+
+    @property
+    def x0(self) -> Tensor:
+        """E[x_0 | x]."""
+        return self.denoised.x0
 
     @property
     def eps(self) -> Tensor:
-        """The noise in x: (x - alpha x_0) / sigma; it is also dx/dkappa of x / alpha."""
+        """The noise in x by E[x_0 | x]; it is also dx/dkappa of x / alpha."""
+        return self.noise(self.x0)
+
+    def noise(self, x0: Tensor) -> Tensor:
+        """The noise in x by some estimate of x_0: (x - alpha x_0) / sigma."""
         p = self.point
-        return self.x * (1 / p.sigma) + self.x0 * (-p.alpha / p.sigma)
+        return self.x * (1 / p.sigma) + x0 * (-p.alpha / p.sigma)
 
 
 #: Standard normal numbers like a tensor in shape, dtype and device; the number tells the draws of one step apart.

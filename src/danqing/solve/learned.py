@@ -22,12 +22,11 @@ class LearnedDDPM:
         log var = v log beta + (1 - v) log beta~,      beta = sigma_p^2 - a^2 sigma_q^2,      beta~ = beta sigma_q^2 /
         sigma_p^2
 
-    The bounds are those of the step taken, however long it is, and v of the network (section 4). A step to clean adds
-    no noise. It asks for both: its ``denoise`` is (x, t) -> E[x_0 | x_t] and v along the channels, (B, 2 C, ...), as
-    `LearnedVariance.both` is.
+    The bounds are those of the step taken, however long it is, and v is what the denoiser says of the variance (section
+    4), as `denoise.LearnedVariance` does. A step to clean adds no noise.
 
     Raises:
-        InvalidInput: an answer of other channels.
+        InvalidInput: the denoiser says nothing of a variance.
     """
 
     memory: int = field(default=0, init=False)
@@ -35,13 +34,13 @@ class LearnedDDPM:
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
     ) -> tuple[Tensor, Estimate]:
-        both = evaluate(denoise, x, p).x0
-        if both.shape[1] != 2 * x.shape[1]:
+        denoised = evaluate(denoise, x, p).denoised
+        v = denoised.variance
+        if v is None:
             raise InvalidInput(
-                f"a learned variance wants {2 * x.shape[1]} channels of its denoiser, E[x_0] and v: give it `.both`"
+                "this denoiser says no variance: use ddpm, or make it a LearnedVariance or FixedVariance"
             )
-        x0, v = both.chunk(2, dim=1)
-        mean, estimate = DDPM().step(lambda x, t: x0, x, p, q, past, silence)
+        mean, estimate = DDPM().step(lambda x, t: denoised, x, p, q, past, silence)
         beta = p.sigma**2 - (p.alpha / q.alpha * q.sigma) ** 2
         if q.sigma == 0 or beta <= 0:
             return mean, estimate

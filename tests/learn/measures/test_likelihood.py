@@ -12,6 +12,7 @@ from danqing.errors import InvalidInput
 from danqing.learn.measures.likelihood import BIN, bits_per_dim, dequantise, log_likelihood
 from danqing.learn.objectives.scores import rademacher
 from danqing.schedule import EDM, VE, VP, Cosine, Flow, Linear, exponential
+from danqing.types import Denoised
 
 DOUBLE = torch.float64
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=DOUBLE)
@@ -29,14 +30,14 @@ def denoise(schedule):
     """E[x_0 | x_t] = sum over k of P(k | x_t) (m_k + alpha s_k^2 / v_k (x_t - alpha m_k)), v_k = alpha^2 s_k^2 +
     sigma^2."""
 
-    def clean(x: Tensor, t: Tensor) -> Tensor:
+    def clean(x: Tensor, t: Tensor) -> Denoised:
         alpha, sigma = (c.view(-1, 1, 1) for c in schedule(t.to(DOUBLE)))
         spread = (alpha * STDS[:, None]).square() + sigma.square()  # (B, 3, 1)
         off = x[:, None] - alpha * MEANS  # (B, 3, 2)
         share = torch.softmax(
             WEIGHTS.log()[:, None] - off.square().sum(2, keepdim=True) / (2 * spread) - spread.log(), 1
         )
-        return (share * (MEANS + alpha * STDS[:, None].square() / spread * off)).sum(1)
+        return Denoised((share * (MEANS + alpha * STDS[:, None].square() / spread * off)).sum(1))
 
     return clean
 
@@ -78,8 +79,8 @@ def test_pictures_of_a_standard_normal_are_their_own_noise():
     """Where data are N(0, I) under VP, E[x_0 | x_t] = alpha x_t, and the flow of x_t stands still."""
     x = torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
 
-    def standard(x: Tensor, t: Tensor) -> Tensor:
-        return VP()(t)[0].view(-1, 1, 1, 1).to(x) * x
+    def standard(x: Tensor, t: Tensor) -> Denoised:
+        return Denoised(VP()(t)[0].view(-1, 1, 1, 1).to(x) * x)
 
     found = log_likelihood(standard, VP(), x)
     torch.testing.assert_close(found.noise, x, rtol=1e-3, atol=1e-3)
@@ -88,7 +89,7 @@ def test_pictures_of_a_standard_normal_are_their_own_noise():
 
 def test_a_model_keeps_no_gradient_and_its_precision():
     weight = torch.tensor(0.5, requires_grad=True)
-    found = log_likelihood(lambda x, t: weight * x, Flow(), torch.ones(2, 3), steps=2)
+    found = log_likelihood(lambda x, t: Denoised(weight * x), Flow(), torch.ones(2, 3), steps=2)
     assert found.log_p.dtype == torch.float32 and not found.log_p.requires_grad and weight.grad is None
 
 

@@ -46,7 +46,7 @@ class Oracle(nn.Module):
         self.x0, self.schedule, self.kind = x0, schedule, kind
         self.off = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, time, tokens, *, pooled=None, extra=None):
+    def forward(self, x, time, tokens, **_):
         t = time / 1000 if self.kind == "flow" else (time + 1) / 1000
         alpha, sigma = (c.view(-1, 1, 1, 1) for c in self.schedule(t))
         eps = (x - alpha * self.x0) / sigma

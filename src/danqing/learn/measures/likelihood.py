@@ -73,7 +73,7 @@ def log_likelihood(
         t = schedule.time(torch.tensor([2 * lam], dtype=torch.float64))
         scale = float(schedule(t)[0])
         at = t.to(x.device, torch.promote_types(x.dtype, torch.float32)).expand(len(y))
-        clean, bent = curvatures(lambda y: denoise(scale * y, at), y, vectors)
+        clean, bent = curvatures(lambda y: denoise(scale * y, at).x0, y, vectors)
         return clean - y, dims - bent.mean(0)
 
     y, log_p = x, x.new_zeros(len(x))

@@ -113,7 +113,7 @@ def score_of(denoise: Denoise, schedule: Schedule, x: Tensor, t: Tensor) -> Tens
     The mean over x_0 | x_t of grad log q(x_t | x_0) = (alpha x_0 - x_t) / sigma^2 (Tweedie; Robbins 1956, Efron 2011).
     """
     alpha, sigma = (c.to(x.dtype).view(-1, *[1] * (x.ndim - 1)) for c in schedule(t))
-    return (alpha * denoise(x, t) - x) / sigma.square()
+    return (alpha * denoise(x, t).x0 - x) / sigma.square()
 
 
 @dataclass(frozen=True, kw_only=True)
