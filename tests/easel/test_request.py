@@ -174,7 +174,7 @@ def test_the_python_options_are_the_fields_of_the_request():
 
 def test_the_names_are_those_that_the_parts_offer():
     from danqing import schedule, solve
-    from danqing.prompt import WEIGHTINGS
+    from danqing.prompt.encode import WEIGHTINGS
     from danqing.run.precision import NAMES
 
     assert set(SOLVERS) == set(solve.SOLVERS) - {"inversion"}  # which goes from clean to noise

@@ -7,10 +7,10 @@ is computed alone, so nothing that is encoded beside it changes its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from ..types import Conditioning
 from .grammar import Plan, Tag, Weighted
 from .tokenize import Tokenizer, framed, room_of
 
+T = TypeVar("T")
 #: Longest cut text that a warning quotes whole.
 QUOTED = 240
 
@@ -168,6 +169,20 @@ class Encoded:
     runs: tuple[EncodedRun, ...]
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, plan: Plan, encode: Callable[[Weighted], Conditioning], warnings: Iterable[str] = ()) -> Encoded:
+        """A plan with a conditioning in the place of every text."""
+        return cls(steps=plan.steps, runs=_mapped(plan.runs, encode), warnings=tuple(dict.fromkeys(warnings)))
+
+    def map(self, change: Callable[[Conditioning], Conditioning]) -> Encoded:
+        """The same prompt with every conditioning changed, in the order of `conditionings`."""
+        return replace(self, runs=_mapped(self.runs, change))
+
+    @property
+    def conditionings(self) -> Iterator[Conditioning]:
+        """Those of every term, run by run."""
+        return (said for run in self.runs for said, _ in run.terms)
+
     def at(self, step: int) -> tuple[tuple[Conditioning, float], ...]:
         """The terms at a step, 1 .. steps.
 
@@ -178,6 +193,15 @@ class Encoded:
             if run.start <= step <= run.stop:
                 return run.terms
         raise InvalidInput(f"this prompt has no step {step}: its steps are 1 to {self.steps}")
+
+
+def _mapped(
+    runs: Iterable[tuple[int, int, Iterable[tuple[T, float]]]], f: Callable[[T], Conditioning]
+) -> tuple[EncodedRun, ...]:
+    """Runs with what each term says changed, and its weight kept."""
+    return tuple(
+        EncodedRun(start, stop, tuple((f(said), weight) for said, weight in terms)) for start, stop, terms in runs
+    )
 
 
 def condition(
@@ -237,15 +261,7 @@ def condition(
 
     known = {text: conditioning(text) for text in texts}
     return tuple(
-        Encoded(
-            steps=plan.steps,
-            runs=tuple(
-                EncodedRun(start, stop, tuple((known[term.text], term.weight) for term in terms))
-                for start, stop, terms in plan.runs
-            ),
-            warnings=_warnings(plan, whole, tokenizer, max_chunks, applied),
-        )
-        for plan in plans
+        Encoded.of(plan, known.__getitem__, _warnings(plan, whole, tokenizer, max_chunks, applied)) for plan in plans
     )
 
 
@@ -255,9 +271,9 @@ def _warnings(
     tokenizer: Tokenizer,
     max_chunks: int,
     applied: Collection[Tag],
-) -> tuple[str, ...]:
+) -> list[str]:
     """What of this plan was cut or ignored."""
-    out = [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]
+    out = unapplied(plan, applied)
     for text in plan.texts:
         lost = [i for chunk in whole[text][max_chunks:] for i in chunk.ids]
         if lost:
@@ -265,4 +281,9 @@ def _warnings(
             out.append(
                 f"the prompt is longer than {max_chunks} chunks of {room} tokens; {len(lost)} were cut: {quoted}."
             )
-    return tuple(dict.fromkeys(out))
+    return out
+
+
+def unapplied(plan: Plan, applied: Collection[Tag]) -> list[str]:
+    """A warning for each tag that the caller does not act on."""
+    return [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]

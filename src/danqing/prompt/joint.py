@@ -23,7 +23,7 @@ from ..errors import InvalidInput
 from ..nets.clip import CLIPText, CLIPTextConfig, TextFeatures
 from ..nets.t5 import T5
 from ..types import Conditioning
-from .encode import Encoded, EncodedRun
+from .encode import Encoded
 from .grammar import Plan, Tag
 from .t5 import ANY_LAYERS, PieceTokenizer, T5Text
 from .tokenize import Tokenizer
@@ -72,14 +72,10 @@ class Joined:
 
         out: list[Encoded] = []
         for of_plan in zip(*every, strict=True):
-            runs = []
-            for of_run in zip(*(encoded.runs for encoded in of_plan), strict=True):
-                terms = zip(*(run.terms for run in of_run), strict=True)
-                together = tuple((joined([heard for heard, _ in of_term]), of_term[0][1]) for of_term in terms)
-                runs.append(EncodedRun(of_run[0].start, of_run[0].stop, together))
+            together = map(joined, zip(*(encoded.conditionings for encoded in of_plan), strict=True))
             notes = () if out else self.notes
             warnings = dict.fromkeys([*notes, *(sentence for encoded in of_plan for sentence in encoded.warnings)])
-            out.append(Encoded(steps=of_plan[0].steps, runs=tuple(runs), warnings=tuple(warnings)))
+            out.append(replace(of_plan[0].map(lambda _, rest=together: next(rest)), warnings=tuple(warnings)))
         return tuple(out)
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Joined:
@@ -117,19 +113,12 @@ class Silence:
         self, plans: Sequence[Plan], *, skip: int = 0, weighting: str, applied: Collection[Tag] = ()
     ) -> tuple[Encoded, ...]:
         """The same zeros at every step of every plan."""
-        heard = Conditioning(
+        zeros = Conditioning(
             tokens=torch.zeros(1, self.length, self.width, device=self.device),
             pooled=torch.zeros(1, self.summary, device=self.device) if self.summary else None,
         )
 
-        def silent(plan: Plan) -> Encoded:
-            runs = (
-                EncodedRun(start, stop, tuple((heard, term.weight) for term in terms))
-                for start, stop, terms in plan.runs
-            )
-            return Encoded(steps=plan.steps, runs=tuple(runs))
-
-        return tuple(map(silent, plans))
+        return tuple(Encoded.of(plan, lambda text: zeros) for plan in plans)
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Silence:
         """The same: it hears nothing."""

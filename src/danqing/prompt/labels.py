@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UnknownName
 from ..types import Conditioning
 from .classes import Classes
-from .encode import WEIGHTINGS, Encoded, EncodedRun
+from .encode import WEIGHTINGS, Encoded, unapplied
 from .grammar import Plan, Tag, Weighted
 
 #: The label of no class, which guidance counts from.
@@ -62,17 +62,8 @@ class ClassText:
         known = {text: self._heard(text) for plan in plans for text in plan.texts}
 
         def encoded(plan: Plan) -> Encoded:
-            said = [
-                f"{tag.text} was ignored: nothing of that name is applied here."
-                for tag in plan.tags
-                if tag not in applied
-            ]
-            said += [warning for text in plan.texts for warning in known[text][1]]
-            runs = (
-                EncodedRun(start, stop, tuple((known[t.text][0], t.weight) for t in terms))
-                for start, stop, terms in plan.runs
-            )
-            return Encoded(steps=plan.steps, runs=tuple(runs), warnings=tuple(dict.fromkeys(said)))
+            ignored = (warning for text in plan.texts for warning in known[text][1])
+            return Encoded.of(plan, lambda text: known[text][0], [*unapplied(plan, applied), *ignored])
 
         return tuple(map(encoded, plans))
 

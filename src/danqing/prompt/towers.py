@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
@@ -156,7 +156,7 @@ class Scored:
     ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture."""
         said = self.text.condition(plans, skip=skip, weighting=weighting, applied=applied)
-        return tuple(each(encoded, partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(said))
+        return tuple(encoded.map(partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(said))
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Scored:
         """The same text that also knows learned words."""
@@ -168,9 +168,3 @@ def scored(heard: Conditioning, score: float) -> Conditioning:
     if heard.pooled is None:
         raise InvalidInput("a score stands behind a summary of the text, and this text has none")
     return replace(heard, pooled=torch.cat([heard.pooled, heard.pooled.new_full((len(heard.pooled), 1), score)], 1))
-
-
-def each(encoded: Encoded, change: Callable[[Conditioning], Conditioning]) -> Encoded:
-    """A prompt with every conditioning changed."""
-    runs = (run._replace(terms=tuple((change(heard), weight) for heard, weight in run.terms)) for run in encoded.runs)
-    return replace(encoded, runs=tuple(runs))
