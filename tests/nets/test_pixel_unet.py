@@ -14,7 +14,7 @@ from danqing.denoise import PARAMETRISATIONS, Denoiser
 from danqing.errors import InvalidInput
 from danqing.nets.pixel_unet import CIFAR10, MINI, PixelUNet, PixelUNetConfig, ScoreUNet
 from danqing.nets.ports import Residuals
-from danqing.nets.unet import Stage
+from danqing.nets.trunk import Stage
 from danqing.schedule import VE, VP, Linear
 from danqing.types import Conditioning
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from danqing.errors import InvalidInput
 from danqing.nets.drafted import MINI
 from danqing.nets.ports import Context, Residuals
-from danqing.nets.unet import SD1, SDXL, CrossAttention, Stage, UNet, UNetConfig, sinusoid
+from danqing.nets.trunk import Stage, sinusoid
+from danqing.nets.unet import SD1, SDXL, CrossAttention, UNet, UNetConfig
 
 SMALL: dict[str, Any] = {"norm_num_groups": 4, "cross_attention_dim": 12}
 TINY = {

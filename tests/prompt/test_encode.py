@@ -1,6 +1,8 @@
 """Laws of encoding: chunks and their lengths, weights that leave neighbours alone, one call a text, and warnings for
 what is lost."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -210,6 +212,16 @@ def test_terms_keep_their_order(encoder):
     assert [weight for _, weight in terms] == [1.0, 0.5, -1.0]
     for (said, _), alone in zip(terms, "234", strict=True):
         assert torch.equal(said.tokens, one(alone, encoder).tokens)
+
+
+def test_a_change_reaches_every_term_of_every_step_and_leaves_the_rest(encoder):
+    (before,) = condition([plan("[2:3:2] AND 4:0.5", 4)], Words(), encoder, applied=())
+    after = before.map(lambda said: replace(said, tokens=said.tokens + 1))
+    assert (after.steps, after.warnings) == (before.steps, before.warnings) and len(before.runs) == 2
+    for step in range(1, 5):
+        for (old, weight), (new, kept) in zip(before.at(step), after.at(step), strict=True):
+            assert kept == weight and torch.equal(new.tokens, old.tokens + 1) and new.pooled is old.pooled
+    assert len(list(after.conditionings)) == 4
 
 
 def test_prompt_and_negative_are_filled_to_equal_length_with_empty_chunks(encoder):

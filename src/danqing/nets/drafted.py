@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from .ports import NO_RESIDUALS, NOTHING, Residuals
 from .unet import UNet, UNetConfig
 
 
@@ -107,18 +106,6 @@ class DraftedUNet(UNet):
             draft = F.interpolate(draft, x.shape[2:], mode="bilinear", align_corners=False)
         return torch.cat([x, draft], 1)
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        tokens: Tensor,
-        *,
-        pooled: Tensor | None = None,
-        extra: Mapping[str, Tensor] = NOTHING,
-        residuals: Residuals = NO_RESIDUALS,
-    ) -> Tensor:
-        """As `UNet.forward`; ``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part,
-        where of one."""
-        return super().forward(
-            self.beside(x, pooled, extra.get("where")), time, tokens, pooled=pooled, extra=extra, residuals=residuals
-        )
+    def read(self, x: Tensor, pooled: Tensor | None, extra: Mapping[str, Tensor]) -> Tensor:
+        """``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one."""
+        return self.beside(x, pooled, extra.get("where"))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
-from .unet import Embedding, sinusoid
+from .trunk import Embedding, sinusoid
 
 EPS = 1e-6
 TIME_CHANNELS = 256  # of the sinusoid of time

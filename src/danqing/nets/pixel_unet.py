@@ -7,7 +7,6 @@ How an adapter meets it is as in `unet`: ``residuals`` are port 1, each stage's 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,21 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from .blocks import Downsample, ResnetBlock, Upsample
-from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
-from .unet import Down, Embedding, Mid, Same, Up, add_residuals, angles
+from .blocks import Downsample, ResnetBlock
+from .ports import Context
+from .trunk import Backbone, Same, TrunkConfig, angles
 
 EPS = 1e-6  # of all norms; published weights were trained with it
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelUNetConfig:
-    """The shape of a `PixelUNet`. Per-level tuples run from the finest grid to the coarsest.
+class PixelUNetConfig(TrunkConfig):
+    """The shape of a `PixelUNet`, of even widths; a network of a learned variance writes twice what it reads.
 
     Args:
-        in_channels, out_channels: of the picture; a network of a learned variance writes twice what it reads.
-        block_out_channels: one even width a level; each level but the last halves the grid.
-        layers_per_block: residual blocks a level on the way down; one more on the way up.
         attention_heads: heads of the attention after each residual block, one number a level; 0 leaves attention out.
         mid_attention_heads: the same in the middle, at least 1.
         scale_shift: time scales and shifts what a residual block has normalised, instead of being added before.
@@ -41,17 +37,11 @@ class PixelUNetConfig:
     in_channels: int = 3
     out_channels: int = 3
     block_out_channels: tuple[int, ...] = (128, 256, 256, 256)
-    layers_per_block: int = 2
     attention_heads: tuple[int, ...] = (0, 1, 0, 0)
     mid_attention_heads: int = 1
     scale_shift: bool = False
     classes: int = 0
     norm_num_groups: int = 32
-
-    @property
-    def time_channels(self) -> int:
-        """E of the embedding of time."""
-        return 4 * self.block_out_channels[0]
 
     @property
     def attended(self) -> list[tuple[int, int]]:
@@ -60,11 +50,6 @@ class PixelUNetConfig:
         return [
             (width, n) for width, n in zip((*widths, widths[-1]), (*heads, self.mid_attention_heads), strict=True) if n
         ]
-
-    @property
-    def skips(self) -> int:
-        """How many skips there are, and so how many residuals port 1 takes."""
-        return len(self.block_out_channels) * (self.layers_per_block + 1)
 
 
 #: Ho et al. 2020, appendix B: 32 px of CIFAR-10 and 256 px of LSUN and CelebA-HQ.
@@ -138,9 +123,11 @@ class CellAttention(nn.Module):
         return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
 
 
-class PixelUNet(nn.Module):
+class PixelUNet(Backbone):
     """The denoising UNet of DDPM, conditioned on time and, where wanted, on a class.
 
+    Called as `Backbone.forward` says, with x in [-1, 1] and noise, height and width multiples of 2^(levels - 1), time
+    in 0 .. T-1, and ``pooled`` (B, K), how much of each class: one-hot, or zeros for none, from which guidance counts.
     Module names are those of diffusers' `UNet2DModel`, conventions those of the published DDPMs. The last convolution
     of every block
     and of the network begins at zero: a new network answers 0, and each block passes on what it reads.
@@ -153,10 +140,10 @@ class PixelUNet(nn.Module):
         InvalidInput: the levels of the configuration do not agree, or heads do not divide a width.
     """
 
+    config: PixelUNetConfig
+
     def __init__(self, config: PixelUNetConfig):
-        super().__init__()
-        self.config = config
-        widths, heads, layers = config.block_out_channels, config.attention_heads, config.layers_per_block
+        widths, heads = config.block_out_channels, config.attention_heads
         if len(widths) != len(heads):
             raise InvalidInput(
                 f"a UNet of {len(widths)} levels {widths} has attention_heads {heads}: give one number a level"
@@ -165,55 +152,37 @@ class PixelUNet(nn.Module):
             raise InvalidInput(
                 f"attention_heads {heads}, in the middle {config.mid_attention_heads}, must divide the widths {widths}"
             )
-        levels = range(len(widths))
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
-        self.time_embedding = Embedding(self.time_features, config.time_channels)
-        self.class_embedding = nn.Embedding(config.classes, config.time_channels) if config.classes else None
-
-        def inner(steps: list[tuple[int, int]], heads: list[int]) -> tuple[list[nn.Module], list[nn.Module]]:
-            block, groups = (ScaleShiftBlock if config.scale_shift else ResnetBlock), config.norm_num_groups
-            shared: dict[str, Any] = {"groups": groups, "eps": EPS, "time_channels": config.time_channels}
-            blocks: list[nn.Module] = [block(before, after, **shared) for before, after in steps]
-            ends = zip(steps, heads, strict=True)
-            return blocks, [CellAttention(after, heads=n, groups=groups) if n else Same() for (_, after), n in ends]
-
-        skips = [widths[0]]  # channels of every skip, in the order in which they are left
-        self.down_blocks = nn.ModuleList()
-        for i in levels:
-            steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
-            last = i == levels[-1]
-            halving = None if last else Downsample(widths[i], padding=(0, 1, 0, 1))
-            self.down_blocks.append(Down(*inner(steps, [heads[i]] * layers), halving))
-            skips += [widths[i]] * (layers if last else layers + 1)
-
-        self.mid_block = Mid(*inner([(widths[-1], widths[-1])] * 2, [config.mid_attention_heads, 0]))
-
-        self.up_blocks = nn.ModuleList()
-        before = widths[-1]
-        for i in reversed(levels):
-            steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
-            self.up_blocks.append(Up(*inner(steps, [heads[i]] * (layers + 1)), Upsample(widths[i]) if i else None))
-            before = widths[i]
-
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
-        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+        super().__init__(config)
         ends = [layer.conv2 for layer in self.modules() if isinstance(layer, ResnetBlock)]
         ends += [layer.to_out[0] for layer in self.modules() if isinstance(layer, CellAttention)]
         for p in (p for layer in (*ends, self.conv_out) for p in layer.parameters()):
             nn.init.zeros_(p)
 
-    @property
-    def time_features(self) -> int:
-        """The width of ``features``."""
-        return self.config.block_out_channels[0]
+    def make_embeddings(self) -> None:
+        config = self.config
+        self.class_embedding = nn.Embedding(config.classes, config.time_channels) if config.classes else None
+
+    def resnet(self, channels: int, out_channels: int) -> ResnetBlock:
+        block = ScaleShiftBlock if self.config.scale_shift else ResnetBlock
+        groups, time_channels = self.config.norm_num_groups, self.config.time_channels
+        return block(channels, out_channels, groups=groups, eps=EPS, time_channels=time_channels)
+
+    def attention(self, level: int, width: int) -> nn.Module:
+        heads = (*self.config.attention_heads, self.config.mid_attention_heads)[level]
+        return CellAttention(width, heads=heads, groups=self.config.norm_num_groups) if heads else Same()
+
+    def downsample(self, width: int) -> Downsample:
+        return Downsample(width, padding=(0, 1, 0, 1))
+
+    def norm(self, width: int) -> nn.Module:
+        return nn.GroupNorm(self.config.norm_num_groups, width, EPS)
 
     def features(self, time: Tensor) -> Tensor:
-        """What the embedding of time reads, (B,) -> (B, time_features), in at least float32."""
         return sinusoid(time, self.time_features)
 
     def embed(self, x: Tensor, time: Tensor, pooled: Tensor | None) -> Tensor:
         """The embedding of time, plus that of the class where the network has classes, (B, E), in the dtype of x."""
-        embedding = self.time_embedding(self.features(time).to(x.dtype))
+        embedding = super().embed(x, time, pooled)
         if self.class_embedding is None:
             return embedding
         if pooled is None or pooled.shape[-1] != self.config.classes:
@@ -225,46 +194,15 @@ class PixelUNet(nn.Module):
             )
         return embedding + pooled.to(x.dtype) @ self.class_embedding.weight
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        tokens: Tensor | None = None,
-        *,
-        pooled: Tensor | None = None,
-        extra: Mapping[str, Tensor] = NOTHING,
-        residuals: Residuals = NO_RESIDUALS,
-    ) -> Tensor:
-        """The network's raw output (what it means is the Denoiser's business), (B, C_out, H, W).
-
-        Args:
-            x: (B, C_in, H, W) in [-1, 1] and noise; H and W multiples of 2^(levels - 1).
-            time: (B,), in the units of the published schedule, 0 .. T-1.
-            tokens: not read; every backbone is called with them.
-            pooled: (B, K), how much of each class: one-hot, or zeros for none, which is what guidance counts from.
-            extra: tensors for adapters.
-            residuals: port 1; ``down`` has ``config.skips`` entries or none.
-
-        Raises:
-            InvalidInput: channels, size, classes or the number of residuals do not match the configuration.
-        """
+    def check(self, x: Tensor, tokens: Tensor | None) -> None:
+        """Refuse other channels, and sides that do not halve."""
         step = 2 ** (len(self.config.block_out_channels) - 1)
         if x.shape[1] != self.config.in_channels or any(side % step for side in x.shape[2:]):
             channels, height, width = x.shape[1:]
             raise InvalidInput(
                 f"this UNet reads {self.config.in_channels} channels and sides that {step} divides; given were "
-                f"{channels} channels of "
-                f"{width}×{height}: pad or crop the picture"
+                f"{channels} channels of {width}×{height}: pad or crop the picture"
             )
-        ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
-        x = self.conv_in(x)
-        skips = [x]
-        for stage in self.down_blocks:
-            x = stage(x, skips, ctx)
-        x, skips = add_residuals(self.mid_block(x, ctx), skips, residuals)
-        for stage in self.up_blocks:
-            x = stage(x, skips, ctx)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
 class Fourier(nn.Module):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from .ports import NO_RESIDUALS, NOTHING, Residuals
 from .unet import UNet, UNetConfig, size_embedding
 
 
@@ -41,11 +40,9 @@ class Sized(nn.Module):
         tokens: Tensor,
         *,
         pooled: Tensor | None = None,
-        extra: Mapping[str, Tensor] = NOTHING,
-        residuals: Residuals = NO_RESIDUALS,
+        **more: Any,
     ) -> Tensor:
-        """As `UNet.forward`; ``pooled`` is the text's summary (B, P), of the refiner with the score behind it (B, P +
-        1)."""
+        """As `Backbone.forward`; ``pooled`` is the text's summary (B, P), of the refiner (B, P + 1), the score last."""
         if pooled is None:
             raise InvalidInput(
                 "this UNet reads a summary of the text, and none was given: use the text encoder of its model"
@@ -58,4 +55,4 @@ class Sized(nn.Module):
             pooled, score = pooled[:, :-1], pooled[:, -1:]
             sizes = torch.cat([sizes[:, :4], score.float()], 1)
         summary = torch.cat([pooled.to(x.dtype), size_embedding(sizes).to(x.dtype)], 1)
-        return self.net(x, time, tokens, pooled=summary, extra=extra, residuals=residuals)
+        return self.net(x, time, tokens, pooled=summary, **more)

@@ -11,31 +11,26 @@ How an adapter meets it, port by port:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from .blocks import Downsample, ResnetBlock, Upsample
-from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
+from .blocks import ResnetBlock
+from .ports import Context
+from .trunk import Backbone, Embedding, Same, Trunk, TrunkConfig, sinusoid
 
 EPS = 1e-5
 TRANSFORMER_EPS = 1e-6  # of the group norm before a transformer; published weights were trained with it
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNetConfig:
-    """The shape of a `UNet`. Per-level tuples run from the finest grid to the coarsest.
+class UNetConfig(TrunkConfig):
+    """The shape of a `UNet`; inpainting networks read 9 channels and write 4.
 
     Args:
-        in_channels, out_channels: of the latent; inpainting networks read 9 and write 4.
-        block_out_channels: one width a level; each level but the last halves the grid.
-        layers_per_block: residual blocks a level on the way down; one more on the way up.
         transformer_layers: transformer blocks after each residual block, one number a level; 0 leaves attention out.
         mid_transformer_layers: the same in the middle.
         attention_heads: heads a level; divides the level's width. The middle has as many as the last level.
@@ -45,10 +40,6 @@ class UNetConfig:
         pooled_channels: P of the pooled conditioning; 0 for a network that reads none.
     """
 
-    in_channels: int = 4
-    out_channels: int = 4
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    layers_per_block: int = 2
     transformer_layers: tuple[int, ...] = (1, 1, 1, 0)
     mid_transformer_layers: int = 1
     attention_heads: tuple[int, ...] = (8, 8, 8, 8)
@@ -56,16 +47,6 @@ class UNetConfig:
     use_linear_projection: bool = False
     norm_num_groups: int = 32
     pooled_channels: int = 0
-
-    @property
-    def time_channels(self) -> int:
-        """E of the embedding of time."""
-        return 4 * self.block_out_channels[0]
-
-    @property
-    def skips(self) -> int:
-        """How many skips there are, and so how many residuals port 1 takes."""
-        return len(self.block_out_channels) * (self.layers_per_block + 1)
 
 
 SD1 = UNetConfig()
@@ -90,22 +71,6 @@ SDXL_REFINER = UNetConfig(
 )
 
 
-def angles(values: Tensor, count: int, intervals: int) -> Tensor:
-    """``v 10000^(-i / intervals)`` for i < count: (N,) -> (N, count), in at least float32."""
-    values = values.to(torch.promote_types(values.dtype, torch.float32))
-    steps = torch.arange(count, dtype=values.dtype, device=values.device)
-    return values[:, None] * torch.exp(steps * (-math.log(10000.0) / intervals))
-
-
-def sinusoid(values: Tensor, dim: int) -> Tensor:
-    """Cosines and sines of ``values`` at geometrically falling frequencies, (N,) -> (N, dim), in at least float32.
-
-    ``f_i = 10000^(-i / (dim/2));  [cos(v f_0), …, sin(v f_0), …]``. Source: Vaswani et al. 2017, section 3.5.
-    """
-    turns = angles(values, dim // 2, dim // 2)
-    return torch.cat([turns.cos(), turns.sin()], dim=1)
-
-
 def size_embedding(ids: Tensor, dim: int = 256) -> Tensor:
     """SDXL's numbers (original size, crop, target size; or an aesthetic score), (B, K) -> (B, K·dim).
 
@@ -113,18 +78,6 @@ def size_embedding(ids: Tensor, dim: int = 256) -> Tensor:
     Source: Podell et al. 2023, section 2.2.
     """
     return sinusoid(ids.flatten(), dim).reshape(ids.shape[0], -1)
-
-
-class Embedding(nn.Module):
-    """``W_2 silu(W_1 v)``: of time, or of the pooled conditioning, (B, C) -> (B, E)."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__()
-        self.linear_1 = nn.Linear(channels, out_channels)
-        self.linear_2 = nn.Linear(out_channels, out_channels)
-
-    def forward(self, v: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(v)))
 
 
 class Attention(nn.Module):
@@ -263,94 +216,16 @@ def grid(x: Tensor, height: int, width: int) -> Tensor:
     return x.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-class Same(nn.Module):
-    """The layer that changes nothing: it stands where a level has no attention."""
+class TextTrunk(Trunk):
+    """The trunk whose levels attend to the text: the way down of a `UNet`, and of a control network's copy of it.
 
-    def forward(self, x: Tensor, ctx: Context) -> Tensor:
-        return x
-
-
-class Stage(nn.Module):
-    """Steps at one resolution: a residual block, its attention, and whatever was inserted after them (port 2).
-
-    Args:
-        resnets: the residual block of each step.
-        attentions: what stands behind it, (x, ctx) -> x; `Same` where nothing does.
+    Raises:
+        InvalidInput: the levels of the configuration do not agree, or heads do not divide a width.
     """
 
-    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module]):
-        super().__init__()
-        self.resnets, self.attentions = nn.ModuleList(resnets), nn.ModuleList(attentions)
-        self.inserted = nn.ModuleList(nn.ModuleDict() for _ in resnets)
-
-    def step(self, i: int, x: Tensor, ctx: Context) -> Tensor:
-        """(B, C_i, H, W) -> (B, C_{i+1}, H, W): the i-th residual block, its attention, the inserted layers."""
-        x = self.attentions[i](self.resnets[i](x, ctx), ctx)
-        for layer in cast(nn.ModuleDict, self.inserted[i]).values():
-            x = layer(x, ctx)
-        return x
-
-
-class Down(Stage):
-    """The way down at one level; every step leaves a skip, and so does what halves the grid, at every level but the
-    last."""
-
-    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], halving: Downsample | None):
-        super().__init__(resnets, attentions)
-        self.downsamplers = nn.ModuleList([halving] if halving else [])
-
-    def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C', H/2, W/2), or H, W at the last level; appends to ``skips``."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, x, ctx)
-            skips.append(x)
-        for layer in self.downsamplers:
-            x = layer(x, ctx)
-            skips.append(x)
-        return x
-
-
-class Mid(Stage):
-    """The middle, at the coarsest resolution."""
-
-    def forward(self, x: Tensor, ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, x, ctx)
-        return x
-
-
-class Up(Stage):
-    """The way up at one level; every step reads the latest skip left, and at every level but the last the grid is
-    doubled."""
-
-    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module], doubling: Upsample | None):
-        super().__init__(resnets, attentions)
-        self.upsamplers = nn.ModuleList([doubling] if doubling else [])
-
-    def forward(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
-        """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; takes from the end of ``skips``."""
-        for i in range(len(self.resnets)):
-            x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
-        for layer in self.upsamplers:
-            # The next skip knows the size: it is not twice ours where a height or width was odd on the way down.
-            x = layer(x, ctx, tuple(skips[-1].shape[-2:]))
-        return x
-
-
-class UNet(nn.Module):
-    """The denoising UNet of latent diffusion, conditioned on time, text tokens and, for XL, a pooled summary.
-
-    Module names are those of diffusers' `UNet2DConditionModel`.
-    Source: Ronneberger et al. 2015; Rombach et al. 2022, section 3.3; Podell et al. 2023, section 2.
-
-    Args:
-        config: the shape; `SD1`, `SD2`, `SDXL` and `SDXL_REFINER` are at hand.
-    """
+    config: UNetConfig
 
     def __init__(self, config: UNetConfig):
-        super().__init__()
-        self.config = config
         widths, depths, heads = config.block_out_channels, config.transformer_layers, config.attention_heads
         if not len(widths) == len(depths) == len(heads):
             raise InvalidInput(
@@ -361,55 +236,25 @@ class UNet(nn.Module):
             raise InvalidInput(
                 f"attention_heads {heads} do not divide the widths {widths}: each level's heads must divide its width"
             )
-        layers, levels = config.layers_per_block, range(len(widths))
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
-        self.time_embedding = Embedding(widths[0], config.time_channels)
+        super().__init__(config)
+
+    def make_embeddings(self) -> None:
+        config = self.config
         self.add_embedding = Embedding(config.pooled_channels, config.time_channels) if config.pooled_channels else None
 
-        def inner(
-            steps: list[tuple[int, int]], depths: list[int], heads: int
-        ) -> tuple[list[nn.Module], list[nn.Module]]:
-            shared: dict[str, Any] = {
-                "groups": config.norm_num_groups,
-                "eps": EPS,
-                "time_channels": config.time_channels,
-            }
-            blocks: list[nn.Module] = [ResnetBlock(before, after, **shared) for before, after in steps]
-            ends = zip(steps, depths, strict=True)
-            return blocks, [
-                Transformer(after, depth=n, heads=heads, config=config) if n else Same() for (_, after), n in ends
-            ]
+    def resnet(self, channels: int, out_channels: int) -> ResnetBlock:
+        groups, time_channels = self.config.norm_num_groups, self.config.time_channels
+        return ResnetBlock(channels, out_channels, groups=groups, eps=EPS, time_channels=time_channels)
 
-        skips = [widths[0]]  # channels of every skip, in the order in which they are left
-        self.down_blocks = nn.ModuleList()
-        for i in levels:
-            steps = [(widths[max(i - 1, 0)] if j == 0 else widths[i], widths[i]) for j in range(layers)]
-            last = i == levels[-1]
-            self.down_blocks.append(
-                Down(*inner(steps, [depths[i]] * layers, heads[i]), None if last else Downsample(widths[i]))
-            )
-            skips += [widths[i]] * (layers if last else layers + 1)
-
-        self.mid_block = Mid(*inner([(widths[-1], widths[-1])] * 2, [config.mid_transformer_layers, 0], heads[-1]))
-
-        self.up_blocks = nn.ModuleList()
-        before = widths[-1]
-        for i in reversed(levels):
-            steps = [((before if j == 0 else widths[i]) + skips.pop(), widths[i]) for j in range(layers + 1)]
-            self.up_blocks.append(
-                Up(*inner(steps, [depths[i]] * (layers + 1), heads[i]), Upsample(widths[i]) if i else None)
-            )
-            before = widths[i]
-
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], EPS)
-        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+    def attention(self, level: int, width: int) -> nn.Module:
+        config = self.config
+        depth = (*config.transformer_layers, config.mid_transformer_layers)[level]
+        heads = (*config.attention_heads, config.attention_heads[-1])[level]
+        return Transformer(width, depth=depth, heads=heads, config=config) if depth else Same()
 
     def embed(self, x: Tensor, time: Tensor, pooled: Tensor | None) -> Tensor:
-        """The embedding of time, plus that of the pooled conditioning where the network reads one, (B, E).
-
-        The sinusoid is computed in at least float32, then takes x's dtype: bfloat16 cannot tell time 999 from 1000.
-        """
-        embedding = self.time_embedding(sinusoid(time, self.config.block_out_channels[0]).to(x.dtype))
+        """The embedding of time, plus that of the pooled conditioning where the network reads one, (B, E)."""
+        embedding = super().embed(x, time, pooled)
         if self.add_embedding is None:
             return embedding
         if pooled is None or pooled.shape[-1] != self.config.pooled_channels:
@@ -420,58 +265,30 @@ class UNet(nn.Module):
             )
         return embedding + self.add_embedding(pooled.to(x.dtype))
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        tokens: Tensor,
-        *,
-        pooled: Tensor | None = None,
-        extra: Mapping[str, Tensor] = NOTHING,
-        residuals: Residuals = NO_RESIDUALS,
-    ) -> Tensor:
-        """The network's raw output (what it means is the Denoiser's business), (B, C_out, H, W).
 
-        Args:
-            x: (B, C_in, H, W), any H and W.
-            time: (B,), in the units of the published schedule, 0 .. 1000.
-            tokens: (B, L, D), L >= 1.
-            pooled: (B, P), for a network with ``pooled_channels``; others do not read it.
-            extra: tensors for adapters.
-            residuals: port 1; ``down`` has ``config.skips`` entries or none.
+class UNet(TextTrunk, Backbone):
+    """The denoising UNet of latent diffusion, conditioned on time, text tokens and, for XL, a pooled summary.
 
-        Raises:
-            InvalidInput: channels, token width, pooled width or the number of residuals do not match the configuration.
-        """
-        if x.shape[1] != self.config.in_channels or tokens.shape[-1] != self.config.cross_attention_dim:
+    Called as `Backbone.forward` says, with ``tokens``, time in 0 .. 1000, and any height and width.
+    Module names are those of diffusers' `UNet2DConditionModel`.
+    Source: Rombach et al. 2022, section 3.3; Podell et al. 2023, section 2.
+
+    Args:
+        config: the shape; `SD1`, `SD2`, `SDXL` and `SDXL_REFINER` are at hand.
+    """
+
+    def norm(self, width: int) -> nn.Module:
+        return nn.GroupNorm(self.config.norm_num_groups, width, EPS)
+
+    def check(self, x: Tensor, tokens: Tensor | None) -> None:
+        """Refuse channels or tokens of another width."""
+        width = 0 if tokens is None else tokens.shape[-1]
+        if x.shape[1] != self.config.in_channels or width != self.config.cross_attention_dim:
             raise InvalidInput(
                 f"this UNet reads {self.config.in_channels} channels and tokens of width "
                 f"{self.config.cross_attention_dim}; given were {x.shape[1]} channels and tokens of width "
-                f"{tokens.shape[-1]}: use the text encoder and the codec of its model"
+                f"{width}: use the text encoder and the codec of its model"
             )
-        ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
-        x = self.conv_in(x)
-        skips = [x]
-        for stage in self.down_blocks:
-            x = stage(x, skips, ctx)
-        x = self.mid_block(x, ctx)
-        x, skips = add_residuals(x, skips, residuals)
-        for stage in self.up_blocks:
-            x = stage(x, skips, ctx)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
-
-
-def add_residuals(mid: Tensor, skips: list[Tensor], residuals: Residuals) -> tuple[Tensor, list[Tensor]]:
-    """Port 1: the middle and the skips with the residuals added; the empty `Residuals` computes nothing.
-
-    Raises:
-        InvalidInput: there are residuals for the skips, but not one for each.
-    """
-    if residuals.down and len(residuals.down) != len(skips):
-        raise InvalidInput(f"{len(residuals.down)} residuals for {len(skips)} skips: give one for each skip, or none")
-    if residuals.down:
-        skips = [skip + residual for skip, residual in zip(skips, residuals.down, strict=True)]
-    return (mid if residuals.mid is None else mid + residuals.mid), skips
 
 
 def diffusers_config(config: UNetConfig) -> dict[str, Any]:
