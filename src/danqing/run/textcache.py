@@ -13,7 +13,7 @@ from ..nets.unet import CrossAttention
 
 
 class Memory:
-    """The tokens of the latest call and what was projected from them.
+    """The tokens of the latest call and what was projected from them: one for each picture that is painted.
 
     Tokens are compared by value: guidance batches the conditionings anew each step, so the same text arrives in a new
     tensor, and a tensor that is the same object may have been written to.
@@ -41,48 +41,58 @@ class Memory:
         self.current = tokens
 
 
-class Remembered(nn.Module):
-    """A projection of the text that answers from memory, where it can and no gradient is wanted."""
+class TextCache:
+    """Stands before the projections of a network's text, and answers from ``memory`` where the text is unchanged.
 
-    def __init__(self, inner: nn.Module, memory: Memory):
-        super().__init__()
-        self.inner = inner
-        self.memory = memory
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, C). Tokens that are not the call's own (an adapter's) are projected as ever."""
-        if torch.is_grad_enabled() or tokens is not self.memory.current:
-            return self.inner(tokens)
-        if self.inner not in self.memory.values:
-            self.memory.values[self.inner] = self.inner(tokens)
-        return self.memory.values[self.inner]
-
-
-@contextmanager
-def cached_text(net: nn.Module) -> Iterator[nn.Module]:
-    """Within the context, ``net`` projects an unchanged text once, and every output stays what it was, bit for bit.
-
-    It replaces ``to_k`` and ``to_v`` of every `CrossAttention` by name and puts them back at the end. Attach adapters
-    and load weights before: neither may change inside.
+    It replaces ``to_k`` and ``to_v`` of every `CrossAttention` by name; every output stays what it was, bit for bit.
+    Whoever shares the network puts a memory of their own in the place of ``memory`` before each call.
 
     Args:
         net: a backbone called as ``net(x, time, tokens, …)``. With gradients enabled it computes as ever.
     """
-    memory = Memory()
 
-    def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        memory.see(args[2] if len(args) > 2 else kwargs["tokens"])
+    def __init__(self, net: nn.Module):
+        self.memory = Memory()
+        self._handle = net.register_forward_pre_hook(self._look, with_kwargs=True)
+        layers = [layer for layer in net.modules() if isinstance(layer, CrossAttention)]
+        self._originals = [(layer, name, getattr(layer, name)) for layer in layers for name in ("to_k", "to_v")]
+        for layer, name, original in self._originals:
+            setattr(layer, name, Remembered(original, self))
 
-    handle = net.register_forward_pre_hook(look, with_kwargs=True)
-    layers = [
-        (layer, name) for layer in net.modules() if isinstance(layer, CrossAttention) for name in ("to_k", "to_v")
-    ]
-    originals = [getattr(layer, name) for layer, name in layers]
-    for (layer, name), original in zip(layers, originals, strict=True):
-        setattr(layer, name, Remembered(original, memory))
+    def _look(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.memory.see(args[2] if len(args) > 2 else kwargs["tokens"])
+
+    def remove(self) -> None:
+        """Put every projection back."""
+        self._handle.remove()
+        for layer, name, original in self._originals:
+            setattr(layer, name, original)
+
+
+class Remembered(nn.Module):
+    """A projection of the text that answers from memory, where it can and no gradient is wanted."""
+
+    def __init__(self, inner: nn.Module, cache: TextCache):
+        super().__init__()
+        self.inner = inner
+        self.cache = cache
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, C). Tokens that are not the call's own (an adapter's) are projected as ever."""
+        memory = self.cache.memory
+        if torch.is_grad_enabled() or tokens is not memory.current:
+            return self.inner(tokens)
+        if self.inner not in memory.values:
+            memory.values[self.inner] = self.inner(tokens)
+        return memory.values[self.inner]
+
+
+@contextmanager
+def cached_text(net: nn.Module) -> Iterator[nn.Module]:
+    """Within the context, a `TextCache` stands before the projections of ``net``. Attach adapters and load weights
+    before: neither may change inside."""
+    cache = TextCache(net)
     try:
         yield net
     finally:
-        handle.remove()
-        for (layer, name), original in zip(layers, originals, strict=True):
-            setattr(layer, name, original)
+        cache.remove()
