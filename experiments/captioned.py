@@ -22,7 +22,7 @@ from danqing.run.device import send
 from experiments.epochs import LANGUAGES, VARIANTS, Epochs, Texts, by_source, fingerprint
 
 #: The part of a batch that each source gets.
-SHARES = {"singles": 0.60, "composites": 0.30, "portraits": 0.10}
+SHARES = {"singles": 0.45, "recoloured": 0.17, "composites": 0.30, "portraits": 0.08}
 CHINESE = 0.5  # of the captions
 DROPOUT = 0.1  # of the captions are empty, for classifier-free guidance
 
@@ -34,7 +34,7 @@ class Batches:
         epochs: what there is to be seen, and when.
         batch: how many pictures.
         device: where the batches are wanted; on a GPU all latents are kept there.
-        shares, chinese, dropout: see above; sources without a share are not read.
+        shares, chinese, dropout: see above; sources without a share or without pictures are not read.
         seed: another seed, another order.
         multiple: L is rounded up to a multiple of it, for compiled graphs of few shapes.
         settings: of the training, which its checkpoint keeps: the hashes of the ledger and of the tokenizer.
@@ -61,7 +61,7 @@ class Batches:
         self.pad = bilingual_tokenizer(epochs.data / "tokenizer.json").pad
         rows = by_source(epochs.data)
         counts = {name: epochs.count if name == "composites" else len(rows[name]) for name in VARIANTS}
-        self.sources = [name for name in VARIANTS if shares.get(name, 0) > 0]
+        self.sources = [name for name in VARIANTS if shares.get(name, 0) > 0 and counts[name]]
         self.order = Mixture(
             [counts[name] for name in self.sources], [shares[name] for name in self.sources], batch, seed
         )

@@ -1,10 +1,9 @@
-"""Captions: what a painter's user would type for a picture, in English and Chinese.
-
-They are drawn anew at every step from the picture's ledger line.
+"""Captions: what a painter's user would type for a picture, in English and Chinese, drawn anew in every epoch from the
+picture's ledger line.
 
 A record is a line of the ledger (`data/ledger.jsonl`) as a dict. Three kinds exist:
 
-- `single`: one subject in one style, on white;
+- `single`: one subject in one style, on white, in its own colours or recoloured;
 - `composite`: one to three subjects placed on a coloured background;
 - `portrait`: a drawn person with named attributes.
 
@@ -18,15 +17,21 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from experiments.data.labels import word_set
+from experiments.data.colours import NAMES as COLOURS
+from experiments.data.colours import NEUTRAL
+from experiments.data.names import coloured
 from experiments.data.sources import ART, PORTRAITS
+from experiments.nouns import MEASURED, NUMBERS, countable, counted, noun_en, noun_zh
+from experiments.nouns import NAMES as PROPER
 
 T = TypeVar("T")
 Record = Mapping[str, Any]
 STYLES = {source.style: source for source in (*ART, *PORTRAITS)}
 LANGUAGES = ("en", "zh")
 WITHOUT_STYLE = 0.10
-TAG_FOR_LABEL = 0.15
+OTHER_NAME = 0.45  # of the captions call a subject otherwise than its label, where it has other names
+COLOUR_TOLD = 0.25  # of the captions of a picture in its own colours
+EMOJI = 0.03
 WHITE_SAID = 0.06
 
 
@@ -41,139 +46,126 @@ def pick(rng: Random, items: Sequence[T]) -> T:
     return items[min(int(rng.random() * len(items)), len(items) - 1)]
 
 
-# ---- nouns
-
-HEAD_ENDS = re.compile(
-    r" (with|without|in|of|on|behind|at|facing|showing|over|under|from|to|pointing|curving|wearing|between|holding"
-    r"|getting|playing|savoring|lifting|gesturing|frowning|walking|running|kneeling|kissing"
-    r"|exhaling|vomiting|blowing|screaming|wrestling|hugging|rolling)( |$)"
-)
-MASS = word_set(
-    """
-    bread rice popcorn butter salt spaghetti sushi fire fog ice wood bacon sake custard garlic broccoli oden falafel
-    camping bowling badminton tennis hockey lacrosse pong football yarn thread soap confetti money lightning
-    clothing luggage salad toast ginger coral sunrise sunset dusk kabob shaking exhaling vomiting
-    """
-)
-SINGULAR_S = word_set(
-    """
-    compass glass dress cactus bus octopus lotus walrus cross rhinoceros hippopotamus hibiscus trolleybus minibus
-    class biceps bullseye tennis metropolis iris asparagus cypress pass mattress moss campus circus abacus platypus
-    T-Rex swiss headdress hourglass santa business canvas lens plus minus amulet claus
-    """
-)
-IRREGULAR_PLURALS = {"people", "men", "women", "children", "fries", "dice", "mice", "teeth", "feet"}
-NAMES = re.compile(r"^(Santa|Mrs\.|Mx|Tokyo|Mount Fuji|thumbs|keycap|skull and|[A-Z]+ arrow$)")
-UNIQUE = re.compile(r"^(flag of|Statue of Liberty|sun$|milky way|world map|kaaba)")
-
-
-def noun_en(label: str) -> str:
-    """The label with its article: "a fox", "an owl", "grapes", "the flag of France", "Santa Claus"."""
-    if UNIQUE.match(label):
-        return f"the {label}"
-    found = HEAD_ENDS.search(label)
-    head = (label[: found.start()] if found else label).split()[-1].lower()
-    plural = head in IRREGULAR_PLURALS or (
-        head.endswith("s") and not head.endswith(("ss", "'s")) and head not in SINGULAR_S
-    )
-    if NAMES.match(label) or head in MASS or plural or label.split()[0] in ("two", "three"):
-        return label
-    vowel = re.match(
-        r"([aeio]|u(?!ni|se|rn|ti|k[a-z])|urn|hour|x-ray|(SOS|NG|OK|ID|ATM|UP|AB|ON|END|A|O) )", label, re.IGNORECASE
-    )
-    vowel = vowel and not re.match(r"(one|once|eu|ewe)", label)
-    return f"{'an' if vowel else 'a'} {label}"
-
-
-MEASURE_BY_END = (  # the first that fits counts; 一个 is right for everything else
-    ("按钮|标志|符号|标识|手势|表情|箭头|时钟|[河木]马|靶心|[车齿法天]轮|中心|手机号|邮箱|圆号", "个"),
-    ("[歌选骑][手]", "名"), ("[扳]手", "把"), ("脸", "张"), ("旗", "面"),
-    ("背心|救生衣|毛衣|大褂|外套|衬衫|T恤|和服|纱丽|泳衣|比基尼|女装", "件"),
-    ("地铁|轻轨|火车|列车", "列"), ("车|小巴", "辆"), ("船|艇|客轮|渡轮|独木舟", "艘"), ("飞机|直升机", "架"), ("火箭",
-    "枚"), ("树|仙人掌|四叶草|三叶草", "棵"),
-    ("花束", "个"), ("雪花|叶", "片"), ("火花|爆米花|烟花|梅花", "个"), ("花|玫瑰|郁金香|向日葵|云|蘑菇", "朵"),
-    ("章鱼", "只"), ("鱼|蛇|龙|鳄|蠕虫|毛毛虫|裤|围巾|领带|连衣裙", "条"),
-    ("马", "匹"), ("情书|信|信封", "封"), ("书|书本|笔记本|账本", "本"),
-    ("伞|刀|椅|轮椅|剑|锯|锁|钥匙|扇|吉他|小提琴|扫帚|牙刷|斧头|锤子|勺|匙", "把"),
-    ("心|星星|流星|牙齿|彗星|糖|宝石|骰子", "颗"),
-    ("鞋|靴|袜子|手套|筷子|滑雪板", "双"), ("笔|蜡烛|香烟", "支"), ("灯", "盏"),
-    ("塔|山|桥|城堡|教堂|神社|工厂|女神像|楼|寺庙|清真寺|房子|小屋|别墅|医院|学校|银行|酒店", "座"),
-    ("帽|皇冠|头盔", "顶"), ("图|照片|画|票|床|信用卡|报纸|椅子", "张"), ("的手|手套|耳朵", "只"),
-    ("电脑|相机|电视机|打印机|收音机|摄像机|手机", "台"), ("香蕉|羽毛|骨头|胡萝卜|黄瓜|棒棒糖", "根"),
-    ("面条|米饭|咖喱饭", "碗"), ("眼镜|墨镜|护目镜", "副"), ("镜子", "面"), ("葡萄", "串"), ("面包|披萨|蛋糕|芝士",
-    "块"), ("杯|瓶|壶|盒|罐", "个"), ("酒|奶|茶|热饮|饮料|香槟", "杯"),
-)  # fmt: skip
-MEASURE_BY_SUBGROUP = {
-    "animal-mammal": "只", "animal-bird": "只", "animal-amphibian": "只", "animal-reptile": "只",
-    "animal-marine": "只", "animal-bug": "只",
-    "monkey-face": "只", "cat-face": "只", "plant-flower": "朵", "food-prepared": "份", "food-asian": "份",
-    "person-role": "名",
-}  # fmt: skip
-COUNTED = re.compile(
-    r"^(一百|一家|一锅|一碗|一杯|一孩|二孩|单亲|两|双眼|多个)|两个|、|双手|双人|一男一女|家庭|情侣$|(雾|日出|日落|城市|露营|沙漠|荒岛|公园|滑坡|施工|黄昏|夜晚|雪|银河|彩虹|太阳|月|闪电|火焰|风|唇印)$"
-)
-UNCOUNTED_SUBGROUPS = {
-    "keycap", "event", "sport", "game", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands",
-    "emotion", "punctuation",
-}  # fmt: skip
-
-
-def noun_zh(label: str, subgroup: str = "") -> str:
-    """The label with its number and measure word: 一只狐狸, 一辆汽车; bare where one does not count."""
-    if COUNTED.search(label):
-        return label
-    for endings, measure in MEASURE_BY_END:
-        if re.search(f"({endings})$", label):
-            return f"一{measure}{label}"
-    if subgroup in UNCOUNTED_SUBGROUPS:
-        return label
-    return f"一{MEASURE_BY_SUBGROUP.get(subgroup, '个')}{label}"
-
-
-# ---- single pictures
-
-# {a} the noun with its article, {n} the bare label, {s} the style, {t} another word for the subject
-WITH_STYLE = {
-    "en": (
-        "{a}, {s}", "{a}, {s}", "{a}, {s}", "{n}, {s}", "{n}, {s}", "{s} picture of {a}", "{a} in {s}",
-        "a picture of {a}, {s}",
-        "{s}, {n}", "a drawing of {a} in {s}", "{n}, {t}, {s}", "{a}, emoji, {s}", "an icon of {a}, {s}", "{s} {n}",
-        "{n} {s}", "{n} emoji, {s}",
-    ),
-    "zh": (
-        "{n}，{s}", "{n}，{s}", "{n}，{s}", "{a}，{s}", "{a}，{s}", "{s}的{n}", "{s}，{n}", "{n}的图片，{s}",
-        "画{a}，{s}", "{n}，{t}，{s}",
-        "一张{n}的图，{s}", "{n}图标，{s}", "{n}表情符号，{s}", "{s}{n}", "{n} {s}",
-    ),
-}  # fmt: skip
-WITHOUT = {
-    "en": ("{a}", "{a}", "{n}", "{n}", "a picture of {a}", "{n}, {t}", "a drawing of {a}"),
-    "zh": ("{n}", "{n}", "{a}", "{n}的图片", "画{a}", "{n}，{t}"),
-}
-ON_WHITE = {"en": (" on a white background", ", white background"), "zh": ("，白色背景", "，白底")}
-
-
 def style_name(style: str, lang: str, rng: Random | None = None) -> str:
     """A name of the style: the canonical one without `rng`; with it the canonical one three times in four."""
     names = getattr(STYLES[style], lang)
     return names[0] if rng is None or rng.random() < 0.75 else pick(rng, names)
 
 
-def _noun(record: Record, lang: str) -> str:
-    return noun_en(record["label_en"]) if lang == "en" else noun_zh(record["label_zh"], record.get("subgroup", ""))
+# ---- subjects
+
+OTHER_COLOURS = {
+    "en": {"grey": "gray", "teal": "turquoise", "purple": "violet"},
+    "zh": {"粉色": "粉红色", "棕色": "褐色", "橙色": "橘色"},
+}
+GREYS = re.compile(r"\b(white|grey|black)\b|[白灰黑]色")
+BRIEF = {"白色": "白", "黑色": "黑", "红色": "红", "黄色": "黄", "绿色": "绿", "蓝色": "蓝", "紫色": "紫"}
 
 
-def _single(record: Record, lang: str, rng: Random) -> str:
-    tags = record.get(f"tags_{lang}", ())
-    name, noun = record[f"label_{lang}"], _noun(record, lang)
-    if tags and rng.random() < TAG_FOR_LABEL:
-        name = noun = pick(rng, tags)
+def subject(record: Record, lang: str, rng: Random | None = None) -> str:
+    """What a picture's subject is called: its label, or another of its names; the first of these is the likeliest."""
+    label = record[f"label_{lang}"]
+    others = [name for name in record.get(f"names_{lang}", ()) if name != label]
+    if rng is None or not others or rng.random() > OTHER_NAME:
+        return label
+    return others[0] if rng.random() < 0.4 else pick(rng, others)
+
+
+def told(record: Record, lang: str, rng: Random | None = None) -> str:
+    """A picture's first hue in words, or its first two colours with it: "red", "red and white"."""
+    colours = record["colours"]
+    first = next((name for name in colours if name not in NEUTRAL), colours[0])
+    both = rng is not None and rng.random() < 0.5 and first in colours[:2]
+    words = [name if lang == "en" else COLOURS[name] for name in (colours[:2] if both else [first])]
+    words = [OTHER_COLOURS[lang].get(w, w) if rng is not None and rng.random() < 0.15 else w for w in words]
+    return (" and " if lang == "en" else "和").join(words)
+
+
+def _tells_colour(record: Record, name: str, rng: Random | None) -> bool:
+    """Whether a caption says the colours: of a recoloured picture always, of another now and then."""
+    if not record.get("colours") or record["group"] == "flags" or coloured(name) or GREYS.search(name):
+        return False
+    return record["array"] == "recoloured" or (rng is not None and rng.random() < COLOUR_TOLD)
+
+
+def _before(name: str, colours: str, lang: str, rng: Random | None) -> str:
+    """A name with its colours before it: "red fox", 红色的狐狸, 红狐狸, 一杯红色的茶; as it is where none can stand."""
+    if lang == "en":
+        fits = not (PROPER.match(name) or name.startswith(("the ", "two ", "three ")) or name.count(" ") > 2)
+        return f"{colours} {name}" if fits else name
+    draw = 1.0 if rng is None else rng.random()
+    word = BRIEF[colours] if draw < 0.2 and colours in BRIEF else colours + "的" * (draw > 0.4)
+    place = 2 if MEASURED.match(name) else 0
+    return name[:place] + word + name[place:]
+
+
+def named(record: Record, lang: str, rng: Random | None = None, after: float = 0.0) -> tuple[str, str]:
+    """A picture's subject with its colours, where they are told: (as one name, what is said after it). People are told
+    to wear theirs; what can stand before a name is said after it with the probability ``after``."""
+    name = subject(record, lang, rng)
+    if not _tells_colour(record, name, rng):
+        return name, ""
+    colours = told(record, lang, rng)
+    if record["subgroup"].startswith(("person", "family")):
+        return f"{name} in {colours}" if lang == "en" else f"穿{colours}的{name}", ""
+    if rng is not None and rng.random() < after:
+        return name, colours
+    whole = _before(name, colours, lang, rng)
+    return whole, "" if whole != name else colours
+
+
+def noun(name: str, lang: str, subgroup: str = "") -> str:
+    """A name with its article or measure word."""
+    return noun_en(name) if lang == "en" else noun_zh(name, subgroup)
+
+
+# ---- single pictures
+
+# {a} the noun with its article, {n} the bare name, {s} the style, {t} another word for the subject
+WITH_STYLE = {
+    "en": (
+        "{a}, {s}", "{a}, {s}", "{a}, {s}", "{a}, {s}", "{n}, {s}", "{n}, {s}", "{n}, {s}", "{s} picture of {a}",
+        "{a} in {s}", "a picture of {a}, {s}",
+        "{s}, {n}", "a drawing of {a} in {s}", "{n}, {t}, {s}", "{a}, emoji, {s}", "an icon of {a}, {s}", "{s} {n}",
+        "{n} {s}", "{n} emoji, {s}",
+    ),
+    "zh": (
+        "{n}，{s}", "{n}，{s}", "{n}，{s}", "{n}，{s}", "{a}，{s}", "{a}，{s}", "{a}，{s}", "{s}的{n}", "{s}，{n}",
+        "{n}的图片，{s}", "画{a}，{s}", "{n}，{t}，{s}",
+        "一张{n}的图，{s}", "{n}图标，{s}", "{n}表情符号，{s}", "{s}{n}", "{n} {s}",
+    ),
+}  # fmt: skip
+WITHOUT = {
+    "en": ("{a}", "{a}", "{a}", "{n}", "{n}", "{n}", "a picture of {a}", "{n}, {t}", "a drawing of {a}"),
+    "zh": ("{n}", "{n}", "{n}", "{a}", "{a}", "{n}的图片", "画{a}", "{n}，{t}"),
+}
+AFTER = {"en": ("{a}, {c}, {s}", "{n}, {c}, {s}"), "zh": ("{n}，{c}，{s}", "{a}，{c}，{s}")}
+AFTER_ALONE = {"en": ("{a}, {c}", "{n}, {c}"), "zh": ("{n}，{c}", "{a}，{c}")}
+WITH_EMOJI = {"en": ("{e}, {s}", "{e} {n}, {s}", "{e} {s}"), "zh": ("{e}，{s}", "{e}{n}，{s}", "{s}的{e}")}
+ON_WHITE = {"en": (" on a white background", ", white background"), "zh": ("，白色背景", "，白底")}
+
+
+def _template(record: Record, lang: str, after: str, other: str, rng: Random) -> str:
+    """How a single is told: with its colours after it, as the emoji itself, without its style, or any other way."""
     bare = rng.random() < WITHOUT_STYLE
-    template = pick(rng, WITHOUT[lang] if bare else WITH_STYLE[lang])
-    if "{t}" in template and not [tag for tag in tags if tag != name]:
-        template = WITHOUT[lang][0] if bare else WITH_STYLE[lang][0]
-    other = pick(rng, [tag for tag in tags if tag != name] or [name])
-    text = template.format(a=noun, n=name, s=style_name(record["style"], lang, rng), t=other)
+    if after:
+        return pick(rng, (AFTER_ALONE if bare else AFTER)[lang])
+    if rng.random() < EMOJI and 0 < len(record.get("emoji", "").removesuffix("\ufe0f")) <= 2:
+        return pick(rng, WITH_EMOJI[lang])
+    template = pick(rng, (WITHOUT if bare else WITH_STYLE)[lang])
+    return template if other or "{t}" not in template else (WITHOUT if bare else WITH_STYLE)[lang][0]
+
+
+def _single(record: Record, lang: str, rng: Random | None) -> str:
+    name, colours = named(record, lang, rng, after=0.2)
+    words = {"a": noun(name, lang, record.get("subgroup", "")), "n": name, "c": colours, "e": record.get("emoji", "")}
+    if rng is None:
+        template = AFTER[lang][0] if colours else {"en": "{a}, {s}", "zh": "{n}，{s}"}[lang]
+        return template.format(**words, s=style_name(record["style"], lang))
+    tags = [tag for tag in record.get(f"tags_{lang}", ()) if tag not in name and name not in tag]
+    other = pick(rng, tags) if tags else ""
+    text = _template(record, lang, colours, other, rng)
+    text = text.format(**words, s=style_name(record["style"], lang, rng), t=other)
     return text + (pick(rng, ON_WHITE[lang]) if rng.random() < WHITE_SAID else "")
 
 
@@ -191,8 +183,15 @@ RELATIONS = {  # first piece to second
     "left": (("to the left of", "left of", "on the left of"), "左边"), "right": (("to the right of", "right of",
     "on the right of"), "右边"),
     "top": (("above", "over"), "上方"), "bottom": (("below", "under"), "下方"),
+    "front": (("in front of",), "前面"), "behind": (("behind",), "后面"),
 }  # fmt: skip
-OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top", "front": "behind", "behind": "front"}
+SIZES = (  # up to which scale of a lone piece, and the words for it
+    (0.42, ("tiny", "small", "little"), "小小的"),
+    (0.55, ("small", "little"), "小小的"),
+    (0.7, (), ""),
+    (2.0, ("large", "big", "huge"), "大大的"),
+)
 
 
 def background(record: Record, lang: str, rng: Random | None = None) -> str:
@@ -206,26 +205,72 @@ def background(record: Record, lang: str, rng: Random | None = None) -> str:
     return f"on {text}" if rng is None or rng.random() < 0.7 else text.split(" ", 1)[1]
 
 
+def _thing(piece: Record, lang: str, rng: Random | None, size: str = "") -> str:
+    """A piece as one noun."""
+    name, colours = named(piece, lang, rng)
+    if colours:
+        name = f"{name} in {colours}"  # in English alone: "clapping hands in green"
+    return noun(f"{size} {name}".lstrip() if lang == "en" else size + name, lang, piece["subgroup"])
+
+
+def _sized(piece: Record, lang: str, rng: Random) -> str:
+    """The word for how large a lone piece is, now and then."""
+    _, en, zh = next(row for row in SIZES if piece["scale"] < row[0])
+    return "" if not en or rng.random() < 0.4 else pick(rng, en) if lang == "en" else zh
+
+
+def _alone(piece: Record, lang: str, rng: Random | None) -> str:
+    """One piece, its size and its place."""
+    thing = _thing(piece, lang, rng, _sized(piece, lang, rng) if rng is not None and piece["place"] != "full" else "")
+    if piece["place"] == "full" or (rng is not None and rng.random() < 0.3):
+        return thing
+    return f"{thing} {PLACES[piece['place']][0]}" if lang == "en" else f"{thing}{PLACES[piece['place']][1]}"
+
+
+def _counted(record: Record, lang: str, rng: Random | None) -> str:
+    """Two or three of one: "two red foxes", 两只红色的狐狸; now and then with a numeral."""
+    piece, count = record["pieces"][0], len(record["pieces"])
+    name, colours = named(piece, lang, rng)
+    if not countable(name, lang, piece["subgroup"]):
+        name, colours = named({**piece, "names_en": (), "names_zh": ()}, lang, rng)
+    text = counted(name, count, lang, piece["subgroup"]) + f" in {colours}" * bool(colours)
+    if rng is not None and rng.random() < 0.15:
+        return str(count) + text.removeprefix(NUMBERS[count][lang == "zh"])
+    return text
+
+
+def _related(record: Record, lang: str, rng: Random | None) -> str:
+    """Two pieces by their relation; the same scene may be told from the other side."""
+    first, second = (_thing(piece, lang, rng) for piece in record["pieces"])
+    relation = record["relation"]
+    if rng is not None and rng.random() < 0.35:
+        relation, first, second = OPPOSITE[relation], second, first
+    if lang == "zh":
+        return f"{first}在{second}的{RELATIONS[relation][1]}"
+    words = RELATIONS[relation][0]
+    return f"{first} {words[0] if rng is None else pick(rng, words)} {second}"
+
+
+def _listed(record: Record, lang: str, rng: Random | None) -> str:
+    """All pieces, each with its place; now and then without."""
+    things = [_thing(piece, lang, rng) for piece in record["pieces"]]
+    if record["relation"] in ("front", "behind") or (rng is not None and rng.random() < 0.3):
+        comma, last = (", ", " and ") if lang == "en" else ("、", "和")
+        return comma.join(things[:-1]) + last + things[-1]
+    places = [PLACES[piece["place"]][lang == "zh"] for piece in record["pieces"]]
+    space, comma = (" ", ", ") if lang == "en" else ("", "，")
+    return comma.join(f"{thing}{space}{place}" for thing, place in zip(things, places, strict=True))
+
+
 def _scene(record: Record, lang: str, rng: Random | None) -> str:
     """The pieces of a composite and where they are."""
-    pieces = record["pieces"]
-    nouns = [_noun(piece, lang) for piece in pieces]
-    if len(pieces) == 1:
-        place = pieces[0]["place"]
-        if place == "full" or (rng is not None and rng.random() < 0.3):
-            return nouns[0]
-        return f"{nouns[0]} {PLACES[place][0]}" if lang == "en" else f"{nouns[0]}{PLACES[place][1]}"
-    if len(pieces) == 2 and record.get("relation") and (rng is None or rng.random() < 0.6):
-        relation, (first, second) = record["relation"], nouns
-        if rng is not None and rng.random() < 0.35:  # the same scene told from the other side
-            relation, first, second = OPPOSITE[relation], second, first
-        words = RELATIONS[relation][0][0] if rng is None else pick(rng, RELATIONS[relation][0])
-        return f"{first} {words} {second}" if lang == "en" else f"{first}在{second}的{RELATIONS[relation][1]}"
-    if rng is not None and rng.random() < 0.3:  # only what, not where
-        return ", ".join(nouns[:-1]) + f" and {nouns[-1]}" if lang == "en" else "、".join(nouns[:-1]) + f"和{nouns[-1]}"
-    if lang == "en":
-        return ", ".join(f"{noun} {PLACES[piece['place']][0]}" for noun, piece in zip(nouns, pieces, strict=True))
-    return "，".join(f"{noun}{PLACES[piece['place']][1]}" for noun, piece in zip(nouns, pieces, strict=True))
+    if len(record["pieces"]) == 1:
+        return _alone(record["pieces"][0], lang, rng)
+    if record["same"]:
+        return _counted(record, lang, rng)
+    if record["relation"] and (rng is None or rng.random() < 0.75):
+        return _related(record, lang, rng)
+    return _listed(record, lang, rng)
 
 
 def _composite(record: Record, lang: str, rng: Random | None) -> str:
@@ -247,64 +292,76 @@ def _composite(record: Record, lang: str, rng: Random | None) -> str:
 
 # ---- portraits
 
-MANNER = ("expression",)  # said before the person; the rest after
-SAID_AT_MOST = {"en": 4, "zh": 3}  # attributes in a drawn caption; the canonical one has them all
+SAID_AT_MOST = {"en": 4, "zh": 3}  # attributes in a drawn caption, for the text window; the canonical one has them all
 ORDER = ("hair", "hat", "skin", "beard", "glasses", "earrings", "extra", "gesture", "clothes")
+PERSONS = {"woman": ("girl", "lady"), "man": ("guy",), "女人": ("女孩", "女士", "女生"), "男人": ("男士", "男生")}
+LEADS = {
+    "en": ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "),
+    "zh": ("肖像，", "头像，", "人物画，"),
+}
+
+
+def _attributes(has: Mapping[str, str], lang: str, rng: Random | None) -> list[str]:
+    """What is said of a person beside the expression: all of it, or a few in any order."""
+    rest = [has[name] for name in ORDER if name in has]
+    if rng is None:
+        return rest
+    most = 1 + int(rng.random() * SAID_AT_MOST[lang])
+    while len(rest) > most:
+        rest.remove(pick(rng, rest))
+    return rest if rng.random() < 0.6 else [rest[i] for i in sorted(range(len(rest)), key=lambda _: rng.random())]
+
+
+def _person_en(person: str, manner: str, rest: list[str]) -> str:
+    """ "a smiling woman with red hair and glasses"."""
+    who = f"{manner} {person}".strip()
+    listed = ", ".join(rest[:-1]) + " and " * (len(rest) > 1) + rest[-1] if rest else ""
+    return f"a{'n' * (who[0] in 'aeiou')} {who}" + f" with {listed}" * bool(rest)
+
+
+def _person_zh(person: str, manner: str, rest: list[str], rng: Random | None) -> str:
+    """一个微笑的女人，红色短发，戴眼镜; or 一个戴眼镜、红色短发的微笑的女人."""
+    manner = f"{manner}的" if manner else ""
+    if rest and rng is not None and rng.random() < 0.5:
+        one = "一个" if rng.random() < 0.6 else ""
+        return f"{one}{'、'.join(rest)}的{manner}{person}" + "的肖像" * (rng.random() < 0.2)
+    return "，".join([f"一个{manner}{person}", *rest])
 
 
 def _portrait(record: Record, lang: str, rng: Random | None) -> str:
     has = {name: words[lang] for name, words in record["attributes"].items()}
-    keep = {name for name in has if rng is None or rng.random() < 0.8}
-    person, manner = has["person"], has.get("expression", "") if "expression" in keep else ""
-    rest = [has[name] for name in ORDER if name in keep and name in has]
-    while (
-        rng is not None and len(rest) > SAID_AT_MOST[lang]
-    ):  # the text window is short: better few words than cut ones
-        rest.remove(pick(rng, rest))
-    if rng is not None and rng.random() < 0.4:
-        rest = [rest[i] for i in sorted(range(len(rest)), key=lambda _: rng.random())]
+    if rng is not None:
+        has = {name: word for name, word in has.items() if name == "person" or rng.random() < 0.8}
+        if rng.random() < 0.2:
+            has["person"] = pick(rng, PERSONS[has["person"]])
+    person, manner, rest = has["person"], has.get("expression", ""), _attributes(has, lang, rng)
+    text = _person_en(person, manner, rest) if lang == "en" else _person_zh(person, manner, rest, rng)
+    if rng is not None and rng.random() < 0.3 and not text.endswith("肖像"):
+        text = pick(rng, LEADS[lang]) + text
     style = style_name(record["style"], lang, rng) if rng is None or rng.random() > WITHOUT_STYLE else ""
-    ground = has.get("background", "") if "background" in keep else ""
-    if lang == "en":
-        who = f"{manner} {person}".strip()
-        text = f"a{'n' * (who[0] in 'aeiou')} {who}"
-        if rest:
-            text += " with " + (", ".join(rest[:-1]) + " and " if len(rest) > 1 else "") + rest[-1]
-        lead = (
-            ""
-            if rng is None or rng.random() < 0.7
-            else pick(rng, ("portrait of ", "a portrait of ", "a drawing of ", "avatar of "))
-        )
-        return ", ".join(part for part in (lead + text, style, f"{ground} background" if ground else "") if part)
-    text = f"一个{manner}的{person}" if manner else f"一个{person}"
-    text = "，".join([text, *rest])
-    lead = "" if rng is None or rng.random() < 0.7 else pick(rng, ("肖像，", "头像，", "人物画，"))
-    return "，".join(part for part in (lead + text, style, f"{ground}背景" if ground else "") if part)
+    ground = has.get("background", "") and has["background"] + (" background" if lang == "en" else "背景")
+    return (", " if lang == "en" else "，").join(part for part in (text, style, ground) if part)
 
 
 # ---- the door
 
 
+KINDS = {"single": _single, "composite": _composite, "portrait": _portrait}
+
+
 def canonical(record: Record, lang: str = "en") -> str:
     """The one caption used in evaluation: subject, then style, then whatever else is drawn.
 
-    A single picture: "a fox, 3d style" in English, "狐狸，3D风格" in Chinese. `lang` is "en" or "zh".
+    A single picture: "a fox, 3d style" in English, "狐狸，3D风格" in Chinese; a recoloured one "a blue fox, 3d style".
+    `lang` is "en" or "zh".
     """
-    if record["kind"] == "composite":
-        return _composite(record, lang, None)
-    if record["kind"] == "portrait":
-        return _portrait(record, lang, None)
-    comma, noun = (", ", noun_en(record["label_en"])) if lang == "en" else ("，", record["label_zh"])
-    return noun + comma + style_name(record["style"], lang)
+    return KINDS[record["kind"]](record, lang, None)
 
 
 def caption(record: Record, rng: Random, lang: str) -> str:
     """One caption drawn at random in one language."""
-    kinds = {"single": _single, "composite": _composite, "portrait": _portrait}
-    text = kinds[record["kind"]](record, lang, rng)
-    if lang == "en" and rng.random() < 0.1:
-        return text.lower()
-    return text
+    text = KINDS[record["kind"]](record, lang, rng)
+    return text.lower() if lang == "en" and rng.random() < 0.1 else re.sub(" +", " ", text)
 
 
 def captions(record: Record, rng: Random) -> list[tuple[str, str]]:

@@ -37,8 +37,9 @@ from experiments.data.ledger import read_records
 from experiments.latents import autoencoder, encoded
 
 #: How many captions of each picture are drawn an epoch in each language.
-VARIANTS = {"singles": 8, "composites": 3, "portraits": 2}
+VARIANTS = {"singles": 5, "recoloured": 1, "composites": 3, "portraits": 2}
 LANGUAGES = ("en", "zh")
+TRIES = 3
 #: What an epoch is made of beside the files of the data: another code, another epoch.
 CODE = (Path(captions.__file__), Path(composites.__file__))
 
@@ -56,11 +57,10 @@ class Texts:
     starts: np.ndarray
 
     @classmethod
-    def of(cls, tokenizer: BytePairTokenizer, texts: Iterable[str]) -> Texts:
-        """Tokenise; what a window has no room for is cut."""
+    def of(cls, tokenizer: BytePairTokenizer, texts: Sequence[Sequence[int]]) -> Texts:
+        """Ids of texts framed by bos and eos; what a window has no room for is cut."""
         room = room_of(tokenizer)
-        found = tokenizer.bpe.encode_batch_fast(list(texts), add_special_tokens=False)
-        framed = [np.array([tokenizer.bos, *one.ids[:room], tokenizer.eos], np.uint16) for one in found]
+        framed = [np.array([tokenizer.bos, *ids[:room], tokenizer.eos], np.uint16) for ids in texts]
         starts = np.cumsum([0, *(len(one) for one in framed)], dtype=np.int64)
         return cls(np.concatenate(framed), starts)
 
@@ -139,10 +139,10 @@ class Epochs:
         part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         part.mkdir(parents=True, exist_ok=True)
         rows = by_source(self.data)
-        rows["composites"] = composites.plan(rows["singles"], self.count, number("composites", epoch))
+        trained = [*rows["singles"], *rows["recoloured"]]
+        rows["composites"] = composites.plan(trained, self.count, number("composites", epoch))
         np.save(part / "composites.npy", self._latents(rows["composites"]))
-        draw = random.Random(number("captions", epoch))
-        texts = Texts.of(bilingual_tokenizer(self.data / "tokenizer.json"), drawn(rows, draw))
+        texts = tokenised(bilingual_tokenizer(self.data / "tokenizer.json"), rows, number("captions", epoch))
         np.savez(part / "texts.npz", ids=texts.ids, starts=texts.starts)
         try:
             part.rename(folder)
@@ -150,9 +150,9 @@ class Epochs:
             shutil.rmtree(part)
 
     def _latents(self, lines: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        art = [np.load(self.data / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha")]
+        art = composites.load_art(self.data)
         codec = VAECodec(autoencoder(self.runs).to(find_device()))
-        return encoded(codec, (composites.compose(line, *art) for line in lines))
+        return encoded(codec, (composites.compose(line, art) for line in lines))
 
 
 def by_source(data: Path) -> dict[str, list[dict[str, Any]]]:
@@ -164,12 +164,24 @@ def by_source(data: Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def drawn(rows: Mapping[str, Sequence[Mapping[str, Any]]], draw: random.Random) -> Iterable[str]:
-    """The empty caption, then of each source, picture, language and variant one."""
-    yield ""
-    for source, variants in VARIANTS.items():
-        for row in rows[source]:
-            yield from (captions.caption(row, draw, lang) for lang in LANGUAGES for _ in range(variants))
+def tokenised(tokenizer: BytePairTokenizer, rows: Mapping[str, Sequence[Mapping[str, Any]]], seed: int) -> Texts:
+    """The empty caption, then of each source, picture, language and variant a drawn one. Those that are longer than the
+    window are drawn again a few times: few words are better than cut ones."""
+    draw = random.Random(seed)
+    asked = [
+        (row, lang) for source, n in VARIANTS.items() for row in rows[source] for lang in LANGUAGES for _ in range(n)
+    ]
+
+    def drawn(some: Iterable[int]) -> list[list[int]]:
+        texts = [captions.caption(asked[i][0], draw, asked[i][1]) for i in some]
+        return [one.ids for one in tokenizer.bpe.encode_batch_fast(texts, add_special_tokens=False)]
+
+    ids = drawn(range(len(asked)))
+    for _ in range(TRIES):
+        long = [i for i, one in enumerate(ids) if len(one) > room_of(tokenizer)]
+        for i, one in zip(long, drawn(long), strict=True):
+            ids[i] = one
+    return Texts.of(tokenizer, [[], *ids])
 
 
 def _aside(data: Path, runs: Path, count: int, epoch: int) -> None:

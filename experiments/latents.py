@@ -92,7 +92,7 @@ def main() -> None:
         z = encoded(plain, (singles[i] for i in train[::8])).astype(np.float32)
         known.write_text(json.dumps({"scaling_factor": float(1 / z.std()), "shift_factor": float(z.mean())}))
     codec = VAECodec(autoencoder(args.runs).to(device))
-    for source in SOURCES:
+    for source in (*SOURCES, "recoloured"):
         z = encoded(codec, np.load(args.data / f"{source}.npy", mmap_mode="r"))
         np.save(args.data / f"latents-{source}.npy", z)
         print(source, z.shape, f"std {z.astype(np.float32).std():.3f}", flush=True)

@@ -4,8 +4,8 @@
     python -m experiments.data --out data --summary  # counts by package, licence, style and split
     python -m experiments.data --out data --sheet composites
 
-Writes singles.npy (N, 128, 128, 3), singles_alpha.npy (N, 128, 128), composites.npy, portraits.npy (uint8),
-ledger.jsonl (a line for every picture), styles.json, corpus.txt (a caption a line, for the tokenizer).
+Writes singles.npy (N, 128, 128, 3), singles_alpha.npy (N, 128, 128), recoloured.npy, composites.npy, portraits.npy
+(uint8), ledger.jsonl (a line for every picture), styles.json, corpus.txt (a caption a line, for the tokenizer).
 Needs node and npm for the drawings; `npm ci` runs by itself in experiments/ unless --modules names
 an installed node_modules.
 """
@@ -23,6 +23,7 @@ from experiments.captions import canonical
 from experiments.data import ledger
 from experiments.data.composites import make_composites
 from experiments.data.portraits import make_portraits
+from experiments.data.recoloured import make_recoloured
 from experiments.data.sheet import array_sheet
 from experiments.data.singles import make_singles
 
@@ -41,12 +42,13 @@ def make(out: Path, modules: Path, workers: int, force: bool, say: Callable[[str
     """Makes each array that is missing, then the ledger, the styles and the corpus."""
     out.mkdir(parents=True, exist_ok=True)
 
-    def singles() -> list[dict[str, Any]]:
-        return ledger.read_records(out / "ledger_singles.jsonl")
+    def read(array: str) -> list[dict[str, Any]]:
+        return ledger.read_records(out / f"ledger_{array}.jsonl")
 
     steps: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "singles": lambda: make_singles(modules, out, say, workers),
-        "composites": lambda: make_composites(out, singles(), say),
+        "recoloured": lambda: make_recoloured(out, read("singles"), say, workers),
+        "composites": lambda: make_composites(out, [*read("singles"), *read("recoloured")], say),
         "portraits": lambda: make_portraits(modules, out, say, workers),
     }
     for array, step in steps.items():

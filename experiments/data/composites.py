@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from experiments.data.sources import ART
+from experiments.nouns import countable
+
+BY_PACKAGE = {source.package: source for source in ART}
 SIZE = 128
 COUNT = 12_000
 SEED = 20
@@ -35,97 +39,128 @@ TRIPLES = (
     "bottom left", "bottom right"),
     ("top left", "centre", "bottom right"), ("left", "top right", "bottom right"),
 )  # fmt: skip
-CROWDED = {"flags", "symbols"}  # half of all subjects, a smaller part of the scenes
-SAME_STYLE = 0.9
-
-
-def scale_for(count: int, rng: random.Random) -> float:
-    """How large a piece is drawn: 0.45-0.7 of the picture alone, less in company."""
-    low, high = {1: (0.4, 0.7), 2: (0.38, 0.5), 3: (0.3, 0.4)}[count]
-    return round(low + (high - low) * rng.random(), 3)
-
-
-def plan_background(rng: random.Random) -> dict[str, Any]:
-    """A plain colour (two in three) or a gradient between two, by name and value, with its direction."""
-    names = list(COLOURS)
-    first = rng.choice(names)
-    second = rng.choice([name for name in names if name != first])
-    chosen = [first] if rng.random() < 2 / 3 else [first, second]
-    jitter = [[max(0, min(255, round(v + rng.uniform(-8, 8)))) for v in COLOURS[name][1]] for name in chosen]
-    return {
-        "kind": "plain" if len(chosen) == 1 else "gradient",
-        "colours": [{"en": name, "zh": COLOURS[name][0], "rgb": rgb} for name, rgb in zip(chosen, jitter, strict=True)],
-        "direction": rng.choice(("down", "right", "diagonal")),
-    }
-
-
-def plan(singles: Sequence[Mapping[str, Any]], count: int = COUNT, seed: int = SEED) -> list[dict[str, Any]]:
-    """The ledger lines of `count` composites, made of training pictures alone: the same for the same ledger and seed.
-
-    One third are single subjects at full size on a coloured background; the rest has one to three placed pieces.
-    """
-    rng = random.Random(seed)
-    trained = [record for record in singles if record["split"] == "train"]
-    usual = [record for record in trained if record["group"] not in CROWDED] or trained
-    by_style: dict[str, list[Mapping[str, Any]]] = {}
-    for record in usual:
-        by_style.setdefault(record["style"], []).append(record)
-    lines = []
-    for index in range(count):
-        kind = rng.random()
-        pieces_count = 1 if kind < 0.5 else 2 if kind < 0.85 else 3
-        relation = None
-        if kind < 1 / 3:
-            places = ["full"]
-        elif pieces_count == 1:
-            places = [rng.choice(list(PLACES))]
-        elif pieces_count == 2:
-            relation = rng.choice(("left", "right", "top", "bottom"))
-            places = [relation, {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[relation]]
-        else:
-            places = list(rng.choice(TRIPLES))
-            rng.shuffle(places)
-        first = rng.choice(trained if places == ["full"] else usual)
-        chosen = [first]
-        mixed = pieces_count > 1 and rng.random() > SAME_STYLE
-        while len(chosen) < pieces_count:
-            other = rng.choice(usual if mixed else by_style.get(first["style"], usual))
-            if (
-                other["subject"] not in {c["subject"] for c in chosen}
-                or len({r["subject"] for r in usual}) < pieces_count
-            ):
-                chosen.append(other)
-        pieces = []
-        for record, place in zip(chosen, places, strict=True):
-            x, y = PLACES.get(place, (0.5, 0.5))
-            size = 1.0 if place == "full" else scale_for(pieces_count, rng)
-            slack = 0.0 if place == "full" else 0.03
-            pieces.append({
-                "index": record["index"], "subject": record["subject"], "style": record["style"],
-                "label_en": record["label_en"],
-                "label_zh": record["label_zh"], "subgroup": record["subgroup"], "package": record["package"],
-                "place": place,
-                "x": round(x + rng.uniform(-slack, slack), 3), "y": round(y + rng.uniform(-slack, slack), 3),
-                "scale": size,
-            })  # fmt: skip
-        style = first["style"] if len({piece["style"] for piece in pieces}) == 1 else ""
-        lines.append({
-            "kind": "composite", "array": "composites", "index": index, "style": style, "pieces": pieces,
-            "relation": relation,
-            "background": plan_background(rng), "split": "train", "seed": seed,
-            "licence": " AND ".join(sorted({record["licence"] for record in chosen})),
-            "author": "; ".join(sorted({record["author"] for record in chosen})),
-            "package": "+".join(sorted({record["package"] for record in chosen})),
-        })  # fmt: skip
-    return lines
-
-
 RAMP = np.linspace(0, 1, SIZE, dtype=np.float32)
 ALONG = {
     "down": np.broadcast_to(RAMP[:, None, None], (SIZE, SIZE, 1)),
     "right": np.broadcast_to(RAMP[None, :, None], (SIZE, SIZE, 1)),
     "diagonal": ((RAMP[:, None] + RAMP) / 2)[..., None],
 }
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+CROWDED = {"flags", "symbols"}  # half of all subjects, a smaller part of the scenes
+SAME_STYLE = 0.9
+RECOLOURED = 0.35  # of the pieces, where there are copies
+PLAIN = 0.8  # of the backgrounds have one colour
+#: The kinds of scenes and how many of them there are.
+KINDS = {"full": 0.2, "one": 0.14, "two": 0.34, "same": 0.14, "overlap": 0.08, "three": 0.1}
+#: What a ledger line says of each piece, as the picture's own line says it.
+SAID = ("array", "index", "subject", "style", "label_en", "label_zh", "group", "subgroup", "package")
+
+Record = Mapping[str, Any]
+
+
+def plan_background(rng: random.Random) -> dict[str, Any]:
+    """A plain colour or a gradient between two, by name and value, with its direction."""
+    chosen = rng.sample(list(COLOURS), 1 if rng.random() < PLAIN else 2)
+    jitter = [[max(0, min(255, round(v + rng.uniform(-8, 8)))) for v in COLOURS[name][1]] for name in chosen]
+    return {
+        "kind": "plain" if len(chosen) == 1 else "gradient",
+        "colours": [{"en": name, "zh": COLOURS[name][0], "rgb": rgb} for name, rgb in zip(chosen, jitter, strict=True)],
+        "direction": rng.choice(list(ALONG)),
+    }
+
+
+class Choice:
+    """The pictures that pieces are drawn from, by what a scene asks for; those that are trained on alone."""
+
+    def __init__(self, records: Sequence[Record]):
+        trained = [record for record in records if record["split"] == "train"]
+        self.all = [record for record in trained if record["array"] == "singles"]
+        self.usual = [record for record in self.all if record["group"] not in CROWDED] or self.all
+        self.many = [record for record in self.usual if several(record)] or self.usual
+        self.by_style: dict[str, list[Record]] = {}
+        for record in self.usual:
+            self.by_style.setdefault(record["style"], []).append(record)
+        self.copies: dict[int, list[Record]] = {}
+        for record in trained:
+            if record["array"] == "recoloured":
+                self.copies.setdefault(record["of"], []).append(record)
+
+    def coloured(self, record: Record, rng: random.Random) -> Record:
+        """The picture itself, or one of its recoloured copies."""
+        copies = self.copies.get(record["index"])
+        return rng.choice(copies) if copies and rng.random() < RECOLOURED else record
+
+    def company(self, first: Record, count: int, rng: random.Random) -> list[Record]:
+        """``count`` pictures of different subjects, mostly of one style, the given one first."""
+        pool = self.usual if rng.random() > SAME_STYLE else self.by_style.get(first["style"], self.usual)
+        others = {record["subject"]: record for record in rng.sample(pool, min(len(pool), 3 * count))}
+        others.pop(first["subject"], None)
+        return [first, *others.values(), *[first] * count][:count]
+
+
+def several(record: Record) -> bool:
+    """Whether a scene can show more than one of a subject and say so in both languages."""
+    if record["group"] == "people-body":
+        return False
+    return countable(record["label_en"], "en") and countable(record["label_zh"], "zh", record["subgroup"])
+
+
+def piece(record: Record, place: str, x: float, y: float, scale: float, rng: random.Random) -> dict[str, Any]:
+    """A picture in a scene: (x, y) is the centre, all three in fractions of the scene."""
+    slack = 0.0 if place == "full" else 0.03
+    said = {name: record[name] for name in SAID}
+    words = {name: record.get(name, []) for name in ("names_en", "names_zh", "colours")}
+    where = {"x": round(x + rng.uniform(-slack, slack), 3), "y": round(y + rng.uniform(-slack, slack), 3)}
+    return {**said, **words, "of": record.get("of", record["index"]), "place": place, **where, "scale": round(scale, 3)}
+
+
+def scene(choice: Choice, kind: str, rng: random.Random) -> tuple[list[dict[str, Any]], str | None]:
+    """The pieces of a scene of a kind, and the relation of the first to the second where it has one."""
+    chosen = rng.choice({"full": choice.all, "same": choice.many}.get(kind, choice.usual))
+    first = choice.coloured(chosen, rng)
+    if kind == "full":
+        return [piece(first, "full", 0.5, 0.5, 1.0, rng)], None
+    if kind == "one":
+        place = rng.choice(list(PLACES))
+        return [piece(first, place, *PLACES[place], rng.uniform(0.3, 0.85 if place == "centre" else 0.6), rng)], None
+    if kind == "same":
+        places = rng.choice((*TRIPLES, *OPPOSITE.items()))
+        scale = rng.uniform(0.3, 0.4) if len(places) == 3 else rng.uniform(0.36, 0.48)
+        return [piece(first, place, *PLACES[place], scale, rng) for place in places], None
+    company = [choice.coloured(record, rng) for record in choice.company(chosen, 3 if kind == "three" else 2, rng)]
+    if kind == "three":
+        places = rng.sample(rng.choice(TRIPLES), 3)
+        sizes = [rng.uniform(0.3, 0.4) for _ in places]
+        return [piece(r, p, *PLACES[p], s, rng) for r, p, s in zip(company, places, sizes, strict=True)], None
+    if kind == "overlap":
+        aside = rng.choice((-1, 1))
+        back = piece(company[1], "centre", 0.5 - 0.06 * aside, 0.42, rng.uniform(0.62, 0.74), rng)
+        return [back, piece(company[0], "bottom", 0.5 + 0.16 * aside, 0.74, rng.uniform(0.38, 0.46), rng)], "behind"
+    relation = rng.choice(list(OPPOSITE))
+    places = (relation, OPPOSITE[relation])
+    return [
+        piece(r, p, *PLACES[p], rng.uniform(0.38, 0.5), rng) for r, p in zip(company, places, strict=True)
+    ], relation
+
+
+def plan(records: Sequence[Record], count: int = COUNT, seed: int = SEED) -> list[dict[str, Any]]:
+    """The ledger lines of `count` composites, made of training pictures alone, of singles and their recoloured copies:
+    the same for the same ledger and seed."""
+    rng, choice = random.Random(seed), Choice(records)
+    lines = []
+    for index, kind in enumerate(rng.choices(list(KINDS), list(KINDS.values()), k=count)):
+        pieces, relation = scene(choice, kind, rng)
+        styles, packages = {p["style"] for p in pieces}, sorted({p["package"] for p in pieces})
+        sources = [BY_PACKAGE[package] for package in packages]
+        lines.append({
+            "kind": "composite", "array": "composites", "index": index, "scene": kind, "pieces": pieces,
+            "style": styles.pop() if len(styles) == 1 else "", "relation": relation, "same": kind == "same",
+            "background": plan_background(rng), "split": "train", "seed": seed,
+            "licence": " AND ".join(sorted({source.licence for source in sources})),
+            "author": "; ".join(sorted({source.author for source in sources})),
+            "package": "+".join(packages),
+        })  # fmt: skip
+    return lines
 
 
 def paint_background(background: Mapping[str, Any]) -> np.ndarray:
@@ -175,27 +210,31 @@ def lay(canvas: np.ndarray, ink: np.ndarray, x: float, y: float) -> None:
     under[:] = np.minimum(((rest + (rest >> 8)) >> 8) + ink[..., :3], 255)  # exactly round(rest / 255)
 
 
-def compose(record: Mapping[str, Any], pictures: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """The composite (128, 128, 3) uint8 of a ledger line, from the single pictures (on white) and their opacity."""
+def compose(record: Record, art: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The composite (128, 128, 3) uint8 of a ledger line, from the arrays of pictures on white that its pieces name,
+    and the opacity of the singles, "singles_alpha", which copies share."""
     canvas = paint_background(record["background"])
-    for piece in record["pieces"]:
-        ink = cut_out(pictures[piece["index"]], opacity[piece["index"]])
-        if (size := round(SIZE * piece["scale"])) != SIZE:
+    for part in record["pieces"]:
+        ink = cut_out(art[part["array"]][part["index"]], art["singles_alpha"][part["of"]])
+        if (size := round(SIZE * part["scale"])) != SIZE:
             ink = resized(ink[bounds(ink[..., 3])], size)
-        lay(canvas, ink, piece["x"], piece["y"])
+        lay(canvas, ink, part["x"], part["y"])
     return canvas
 
 
-def make_composites(
-    out: Path, singles: Sequence[Mapping[str, Any]], say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Renders all composites into composites.npy and returns their ledger lines."""
-    lines = plan(singles)
-    pictures, opacity = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("singles", "singles_alpha"))
+def load_art(data: Path) -> dict[str, np.ndarray]:
+    """The arrays that composites are made of; copies where there are any."""
+    files = {name: data / f"{name}.npy" for name in ("singles", "recoloured", "singles_alpha")}
+    return {name: np.load(file, mmap_mode="r") for name, file in files.items() if file.exists()}
+
+
+def make_composites(out: Path, records: Sequence[Record], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Renders all composites of singles and their copies into composites.npy and returns their ledger lines."""
+    lines, art = plan(records), load_art(out)
     part = out / "composites.part.npy"
     array = np.lib.format.open_memmap(part, "w+", np.uint8, (len(lines), SIZE, SIZE, 3))
     for line in lines:
-        array[line["index"]] = compose(line, pictures, opacity)
+        array[line["index"]] = compose(line, art)
         if line["index"] % 4000 == 0:
             say(f"composites {line['index']}/{len(lines)}")
     array.flush()

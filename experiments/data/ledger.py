@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.captions import LANGUAGES, WITH_STYLE, WITHOUT, _noun, canonical, caption, style_name
+from experiments.captions import LANGUAGES, WITH_STYLE, WITHOUT, canonical, caption, noun, style_name
 from experiments.data.sources import styles
 
-ARRAYS = ("singles", "composites", "portraits")
+ARRAYS = ("singles", "recoloured", "composites", "portraits")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -54,7 +54,7 @@ def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         for lang in LANGUAGES:
             if record["kind"] == "single" and (record["subject"], lang) not in seen:
                 seen.add((record["subject"], lang))
-                yield from (record[f"label_{lang}"], _noun(record, lang))
+                yield from (record[f"label_{lang}"], noun(record[f"label_{lang}"], lang, record["subgroup"]))
                 yield from record[f"tags_{lang}"]
             if not train:
                 continue
@@ -63,7 +63,7 @@ def corpus(records: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             if record["kind"] == "single":
                 tags = record[f"tags_{lang}"] or [record[f"label_{lang}"]]
                 words = {
-                    "a": _noun(record, lang),
+                    "a": noun(record[f"label_{lang}"], lang, record["subgroup"]),
                     "n": record[f"label_{lang}"],
                     "s": style_name(record["style"], lang),
                     "t": tags[0],

@@ -6,14 +6,18 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from experiments.data.colours import dominant
+from experiments.data.names import bare
+from experiments.data.plain import NAMES
 from experiments.data.sources import ART, Source
 from experiments.data.subjects import Finder, Subject, load_subjects
 
@@ -147,7 +151,24 @@ def split(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return result
 
 
-def make_singles(modules: Path, out: Path, say: Callable[[str], None], workers: int = 2) -> list[dict[str, object]]:
+def people(record: Mapping[str, Any]) -> bool:
+    """Whether a picture shows people: colours of skin are neither told nor turned there."""
+    return record["group"] == "people-body"
+
+
+def described(record: Mapping[str, Any], picture: np.ndarray, opacity: np.ndarray) -> dict[str, Any]:
+    """A ledger line with what a caption can say more: the subject's other names, the emoji itself, and the colours that
+    are measured on the picture."""
+    more: dict[str, Any] = {}
+    for lang in ("en", "zh"):
+        label = record[f"label_{lang}"]
+        names = NAMES.get(record["label_en"], {}).get(lang, ())
+        more[f"names_{lang}"] = list(dict.fromkeys((label, *names, bare(label))))
+    emoji = "".join(chr(int(code, 16)) for code in record["subject"].split("-"))
+    return {**record, **more, "emoji": emoji, "colours": dominant(picture, opacity, people(record))}
+
+
+def make_singles(modules: Path, out: Path, say: Callable[[str], None], workers: int = 2) -> list[dict[str, Any]]:
     """Renders all single pictures into singles.npy and singles_alpha.npy and returns their ledger lines."""
     subjects = load_subjects(modules)
     jobs: list[Job] = []
@@ -167,7 +188,7 @@ def make_singles(modules: Path, out: Path, say: Callable[[str], None], workers: 
     for array in (pictures, opacity):
         array.flush()
     versions = {source.package: version(modules, source.package) for source in ART}
-    lines: list[dict[str, object]] = []
+    lines: list[dict[str, Any]] = []
     for index, job in enumerate(jobs):
         subject, source = subjects[job.hexcode], job.source
         lines.append({
@@ -179,6 +200,7 @@ def make_singles(modules: Path, out: Path, say: Callable[[str], None], workers: 
             "icon": job.name, "licence": source.licence, "author": source.author, "split": where[job.hexcode,
             source.style],
         })  # fmt: skip
+    lines = [described(line, pictures[i], opacity[i]) for i, line in enumerate(lines)]
     (out / "singles.part.npy").replace(out / "singles.npy")
     (out / "singles_alpha.part.npy").replace(out / "singles_alpha.npy")
     return lines

@@ -2,6 +2,7 @@
 it is asked."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -24,10 +25,16 @@ def single(index: int) -> dict:
     source = ART[index % 2]
     return {
         "kind": "single", "array": "singles", "index": index, "subject": en, "label_en": en, "label_zh": zh,
-        "tags_en": [], "tags_zh": [], "group": "animals-nature", "subgroup": "animal-mammal", "style": source.style,
+        "emoji": "", "names_en": [en], "names_zh": [zh], "tags_en": [], "tags_zh": [], "colours": [],
+        "group": "animals-nature", "subgroup": "animal-mammal", "style": source.style,
         "package": source.package, "licence": source.licence, "author": source.author,
         "split": "heldout_pair" if index == 11 else "train",
     }  # fmt: skip
+
+
+def copy(index: int) -> dict:
+    row = single(2 * index)
+    return {**row, "array": "recoloured", "index": index, "of": row["index"], "turn": 120.0, "colours": ["teal"]}
 
 
 def portrait(index: int) -> dict:
@@ -44,17 +51,18 @@ def portrait(index: int) -> dict:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder as `experiments.data` and `experiments.latents` leave it: a dozen singles, four portraits. The latent of
-    a picture holds its number."""
+    """A folder as `experiments.data` and `experiments.latents` leave it: a dozen singles, three of them recoloured,
+    four portraits. The latent of a picture holds its number."""
     folder = tmp_path_factory.mktemp("data")
     model = zoo.find(zoo.DEFAULT)
     shutil.copy(model.path(model.tokenizer["file"]), folder / "tokenizer.json")
-    rows = [*map(single, range(12)), *map(portrait, range(4))]
+    rows = [*map(single, range(12)), *map(copy, range(3)), *map(portrait, range(4))]
     (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     rng = np.random.default_rng(0)
     np.save(folder / "singles.npy", rng.integers(0, 256, (12, 128, 128, 3), np.uint8))
+    np.save(folder / "recoloured.npy", rng.integers(0, 256, (3, 128, 128, 3), np.uint8))
     np.save(folder / "singles_alpha.npy", np.full((12, 128, 128), 255, np.uint8))
-    for name, count, first in (("singles", 12, 0), ("portraits", 4, 100)):
+    for name, count, first in (("singles", 12, 0), ("recoloured", 3, 50), ("portraits", 4, 100)):
         numbers = np.arange(first, first + count, dtype=np.float16)
         np.save(folder / f"latents-{name}.npy", np.broadcast_to(numbers[:, None, None, None], (count, 8, 16, 16)))
     return folder
@@ -85,15 +93,17 @@ def test_a_caption_names_its_picture(data) -> None:
             if text and number in range(12):
                 assert any(word in text for word in WORDS[int(number) // 2]), text
                 named += 1
+            elif text and number in (50, 51, 52):
+                assert re.search("teal|turquoise|青", text) and any(word in text for word in WORDS[int(number) - 50])
             elif text and number >= 100:
-                assert "wom" in text or "女人" in text or "hair" in text or "红发" in text
+                assert re.search("woman|girl|lady|女|hair|红发", text), text
     assert named > 16
 
 
 def test_what_is_held_out_is_never_seen(data) -> None:
     seen = batches(data)
     numbers = {x for step in range(16) for x in seen(step)[0][:, 0, 0, 0].tolist()}
-    assert set(range(11)) <= numbers and 11 not in numbers
+    assert set(range(11)) <= numbers and 50 in numbers and 11 not in numbers
 
 
 def test_an_epoch_brings_other_composites_and_other_captions(data) -> None:
@@ -113,7 +123,7 @@ def test_an_epoch_made_ahead_by_another_process_is_the_one_made_in_place(data, t
 def test_texts_in_one_array_are_those_of_the_tokenizer_cut_and_padded_to_the_longest(data) -> None:
     tokenizer = bilingual_tokenizer(data / "tokenizer.json")
     said = ["", "a red fox, 3d style", "一只狐狸在房子的左边", "word " * 60]
-    texts, which = Texts.of(tokenizer, said), np.array([2, 0, 1, 3])
+    texts, which = Texts.of(tokenizer, [tokenizer.encode(text) for text in said]), np.array([2, 0, 1, 3])
     assert torch.equal(
         torch.from_numpy(texts.rows(which, tokenizer.pad)), encode_texts(tokenizer, [said[i] for i in which])
     )

@@ -5,14 +5,16 @@ import re
 
 import numpy as np
 import pytest
-from experiments.captions import STYLES, canonical, caption, captions, noun_en
+from experiments.captions import OPPOSITE, RELATIONS, STYLES, canonical, caption, captions
 from experiments.data.attributes import SETS
-from experiments.data.composites import compose, plan
+from experiments.data.composites import SIZE, compose, cut_out, lay, plan, resized
 from experiments.data.ledger import corpus
 from experiments.data.portraits import person
+from experiments.data.recoloured import copied
 from experiments.data.singles import HELDOUT_SUBJECTS, STYLES_PER_HELDOUT_SUBJECT, split
 from experiments.data.sources import ART, PORTRAITS, SHARE_ALIKE
 from experiments.data.subjects import chinese, english
+from experiments.nouns import countable, counted, noun_en, noun_zh, plural_en
 
 NAMES = [
     ("fox", "狐狸", "animal-mammal"), ("tree", "树", "plant-other"), ("red apple", "红苹果", "food-fruit"), ("grapes",
@@ -33,8 +35,9 @@ def ledger() -> list[dict]:
             lines.append({
                 "kind": "single", "array": "singles", "index": len(lines), "subject": f"{subject:X}", "label_en": en,
                 "label_zh": zh,
+                "names_en": [en], "names_zh": [zh], "emoji": "", "colours": ["red", "white"],
                 "tags_en": ["wild", en] if subject % 2 else [], "tags_zh": ["野生", zh] if subject % 2 else [],
-                "group": "animals-nature",
+                "group": "flags" if subgroup == "country-flag" else "animals-nature",
                 "subgroup": subgroup, "style": source.style, "package": source.package, "licence": source.licence,
                 "author": source.author,
                 "split": kept,
@@ -52,14 +55,24 @@ def portraits() -> list[dict]:
     ]
 
 
-SINGLES, COMPOSITES, PORTRAIT_LINES = ledger(), plan(ledger(), 300, seed=1), portraits()
-EVERYTHING = [*SINGLES, *COMPOSITES, *PORTRAIT_LINES]
+def copies() -> list[dict]:
+    """A recoloured copy of every single but the flags."""
+    kept = (line for line in ledger() if line["group"] != "flags")
+    return [{**copied(line, 120.0, ["teal"]), "index": index} for index, line in enumerate(kept)]
+
+
+SINGLES, COPIES, PORTRAIT_LINES = ledger(), copies(), portraits()
+COMPOSITES = plan([*SINGLES, *COPIES], 400, seed=1)
+EVERYTHING = [*SINGLES, *COPIES, *COMPOSITES, *PORTRAIT_LINES]
+SCENES = {kind: [line for line in COMPOSITES if line["scene"] == kind] for kind in ("two", "same", "overlap", "three")}
 
 
 def test_nothing_held_out_is_in_a_composite() -> None:
     held = {line["index"] for line in SINGLES if line["split"] != "train"}
     assert held
-    assert not held & {piece["index"] for line in COMPOSITES for piece in line["pieces"]}
+    pieces = [piece for line in COMPOSITES for piece in line["pieces"]]
+    assert {piece["array"] for piece in pieces} == {"singles", "recoloured"}
+    assert not held & {piece["of"] for piece in pieces}
 
 
 def test_nothing_held_out_is_named_with_its_style_in_the_corpus() -> None:
@@ -73,10 +86,45 @@ def test_composites_depend_on_the_seed_alone() -> None:
 
 def test_relation_agrees_with_the_places() -> None:
     pairs = [line for line in COMPOSITES if line["relation"]]
-    assert pairs
+    assert {line["relation"] for line in pairs} == {"left", "right", "top", "bottom", "behind"}
     for line in pairs:
         (ax, ay), (bx, by) = [(piece["x"], piece["y"]) for piece in line["pieces"]]
-        assert {"left": ax < bx, "right": ax > bx, "top": ay < by, "bottom": ay > by}[line["relation"]]
+        # what is behind is larger and laid first, and what is before it hides a part of it
+        behind = line["pieces"][0]["scale"] > line["pieces"][1]["scale"]
+        right = {"left": ax < bx, "right": ax > bx, "top": ay < by, "bottom": ay > by, "behind": behind}
+        assert right[line["relation"]]
+
+
+def test_a_relation_told_from_either_side_is_the_same_scene() -> None:
+    rng, sides = random.Random(4), set()
+    for line in [*SCENES["two"], *SCENES["overlap"]]:
+        first, second = (piece["label_zh"] for piece in line["pieces"])
+        for text in (caption(line, rng, "zh") for _ in range(4)):
+            told = [name for name, (_, words) in RELATIONS.items() if f"的{words}" in text]
+            if not told:
+                continue
+            straight = text.index(first) < text.index(second)
+            sides.add(straight)
+            assert told[0] == (line["relation"] if straight else OPPOSITE[line["relation"]]), text
+    assert sides == {True, False}
+
+
+def test_as_many_are_told_as_are_seen() -> None:
+    rng = random.Random(6)
+    assert {len(line["pieces"]) for line in SCENES["same"]} == {2, 3}
+    for line in SCENES["same"]:
+        assert len({(piece["array"], piece["index"]) for piece in line["pieces"]}) == 1
+        number = {2: ("two|2", "两|2"), 3: ("three|3", "三|3")}[len(line["pieces"])]
+        for _ in range(3):
+            assert re.match(number[0], caption(line, rng, "en")) and re.match(number[1], caption(line, rng, "zh"))
+
+
+def test_recoloured_pieces_are_told_by_their_colour() -> None:
+    rng = random.Random(8)
+    for line in COMPOSITES:
+        if any(piece["array"] == "recoloured" for piece in line["pieces"]):
+            assert re.search("teal|turquoise", caption(line, rng, "en").lower())
+            assert "青" in caption(line, rng, "zh")
 
 
 def test_opaque_pieces_replace_the_background_and_clear_ones_leave_it() -> None:
@@ -85,8 +133,26 @@ def test_opaque_pieces_replace_the_background_and_clear_ones_leave_it() -> None:
     )
     pictures = np.full((len(SINGLES), 128, 128, 3), 7, np.uint8)
     opaque, clear = (np.full((len(SINGLES), 128, 128), a, np.uint8) for a in (255, 0))
-    assert (compose(line, pictures, opaque) == 7).all()
-    assert (compose(line, np.full_like(pictures, 255), clear) == line["background"]["colours"][0]["rgb"]).all()
+
+    def art(shown: np.ndarray, opacity: np.ndarray) -> dict[str, np.ndarray]:
+        return {"singles": shown, "recoloured": shown, "singles_alpha": opacity}
+
+    assert (compose(line, art(pictures, opaque)) == 7).all()
+    white = np.full_like(pictures, 255)
+    assert (compose(line, art(white, clear)) == line["background"]["colours"][0]["rgb"]).all()
+
+
+def test_laying_is_that_of_exact_arithmetic() -> None:
+    rng = np.random.default_rng(0)
+    colour, opacity = rng.integers(0, 256, (40, 56, 3), np.uint8), rng.integers(0, 256, (40, 56), np.uint8)
+    cover = opacity[..., None] / 255
+    on_white = np.rint(colour * cover + 255 * (1 - cover)).astype(np.uint8)
+    canvas = np.full((SIZE, SIZE, 3), (90, 160, 30), np.uint8)
+    lay(canvas, cut_out(on_white, opacity), 0.5, 0.5)
+    expected = colour * cover + np.array((90, 160, 30)) * (1 - cover)
+    assert np.abs(canvas[44:84, 36:92] - expected).max() <= 1.01
+    flat = np.full((30, 60, 4), (10, 20, 30, 40), np.uint8)
+    assert (resized(flat, 24) == (10, 20, 30, 40)).all() and resized(flat, 24).shape == (12, 24, 4)
 
 
 @pytest.mark.parametrize("make", [random.Random, np.random.default_rng])
@@ -105,10 +171,15 @@ def test_canonical_captions_hold_subject_and_style() -> None:
         style = STYLES[record["style"]]
         assert canonical(record, "en") == f"{noun_en(record['label_en'])}, {style.en[0]}"
         assert canonical(record, "zh") == f"{record['label_zh']}，{style.zh[0]}"
+    for record in COPIES:
+        assert "teal" in canonical(record, "en") and "青色" in canonical(record, "zh")
     for record in COMPOSITES:
         for lang in ("en", "zh"):
             text = canonical(record, lang)
-            assert all(piece[f"label_{lang}"] in text for piece in record["pieces"])
+            names = [piece[f"label_{lang}"] for piece in record["pieces"]]
+            if record["same"] and lang == "en":
+                names = [plural_en(names[0])]
+            assert all(name in text for name in names)
             assert all(colour[lang] in text for colour in record["background"]["colours"])
 
 
@@ -207,6 +278,26 @@ def test_published_labels_become_chinese_one_says(
     label: str, zh: str, subgroup: str, tags: tuple[str, ...], said: str
 ) -> None:
     assert chinese(label, zh, subgroup, tags) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "many"),
+    [
+        ("fox", "foxes"), ("leaf", "leaves"), ("cherry", "cherries"), ("toy", "toys"), ("mouse", "mice"),
+        ("slice of pizza", "slices of pizza"), ("man with a beard", "men with a beard"), ("tomato", "tomatoes"),
+        ("kimono", "kimonos"), ("sheep", "sheep"), ("red house", "red houses"), ("watch", "watches"),
+    ],
+)  # fmt: skip
+def test_more_than_one(name: str, many: str) -> None:
+    assert plural_en(name) == many
+    assert counted(name, 3, "en") == f"three {many}" and countable(name, "en")
+
+
+def test_a_counted_name_has_one_number() -> None:
+    assert (
+        counted("狐狸", 2, "zh", "animal-mammal") == "两只狐狸" and counted("红色的汽车", 3, "zh") == "三辆红色的汽车"
+    )
+    assert noun_zh("一杯茶") == "一杯茶" and not countable("一杯茶", "zh") and not countable("grapes", "en")
 
 
 def test_share_alike_art_is_never_read() -> None:
