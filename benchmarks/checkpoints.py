@@ -46,9 +46,9 @@ def drawn(build: type, config: Any) -> nn.Module:
 
 def single_file(folder: Path, model: str) -> Path:
     """The single file of a model of random weights."""
-    from danqing.easel.convert import convert
-    from danqing.easel.zoo import write_model
     from danqing.nets import autoencoder_kl, clip, mmdit, unet
+    from danqing.store.convert import convert
+    from danqing.store.model import write_model
     from danqing.weights.load import save
 
     small, large = ("clip-text", clip.CLIPText, clip.VIT_L_14_TEXT), ("clip-text", clip.CLIPText, clip.VIT_BIGG_14_TEXT)
@@ -123,12 +123,12 @@ LOAD = (
     STATUS
     + """
 import torch
-from danqing.easel.painter import Painter
+from danqing.painting.load import load
 before = status("VmRSS")
 begin = time.perf_counter()
-painter = Painter.load(sys.argv[1])
+painter = load(sys.argv[1])
 seconds = time.perf_counter() - begin
-nets = [painter.codec.vae, *painter.shelf.nets.values()]
+nets = [painter.codec.vae, *painter.adapters.nets.values()]
 held = sum(p.numel() * p.element_size() for net in nets for p in net.parameters())
 print(seconds, held, status("VmHWM") - before)
 """
@@ -136,9 +136,9 @@ print(seconds, held, status("VmHWM") - before)
 PAINT = (
     STATUS
     + """
-from danqing.easel.painter import Painter
-from danqing.easel.request import Request
-painter = Painter.load(sys.argv[1])
+from danqing.painting.load import load
+from danqing.request.request import Request
+painter = load(sys.argv[1])
 begin = time.perf_counter()
 picture = painter.paint(Request(prompt="a red fox", seed=1, width=512, height=512, steps=2))
 print(time.perf_counter() - begin, status("VmHWM"))
@@ -147,12 +147,11 @@ print(time.perf_counter() - begin, status("VmHWM"))
 SWITCH = (
     STATUS
     + """
-from danqing.easel import painter as module
-from danqing.easel.painter import Painter
+from danqing.painting.load import _painter, load
 def turn():
     for name in sys.argv[1:]:
-        module._load.cache_clear()
-        Painter.load(name)
+        _painter.cache_clear()
+        load(name)
 turn(); turn()
 first = status("VmRSS")
 for _ in range(10):

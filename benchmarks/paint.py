@@ -65,10 +65,10 @@ def imported(runs: int) -> float:
 
 def ours(**options: Any) -> Callable[[], object]:
     """One warm picture of danqing, with the default finish unless the options say another."""
-    from danqing.easel.painter import Painter
-    from danqing.easel.request import Request
+    from danqing.painting.load import load
+    from danqing.request.request import Request
 
-    painter = Painter.load()
+    painter = load()
     request = Request(prompt=PROMPT, seed=1, steps=STEPS, scale=SCALE, **options)
     return lambda: painter.paint(request)
 
@@ -81,12 +81,13 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
     from PIL import Image
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from danqing.easel import zoo
     from danqing.nets import autoencoder_kl, unet
     from danqing.prompt.tokenize import bilingual_tokenizer, framed
+    from danqing.store import shipped
+    from danqing.store.find import find
     from danqing.weights.load import load
 
-    model = zoo.find(zoo.DEFAULT)
+    model = find(shipped.DEFAULT)
     net, codec, tower = (
         cast(Any, load(model.path(model.components[role].file))) for role in ("denoiser", "codec", "text")
     )

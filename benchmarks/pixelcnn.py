@@ -17,8 +17,8 @@ import time
 
 import torch
 
-from danqing.learn.data.order import keyed
 from danqing.nets.pixelcnn import ART, PixelCNN, sample
+from danqing.noise import keyed
 
 
 def main() -> None:

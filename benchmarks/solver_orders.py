@@ -24,9 +24,10 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from danqing import solve
+from danqing.noise import Draw, Noise
 from danqing.schedule import VE, VP, Cosine, Flow, ScaledLinear, Schedule
-from danqing.solve import Estimate, Point
+from danqing.solve import ancestral, classic, core, dpmpp, unipc
+from danqing.solve.core import Estimate, Point
 from danqing.types import Denoise, Denoised
 
 DOUBLE = torch.float64
@@ -75,7 +76,7 @@ def path(schedule: Schedule, steps: int, start: float = -2.0, end: float = 2.0) 
     """steps + 1 points from lambda = start to end, smoothly but not equally spaced."""
     u = torch.linspace(0, 1, steps + 1, dtype=DOUBLE)
     lam = start + (end - start) * (u + 0.1 * torch.sin(math.pi * u))
-    return solve.points(schedule, schedule.time(2 * lam))
+    return core.points(schedule, schedule.time(2 * lam))
 
 
 def initial(schedule: Schedule, count: int = 16) -> Tensor:
@@ -87,7 +88,7 @@ def initial(schedule: Schedule, count: int = 16) -> Tensor:
 @cache
 def _truth(lam: float) -> Tensor:
     start = path(VE(), 1)[0]
-    q = solve.points(VE(), VE().time(torch.tensor([2 * lam], dtype=DOUBLE)))[0]
+    q = core.points(VE(), VE().time(torch.tensor([2 * lam], dtype=DOUBLE)))[0]
     return Mixture().exact(initial(VE()), start, q)
 
 
@@ -100,34 +101,34 @@ def truth(p: Point) -> Tensor:
 class FullStart:
     """A solver whose first ``memory`` steps are the exact flow."""
 
-    solver: solve.Solver
+    solver: core.Solver
 
     @property
     def memory(self) -> int:
         return self.solver.memory
 
     def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: solve.Draw
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
     ) -> tuple[Tensor, Estimate]:
         if len(past) == self.memory:
             return self.solver.step(denoise, x, p, q, past, noise)
         return truth(q), Estimate(p, x, denoise(x, torch.full((len(x),), p.t, dtype=DOUBLE)))
 
 
-def last(denoise: Denoise, solver: solve.Solver, points: Sequence[Point], x: Tensor) -> Tensor:
+def last(denoise: Denoise, solver: core.Solver, points: Sequence[Point], x: Tensor) -> Tensor:
     """Where the loop ends."""
-    for state in solve.sample(denoise, solver, points, x, solve.Noise.of(0, range(len(x)))):
+    for state in core.sample(denoise, solver, points, x, Noise.of(0, range(len(x)))):
         x = state.x
     return x
 
 
-def measured(solver: solve.Solver, schedule: Schedule, full_start: bool, steps: int = 64) -> float:
+def measured(solver: core.Solver, schedule: Schedule, full_start: bool, steps: int = 64) -> float:
     """log2 of how much the largest error falls from ``steps`` to twice as many, from the exact sample at the first."""
     denoise, walker = Mixture().denoise(schedule), FullStart(solver) if full_start else solver
 
     def error(n: int) -> float:
         points = path(schedule, n)
-        points = points[::-1] if isinstance(solver, solve.Inversion) else points
+        points = points[::-1] if isinstance(solver, ancestral.Inversion) else points
         return (last(denoise, walker, points, truth(points[0])) - truth(points[-1])).abs().max().item()
 
     return math.log2(error(steps) / error(2 * steps))
@@ -136,7 +137,7 @@ def measured(solver: solve.Solver, schedule: Schedule, full_start: bool, steps: 
 class Claim(NamedTuple):
     """What the source says of a solver's order; what ours is held to: from a cold start, and of the formula itself."""
 
-    make: Callable[[], solve.Solver]
+    make: Callable[[], core.Solver]
     claimed: str
     cold: float
     full: float
@@ -145,26 +146,26 @@ class Claim(NamedTuple):
 #: The deterministic solvers. The cold order of a multistep solver is limited by its first steps: one step of order k
 #: costs an error of h^(k+1), once.
 CLAIMS: dict[str, Claim] = {
-    "euler, ddim": Claim(solve.DDIM, "1", 1, 1),
-    "inversion": Claim(solve.Inversion, "1", 1, 1),
-    "heun": Claim(solve.Heun, "2", 2, 2),
-    "dpm2, order 1": Claim(lambda: solve.DPMSolver(order=1), "1", 1, 1),
-    "dpm2": Claim(solve.DPMSolver, "2", 2, 2),
-    "dpm3": Claim(lambda: solve.DPMSolver(order=3), "3", 3, 3),
-    "lms, order 2": Claim(lambda: solve.LMS(order=2), "2", 2, 2),
-    "lms, order 3": Claim(lambda: solve.LMS(order=3), "3", 2, 3),
-    "lms": Claim(solve.LMS, "4", 2, 4),
-    "plms": Claim(solve.PLMS, "2", 2, 2),
-    "dpmpp-2s": Claim(solve.Singlestep, "2", 2, 2),
-    "dpmpp-2m": Claim(solve.Multistep, "2", 2, 2),
-    "dpmpp-2m, exact weights": Claim(lambda: solve.Multistep(midpoint=False), "2", 2, 2),
-    "dpmpp-3m": Claim(lambda: solve.Multistep(order=3), "3", 2, 3),
-    "dpmpp-3m, published weights": Claim(lambda: solve.Multistep(order=3, curvature=0.5), "3", 2, 2),
-    "unipc, order 1 (B2)": Claim(lambda: solve.UniPC(order=1), "2", 2, 2),
-    "unipc (B2)": Claim(solve.UniPC, "3", 3, 3),
-    "unipc (B1)": Claim(lambda: solve.UniPC(b=1), "3", 3, 3),
-    "unipc-3 (B2)": Claim(lambda: solve.UniPC(order=3), "4", 3, 4),
-    "unipc-3 (B1)": Claim(lambda: solve.UniPC(order=3, b=1), "4", 3, 4),
+    "euler, ddim": Claim(ancestral.DDIM, "1", 1, 1),
+    "inversion": Claim(ancestral.Inversion, "1", 1, 1),
+    "heun": Claim(classic.Heun, "2", 2, 2),
+    "dpm2, order 1": Claim(lambda: classic.DPMSolver(order=1), "1", 1, 1),
+    "dpm2": Claim(classic.DPMSolver, "2", 2, 2),
+    "dpm3": Claim(lambda: classic.DPMSolver(order=3), "3", 3, 3),
+    "lms, order 2": Claim(lambda: classic.LMS(order=2), "2", 2, 2),
+    "lms, order 3": Claim(lambda: classic.LMS(order=3), "3", 2, 3),
+    "lms": Claim(classic.LMS, "4", 2, 4),
+    "plms": Claim(classic.PLMS, "2", 2, 2),
+    "dpmpp-2s": Claim(dpmpp.Singlestep, "2", 2, 2),
+    "dpmpp-2m": Claim(dpmpp.Multistep, "2", 2, 2),
+    "dpmpp-2m, exact weights": Claim(lambda: dpmpp.Multistep(midpoint=False), "2", 2, 2),
+    "dpmpp-3m": Claim(lambda: dpmpp.Multistep(order=3), "3", 2, 3),
+    "dpmpp-3m, published weights": Claim(lambda: dpmpp.Multistep(order=3, curvature=0.5), "3", 2, 2),
+    "unipc, order 1 (B2)": Claim(lambda: unipc.UniPC(order=1), "2", 2, 2),
+    "unipc (B2)": Claim(unipc.UniPC, "3", 3, 3),
+    "unipc (B1)": Claim(lambda: unipc.UniPC(b=1), "3", 3, 3),
+    "unipc-3 (B2)": Claim(lambda: unipc.UniPC(order=3), "4", 3, 4),
+    "unipc-3 (B1)": Claim(lambda: unipc.UniPC(order=3, b=1), "4", 3, 4),
 }
 
 # Stochastic solvers: the covariance that they end in ------------------------------------------------------------------
@@ -206,7 +207,7 @@ class Impulses:
     With a linear denoiser the end is a sum over all draws z of B z, and so each pixel shows a column of its B.
     """
 
-    def at(self, step: int) -> solve.Draw:
+    def at(self, step: int) -> Draw:
         return lambda like, draw=0: self(like, 1 + 2 * step + draw)
 
     def __call__(self, like: Tensor, place: int = 0) -> Tensor:
@@ -219,37 +220,37 @@ def gaussian_path(schedule: Schedule, steps: int) -> tuple[Point, ...]:
     return path(schedule, steps, -2.0, 3.0)
 
 
-def moments(solver: solve.Solver, points: Sequence[Point], how: Denoise | None = None) -> tuple[Tensor, Tensor]:
+def moments(solver: core.Solver, points: Sequence[Point], how: Denoise | None = None) -> tuple[Tensor, Tensor]:
     """Errors of mean and covariance at the last point, from the exact marginal at the first; without chance."""
     schedule, p, q = points[0].schedule, points[0], points[-1]
     pixels = torch.zeros(1, 2, 1, 4 * len(points) + 1, dtype=DOUBLE)  # the last one takes no impulse: the mean
     x = p.alpha * MEAN + torch.einsum("cd,bdhw->bchw", root(marginal(p.alpha, p.sigma)), Impulses()(pixels))
-    for state in solve.sample(how or partial(posterior, schedule), solver, points, x, Impulses()):
+    for state in core.sample(how or partial(posterior, schedule), solver, points, x, Impulses()):
         x = state.x
     mean, columns = x[0, :, 0, -1], x[0, :, 0, :-1] - x[0, :, 0, -1:]
     return mean - q.alpha * MEAN.flatten(), columns @ columns.T - marginal(q.alpha, q.sigma)
 
 
-def weak_order(solver: solve.Solver, steps: int = 100) -> float:
+def weak_order(solver: core.Solver, steps: int = 100) -> float:
     """log2 of how much the largest error of the covariance falls from ``steps`` to twice as many."""
     errors = [moments(solver, gaussian_path(VP(), n))[1].abs().max().item() for n in (steps, 2 * steps)]
     return math.log2(errors[0] / errors[1])
 
 
 NOISY: dict[str, Claim] = {
-    "ddpm": Claim(solve.DDPM, "1", 1, 1),
-    "euler-a, ddim eta 1": Claim(lambda: solve.DDIM(eta=1.0), "1", 1, 1),
-    "ddim eta 0.5": Claim(lambda: solve.DDIM(eta=0.5), "1", 1, 1),
-    "dpmpp-2s-a": Claim(lambda: solve.Singlestep(eta=1.0), "2", 2, 2),
-    "dpmpp-2s-a eta 0.5": Claim(lambda: solve.Singlestep(eta=0.5), "2", 2, 2),
-    "dpmpp-sde": Claim(solve.SinglestepSDE, "2", 2, 2),
-    "dpmpp-sde eta 0.5": Claim(lambda: solve.SinglestepSDE(eta=0.5), "2", 2, 2),
-    "dpmpp-sde, independent draws": Claim(lambda: solve.SinglestepSDE(brownian=False), "2", 1, 1),
-    "dpmpp-1m-sde": Claim(lambda: solve.Multistep(order=1, eta=1.0), "1", 1, 1),
-    "dpmpp-2m-sde": Claim(lambda: solve.Multistep(eta=1.0), "2", 2, 2),
-    "dpmpp-2m-sde eta 0.5": Claim(lambda: solve.Multistep(eta=0.5), "2", 2, 2),
-    "dpmpp-3m-sde": Claim(lambda: solve.Multistep(order=3, eta=1.0, curvature=0.5), "3", 2, 2),
-    "dpmpp-3m-sde, curvature 1": Claim(lambda: solve.Multistep(order=3, eta=1.0), "3", 2, 2),
+    "ddpm": Claim(ancestral.DDPM, "1", 1, 1),
+    "euler-a, ddim eta 1": Claim(lambda: ancestral.DDIM(eta=1.0), "1", 1, 1),
+    "ddim eta 0.5": Claim(lambda: ancestral.DDIM(eta=0.5), "1", 1, 1),
+    "dpmpp-2s-a": Claim(lambda: dpmpp.Singlestep(eta=1.0), "2", 2, 2),
+    "dpmpp-2s-a eta 0.5": Claim(lambda: dpmpp.Singlestep(eta=0.5), "2", 2, 2),
+    "dpmpp-sde": Claim(dpmpp.SinglestepSDE, "2", 2, 2),
+    "dpmpp-sde eta 0.5": Claim(lambda: dpmpp.SinglestepSDE(eta=0.5), "2", 2, 2),
+    "dpmpp-sde, independent draws": Claim(lambda: dpmpp.SinglestepSDE(brownian=False), "2", 1, 1),
+    "dpmpp-1m-sde": Claim(lambda: dpmpp.Multistep(order=1, eta=1.0), "1", 1, 1),
+    "dpmpp-2m-sde": Claim(lambda: dpmpp.Multistep(eta=1.0), "2", 2, 2),
+    "dpmpp-2m-sde eta 0.5": Claim(lambda: dpmpp.Multistep(eta=0.5), "2", 2, 2),
+    "dpmpp-3m-sde": Claim(lambda: dpmpp.Multistep(order=3, eta=1.0, curvature=0.5), "3", 2, 2),
+    "dpmpp-3m-sde, curvature 1": Claim(lambda: dpmpp.Multistep(order=3, eta=1.0), "3", 2, 2),
 }
 
 SCHEDULES: dict[str, Schedule] = {

@@ -2,7 +2,7 @@
 
 art = Art.load(DATA, 32)                       pictures (N, 3, 32, 32) of bytes, labels (N,), names of the classes
 batch = art.batches(64, "vae", mirror=True)    step -> (bytes (B, 3, 32, 32), labels (B,)), a pure function of the step
-x = unit(batch(0)[0])                          (B, 3, 32, 32) in [-1, 1]
+x = levels_of(batch(0)[0])                     (B, 3, 32, 32) in [-1, 1]
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danqing.codec import levels_of
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
+from danqing.noise import keyed
 
 #: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -165,11 +165,6 @@ def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
         blocks = some.reshape(-1, size, side // size, size, side // size, 3)
         made[first : first + 256] = blocks.mean((2, 4)).round().transpose(0, 3, 1, 2)
     return torch.from_numpy(made)
-
-
-def unit(pictures: Tensor) -> Tensor:
-    """Bytes of any shape as numbers in [-1, 1]."""
-    return levels_of(pictures)
 
 
 @dataclass(frozen=True, kw_only=True)

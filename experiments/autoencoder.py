@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danqing.learn.data.order import Mixture, to_unit
+from danqing.learn.data.order import Mixture
 from danqing.learn.objectives.autoencoding import Autoencoding
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.levels import from_arrays, to_arrays
 from danqing.nets import autoencoder_kl
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, find_precision, scaler
-from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
+from experiments.common import DATA, RUNS, drive, fast, grid, set_up
 
 
 class Crops:
@@ -51,7 +52,7 @@ class Crops:
             for pictures, items in zip(self.others, rest, strict=True)
             for i in items.tolist()
         ]
-        return to_unit(np.stack(crops))
+        return from_arrays(np.stack(crops))
 
     def _on_colour(self, index: int, draw: np.random.Generator) -> np.ndarray:
         picture = self.singles[index]
@@ -97,7 +98,7 @@ def main() -> None:
         autocast=lambda: fast(device),
         scaler=scaler(device),
     )
-    shown = to_unit(np.asarray(crops.singles[crops.train[:: len(crops.train) // 24][:24]])).to(device)
+    shown = from_arrays(np.asarray(crops.singles[crops.train[:: len(crops.train) // 24][:24]])).to(device)
 
     @torch.inference_mode()
     def sample():
@@ -105,7 +106,7 @@ def main() -> None:
         with autocast(device):
             out, _ = run.ema.model(shown, torch.zeros(()))  # the mean of the posterior, decoded
         pairs = torch.stack([shown, out.float()], 1).flatten(0, 1)
-        return grid(to_bytes(pairs), 8)
+        return grid(to_arrays(pairs), 8)
 
     drive(run, args.out, args.steps, minutes=args.minutes, sample=sample, sample_every=500)
 

@@ -16,17 +16,18 @@ import torch
 from PIL import Image
 
 from danqing.learn.data.augment import Augment
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.adversarial import HINGE, Adversarial, Adversaries
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import EMA, Training
+from danqing.levels import levels_of, to_arrays
 from danqing.nets import biggan
 from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGANDiscriminatorConfig, truncated_normal
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import scaler
 from experiments import cards
-from experiments.art import Art, ledger, unit
-from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
+from experiments.art import Art, ledger
+from experiments.common import DATA, adams, averaged, fast, grid
 
 SHOWN, THRESHOLDS = 12, (2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
 WORDS = cards.Words(
@@ -73,7 +74,7 @@ class Kinds(Experiment):
 
         def batch(index: int) -> tuple[torch.Tensor, torch.Tensor]:
             pictures, labels = batches(index)
-            return unit(send(pictures, where)), send(labels, where)
+            return levels_of(send(pictures, where)), send(labels, where)
 
         return Training(
             model=model,
@@ -96,7 +97,7 @@ class Kinds(Experiment):
         rows = [net(truncated_normal(size, t, keyed("sample", i)).to(like), labels) for i, t in enumerate(THRESHOLDS)]
         z, ends = truncated_normal((1, size[1]), 1.0, keyed("between")).to(like).expand(size), net.shared(labels)
         rows += [net.painted(z, torch.lerp(ends, ends.roll(-1, 0), k / 4)) for k in range(4)]
-        return grid(to_bytes(torch.cat(rows)), SHOWN)
+        return grid(to_arrays(torch.cat(rows)), SHOWN)
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         size = self.net.resolution

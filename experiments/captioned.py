@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from danqing.errors import InvalidFile
-from danqing.learn.data.order import Mixture, number
+from danqing.learn.data.order import Mixture
+from danqing.noise import number
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import send
 from experiments.epochs import LANGUAGES, VARIANTS, Epochs, Texts, by_source, fingerprint

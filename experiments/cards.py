@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from danqing.easel import zoo
 from danqing.learn.training.loop import Training
 from danqing.run.record import describe
+from danqing.store.model import Model, write_model
 from danqing.weights.load import save
 from danqing.weights.registry import of
 from danqing.weights.store import sha256
@@ -208,7 +208,7 @@ def write(
     text: Mapping[str, Any] | None = None,
     before: Mapping[str, Any] | None = None,
     **description: Any,
-) -> zoo.Model:
+) -> Model:
     """Write the networks of a finished training, their description and their card into an empty folder.
 
     Args:
@@ -228,7 +228,7 @@ def write(
     for role, module in parts.items():
         save(module, folder / f"{role}.safetensors", dtype=torch.bfloat16)
     trained = effort(run, batch, core_hours, before)
-    model = zoo.write_model(
+    model = write_model(
         folder,
         name=name,
         components={

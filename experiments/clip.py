@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danqing.learn.data.order import Mixture, to_unit
+from danqing.learn.data.order import Mixture
 from danqing.learn.objectives.contrastive import contrastive
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.levels import from_arrays
 from danqing.nets import clip
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
 from danqing.run.device import find_device, send
@@ -101,7 +102,7 @@ def main() -> None:
         ids = ids[
             :, : int((ids != tokenizer.pad).sum(1).max())
         ]  # the tower is causal: what follows the last eos is heard by nobody
-        return send(to_unit(np.stack(shown)), device), send(ids, device)
+        return send(from_arrays(np.stack(shown)), device), send(ids, device)
 
     edges = ["vision_model.embeddings", "text_model.embeddings", "logit_scale"]
     run = Training(

@@ -3,7 +3,6 @@ fast."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,35 +11,24 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danqing.learn.training.drive import drive
 from danqing.learn.training.loop import EMA, Objective, Training, Trapezoid
 from danqing.learn.training.optim import Muon
+from danqing.pictures.sheet import contact
 from danqing.run.precision import autocast, find_precision, scaler
 
-__all__ = ["DATA", "RUNS", "adams", "averaged", "by_muon", "drive", "fast", "grid", "set_up", "to_bytes"]
+__all__ = ["DATA", "RUNS", "adams", "averaged", "by_muon", "drive", "fast", "grid", "set_up"]
 
 DATA, RUNS = Path("data"), Path("runs")
 M = TypeVar("M", bound=nn.Module)
 
 
-def to_bytes(x: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [-1, 1] to bytes (B, H, W, 3)."""
-    return ((x.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
 def grid(pictures: np.ndarray | Sequence[np.ndarray], columns: int) -> Image.Image:
     """Pictures (B, H, W, 3) of bytes, row by row."""
-    pictures = np.asarray(pictures)
-    _, height, width, _ = pictures.shape
-    rows = math.ceil(len(pictures) / columns)
-    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        y, x = divmod(i, columns)
-        sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = picture
-    return Image.fromarray(sheet)
+    return contact([Image.fromarray(picture) for picture in np.asarray(pictures)], columns)
 
 
 def set_up(threads: int) -> None:

@@ -26,13 +26,14 @@ from danqing.learn.measures.quality import ssim
 from danqing.learn.objectives.cycle import Cycle, Pool, Translators
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.levels import levels_of, to_arrays
 from danqing.nets import cyclegan
 from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, scaler
 from experiments import cards
-from experiments.art import ledger, shrunk, style, unit
-from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
+from experiments.art import ledger, shrunk, style
+from experiments.common import DATA, adams, averaged, fast, grid
 
 SIZE = 64
 #: What people call a style that the ledger names otherwise.
@@ -142,7 +143,7 @@ class Translation(Experiment):
         ]
 
         def batch(index: int) -> tuple[Tensor, ...]:
-            return tuple(unit(send(some[order(index)], where)) for some, order in orders)
+            return tuple(levels_of(send(some[order(index)], where)) for some, order in orders)
 
         return Training(
             model=model,
@@ -165,11 +166,11 @@ class Translation(Experiment):
         forth, back, where = self._translators(run)
         styles = self.styles
         some = slice(None, None, max(1, len(styles.source) // 16))
-        source, truth = (unit(send(x[some][:16], where)) for x in (styles.source, styles.truth))
+        source, truth = (levels_of(send(x[some][:16], where)) for x in (styles.source, styles.truth))
         with autocast(where):
             made = forth(source)
             again = back(made)
-        return grid(to_bytes(torch.stack([source, made.float(), truth, again.float()], 1).flatten(0, 1)), 8)
+        return grid(to_arrays(torch.stack([source, made.float(), truth, again.float()], 1).flatten(0, 1)), 8)
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
@@ -177,7 +178,7 @@ class Translation(Experiment):
         picture of b."""
         forth, _, where = self._translators(run)
         styles = self.styles
-        source, truth, b = (unit(send(x, where)) for x in (styles.source, styles.truth, styles.b))
+        source, truth, b = (levels_of(send(x, where)) for x in (styles.source, styles.truth, styles.b))
         with autocast(where):
             made = torch.cat([forth(part).float() for part in source.split(64)])
         guesses = {"translated": made, "as it is": source, "mean picture": b.mean(0, keepdim=True).expand_as(truth)}

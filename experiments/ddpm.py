@@ -20,19 +20,22 @@ from PIL import Image
 from pydantic import Field
 
 from danqing.denoise import LearnedVariance
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.ddpm import Hybrid, bound_bits
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import to_arrays
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig
+from danqing.noise import keyed
 from danqing.run.device import find_device
 from danqing.schedule import Cosine, Linear
-from danqing.solve import DDIM, LearnedDDPM, Multistep
+from danqing.solve.ancestral import DDIM
+from danqing.solve.dpmpp import Multistep
+from danqing.solve.learned import LearnedDDPM
 from experiments import cards
 from experiments.art import Art, ledger
-from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, fast, grid
 from experiments.kinds import SIZE, apart, conditioned, row
 
 SCHEDULES = {"cosine": Cosine(), "linear": Linear()}
@@ -105,7 +108,7 @@ class Kinds(Experiment):
         model, where = averaged(run, LearnedVariance), find_device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
-        return grid(to_bytes(torch.cat(rows)), len(rows[0]))
+        return grid(to_arrays(torch.cat(rows)), len(rows[0]))
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:

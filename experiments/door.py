@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from danqing.easel.painter import Painter
-from danqing.easel.request import Request
+from danqing.painting.load import load
+from danqing.request.request import Request
 from experiments.common import RUNS, grid
 
 #: Pixels of each on the sheet.
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=0, help="how many seeds of each prompt to paint")
     args = parser.parse_args()
-    painter = Painter.load()
+    painter = load()
     asked = [
         (prompt, seed) for prompt, chosen in SHOWN for seed in (range(args.candidates) if args.candidates else [chosen])
     ]

@@ -28,19 +28,21 @@ from torch import Tensor, nn
 from danqing.errors import InvalidInput
 from danqing.finish.upscalers import OURS
 from danqing.learn.data.degrade import ART, uniform
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.measures.quality import psnr, ssim
 from danqing.learn.objectives.draws import randn
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import to_arrays
 from danqing.nets.autoencoder_kl import AutoencoderKL
 from danqing.nets.srvgg import SRVGGNetCompact, SRVGGNetCompactConfig
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast
 from danqing.weights.load import load
 from experiments import cards
-from experiments.common import DATA, averaged, by_muon, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, grid
 
 SCALE, MEASURED, SHOWN = 4, 16, 8
 CODEC = Path(__file__).resolve().parents[1] / "src/danqing/zoo/danqing-mini/vae.safetensors"
@@ -254,7 +256,7 @@ class Enlarging(Experiment):
                 low = F.interpolate(small[None], scale_factor=SCALE, mode="nearest")[0]
                 row = [low, filtered(small, "BICUBIC"), enlarged(net, small), truth]
                 rows += [x[:, 128:384, 128:384] for x in row]
-        return grid(to_bytes(2 * torch.stack(rows) - 1), 4)
+        return grid(to_arrays(2 * torch.stack(rows) - 1), 4)
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         """The averaged network, under the name by which `danqing.finish.upscalers` finds it, and a card."""

@@ -27,7 +27,7 @@ import torch
 
 from danqing.codec import VAECodec
 from danqing.errors import InvalidFile
-from danqing.learn.data.order import number
+from danqing.noise import number
 from danqing.prompt.tokenize import BytePairTokenizer, bilingual_tokenizer, room_of
 from danqing.run.device import find_device
 from experiments import captions

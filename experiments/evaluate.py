@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from danqing.easel.painter import Painter
-from danqing.easel.request import Request
-from danqing.learn.data.order import to_unit
+from danqing.levels import from_arrays
+from danqing.painting.load import load
+from danqing.request.request import Request
 from experiments.captions import canonical
 from experiments.common import DATA, RUNS, grid, set_up
 from experiments.judge import Judge, Labels, score
@@ -46,7 +46,7 @@ def main() -> None:
     judge = Judge(len(labels.subjects), len(labels.styles))
     averaged(args.runs / "judge" / "last.pt", judge)
     pictures = np.load(args.data / "singles.npy", mmap_mode="r")
-    painter = Painter.load()
+    painter = load()
     looks = Looks.learned(labels.rows, pictures)
     report = ["| pictures | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
 
@@ -61,7 +61,9 @@ def main() -> None:
             ]
             shown[name] = np.stack([np.asarray(painter.paint(request).image) for request in requests])
         for name, drawn in shown.items():
-            scores = score(judge, to_unit(drawn), *truth) | {"look": looks.told(drawn, [row["style"] for row in rows])}
+            scores = score(judge, from_arrays(drawn), *truth) | {
+                "look": looks.told(drawn, [row["style"] for row in rows])
+            }
             report.append(
                 f"| {title} ({len(rows)}), {name} | " + " | ".join(f"{scores[c]:.1f} %" for c in COLUMNS) + " |"
             )

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 
 from danqing.denoise import Denoiser
-from danqing.easel import zoo
 from danqing.nets import clip
 from danqing.nets.drafted import MINI, DraftedUNet
+from danqing.store import shipped
+from danqing.store.model import write_model
 from danqing.weights.load import save
 from experiments import cards
 from experiments.art import ledger
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS)
-    parser.add_argument("--out", type=Path, default=zoo.zoo() / zoo.DEFAULT)
+    parser.add_argument("--out", type=Path, default=shipped.folder() / shipped.DEFAULT)
     parser.add_argument("--trained", required=True, help="where and how long, for the card")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -74,9 +75,9 @@ def main() -> None:
     (args.out / "tokenizer.json").write_text(
         json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
     )
-    model = zoo.write_model(
+    model = write_model(
         args.out,
-        name=zoo.DEFAULT,
+        name=shipped.DEFAULT,
         components={
             role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()
         },

@@ -24,18 +24,20 @@ from torch import Tensor
 
 from danqing.finish.upscalers import OURS
 from danqing.learn.data.degrade import Degradation, Stage
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.measures.quality import psnr, ssim
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import to_arrays
 from danqing.nets import restorer
 from danqing.nets.restorer import Restorer, RestorerConfig
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast
 from experiments import cards
 from experiments.art import ledger
-from experiments.common import DATA, averaged, by_muon, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, grid
 from experiments.enlarger import Restoring, painter_codec, repainted
 
 WORDS = cards.Words(
@@ -159,7 +161,7 @@ class DrawnFaces(Experiment):
         return found
 
     def samples(self, run: Training) -> Image.Image:
-        return grid(to_bytes(2 * torch.stack(self.restored(run, SHOWN), 1).flatten(0, 1) - 1), 6)
+        return grid(to_arrays(2 * torch.stack(self.restored(run, SHOWN), 1).flatten(0, 1) - 1), 6)
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         """The averaged network, under the name by which `danqing.finish.upscalers` finds it, and a card."""

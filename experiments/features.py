@@ -20,17 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.easel.features import WEIGHTS
-from danqing.learn.data.order import keyed
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import levels_of
+from danqing.measure.features import WEIGHTS
 from danqing.nets import features
 from danqing.nets.features import FeatureConfig, Features
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.weights import store
 from experiments import cards
-from experiments.art import Art, ledger, unit
+from experiments.art import Art, ledger
 from experiments.common import DATA, averaged, by_muon, fast
 
 ARRAYS = ("singles", "portraits")
@@ -176,7 +177,7 @@ class Recognise(Experiment):
         def batch(step: int) -> tuple[Tensor, Tensor]:
             pictures, chosen = batches(step)
             which = torch.rand(self.batch, generator=keyed("features", "coarse", step)) < 0.5
-            return send(coarsened(unit(pictures), which), where), send(labels[chosen], where)
+            return send(coarsened(levels_of(pictures), which), where), send(labels[chosen], where)
 
         groups = muon_groups(model, lr=self.rate, adam_lr=self.edge_rate, edges=EDGES)
         return by_muon(model, Answer(sizes), batch, groups, steps=self.steps, decay=self.decay, average=self.average)
@@ -188,7 +189,7 @@ class Recognise(Experiment):
         art, labels = self.shown("heldout_pair")
         sizes, found = tuple(map(len, self.told.words.values())), {}
         for name, coarse in (("", False), (" coarsened", True)):
-            seen = coarsened(unit(art.pictures), torch.full((len(labels),), coarse)).to(find_device())
+            seen = coarsened(levels_of(art.pictures), torch.full((len(labels),), coarse)).to(find_device())
             with fast(find_device()):
                 logits = torch.cat([model(part) for part in seen.split(64)]).cpu().split(sizes, 1)
             for question in ("style", "subject"):

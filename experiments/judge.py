@@ -18,9 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.learn.data.order import Order, keyed, to_unit
+from danqing.learn.data.order import Order
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.levels import from_arrays
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import find_precision, scaler
 from experiments.common import DATA, RUNS, drive, fast, set_up
@@ -157,7 +159,9 @@ def main() -> None:
 
     def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
         items = order(step)
-        shown = jitter(to_unit(np.stack([pictures[train[i]["index"]] for i in items.tolist()])), keyed("jitter", step))
+        shown = jitter(
+            from_arrays(np.stack([pictures[train[i]["index"]] for i in items.tolist()])), keyed("jitter", step)
+        )
         return send(shown, device), send(subject[items], device), send(style[items], device)
 
     groups = muon_groups(model, lr=0.02, adam_lr=2e-3, edges=["stem", "subject", "style"], weight_decay=0.05)
@@ -175,7 +179,7 @@ def main() -> None:
     assert run.ema is not None
     for split in ("heldout_pair", "heldout_subject"):
         rows = [row for row in labels.rows if row["split"] == split]
-        real = to_unit(np.stack([pictures[row["index"]] for row in rows])).to(device)
+        real = from_arrays(np.stack([pictures[row["index"]] for row in rows])).to(device)
         print(split, len(rows), score(run.ema.model, real, *(x.to(device) for x in labels.of(rows))), flush=True)
 
 

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from danqing.denoise import Denoiser
 from danqing.guide import compose
-from danqing.learn.data.order import keyed
+from danqing.levels import levels_of
+from danqing.noise import Noise, keyed
 from danqing.prompt.labels import NONE, one_hot
 from danqing.run.device import send
 from danqing.schedule import sgm_uniform
-from danqing.solve import Noise, Solver, points, sample
+from danqing.solve.core import Solver, points, sample
 from danqing.types import Conditioning
-from experiments.art import Art, unit
+from experiments.art import Art
 
 SIZE, SHOWN = 32, 12
 
@@ -33,7 +34,7 @@ def conditioned(
         pictures, labels = batches(step)
         dropped = torch.rand(batch, generator=keyed(seed, "drop", step)) < drop
         heard = one_hot(labels.masked_fill(dropped, NONE), len(art.names))
-        return unit(send(pictures, where)), heard.map(lambda v: send(v, where))
+        return levels_of(send(pictures, where)), heard.map(lambda v: send(v, where))
 
     return at
 
@@ -42,7 +43,7 @@ def apart(data: Path, count: int, where: torch.device) -> tuple[Tensor, Conditio
     """``count`` pictures that no training sees, spread over all of them, with their classes."""
     art = Art.load(data, SIZE, split="heldout_pair")
     chosen = torch.arange(count) * len(art.pictures) // count
-    return unit(art.pictures[chosen].to(where)), one_hot(art.labels[chosen].to(where), len(art.names))
+    return levels_of(art.pictures[chosen].to(where)), one_hot(art.labels[chosen].to(where), len(art.names))
 
 
 def row(denoiser: Denoiser, classes: int, solver: Solver, steps: int, scale: float) -> Tensor:

@@ -21,11 +21,12 @@ import torch
 from torch import nn
 
 from danqing.codec import VAECodec
-from danqing.easel import zoo
-from danqing.learn.data.order import to_unit
+from danqing.levels import from_arrays
 from danqing.nets import autoencoder_kl
 from danqing.run.device import find_device
 from danqing.run.precision import autocast
+from danqing.store.find import find
+from danqing.store.shipped import DEFAULT
 from danqing.weights.load import load
 from experiments.common import DATA, RUNS, set_up
 
@@ -41,7 +42,7 @@ def averaged(checkpoint: Path, model: nn.Module) -> nn.Module:
 
 def shipped(role: str) -> nn.Module:
     """A network of the model in the zoo, in fp32: what a new training starts from where no checkpoint is left."""
-    model = zoo.find(zoo.DEFAULT)
+    model = find(DEFAULT)
     return load(model.path(model.components[role].file), dtype=torch.float32)
 
 
@@ -66,7 +67,7 @@ def encoded(codec: VAECodec, pictures: Iterable[np.ndarray]) -> np.ndarray:
     codec.vae.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parts = []
     while some := list(itertools.islice(left, 32 if device.type == "cpu" else 256)):
-        x = to_unit(np.stack(some)).to(device, memory_format=torch.channels_last)
+        x = from_arrays(np.stack(some)).to(device, memory_format=torch.channels_last)
         with autocast(device):
             parts.append(codec.encode(x).half().cpu().numpy())
     return np.concatenate(parts)

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.easel import features
-from danqing.learn.data.order import to_unit
+from danqing.levels import from_arrays
+from danqing.measure import features
 from danqing.nets.features import Features, deviation
 from experiments.common import DATA, set_up
 from experiments.judge import Labels
@@ -42,7 +42,7 @@ def texture(trunk: Features, pictures: np.ndarray) -> Tensor:
     and from afar."""
     rows = []
     for first in range(0, len(pictures), 64):
-        near = to_unit(pictures[first : first + 64])
+        near = from_arrays(pictures[first : first + 64])
         grids = [grid for x in (near, F.avg_pool2d(near, 2)) for grid in trunk.grids(x)]
         rows.append(torch.cat([moment for grid in grids for moment in (grid.mean((2, 3)), deviation(grid))], 1))
     return torch.cat(rows)

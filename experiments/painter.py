@@ -23,16 +23,19 @@ from danqing.learn.objectives.denoising import Denoising
 from danqing.learn.objectives.draws import uniform
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.levels import to_arrays
 from danqing.nets import clip
 from danqing.nets.drafted import MINI, DraftedUNet
+from danqing.noise import Noise
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, find_precision, scaler
 from danqing.schedule import Cosine, Flow, sgm_uniform
-from danqing.solve import Noise, points, sample, solver
+from danqing.solve.core import points, sample
+from danqing.solve.solvers import solver
 from danqing.types import Conditioning
 from experiments.clip import encode_texts
-from experiments.common import DATA, RUNS, drive, fast, grid, set_up, to_bytes
+from experiments.common import DATA, RUNS, drive, fast, grid, set_up
 from experiments.draft import Drafting, Latents
 from experiments.latents import autoencoder, averaged, shipped
 
@@ -140,7 +143,7 @@ def main() -> None:
             guided = compose(model.denoiser, [(said, 4.0)], unsaid)
             for state in sample(guided, solver("dpmpp-2m"), visited, x, noise):
                 x = state.x
-            return grid(to_bytes(codec.decode(x / codec.config.scaling_factor + codec.config.shift_factor)), 8)
+            return grid(to_arrays(codec.decode(x / codec.config.scaling_factor + codec.config.shift_factor)), 8)
 
     drive(run, args.runs / args.name, args.steps, minutes=args.minutes, sample=sheet, sample_every=args.sample_every)
 

@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from danqing.learn.data.order import keyed
 from danqing.learn.data.palette import palette
 from danqing.learn.objectives.autoregressive import Autoregressive
 from danqing.learn.training.experiment import Count, Experiment, Free
@@ -26,6 +25,7 @@ from danqing.learn.training.optim import muon_groups
 from danqing.nets import pixelcnn
 from danqing.nets.pixel_heads import Palette
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from experiments import cards
 from experiments.art import Art, ledger

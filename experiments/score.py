@@ -21,21 +21,24 @@ from pydantic import Field
 from torch import Tensor
 
 from danqing.denoise import SCORE_OF_SIGMA, Denoiser
-from danqing.learn.data.order import keyed
 from danqing.learn.measures.likelihood import bits_per_dim, dequantise, log_likelihood
 from danqing.learn.objectives.draws import uniform
 from danqing.learn.objectives.scores import ScoreMatching, rademacher
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import to_arrays
 from danqing.nets import pixel_unet
 from danqing.nets.pixel_unet import PixelUNetConfig, ScoreUNet
+from danqing.noise import keyed
 from danqing.run.device import find_device
 from danqing.schedule import VE, VP, Schedule
-from danqing.solve import DDIM, DDPM, Multistep, PredictorCorrector
+from danqing.solve.ancestral import DDIM, DDPM
+from danqing.solve.corrector import PredictorCorrector
+from danqing.solve.dpmpp import Multistep
 from experiments import cards
 from experiments.art import Art, ledger
-from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
+from experiments.common import DATA, averaged, by_muon, fast, grid
 from experiments.ddpm import EDGES
 from experiments.kinds import SIZE, apart, conditioned, row
 
@@ -108,7 +111,7 @@ class Scores(Experiment):
         model, where = averaged(run, Denoiser), find_device()
         with fast(where):
             rows = [row(model, model.net.config.classes, *each) for each in ROWS]  # type: ignore[union-attr]
-        return grid(to_bytes(torch.cat(rows)), len(rows[0]))
+        return grid(to_arrays(torch.cat(rows)), len(rows[0]))
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:

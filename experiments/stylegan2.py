@@ -18,12 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from danqing.easel import zoo
 from danqing.learn.data.augment import Augment
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.adversarial import Adversarial, Adversaries, Styled
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import EMA, Objective, Training
+from danqing.levels import levels_of, to_arrays
 from danqing.nets import stylegan2
 from danqing.nets.stylegan2 import (
     StyleGAN2,
@@ -32,12 +31,14 @@ from danqing.nets.stylegan2 import (
     StyleGAN2DiscriminatorConfig,
     mixed,
 )
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import find_precision
+from danqing.store.find import find
 from danqing.weights.load import load
 from experiments import cards
-from experiments.art import Art, ledger, style, unit
-from experiments.common import DATA, adams, averaged, fast, grid, to_bytes
+from experiments.art import Art, ledger, style
+from experiments.common import DATA, adams, averaged, fast, grid
 
 COLUMNS = 8
 WORDS = cards.Words(
@@ -71,7 +72,7 @@ class Late:
 
 def begun(net: StyleGAN2, start: str) -> StyleGAN2:
     """The generator with the weights of a model, by its name or folder."""
-    model = zoo.find(start)
+    model = find(start)
     net.load_state_dict(load(model.path(model.components["generator"].file), dtype=torch.float32).state_dict())
     return net
 
@@ -120,7 +121,7 @@ class Portraits(Experiment):
         return Training(
             model=model,
             objective=Late(rules=rules, until=self.alone) if self.start else rules,
-            batches=lambda index: (unit(send(batches(index)[0], where)), None),
+            batches=lambda index: (levels_of(send(batches(index)[0], where)), None),
             optimisers=adams(model, {"generator": self.generator_rate, "discriminator": self.rate}, (0.0, 0.99)),
             rate=lambda step: 1.0,
             ema=EMA(model, 0.5 ** (self.batch / self.average)),
@@ -144,7 +145,7 @@ class Portraits(Experiment):
             for i in range(COLUMNS // 2)
         ]
         pictures: list[Tensor] = [net.synthesis(ws) for ws in (near, far, *rows)]
-        return grid(to_bytes(torch.cat(pictures)), COLUMNS)
+        return grid(to_arrays(torch.cat(pictures)), COLUMNS)
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
         size = self.net.resolution
@@ -157,7 +158,7 @@ class Portraits(Experiment):
             words=WORDS,
             rows=[row for row in ledger(self.data, ("portraits",), "train") if style(row) in self.sets],
             batch=self.batch,
-            before=zoo.find(self.start).trained if self.start else None,
+            before=find(self.start).trained if self.start else None,
             defaults={"width": size, "height": size, "truncation": 0.7},
             metrics=self.evaluate(run),
         )

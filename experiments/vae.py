@@ -18,17 +18,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.elbo import EvidenceBound
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import Training
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import levels_of, to_arrays
 from danqing.nets import vae
 from danqing.nets.vae import VAE, VAEConfig, prior, slerp
+from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from experiments import cards
-from experiments.art import Art, ledger, style, unit
-from experiments.common import DATA, averaged, by_muon, fast, grid, to_bytes
+from experiments.art import Art, ledger, style
+from experiments.common import DATA, averaged, by_muon, fast, grid
 
 #: First and last layers, which meet the data or the latents: no hidden matrices.
 EDGES = ("encoder.conv_in", "encoder.out", "decoder.inward", "decoder.conv_out")
@@ -87,7 +88,7 @@ class Vectors(Experiment):
         groups.append(dict(params=[model.log_scale], lr=self.scale_rate, muon=False, weight_decay=0.0))
 
         def batch(index: int) -> Tensor:
-            return unit(send(batches(index)[0], where))
+            return levels_of(send(batches(index)[0], where))
 
         return by_muon(
             model,
@@ -102,7 +103,7 @@ class Vectors(Experiment):
     @torch.no_grad()
     def samples(self, run: Training) -> Image.Image:
         model, where = averaged(run, VAE), find_device()
-        shown = unit(send(spread(self.art, SHOWN), where))
+        shown = levels_of(send(spread(self.art, SHOWN), where))
         with fast(where):
             back, posterior = model(shown, torch.zeros(()))  # the mean of the posterior, decoded
             drawn = model.decode(prior([keyed("sample", i) for i in range(DRAWN)], self.net.latent_dim).to(where))
@@ -112,7 +113,7 @@ class Vectors(Experiment):
             )  # (8, 6, D)
             between = model.decode(arcs.transpose(0, 1).flatten(0, 1))
         pairs = torch.stack([shown, back.float()], 1).flatten(0, 1)
-        return grid(to_bytes(torch.cat([pairs, drawn.float(), between.float()])), 8)
+        return grid(to_arrays(torch.cat([pairs, drawn.float(), between.float()])), 8)
 
     @torch.no_grad()
     def evaluate(self, run: Training) -> Mapping[str, float]:
@@ -121,7 +122,7 @@ class Vectors(Experiment):
         if "singles" not in self.arrays:
             return {}
         model, where = averaged(run, VAE), find_device()
-        apart = unit(send(spread(Art.load(self.data, self.net.image_size, split="heldout_pair"), APART), where))
+        apart = levels_of(send(spread(Art.load(self.data, self.net.image_size, split="heldout_pair"), APART), where))
         parts = [EvidenceBound()(model, some, keyed("evaluate", i)) for i, some in enumerate(apart.split(64))]
         return {
             f"held out {name}": sum(float(part[name]) for part in parts) / len(parts)

@@ -14,35 +14,24 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .easel.api import (
-        Replay,
-        edit,
-        interpolate,
-        outpaint,
-        paint,
-        paint_all,
-        reconstruct,
-        replay,
-        touch_up,
-        translate,
-    )
-    from .easel.picture import Picture
-    from .easel.request import Request
+    from .api import Replay, edit, interpolate, outpaint, paint, paint_all, reconstruct, replay, touch_up, translate
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+    from .pictures.picture import Picture
+    from .request.request import Request
 
 _HOMES = {
-    "Replay": ".easel.api",
-    "edit": ".easel.api",
-    "interpolate": ".easel.api",
-    "outpaint": ".easel.api",
-    "paint": ".easel.api",
-    "paint_all": ".easel.api",
-    "reconstruct": ".easel.api",
-    "replay": ".easel.api",
-    "touch_up": ".easel.api",
-    "translate": ".easel.api",
-    "Picture": ".easel.picture",
-    "Request": ".easel.request",
+    "Replay": ".api",
+    "edit": ".api",
+    "interpolate": ".api",
+    "outpaint": ".api",
+    "paint": ".api",
+    "paint_all": ".api",
+    "reconstruct": ".api",
+    "replay": ".api",
+    "touch_up": ".api",
+    "translate": ".api",
+    "Picture": ".pictures.picture",
+    "Request": ".request.request",
     "DanqingError": ".errors",
     "InvalidFile": ".errors",
     "InvalidInput": ".errors",

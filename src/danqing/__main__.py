@@ -4,9 +4,9 @@ import sys
 
 
 def main() -> None:
-    """`danqing.cli.main`."""
+    """`danqing.cli.app.main`."""
     try:
-        from .cli import main as run
+        from .cli.app import main as run
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -92,13 +92,3 @@ class Pixels:
 def _wide(x: Tensor) -> Tensor:
     """Half precisions stay inside the network."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-def bytes_of(image: Tensor) -> Tensor:
-    """(..., H, W) in [-1, 1] -> the nearest of 256 levels, uint8; what lies outside is clamped."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def levels_of(pixels: Tensor) -> Tensor:
-    """uint8 -> [-1, 1] in float32; `bytes_of` gives the same bytes back."""
-    return pixels.float() / 127.5 - 1

@@ -183,7 +183,7 @@ class LearnedVariance(Denoiser):
     data that are noise at the one end, for data that are a single picture at the other (Nichol & Dhariwal 2021,
     equation 15).
 
-    It is a Denoiser like any other, whose answer says v too, as ``variance``, for `solve.LearnedDDPM`.
+    It is a Denoiser like any other, whose answer says v too, as ``variance``, for `solve.learned.LearnedDDPM`.
     """
 
     def parts(self, x: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(given: str, possible: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """The names most like a given one, the nearest first; ``cutoff`` is how like at least, of 1."""
+    return difflib.get_close_matches(given, list(possible), n=count, cutoff=cutoff)
+
+
 class DanqingError(Exception):
     """Everything danqing refuses. The message is written for the person who reads it in a terminal."""
 
@@ -26,11 +31,11 @@ class UnknownName(InvalidInput):
     def __init__(self, kind: str, given: str, possible: Iterable[str]):
         names = sorted(possible)
         plain = {_plain(name): name for name in names}
-        found = difflib.get_close_matches(_plain(str(given)), plain, n=3, cutoff=0.4)
-        near = [plain[key] for key in (found[:1] if _plain(str(given)) in plain else found)]
-        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        found = nearest(_plain(str(given)), plain, count=3, cutoff=0.4)
+        meant = [plain[key] for key in (found[:1] if _plain(str(given)) in plain else found)]
+        hint = f" Did you mean {' or '.join(repr(n) for n in meant)}?" if meant else ""
         super().__init__(f"unknown {kind} {str(given)[:80]!r}.{hint} Possible: {', '.join(names)}.")
-        self.kind, self.given, self.possible, self.near = kind, given, names, near
+        self.kind, self.given, self.possible, self.near = kind, given, names, meant
 
 
 def _plain(name: str) -> str:

@@ -108,21 +108,3 @@ def interval(guided: Denoise, plain: Denoise, low: float, high: float) -> Denois
         return merge(partial(torch.where, inside.view(-1, *[1] * (x.ndim - 1))), guided(x, t), plain(x, t))
 
     return denoise
-
-
-def singly(*denoises: Denoise) -> Denoise:
-    """Evaluate each picture of a batch on its own, so that a batch of n equals n singles byte for byte.
-
-    Kernel libraries pick their order of summation by shape, so one call for all pictures rounds differently than one
-    call for each. Give one Denoise for all, or one for each picture of the batch.
-    """
-
-    def denoise(x: Tensor, t: Tensor) -> Denoised:
-        if len(denoises) not in (1, len(x)):
-            raise ValueError(f"{len(denoises)} denoisers cannot serve {len(x)} pictures: give one, or one each")
-        every = denoises if len(denoises) == len(x) else denoises * len(x)
-        # clone: a slice may start at an address of another alignment, and kernels may choose by that too
-        answers = (one(x[i : i + 1].clone(), t[i : i + 1].clone()) for i, one in enumerate(every))
-        return merge(lambda *rows: torch.cat(rows), *answers)
-
-    return denoise

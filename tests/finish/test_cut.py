@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from danqing.errors import InvalidInput
-from danqing.finish import finishing
 from danqing.finish.cut import CutOut, fitted
+from danqing.finish.records import finishing
 
 SIDE = 96
 Y, X = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
@@ -49,7 +49,7 @@ def over(drawing: NDArray[Any], ground: NDArray[Any]) -> NDArray[np.uint8]:
 def test_a_shape_comes_back_from_its_background_and_goes_back_onto_it(name: str) -> None:
     drawing, ground = shape(), GROUNDS[name]
     picture = over(drawing, ground)
-    cut, said = CutOut().noted(picture)
+    cut, said = CutOut().with_warnings(picture)
     assert said == () and cut.shape == (SIDE, SIDE, 4)
     rim = (drawing[..., 3] > 0) & (drawing[..., 3] < 255)
     error = np.abs(cut[..., 3] - drawing[..., 3])
@@ -83,7 +83,7 @@ def test_what_is_enclosed_stays_whatever_its_colour() -> None:
 @pytest.mark.parametrize("name", GROUNDS)
 def test_cutting_out_again_changes_nothing_and_says_so(name: str) -> None:
     cut = CutOut()(over(shape(), GROUNDS[name]))
-    again, said = CutOut().noted(cut)
+    again, said = CutOut().with_warnings(cut)
     assert (again == cut).all() and "already" in said[0]
 
 
@@ -119,7 +119,7 @@ def test_what_has_no_single_background_or_nothing_on_it_stays_and_is_told() -> N
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     plain = np.full((40, 50, 3), 200, np.uint8)
     for picture, why in ((noise, "of the border"), (plain, "all of the picture")):
-        same, said = CutOut().noted(picture)
+        same, said = CutOut().with_warnings(picture)
         assert same is picture and len(said) == 1 and why in said[0]
 
 

@@ -238,14 +238,14 @@ def test_faces_far_from_each_other_are_as_each_alone():
 
 def test_no_face_is_said_and_no_byte_changes():
     picture = Image.fromarray(noise(20, 30, 3))
-    answer, warnings = Faces(NEGATIVE, Known()).noted(picture)
+    answer, warnings = Faces(NEGATIVE, Known()).with_warnings(picture)
     assert answer.tobytes() == picture.tobytes() and "no face was found" in warnings[0]
 
 
 def test_a_face_larger_than_the_restorer_is_said():
-    _, warnings = Faces(SAME, Known(MIDDLE)).noted(smooth(90, 90))
+    _, warnings = Faces(SAME, Known(MIDDLE)).with_warnings(smooth(90, 90))
     assert "faces of 54 px" in warnings[0]
-    assert Faces(SAME, Known(similarity(0.9, 0, (0, 0)))).noted(smooth(90, 90))[1] == ()
+    assert Faces(SAME, Known(similarity(0.9, 0, (0, 0)))).with_warnings(smooth(90, 90))[1] == ()
 
 
 def test_landmarks_outside_of_the_picture_change_nothing():

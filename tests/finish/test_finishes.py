@@ -14,7 +14,8 @@ from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.finish import FINISHES, Finishing, Record, Tone, finishing, tone
+from danqing.finish import tone
+from danqing.finish.records import FINISHES, Finishing, Record, Tone, finishing
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
 
@@ -114,7 +115,7 @@ def test_enlarging_without_a_loader_says_so() -> None:
 
 def test_records_need_no_torch() -> None:
     code = (
-        "import sys, danqing.finish as f; f.finishing('enlarge', model='a'); print({'torch', 'numpy'} & "
+        "import sys, danqing.finish.records as f; f.finishing('enlarge', model='a'); print({'torch', 'numpy'} & "
         "set(sys.modules))"
     )
     assert (

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
-from danqing.finish import finishing, upscalers
+from danqing.finish import upscalers
+from danqing.finish.records import finishing
 from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
 from danqing.weights.load import load, save
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from danqing import solve
 from danqing.denoise import FixedVariance, LearnedVariance
 from danqing.errors import InvalidInput
 from danqing.guide import compose
+from danqing.noise import Draw, Noise
 from danqing.schedule import VE, VP, Flow, Linear
+from danqing.solve import ancestral, classic, core, corrector
 from danqing.solve.corrector import langevin
+from danqing.solve.learned import LearnedDDPM
 from danqing.types import Conditioning, Denoised
 from solver_orders import DOUBLE, MEAN, gaussian_path, marginal, posterior, root
 
@@ -28,7 +30,7 @@ class Impulses:
     """In the place of noise, draw k of step i is 1 at two pixels of its own: each then shows one column of what that
     draw becomes."""
 
-    def at(self, step: int) -> solve.Draw:
+    def at(self, step: int) -> Draw:
         return lambda like, draw=0: self(like, 1 + DRAWS * step + draw)
 
     def __call__(self, like: Tensor, place: int = 0) -> Tensor:
@@ -37,47 +39,47 @@ class Impulses:
         return impulse
 
 
-def moments(solver: solve.Solver, points, denoise) -> tuple[Tensor, Tensor]:
+def moments(solver: core.Solver, points, denoise) -> tuple[Tensor, Tensor]:
     """Mean and covariance at the last point, started from the exact marginal at the first."""
     p = points[0]
     pixels = torch.zeros(1, 2, 1, 2 * DRAWS * len(points) + 3, dtype=DOUBLE)  # the last one takes no impulse: the mean
     x = p.alpha * MEAN + torch.einsum("cd,bdhw->bchw", root(marginal(p.alpha, p.sigma)), Impulses()(pixels))
-    for state in solve.sample(denoise, solver, points, x, Impulses()):
+    for state in core.sample(denoise, solver, points, x, Impulses()):
         x = state.x
     mean, columns = x[0, :, 0, -1], x[0, :, 0, :-1] - x[0, :, 0, -1:]
     return mean, columns @ columns.T
 
 
-def errors(solver: solve.Solver, schedule, steps: int) -> tuple[Tensor, float]:
+def errors(solver: core.Solver, schedule, steps: int) -> tuple[Tensor, float]:
     points = gaussian_path(schedule, steps)
     mean, covariance = moments(solver, points, partial(posterior, schedule))
     q = points[-1]
     return mean - q.alpha * MEAN.flatten(), (covariance - marginal(q.alpha, q.sigma)).abs().max().item() / q.alpha**2
 
 
-@pytest.mark.parametrize("predictor", [solve.DDPM(), solve.DDIM(), solve.Heun()], ids=str)
+@pytest.mark.parametrize("predictor", [ancestral.DDPM(), ancestral.DDIM(), classic.Heun()], ids=str)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_mean_and_covariance_are_those_of_the_distribution(predictor: solve.Solver, schedule):
-    mean, covariance = errors(solve.PredictorCorrector(predictor=predictor), schedule, 120)
+def test_mean_and_covariance_are_those_of_the_distribution(predictor: core.Solver, schedule):
+    mean, covariance = errors(corrector.PredictorCorrector(predictor=predictor), schedule, 120)
     assert mean.abs().max() < 0.02 and covariance < 0.04
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_corrections_lessen_the_predictors_error(schedule):
-    each = [errors(solve.PredictorCorrector(corrections=n, snr=0.3), schedule, 20)[1] for n in (0, 1, 2)]
+    each = [errors(corrector.PredictorCorrector(corrections=n, snr=0.3), schedule, 20)[1] for n in (0, 1, 2)]
     assert each[2] < each[1] < each[0]
-    assert each[0] == pytest.approx(errors(solve.DDPM(), schedule, 20)[1], rel=1e-9)
+    assert each[0] == pytest.approx(errors(ancestral.DDPM(), schedule, 20)[1], rel=1e-9)
 
 
 def after_correction(schedule, snr: float, times: int, excess: float = 0.0) -> float:
     """How far the covariance of x_q is from its own after corrections, started ``excess`` off, relative to it."""
     q = gaussian_path(schedule, 4)[2]
     truth = marginal(q.alpha, q.sigma)
-    solver = solve.PredictorCorrector(predictor=Stay(), corrections=1, snr=snr)
+    solver = corrector.PredictorCorrector(predictor=Stay(), corrections=1, snr=snr)
     steps = [replace(q, sigma=q.sigma) for _ in range(times + 1)]
     pixels = torch.zeros(1, 2, 1, 2 * DRAWS * len(steps) + 3, dtype=DOUBLE)
     x = q.alpha * MEAN + math.sqrt(1 + excess) * torch.einsum("cd,bdhw->bchw", root(truth), Impulses()(pixels))
-    for state in solve.sample(partial(posterior, schedule), solver, steps, x, Impulses()):
+    for state in core.sample(partial(posterior, schedule), solver, steps, x, Impulses()):
         x = state.x
     columns = x[0, :, 0, :-1] - x[0, :, 0, -1:]
     torch.testing.assert_close(x[0, :, 0, -1], q.alpha * MEAN.flatten())  # the mean stays, exactly
@@ -91,7 +93,7 @@ class Stay:
     memory: int = 0
 
     def step(self, denoise, x, p, q, past, noise):
-        return x, solve.Estimate(p, x, Denoised(x))
+        return x, core.Estimate(p, x, Denoised(x))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
@@ -128,18 +130,18 @@ def test_a_short_correction_is_langevins_step():
 
 
 def test_options_out_of_range_and_a_predictor_with_memory_are_refused():
-    for wrong in ({"snr": 0.8}, {"corrections": -1}, {"predictor": solve.LMS()}):
+    for wrong in ({"snr": 0.8}, {"corrections": -1}, {"predictor": classic.LMS()}):
         with pytest.raises(InvalidInput):
-            solve.PredictorCorrector(**wrong)
+            corrector.PredictorCorrector(**wrong)
 
 
 # The learned variance -------------------------------------------------------------------------------------------------
 
 
-def walk(solver: solve.Solver, denoise, channels: int = 2) -> Tensor:
+def walk(solver: core.Solver, denoise, channels: int = 2) -> Tensor:
     points = gaussian_path(VP(), 6)
     x = torch.randn(1, channels, 2, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
-    return torch.stack([s.x for s in solve.sample(denoise, solver, points, x, solve.Noise.of(0, [0]))])
+    return torch.stack([s.x for s in core.sample(denoise, solver, points, x, Noise.of(0, [0]))])
 
 
 def with_v(v: float):
@@ -147,15 +149,15 @@ def with_v(v: float):
 
 
 def test_with_the_lower_variance_it_is_ddpm():
-    torch.testing.assert_close(walk(solve.LearnedDDPM(), with_v(0.0)), walk(solve.DDPM(), partial(posterior, VP())))
+    torch.testing.assert_close(walk(LearnedDDPM(), with_v(0.0)), walk(ancestral.DDPM(), partial(posterior, VP())))
 
 
 @pytest.mark.parametrize("v", [0.0, 0.3, 1.0])
 def test_its_noise_is_geometrically_between_the_variances_of_the_two_posteriors(v: float):
     p, q = gaussian_path(VP(), 6)[2:4]
     x, z = torch.randn(2, 1, 2, 2, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
-    mean, _ = solve.LearnedDDPM().step(with_v(v), x, p, q, (), solve.silence)
-    moved, _ = solve.LearnedDDPM().step(with_v(v), x, p, q, (), lambda like, draw: z)
+    mean, _ = LearnedDDPM().step(with_v(v), x, p, q, (), core.silence)
+    moved, _ = LearnedDDPM().step(with_v(v), x, p, q, (), lambda like, draw: z)
     beta = p.sigma**2 - (p.alpha / q.alpha) ** 2 * q.sigma**2
     small = beta * q.sigma**2 / p.sigma**2
     torch.testing.assert_close((moved - mean) / z, torch.full_like(x, math.sqrt(beta**v * small ** (1 - v))))
@@ -182,7 +184,7 @@ def test_the_best_variance_of_a_gaussian_makes_a_step_exact():
     x = math.sqrt(points[0].alpha ** 2 * s2 + points[0].sigma ** 2) * Impulses()(
         torch.zeros(1, 2, 1, 100, dtype=DOUBLE)
     )
-    for state in solve.sample(denoise, solve.LearnedDDPM(), points, x, Impulses()):
+    for state in core.sample(denoise, LearnedDDPM(), points, x, Impulses()):
         x = state.x
     variance = points[-1].alpha ** 2 * s2 + points[-1].sigma ** 2
     torch.testing.assert_close(x[0, :, 0] @ x[0, :, 0].T, variance * torch.eye(2, dtype=DOUBLE))
@@ -221,14 +223,12 @@ def test_guidance_leads_the_estimate_alone_and_the_variance_is_that_of_the_last_
     guided = compose(learned, [(words.map(torch.exp), 0.5), (words, 3.0)], NONE)(x, t)
     assert torch.equal(guided.variance, told.variance) and torch.equal(guided.base, none.x0)
     assert torch.equal(compose(learned, [], words)(x, t).variance, told.variance)
-    solve.LearnedDDPM().step(
-        compose(learned, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), solve.silence
-    )
+    LearnedDDPM().step(compose(learned, [(words, 3.0)], NONE), x, *gaussian_path(Linear(), 2)[:2], (), core.silence)
 
 
 def test_a_denoiser_that_says_no_variance_is_refused():
     with pytest.raises(InvalidInput, match="LearnedVariance"):
-        walk(solve.LearnedDDPM(), lambda x, t: Denoised(x))
+        walk(LearnedDDPM(), lambda x, t: Denoised(x))
     thin = LearnedVariance(torch.nn.Identity(), Linear(), "eps")
     thin.net.forward = lambda x, time, tokens, **_: x
     with pytest.raises(InvalidInput, match="channels"):

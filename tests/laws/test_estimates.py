@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from tests.laws.alone import singly
 from torch import Tensor
 
-from danqing import solve
-from danqing.guide import compose, interval, singly
+from danqing.guide import compose, interval
+from danqing.noise import Noise
 from danqing.schedule import VP, Flow, Linear
+from danqing.solve import ancestral, core, solvers
 from danqing.solve.core import evaluate
 from danqing.types import Conditioning, Denoise, Denoised
 from solver_orders import DOUBLE
@@ -62,15 +64,15 @@ class CFGPlusPlus:
         return estimate.x0 * q.alpha + estimate.noise(estimate.denoised.base) * q.sigma, estimate
 
 
-def walk(solver: solve.Solver, denoise: Denoise, points) -> Tensor:
+def walk(solver: core.Solver, denoise: Denoise, points) -> Tensor:
     x = points[0].alpha * X + points[0].sigma * X.flip(0)
-    return torch.stack([state.x for state in solve.sample(denoise, solver, points, x, solve.Noise.of(0, [0, 1]))])
+    return torch.stack([state.x for state in core.sample(denoise, solver, points, x, Noise.of(0, [0, 1]))])
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_cfg_plus_plus_is_cfg_of_a_scale_that_grows_as_the_noise_goes(schedule):
     """x_q = alpha_q (D_0 + lambda g) + sigma_q e_0 is DDIM of D_0 + w g where w = lambda / (1 - kappa_q / kappa_p)."""
-    points = solve.points(schedule, torch.linspace(0.9, 0.1, 9, dtype=DOUBLE))
+    points = core.points(schedule, torch.linspace(0.9, 0.1, 9, dtype=DOUBLE))
     following = dict(zip((p.t for p in points), points[1:], strict=False))
 
     def scaled(x: Tensor, t: Tensor) -> Denoised:
@@ -79,13 +81,13 @@ def test_cfg_plus_plus_is_cfg_of_a_scale_that_grows_as_the_noise_goes(schedule):
         return compose(net, [(words(2.0), scale)], words(0.5))(x, t)
 
     found = walk(CFGPlusPlus(), compose(net, [(words(2.0), 0.6)], words(0.5)), points)
-    torch.testing.assert_close(found, walk(solve.DDIM(), scaled, points))
+    torch.testing.assert_close(found, walk(ancestral.DDIM(), scaled, points))
 
 
 def test_cfg_plus_plus_without_a_difference_is_ddim():
-    points = solve.points(VP(), torch.linspace(0.9, 0.0, 7, dtype=DOUBLE))
+    points = core.points(VP(), torch.linspace(0.9, 0.0, 7, dtype=DOUBLE))
     guided = compose(net, [(words(2.0), 0.6)], words(2.0))
-    torch.testing.assert_close(walk(CFGPlusPlus(), guided, points), walk(solve.DDIM(), guided, points))
+    torch.testing.assert_close(walk(CFGPlusPlus(), guided, points), walk(ancestral.DDIM(), guided, points))
 
 
 def apg(guided: Denoise, parallel: float) -> Denoise:
@@ -131,7 +133,7 @@ def test_perturbed_attention_guidance_adds_to_guidance_by_text():
 
 @pytest.mark.parametrize("name", ["ddim", "heun", "dpmpp-2m", "unipc", "lms", "dpmpp-2s-a"])
 def test_wrappers_go_with_every_solver_and_with_each_other(name: str):
-    points = solve.points(VP(), torch.linspace(0.9, 0.0, 7, dtype=DOUBLE))
+    points = core.points(VP(), torch.linspace(0.9, 0.0, 7, dtype=DOUBLE))
     guided = compose(net, [(words(2.0), 4.0)], words(0.5))
     wrapped = perturbed(apg(guided, 1.0), lambda x, t: Denoised(guided(x, t).cond), 3.0)  # both of them neutral
-    torch.testing.assert_close(walk(solve.solver(name), wrapped, points), walk(solve.solver(name), guided, points))
+    torch.testing.assert_close(walk(solvers.solver(name), wrapped, points), walk(solvers.solver(name), guided, points))

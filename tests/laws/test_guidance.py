@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from danqing.errors import InvalidInput
-from danqing.guide import compose, interval, rescaled, singly
+from danqing.guide import compose, interval, rescaled
 from danqing.types import Conditioning, Denoised
 
 DOUBLE = torch.float64
@@ -108,18 +108,6 @@ def test_guidance_holds_in_its_interval_and_outside_is_not_computed():
     assert torch.equal(within(X, T * 0 + 0.9).x0, plain(X, T * 0 + 0.9).x0)
     assert all(0.5 not in asked for asked in painter.asked)
     torch.testing.assert_close(within(X, T * 0 + 0.2), guided(X, T * 0 + 0.2))
-
-
-def test_singly_asks_for_each_picture_alone():
-    painter = Painter()
-    one = compose(painter, [(words(2.0), 7.5)], words(0.5))
-    two = compose(painter, [(words(3.0), 1.0)], words(0.5))
-    x0 = singly(one, two)(X, T).x0
-    assert painter.asked == [[0.5, 2.0], [3.0]]
-    torch.testing.assert_close(x0[1], d(3.0)[1])
-    torch.testing.assert_close(singly(one)(X, T), one(X, T))
-    with pytest.raises(ValueError, match="2 denoisers"):
-        singly(one, two)(X[:1], T[:1])
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf])

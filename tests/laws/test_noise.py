@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from tests.laws.alone import singly
 from torch import Tensor, nn
 
-from danqing import solve
 from danqing.denoise import Boundary, Denoiser
-from danqing.guide import compose, rescaled, singly
+from danqing.guide import compose, rescaled
+from danqing.noise import Noise
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, ScaledLinear, Schedule
-from danqing.solve import SOLVERS, Noise
+from danqing.solve import core, solvers
+from danqing.solve.solvers import SOLVERS
 from danqing.types import Conditioning, Denoise, Denoised
 
 SHAPE = (3, 8, 8)
@@ -82,11 +84,11 @@ def guided(picture: int) -> Denoise:
 
 
 def paint(name: str, pictures: list[int]) -> Tensor:
-    points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 5))
+    points = core.points(Flow(), SPACINGS["linspace"](Flow(), 5))
     x = Noise.of(3, pictures, "start")(torch.zeros(len(pictures), *SHAPE))
     points = points[::-1] if name == "inversion" else points
     denoise = singly(*map(guided, pictures))
-    for state in solve.sample(denoise, solve.solver(name), points, x, Noise.of(3, pictures)):
+    for state in core.sample(denoise, solvers.solver(name), points, x, Noise.of(3, pictures)):
         x = state.x
     return x
 
@@ -94,11 +96,13 @@ def paint(name: str, pictures: list[int]) -> Tensor:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
     """On the meta device, which has no numbers: a tensor left on the CPU or a value looked up would be an error."""
-    points = solve.points(VP(), SPACINGS["linspace"](VP(), 5))
+    points = core.points(VP(), SPACINGS["linspace"](VP(), 5))
     points = points[::-1] if name == "inversion" else points
     x = torch.zeros(2, *SHAPE, device="meta")
     states = list(
-        solve.sample(lambda x, t: Denoised(x * t.view(-1, 1, 1, 1)), solve.solver(name), points, x, Noise.of(0, [0, 1]))
+        core.sample(
+            lambda x, t: Denoised(x * t.view(-1, 1, 1, 1)), solvers.solver(name), points, x, Noise.of(0, [0, 1])
+        )
     )
     assert all(tensor.device.type == "meta" for s in states for tensor in (s.x, s.x0))
 

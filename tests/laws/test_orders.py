@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from danqing import solve
 from danqing.errors import InvalidInput, UnknownName
+from danqing.noise import Noise
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, Linear, ScaledLinear, Schedule
-from danqing.solve import SOLVERS, Noise
+from danqing.solve import ancestral, classic, core, dpmpp, solvers
+from danqing.solve.solvers import SOLVERS
 from danqing.types import Denoised
 from solver_orders import CLAIMS, DOUBLE, NOISY, FullStart, Mixture, initial, last, measured, path, truth, weak_order
 
@@ -81,7 +82,7 @@ def test_schedule_invariance(name: str):
         x = initial(schedule, 4)
         if name == "inversion":
             points, x = points[::-1], x / points[0].alpha * points[-1].alpha
-        states = list(solve.sample(mixture.denoise(schedule), solve.solver(name), points, x, Noise.of(3, [0])))
+        states = list(core.sample(mixture.denoise(schedule), solvers.solver(name), points, x, Noise.of(3, [0])))
         walk = zip(states, points[1:], strict=True)
         ends.append(torch.stack([torch.stack([s.x / q.alpha, s.x0]) for s, q in walk]))
     for end in ends[1:]:
@@ -94,48 +95,48 @@ def test_a_distribution_of_one_picture_is_reached_exactly(name: str, schedule: S
     """Whatever the solver, spacing and schedule, from pure noise (alpha = 0 too) to exactly clean."""
     picture = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
     for spacing, steps in [*((spacing, 7) for spacing in SPACINGS), ("linspace", 1), ("trailing", 2)]:
-        points = solve.points(schedule, SPACINGS[spacing](schedule, steps))
+        points = core.points(schedule, SPACINGS[spacing](schedule, steps))
         assert (points[-1].t, points[-1].alpha, points[-1].sigma) == (0.0, 1.0, 0.0)
         noise = Noise.of(0, [0])
         x = points[0].alpha * picture + points[0].sigma * noise(picture)
-        end = last(lambda x, t: Denoised(picture), solve.solver(name), points, x)
+        end = last(lambda x, t: Denoised(picture), solvers.solver(name), points, x)
         torch.testing.assert_close(end, picture, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(set(FORWARD) - {"lms", "plms"}))
 def test_the_last_look_is_the_answer_at_a_clean_end(name: str):
     """A step to clean is of first order, so that the sample there is the last estimate itself."""
-    points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 6))
+    points = core.points(Flow(), SPACINGS["linspace"](Flow(), 6))
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
-    *_, state = solve.sample(Mixture().denoise(Flow()), solve.solver(name), points, x, Noise.of(0, [0]))
+    *_, state = core.sample(Mixture().denoise(Flow()), solvers.solver(name), points, x, Noise.of(0, [0]))
     assert torch.equal(state.x, state.x0)
 
 
 def test_full_start_is_the_exact_flow():
     points = path(VP(), 2)
-    end = last(Mixture().denoise(VP()), FullStart(solve.LMS(order=3)), points, initial(VP()))
+    end = last(Mixture().denoise(VP()), FullStart(classic.LMS(order=3)), points, initial(VP()))
     assert torch.equal(end, truth(points[-1]))
 
 
-def walks(schedule: Schedule, *solvers: solve.Solver) -> list[Tensor]:
+def walks(schedule: Schedule, *solvers: core.Solver) -> list[Tensor]:
     """What each solver makes of the same start and the same draws, (N, B, C, H, W)."""
-    points = solve.points(schedule, SPACINGS["sgm-uniform"](schedule, 10))
+    points = core.points(schedule, SPACINGS["sgm-uniform"](schedule, 10))
     x = points[0].sigma * Noise.of(1, [0])(torch.zeros(1, 2, 4, 4, dtype=DOUBLE))
     denoise = Mixture().denoise(schedule)
-    return [torch.stack([s.x for s in solve.sample(denoise, one, points, x, Noise.of(1, [0]))]) for one in solvers]
+    return [torch.stack([s.x for s in core.sample(denoise, one, points, x, Noise.of(1, [0]))]) for one in solvers]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_ddim_is_the_first_order_of_every_family(schedule: Schedule):
-    families = solve.DPMSolver(order=1), solve.Multistep(order=1), solve.LMS(order=1)
-    ddim, *others = walks(schedule, solve.DDIM(), *families)
+    families = classic.DPMSolver(order=1), dpmpp.Multistep(order=1), classic.LMS(order=1)
+    ddim, *others = walks(schedule, ancestral.DDIM(), *families)
     for walk in others:
         torch.testing.assert_close(walk, ddim, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_ddim_at_eta_one_is_ddpm(schedule: Schedule):
-    ddim, ddpm, sde = walks(schedule, solve.DDIM(eta=1.0), solve.DDPM(), solve.Multistep(order=1, eta=1.0))
+    ddim, ddpm, sde = walks(schedule, ancestral.DDIM(eta=1.0), ancestral.DDPM(), dpmpp.Multistep(order=1, eta=1.0))
     torch.testing.assert_close(ddpm, ddim, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(sde, ddim, rtol=1e-9, atol=1e-9)
 
@@ -145,8 +146,8 @@ def round_trip(schedule: Schedule, steps: int, iterations: int, top: float = 0.8
     denoise = Mixture().denoise(schedule)
     times = torch.linspace(0, top, steps + 1, dtype=DOUBLE)
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
-    noisy = last(denoise, solve.Inversion(iterations=iterations), solve.points(schedule, times), x)
-    back = last(denoise, solve.DDIM(), solve.points(schedule, times.flip(0)), noisy)
+    noisy = last(denoise, ancestral.Inversion(iterations=iterations), core.points(schedule, times), x)
+    back = last(denoise, ancestral.DDIM(), core.points(schedule, times.flip(0)), noisy)
     return (back - x).abs().max().item()
 
 
@@ -165,8 +166,8 @@ def test_inversion_towards_clean_is_refused(schedule: Schedule):
     with pytest.raises(InvalidInput, match="ddim"):
         last(
             lambda x, t: Denoised(x),
-            solve.Inversion(),
-            solve.points(schedule, torch.tensor([1.0, 0.5])),
+            ancestral.Inversion(),
+            core.points(schedule, torch.tensor([1.0, 0.5])),
             torch.ones(1, 1, 2, 2),
         )
 
@@ -197,24 +198,24 @@ def test_looks_at_the_network_per_step():
         "pc": 11,
     }
     for name in SOLVERS:
-        looks, points = Looks(), solve.points(VP(), SPACINGS["linspace"](VP(), 6))
-        last(looks, solve.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
+        looks, points = Looks(), core.points(VP(), SPACINGS["linspace"](VP(), 6))
+        last(looks, solvers.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
         assert looks.count == expected[name], name
 
 
 @pytest.mark.parametrize("schedule", [ScaledLinear(zero_snr=True), EDM(), Flow()], ids=str)
 def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
     """No step subtracts what is nearly equal: a sample loses no more than its own rounding, a few times over."""
-    points = solve.points(schedule, SPACINGS["trailing"](schedule, 12))
+    points = core.points(schedule, SPACINGS["trailing"](schedule, 12))
     start = points[0].sigma * Noise.of(5, [0])(torch.zeros(1, 2, 8, 8, dtype=DOUBLE))
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         return Denoised(Mixture().clean(x.to(DOUBLE), *schedule(t)).to(x.dtype))
 
     for name in FORWARD:
-        exact = last(denoise, solve.solver(name), points, start)
+        exact = last(denoise, solvers.solver(name), points, start)
         for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 0.05)):
-            assert (last(denoise, solve.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (
+            assert (last(denoise, solvers.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (
                 name,
                 dtype,
             )
@@ -223,20 +224,20 @@ def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_coefficients_never_change_the_precision_of_the_sample(name: str):
     for dtype in (torch.float16, torch.bfloat16, torch.float32, DOUBLE):
-        points = solve.points(Flow(), SPACINGS["linspace"](Flow(), 4))
+        points = core.points(Flow(), SPACINGS["linspace"](Flow(), 4))
         points = points[::-1] if name == "inversion" else points
         x = torch.ones(1, 1, 2, 2, dtype=dtype)
-        states = list(solve.sample(lambda x, t: Denoised(0.5 * x), solve.solver(name), points, x, Noise.of(0, [0])))
+        states = list(core.sample(lambda x, t: Denoised(0.5 * x), solvers.solver(name), points, x, Noise.of(0, [0])))
         assert all(s.x.dtype == dtype for s in states)
         assert [s.step for s in states] == [1, 2, 3, 4] and [s.t for s in states] == [p.t for p in points[1:]]
 
 
 def test_unknown_solver_offers_the_nearest_and_wrong_options_are_refused():
     with pytest.raises(UnknownName, match="dpmpp-2m"):
-        solve.solver("dpm++2m")
+        solvers.solver("dpm++2m")
     for name, option, value in [
         ("ddim", "etta", 1.0), ("ddim", "eta", 1.5), ("ddim", "eta", float("nan")), ("dpmpp-2m", "order", 4),
         ("lms", "order", 0), ("unipc", "order", 2.5), ("inversion", "iterations", -1),
     ]:  # fmt: skip
         with pytest.raises(InvalidInput, match=option):
-            solve.solver(name, **{option: value})
+            solvers.solver(name, **{option: value})

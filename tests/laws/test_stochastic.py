@@ -2,8 +2,8 @@
 
 import pytest
 
-from danqing import solve
 from danqing.schedule import VE, VP, Flow
+from danqing.solve import ancestral
 from solver_orders import NOISY, consistency, gaussian_path, moments, weak_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,5 +24,5 @@ def test_order_of_convergence_of_the_covariance(name: str):
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_lcm_with_the_consistency_function_is_exact_in_any_number_of_steps(steps: int):
     points = gaussian_path(VP(), steps)
-    mean, covariance = moments(solve.LCM(), points, lambda x, t: consistency(VP(), x, t))
+    mean, covariance = moments(ancestral.LCM(), points, lambda x, t: consistency(VP(), x, t))
     assert mean.abs().max() < 1e-12 and covariance.abs().max() < 1e-12

@@ -214,9 +214,9 @@ def test_an_autoencoder_in_one_tile_is_whole_bit_for_bit_and_refuses_what_it_ref
 
 def test_no_seam_shows_in_the_shipped_autoencoders_tiles():
     """The decoded picture changes from one column to the next within tiles as much as where they are joined."""
-    from danqing.easel.painter import Painter
+    from danqing.painting.load import load
 
-    codec = Painter.load("danqing-mini", "cpu", "fp32").codec
+    codec = load("danqing-mini", "cpu", "fp32").codec
     smooth = F.interpolate(draw(1, 8, 4, 6).float(), (16, 40), mode="bicubic")  # (1, 8, 16, 40): 128 × 320 px
     with torch.inference_mode():
         steps = Tiled(codec, Tiling(tile=16)).decode(smooth).diff(dim=-1).abs().mean((0, 1, 2))  # (319,)

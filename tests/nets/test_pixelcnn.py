@@ -10,10 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data.order import keyed
 from danqing.nets import discretised
 from danqing.nets.pixel_heads import Levels, Mixture, Palette, choose
 from danqing.nets.pixelcnn import ART, GatedLayer, PixelCNN, PixelCNNConfig, Walk, sample
+from danqing.noise import keyed
 
 TINY = PixelCNNConfig(levels=5, embedding=3, hidden=6, classes=3, width=4, first=3, dilations=(1, 2))
 HEADS = {

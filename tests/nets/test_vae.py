@@ -9,8 +9,8 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data.order import keyed
 from danqing.nets.vae import ART, VAE, VAEConfig, lerp, prior, slerp
+from danqing.noise import keyed
 
 TINY = VAEConfig(image_size=16, latent_dim=6, widths=(4, 8), norm_num_groups=2)
 SHAPES = {

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from danqing import solve
+from danqing.noise import Draw
 from danqing.schedule import EDM, Flow, ScaledLinear, Schedule
-from danqing.solve import Draw, Solver
+from danqing.solve import ancestral, classic, core, dpmpp, solvers
+from danqing.solve.core import Solver
 from danqing.types import Denoised
 
 FIXTURE = Path(__file__).parent / "fixtures" / "kdiffusion.npz"
@@ -19,22 +20,22 @@ RECORD = {name: torch.from_numpy(value) for name, value in np.load(FIXTURE).item
 #: same: the 3M SDE takes a divided difference for a second derivative that is twice it (curvature), and the SDE of 2S,
 #: given independent draws, is of first order (brownian).
 SOLVERS: dict[str, Solver] = {
-    "euler": solve.DDIM(),
-    "heun": solve.Heun(),
-    "dpm2": solve.DPMSolver(),
-    "lms": solve.LMS(),
-    "dpmpp-2m": solve.Multistep(),
-    "dpmpp-2s": solve.Singlestep(),
-    "euler-a": solve.DDIM(eta=1.0),
-    "euler-a eta 0.5": solve.DDIM(eta=0.5),
-    "dpmpp-2s-a": solve.Singlestep(eta=1.0),
-    "dpmpp-sde": solve.SinglestepSDE(brownian=False),
-    "dpmpp-2m-sde": solve.Multistep(eta=1.0),
-    "dpmpp-2m-sde eta 0.5": solve.Multistep(eta=0.5),
-    "dpmpp-2m-sde heun": solve.Multistep(eta=1.0, midpoint=False),
-    "dpmpp-3m-sde": solve.solver("dpmpp-3m-sde"),
-    "dpm-solver-2": solve.DPMSolver(order=2),
-    "dpm-solver-3": solve.DPMSolver(order=3),
+    "euler": ancestral.DDIM(),
+    "heun": classic.Heun(),
+    "dpm2": classic.DPMSolver(),
+    "lms": classic.LMS(),
+    "dpmpp-2m": dpmpp.Multistep(),
+    "dpmpp-2s": dpmpp.Singlestep(),
+    "euler-a": ancestral.DDIM(eta=1.0),
+    "euler-a eta 0.5": ancestral.DDIM(eta=0.5),
+    "dpmpp-2s-a": dpmpp.Singlestep(eta=1.0),
+    "dpmpp-sde": dpmpp.SinglestepSDE(brownian=False),
+    "dpmpp-2m-sde": dpmpp.Multistep(eta=1.0),
+    "dpmpp-2m-sde eta 0.5": dpmpp.Multistep(eta=0.5),
+    "dpmpp-2m-sde heun": dpmpp.Multistep(eta=1.0, midpoint=False),
+    "dpmpp-3m-sde": solvers.solver("dpmpp-3m-sde"),
+    "dpm-solver-2": classic.DPMSolver(order=2),
+    "dpm-solver-3": classic.DPMSolver(order=3),
 }
 
 
@@ -52,14 +53,14 @@ class Recorded:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_trajectory(name: str, schedule: Schedule):
     """k-diffusion knows VE alone; ours gives its trajectory under any schedule, with noise scaled by alpha."""
-    points = solve.points(schedule, schedule.time(-2 * RECORD["sigmas"].log()))
+    points = core.points(schedule, schedule.time(-2 * RECORD["sigmas"].log()))
     scale = [p.alpha for p in points]
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         alpha, sigma = (c.item() for c in schedule(t))
         return Denoised(torch.tanh(1.3 * (x / alpha) / (1 + (sigma / alpha) ** 2) ** 0.5))
 
-    steps = solve.sample(denoise, SOLVERS[name], points, RECORD["start"] * scale[0], Recorded())
+    steps = core.sample(denoise, SOLVERS[name], points, RECORD["start"] * scale[0], Recorded())
     walk = torch.stack([s.x / a for s, a in zip(steps, scale[1:], strict=True)])
     expected = RECORD[name]
     torch.testing.assert_close(walk[: len(expected)], expected, rtol=1e-9, atol=1e-9)

@@ -5,9 +5,11 @@ import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
-from danqing import solve
 from danqing.denoise import LearnedVariance
+from danqing.noise import Draw
 from danqing.schedule import Linear, trailing
+from danqing.solve import core
+from danqing.solve.learned import LearnedDDPM
 from danqing.types import Conditioning
 
 NONE = Conditioning(tokens=torch.zeros(1, 1, 1))
@@ -43,9 +45,9 @@ def test_the_whole_trajectory_is_that_of_diffusers(prediction: str, theirs: str)
         expected.append(x)
 
     class Drawn:
-        def at(self, step: int) -> solve.Draw:
+        def at(self, step: int) -> Draw:
             return lambda like, draw=0: drawn[step]
 
-    model, points = LearnedVariance(net, schedule, prediction), solve.points(schedule, trailing(schedule, count))
-    found = [s.x for s in solve.sample(lambda x, t: model(x, t, NONE), solve.LearnedDDPM(), points, start, Drawn())]
+    model, points = LearnedVariance(net, schedule, prediction), core.points(schedule, trailing(schedule, count))
+    found = [s.x for s in core.sample(lambda x, t: model(x, t, NONE), LearnedDDPM(), points, start, Drawn())]
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-4, atol=1e-4)

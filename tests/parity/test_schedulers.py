@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from danqing import solve
 from danqing.denoise import Boundary, Denoiser
+from danqing.noise import Draw, Noise
 from danqing.schedule import (
     EDM,
     SPACINGS,
@@ -27,7 +27,8 @@ from danqing.schedule import (
     karras,
     leading,
 )
-from danqing.solve import Draw, Point, Solver
+from danqing.solve import ancestral, classic, core, dpmpp, unipc
+from danqing.solve.core import Point, Solver
 from danqing.types import Conditioning, Denoised
 
 DOUBLE = torch.float64
@@ -59,13 +60,13 @@ def ours(
 ) -> Tensor:
     """y after every step, (N, ...), over these kappas, with START as the noise of the first."""
     times = TABLE.time(-2 * torch.tensor(kappas, dtype=DOUBLE).log())
-    points = solve.points(TABLE, times)
+    points = core.points(TABLE, times)
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         alpha, sigma = (c.item() for c in TABLE(t))
         return Denoised(clean(x / alpha, sigma / alpha))
 
-    states = solve.sample(wrap(denoise), solver, points, START * points[0].sigma, Shared(dtype))
+    states = core.sample(wrap(denoise), solver, points, START * points[0].sigma, Shared(dtype))
     return torch.stack([s.x / q.alpha for s, q in zip(states, points[1:], strict=True)])
 
 
@@ -155,9 +156,9 @@ class Net(nn.Module):
 def painted(schedule: Schedule, prediction: str, times: Tensor) -> Tensor:
     """x after every step of Euler with ``Net`` as that parametrisation, (N, ...), from START as the noise."""
     denoiser, none = Denoiser(Net(), schedule, prediction), Conditioning(tokens=torch.zeros(1, 1, 1, dtype=DOUBLE))
-    points = solve.points(schedule, times)
-    states = solve.sample(
-        lambda x, t: denoiser(x, t, none), solve.DDIM(), points, START * points[0].sigma, solve.Noise.of(0, [0])
+    points = core.points(schedule, times)
+    states = core.sample(
+        lambda x, t: denoiser(x, t, none), ancestral.DDIM(), points, START * points[0].sigma, Noise.of(0, [0])
     )
     return torch.stack([s.x for s in states])
 
@@ -201,7 +202,7 @@ def test_ddim(eta: float):
     scheduler.set_timesteps(10)
     kappas = level_kappas(scheduler)
     theirs = walk(scheduler, kappas, True, eta=eta, generator=torch.Generator().manual_seed(7))
-    close(ours(solve.DDIM(eta=eta), kappas), theirs)
+    close(ours(ancestral.DDIM(eta=eta), kappas), theirs)
     times = leading(TABLE, 10)
     torch.testing.assert_close(TABLE.timestep(times[:-1]), scheduler.timesteps.to(DOUBLE), rtol=0, atol=1e-9)
 
@@ -217,13 +218,13 @@ def test_ddim_inversion():
         asked = epsilon(y, kappas[i] or kappas[i + 1])
         y = scheduler.step(asked, t, y * alpha(kappas[i]), return_dict=False)[0] / alpha(kappas[i + 1])
         after.append(y)
-    points = solve.points(TABLE, leading(TABLE, 10, offset=0).flip(0))
+    points = core.points(TABLE, leading(TABLE, 10, offset=0).flip(0))
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         a, s = (c.item() for c in TABLE(t))
         return Denoised(clean(x / a, s / a))
 
-    states = solve.sample(denoise, solve.Inversion(), points, START, solve.Noise.of(0, [0]))
+    states = core.sample(denoise, ancestral.Inversion(), points, START, Noise.of(0, [0]))
     close(torch.stack([s.x / q.alpha for s, q in zip(states, points[1:], strict=True)]), torch.stack(after))
 
 
@@ -231,7 +232,7 @@ def test_ddpm():
     scheduler = diffusers.DDPMScheduler(**BETAS, clip_sample=False, variance_type="fixed_small")
     scheduler.set_timesteps(10)
     kappas = level_kappas(scheduler)
-    close(ours(solve.DDPM(), kappas), walk(scheduler, kappas, True, generator=torch.Generator().manual_seed(7)))
+    close(ours(ancestral.DDPM(), kappas), walk(scheduler, kappas, True, generator=torch.Generator().manual_seed(7)))
 
 
 def test_plms():
@@ -245,28 +246,28 @@ def test_plms():
         after.append(x)
     whole = [kappas[0], *kappas[2:]]
     theirs = torch.stack([x / alpha(k) for x, k in zip(after[1:], whole[1:], strict=True)])
-    close(ours(solve.PLMS(), whole), theirs)
+    close(ours(classic.PLMS(), whole), theirs)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
 def test_euler(spacing: str):
     scheduler = diffusers.EulerDiscreteScheduler(**BETAS, timestep_spacing=spacing)
     scheduler.set_timesteps(10)
-    close(ours(solve.DDIM(), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), False))
+    close(ours(ancestral.DDIM(), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), False))
 
 
 def test_euler_ancestral():
     scheduler = diffusers.EulerAncestralDiscreteScheduler(**BETAS)
     scheduler.set_timesteps(10)
     theirs = walk(scheduler, sigmas(scheduler), False, generator=torch.Generator().manual_seed(7))
-    close(ours(solve.DDIM(eta=1.0), sigmas(scheduler)), theirs)
+    close(ours(ancestral.DDIM(eta=1.0), sigmas(scheduler)), theirs)
 
 
 def test_heun():
     scheduler = diffusers.HeunDiscreteScheduler(**BETAS)
     scheduler.set_timesteps(10)
     whole = [sigmas(scheduler)[0], *sigmas(scheduler)[1::2]]
-    close(ours(solve.Heun(), whole), walk(scheduler, sigmas(scheduler), False, every=2))
+    close(ours(classic.Heun(), whole), walk(scheduler, sigmas(scheduler), False, every=2))
 
 
 def test_dpm2():
@@ -276,24 +277,24 @@ def test_dpm2():
     whole = [sigmas(scheduler)[0], *sigmas(scheduler)[1:-1:2]]
     between = [float(s) for s in scheduler.sigmas_interpol[1::2]]
     calls = [k for pair in zip(whole, between, strict=False) for k in pair][: len(scheduler.timesteps)]
-    close(ours(solve.DPMSolver(), whole)[:-1], walk(scheduler, [*calls, 0.0], False, every=2)[:-1])
+    close(ours(classic.DPMSolver(), whole)[:-1], walk(scheduler, [*calls, 0.0], False, every=2)[:-1])
 
 
 def test_lms():
     """Theirs integrates its polynomials numerically, to 1e-4."""
     scheduler = diffusers.LMSDiscreteScheduler(**BETAS)
     scheduler.set_timesteps(10)
-    close(ours(solve.LMS(), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), False))
+    close(ours(classic.LMS(), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), False))
 
 
 MULTISTEP = {
-    "2M": (solve.Multistep(), {}),
-    "2M heun": (solve.Multistep(midpoint=False), {"solver_type": "heun"}),
-    "3M": (solve.Multistep(order=3, curvature=0.5), {"solver_order": 3, "solver_type": "heun"}),
-    "1M SDE": (solve.Multistep(order=1, eta=1.0), {"solver_order": 1, "algorithm_type": "sde-dpmsolver++"}),
-    "2M SDE": (solve.Multistep(eta=1.0), {"algorithm_type": "sde-dpmsolver++"}),
+    "2M": (dpmpp.Multistep(), {}),
+    "2M heun": (dpmpp.Multistep(midpoint=False), {"solver_type": "heun"}),
+    "3M": (dpmpp.Multistep(order=3, curvature=0.5), {"solver_order": 3, "solver_type": "heun"}),
+    "1M SDE": (dpmpp.Multistep(order=1, eta=1.0), {"solver_order": 1, "algorithm_type": "sde-dpmsolver++"}),
+    "2M SDE": (dpmpp.Multistep(eta=1.0), {"algorithm_type": "sde-dpmsolver++"}),
     "2M SDE heun": (
-        solve.Multistep(eta=1.0, midpoint=False), {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+        dpmpp.Multistep(eta=1.0, midpoint=False), {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
     ),
 }  # fmt: skip
 
@@ -311,8 +312,8 @@ def test_dpm_solver_multistep(name: str):
 
 
 SINGLESTEP = {
-    "DPM-Solver++ 2S": (solve.Singlestep(), 2, {"algorithm_type": "dpmsolver++"}),
-    "DPM-Solver 2": (solve.DPMSolver(order=2), 2, {"algorithm_type": "dpmsolver"}),
+    "DPM-Solver++ 2S": (dpmpp.Singlestep(), 2, {"algorithm_type": "dpmsolver++"}),
+    "DPM-Solver 2": (classic.DPMSolver(order=2), 2, {"algorithm_type": "dpmsolver"}),
 }
 
 
@@ -344,7 +345,7 @@ def test_unipc(order: int, b: int):
         **BETAS, **end, solver_order=order, solver_type=f"bh{b}", timestep_spacing="trailing"
     )
     scheduler.set_timesteps(10)
-    close(ours(solve.UniPC(order=order, b=b), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), True))
+    close(ours(unipc.UniPC(order=order, b=b), sigmas(scheduler)), walk(scheduler, sigmas(scheduler), True))
 
 
 def test_lcm():
@@ -356,7 +357,7 @@ def test_lcm():
     def bounded(denoise: Callable) -> Boundary:
         return Boundary(denoise=denoise, schedule=TABLE)
 
-    close(ours(solve.LCM(), kappas, wrap=bounded), theirs)
+    close(ours(ancestral.LCM(), kappas, wrap=bounded), theirs)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
@@ -365,7 +366,7 @@ def test_flow_match_euler(shift: float):
     uniform = torch.linspace(1, 1 / 1000, 10).tolist()
     scheduler.set_timesteps(sigmas=uniform)
     schedule: Schedule = Flow(shift=shift)
-    points = solve.points(schedule, SPACINGS["linspace"](schedule, 10))
+    points = core.points(schedule, SPACINGS["linspace"](schedule, 10))
     assert [p.sigma for p in points] == pytest.approx(sigmas(scheduler), abs=1e-6)
     timesteps = schedule.timestep(torch.tensor([p.t for p in points[:-1]], dtype=DOUBLE))
     torch.testing.assert_close(timesteps, scheduler.timesteps.to(DOUBLE), rtol=0, atol=1e-3)
@@ -378,7 +379,7 @@ def test_flow_match_euler(shift: float):
         x = scheduler.step((x - guess(x, p)) / p.sigma, t, x, return_dict=False)[0]
         theirs.append(x)
     looks = iter(points)
-    walked = solve.sample(
-        lambda x, t: Denoised(guess(x, next(looks))), solve.DDIM(), points, START, solve.Noise.of(0, [0])
+    walked = core.sample(
+        lambda x, t: Denoised(guess(x, next(looks))), ancestral.DDIM(), points, START, Noise.of(0, [0])
     )
     close(torch.stack([s.x for s in walked]), torch.stack(theirs))

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from danqing import solve
 from danqing.adapt.base import layers
 from danqing.adapt.deltas import Delta, LowRank
 from danqing.adapt.lora import Worn
@@ -23,8 +22,10 @@ from danqing.errors import InvalidInput
 from danqing.guide import compose
 from danqing.nets.ports import Residuals
 from danqing.nets.unet import SD1, CrossAttention, UNet
+from danqing.noise import Noise
 from danqing.run.shared import Attach, Setup, Shared
 from danqing.schedule import Flow, sgm_uniform
+from danqing.solve import core, solvers
 from danqing.types import Conditioning, Denoised
 
 TINY = replace(
@@ -82,8 +83,8 @@ class Bench:
         """The samples after each step; the picture's own turn is around each call of the network alone."""
         draw = torch.Generator().manual_seed(picture)
         term, base = (Conditioning(tokens=torch.randn(1, 5, 12, generator=draw)) for _ in range(2))
-        points = solve.points(Flow(), sgm_uniform(Flow(), 4))
-        noise = solve.Noise.of(3, [picture])
+        points = core.points(Flow(), sgm_uniform(Flow(), 4))
+        noise = Noise.of(3, [picture])
         with self.shared.setup(self.attachments(picture)) as setup:
 
             def asked(x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
@@ -92,7 +93,7 @@ class Bench:
 
             guided = compose(asked, [(term, 3.0)], base)
             start = noise(torch.zeros(1, 4, 8, 8))
-            for state in solve.sample(guided, solve.solver(SOLVERS[picture]), points, start, noise):
+            for state in core.sample(guided, solvers.solver(SOLVERS[picture]), points, start, noise):
                 yield state.x
 
 

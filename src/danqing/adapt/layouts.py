@@ -15,7 +15,6 @@ The name is diffusers' or that of the model's single file (`danqing.adapt.names`
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -24,7 +23,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from ..errors import InvalidFile, InvalidInput, UnknownName
+from ..errors import InvalidFile, InvalidInput, UnknownName, nearest
 from .base import layers
 from .deltas import Decomposed, Delta, Difference, Hadamard, Kind, Kronecker, LowRank, Product, Replacement, fitting
 from .lora import LoRA
@@ -299,7 +298,7 @@ def unfit(name: str, unused: list[str], tables: Mapping[str, Table], count: int)
     for key in unused[:LISTED]:
         group = (part_of(key) or (key,))[0]
         rest = next((group.removeprefix(prefix) for prefix, _ in PREFIXES if group.startswith(prefix)), group)
-        near = difflib.get_close_matches(rest, known, n=1, cutoff=0.6)
+        near = nearest(rest, known)
         lines.append(f"{key}" + (f" (nearest: {near[0]})" if near else ""))
     lines += [f"and {len(unused) - LISTED} more"] if len(unused) > LISTED else []
     lines.append("It was made for another model, or for networks that were not given: use it with its own model")

@@ -1,6 +1,6 @@
 """``python -m danqing.cli`` is the command ``danqing``."""
 
-from . import main
+from .app import main
 
 if __name__ == "__main__":
     main()

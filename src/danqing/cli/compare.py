@@ -16,7 +16,7 @@ from .options import Examples
 from .screen import leaving, say, screen
 
 if TYPE_CHECKING:
-    from ..easel.bench import Row
+    from ..measure.bench import Row
 
 
 @click.command(
@@ -89,9 +89,10 @@ def compare(
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         with leaving(show):
-            from ..easel import compare as comparing
-            from ..easel import files, table
-            from ..easel.bench import Row
+            from ..measure import compare as comparing
+            from ..measure import table
+            from ..measure.bench import Row
+            from ..pictures import encode, files
         where, trained = Path(os.path.expanduser(art)), Path(os.path.expanduser(known)) if known else None
         stated = {name: value for name, value in (("truncation", truncation), ("scale", scale)) if value is not None}
         options: dict[str, Any] = dict(
@@ -106,7 +107,7 @@ def compare(
                 show.progress.update(show.task, description=said.what, completed=said.done, total=said.of)
     if folder is not None:
         files.put(folder / "compare.md", table.markdown(rows).encode(), overwrite=True)
-        files.put(folder / "compare.png", files.encode(table.sheet(rows), {"format": "PNG"}), overwrite=True)
+        files.put(folder / "compare.png", encode.to_bytes(table.sheet(rows), {"format": "PNG"}), overwrite=True)
     if not as_json:
         _print(rows)
 
@@ -126,7 +127,7 @@ def _print(rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..easel import table
+    from ..measure import table
 
     shown = Table("", *(row.name for row in rows))  # a model a column: there are fewer of them than measures
     for title, cell in list(table.COLUMNS.items())[1:]:

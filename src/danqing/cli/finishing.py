@@ -18,7 +18,7 @@ given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 
 def named(name: str) -> dict[str, Any]:
     """The parameters of a finish that are options, with their fields."""
-    from ..easel.request import FINISHES
+    from ..finish.records import FINISHES
 
     return {field: info for field, info in FINISHES[name].model_fields.items() if field not in ("name", "precision")}
 
@@ -45,10 +45,10 @@ def alone(name: str, images: Sequence[str], options: dict[str, Any], pattern: st
 def finish(images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str) -> None:
     """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left
     out."""
-    from ..easel import several
+    from ..pictures import paths
 
     stated = [{key: value for key, value in record.items() if value is not None} for record in chain]
-    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in several.pictures(images)]
+    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in paths.pictures(images)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 
 

@@ -3,13 +3,12 @@ paints."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, nearest
 
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
@@ -39,35 +38,36 @@ class Group(Examples, click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            near = nearest(args[0], self.commands)
             hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
             raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
 
 
 def but(*leave_out: str) -> list[str]:
     """The fields of `Request` that are options, without some."""
-    from ..easel.request import Request
+    from ..request.request import Request
 
     return [name for name in Request.model_fields if name not in ELSEWHERE.union(leave_out)]
 
 
 def fields(names: Sequence[str]) -> Callable[[Any], Any]:
     """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
-    from ..easel.request import Request, choices, domain, kind
+    from ..request.request import Request
+    from ..request.words import choices, domain, kind
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            pair = name == "interval"
-            what = (
-                "NAME" if choices(name) else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(kind(name), "X")
-            )
-            text = f"{Request.model_fields[name].description} {domain(name)[:1].upper()}{domain(name)[1:]}."
-            if kind(name) is str and not choices(name):
-                text = str(Request.model_fields[name].description)
-            form: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
-            if kind(name) is bool:
-                form, text = {"is_flag": True}, str(Request.model_fields[name].description)
-            command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **form)(command)
+            info = Request.model_fields[name]
+            pair, named, form = name == "interval", choices(name, info), kind(info)
+            what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
+            possible = domain(name, info)
+            text = f"{info.description} {possible[:1].upper()}{possible[1:]}."
+            if form is str and not named:
+                text = str(info.description)
+            options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
+            if form is bool:
+                options, text = {"is_flag": True}, str(info.description)
+            command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **options)(command)
         return command
 
     return decorate

@@ -15,9 +15,9 @@ from .options import Examples, but, fields, number, outputs
 from .screen import Screen, leaving, say, screen
 
 if TYPE_CHECKING:
-    from ..easel.base import Easel
-    from ..easel.picture import Picture
-    from ..easel.request import Request
+    from ..painting.loaded import LoadedModel
+    from ..pictures.picture import Picture
+    from ..request.request import Request
 
 #: How files are called where nobody says.
 NAME = "{prompt}-{seed}-{index}.png"
@@ -90,8 +90,8 @@ def replay(picture: str, device: str | None, as_json: bool) -> None:
 
     Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
     """
-    from ..easel.api import compare
-    from ..easel.files import recorded
+    from ..api import compare
+    from ..pictures.carried import recorded
 
     request = recorded(picture)
     with screen(quiet=as_json) as show:
@@ -123,8 +123,8 @@ def paint_each(
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ..easel import files, several
-    from ..easel.request import Request
+    from ..pictures import encode, files, sheet
+    from ..request.request import Request
 
     output, device = options.pop("output"), options.pop("device")
     switches = ("force", "as_json", "preview", "grid", "svg", "transparent")
@@ -133,26 +133,26 @@ def paint_each(
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
     if svg:
-        files.format_of(Path("x.svg"))  # what traces it is here, or is missed before anything is painted
+        encode.format_of(Path("x.svg"))  # what traces it is here, or is missed before anything is painted
     files.writable(where.folder / "picture")
     done: list[Picture] = []
     failed: list[DanqingError] = []
     taken: set[Path] = set()
     with screen(quiet=as_json) as show:
         show.waiting("loading")
-        easel = load(base[0], device, show)
+        loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
         wanted = [
-            r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(easel.resolve, base) for i in range(count)
+            r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(loaded.resolve, base) for i in range(count)
         ]
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
-            glimpse = (
+            shown = (
                 files.free(name.with_suffix(".preview.png")) if preview else None
             )  # it will be overwritten, then removed
             try:
-                picture = show.one(easel, request, n, len(wanted), glimpse)
+                picture = show.one(loaded, request, n, len(wanted), shown)
                 over = force and name not in taken
                 written = picture.save(name, overwrite=over)
                 more = (
@@ -181,15 +181,15 @@ def paint_each(
                 )
             done.append(picture)
         if grid and len(done) > 1:
-            show.tell(f"{several.write_sheet([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
+            show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
     if failed:
         sys.exit(2)
     return done
 
 
-def load(request: Request, device: str | None, show: Screen) -> Easel:
+def load(request: Request, device: str | None, show: Screen) -> LoadedModel:
     with leaving(show):
-        from ..easel import load as loading
+        from ..painting import load as loading
 
     return loading.load(request.model, device, request.precision)
 
@@ -198,10 +198,10 @@ class Destination:
     """Where pictures go: a folder, and a pattern for the names in it."""
 
     def __init__(self, folder: Path, pattern: str):
-        from ..easel import files
+        from ..pictures import encode
 
         self.folder, self.pattern = folder, pattern
-        files.format_of(Path(pattern))
+        encode.format_of(Path(pattern))
 
     @classmethod
     def of(cls, output: str | None, pattern: str) -> Destination:
@@ -223,7 +223,7 @@ class Destination:
         return cls(path, pattern) if folder else cls(path.parent, path.name)
 
     def name(self, request: Request, n: int) -> Path:
-        from ..easel import files
+        from ..pictures import files
 
         values = {
             "prompt": files.slug(request.prompt),

@@ -18,9 +18,9 @@ import click
 from ..errors import DanqingError
 
 if TYPE_CHECKING:
-    from ..easel.base import Easel
-    from ..easel.picture import Picture
-    from ..easel.request import Request
+    from ..painting.loaded import LoadedModel
+    from ..pictures.picture import Picture
+    from ..request.request import Request
 
 INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
 
@@ -36,16 +36,16 @@ class Screen:
         if self.progress is not None:
             self.progress.update(self.task, description=text, total=None)
 
-    def one(self, easel: Easel, request: Request, n: int, of: int, preview: Path | None) -> Picture:
+    def one(self, loaded: LoadedModel, request: Request, n: int, of: int, preview: Path | None) -> Picture:
         """Paint one picture, showing each step."""
-        from ..easel import files
-        from ..easel.picture import Picture
+        from ..pictures import encode, files
+        from ..pictures.picture import Picture
 
         began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else "painting"
         if self.progress is not None and of > 1:
             self.progress.update(self.task, description=title, completed=n - 1, total=of)
         try:
-            for state in easel.states(request):
+            for state in loaded.states(request):
                 if isinstance(state, Picture):
                     return state
                 if self.progress is not None:
@@ -58,19 +58,19 @@ class Screen:
                         pace=f"{pace * 1000:.0f} ms a step",
                     )
                 if preview is not None:
-                    files.put(preview, files.encode(easel.glimpse(state), {"format": "PNG"}), overwrite=True)
+                    files.put(preview, encode.to_bytes(loaded.preview(state), {"format": "PNG"}), overwrite=True)
         finally:
             if preview is not None:
                 preview.unlink(missing_ok=True)
         raise DanqingError(f"the recipe {request.recipe} ended without a picture")
 
     def finished(self, picture: Picture, written: Path) -> None:
-        from ..easel import files
+        from ..pictures import files
 
         for warning in picture.warnings:
             self.tell(f"warning: {warning}", err=True)
-        if files.beside(written).exists():
-            self.tell(f"the record lies beside, in {files.beside(written)}", err=True)
+        if files.record_beside(written).exists():
+            self.tell(f"the record lies beside, in {files.record_beside(written)}", err=True)
 
     def tell(self, line: str, *, err: bool = False) -> None:
         """A line that stays: the bar makes way for it."""

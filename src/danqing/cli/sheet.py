@@ -60,9 +60,9 @@ def sheet(
     **options: Any,
 ) -> None:
     """Paint each PROMPT in one style, from one seed: a file each in the folder -o, and sheet.png with all of them."""
-    from ..easel import several
+    from ..pictures import paths, sheet
 
-    wanted = [*prompts, *(several.lines(source) if source else ())]
+    wanted = [*prompts, *(paths.lines(source) if source else ())]
     if not wanted:
         raise InvalidInput(
             "a sheet needs subjects and none was given: name them, or a file with --from that holds one a line"
@@ -73,7 +73,5 @@ def sheet(
     said = [{**same, "prompt": ", ".join(filter(None, (prompt, style)))} for prompt in wanted]
     force, as_json = options["force"], options["as_json"]
     done = paint_each(said, options, pattern=NAME)
-    path = several.write_sheet(
-        [p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force
-    )
+    path = sheet.write([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
     click.echo(str(path), err=as_json)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
-from .noted import Noted
 from .pixels import Raster, apart, bled, filled, opencv, together, top
+from .warned import WithWarnings
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -24,7 +24,7 @@ RIM = REACH = 2
 STRAY = 0.08
 
 
-class CutOut(Noted):
+class CutOut(WithWarnings):
     """A finish: a drawing on a background that is plain or changes smoothly -> the drawing alone, with transparency.
 
     The background B is for each channel a polynomial of the second degree in (x, y), fitted to the border by weights
@@ -52,7 +52,7 @@ class CutOut(Noted):
         opencv("cut-out")  # asked for here, so that its absence is known before a picture is painted
         self.tolerance = tolerance
 
-    def noted(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
+    def with_warnings(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
         """The picture, and why it is as it was, where so.
 
         Args:

@@ -15,8 +15,8 @@ from ..nets.restorer import Restorer
 from ..run.device import find_device
 from ..run.precision import find_precision
 from .align import Array, applied, beyond, feather, inverse, magnification, moved, template, umeyama
-from .noted import Noted
 from .pixels import Levels, Pixels, Raster, apart, bled, together, top
+from .warned import WithWarnings
 
 #: Networks (B, 3, R, R) in [-1, 1] -> the same, R being `config.resolution`.
 RESTORERS = (GFPGAN, Restorer)
@@ -92,7 +92,7 @@ class Network:
         return ((y[0].clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
 
 
-class Faces(Noted):
+class Faces(WithWarnings):
     """A finish: a picture -> the same picture with its faces restored.
 
     Of each face the difference that the restorer makes is put back, ``y = x + strength · m · M^-1(f(M x) - M x)``, M
@@ -114,7 +114,7 @@ class Faces(Noted):
             raise InvalidInput(f"strength: {strength!r} was given; possible is a number from 0 to 1")
         self.restorer, self.detector, self.strength = restorer, detector, strength
 
-    def noted(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
+    def with_warnings(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
         """The picture, and what is to be said of it.
 
         Args:

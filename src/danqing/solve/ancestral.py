@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..noise import Draw
 from ..types import Denoise
-from .core import Draw, Estimate, Point, along, evaluate, transfer, within
+from .core import Estimate, Point, along, evaluate, transfer, within
 
 
 def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:

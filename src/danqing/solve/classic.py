@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..noise import Draw
 from ..types import Denoise
-from .core import Draw, Estimate, Point, along, blend, evaluate, transfer, within
+from .core import Estimate, Point, along, blend, evaluate, transfer, within
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,9 @@ never changes the dtype of x. Only * and + are used, whose rounding does not dep
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..noise import Draw
 from ..schedule import Schedule
 from ..types import Denoise, Denoised, State
 
@@ -87,10 +87,6 @@ class Estimate(NamedTuple):
         return self.x * (1 / p.sigma) + x0 * (-p.alpha / p.sigma)
 
 
-#: Standard normal numbers like a tensor in shape, dtype and device; the number tells the draws of one step apart.
-Draw = Callable[[Tensor, int], Tensor]
-
-
 class Source(Protocol):
     """Where the draws of each step come from."""
 
@@ -133,44 +129,6 @@ def blend(*pairs: tuple[float, Tensor]) -> Tensor:
     for c, y in rest:
         total = total + y * c
     return total
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Standard normal noise that depends on (seed, picture index, stage, step, draw) alone.
-
-    Each draw of each picture comes from its own CPU generator, seeded with a hash of that key, in float32, and is
-    then moved: so a picture's noise depends neither on the other pictures of the batch, nor on their order, nor on
-    device or precision.
-
-    Args:
-        keys: for each picture of the batch its (seed, index).
-        stage: which part of a recipe draws, so that two parts with the same step differ.
-    """
-
-    keys: tuple[tuple[int, int], ...]
-    stage: str = "sample"
-
-    @classmethod
-    def of(cls, seed: int, indices: Sequence[int], stage: str = "sample") -> Noise:
-        """One seed, pictures by index."""
-        return cls(tuple((seed, index) for index in indices), stage)
-
-    def at(self, step: int) -> Draw:
-        """The draws of one step."""
-        return lambda like, draw=0: self(like, step, draw)
-
-    def __call__(self, like: Tensor, step: int = 0, draw: int = 0) -> Tensor:
-        """(B, ...) of the shape, dtype and device of ``like``, whose B is the number of keys."""
-        if len(like) != len(self.keys):
-            raise ValueError(f"noise is keyed for {len(self.keys)} pictures, the batch has {len(like)}")
-        return torch.stack([self._one(key, tuple(like.shape[1:]), step, draw) for key in self.keys]).to(like)
-
-    def _one(self, key: tuple[int, int], shape: tuple[int, ...], step: int, draw: int) -> Tensor:
-        name = f"{key[0]}/{key[1]}/{self.stage}/{step}/{draw}"
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-        stream = torch.Generator("cpu").manual_seed(seed)  # its numbers are the contract, whatever the default device
-        return torch.randn(shape, generator=stream, dtype=torch.float32, device="cpu")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

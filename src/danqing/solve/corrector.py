@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..noise import Draw
 from ..types import Denoise
 from .ancestral import DDPM
-from .core import Draw, Estimate, Point, Solver, evaluate, within
+from .core import Estimate, Point, Solver, evaluate, within
 
 #: Where the corrector's draws are counted from, past those of any predictor.
 FIRST = 2

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..noise import Draw
 from ..types import Denoise
 from .ancestral import split
-from .core import Draw, Estimate, Point, blend, evaluate, transfer, within
+from .core import Estimate, Point, blend, evaluate, transfer, within
 
 
 def phi(k: int, z: float) -> float:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..noise import Draw
 from ..types import Denoise
 from .ancestral import DDPM
-from .core import Draw, Estimate, Point, evaluate, silence
+from .core import Estimate, Point, evaluate, silence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..noise import Draw
 from ..types import Denoise
-from .core import Draw, Estimate, Point, blend, evaluate, transfer, within
+from .core import Estimate, Point, blend, evaluate, transfer, within
 from .dpmpp import phi
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DanqingError, InvalidFile
+from ..errors import DanqingError, InvalidFile, nearest
 from . import store
 from .cast import cast
 from .family import CONFIG_KEY, FAMILY_KEY, Family
@@ -146,7 +145,7 @@ def report(kind: str, names: list[str], remarks: Mapping[str, str]) -> list[str]
 
 def near(name: str, others: list[str] | Mapping[str, Any]) -> str:
     """A remark with the most similar of other names, or nothing."""
-    found = difflib.get_close_matches(name, list(others)[:2000], n=1, cutoff=0.6)
+    found = nearest(name, list(others)[:2000])
     return f"nearest: {found[0]}" if found else ""
 
 

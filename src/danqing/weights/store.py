@@ -10,7 +10,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .. import atomic
 from ..errors import InvalidFile
 from .formats.format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
 from .formats.gguf import GGUF
@@ -191,21 +191,15 @@ def write(
     text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
 
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with beside.open("xb") as file:
+        with atomic.writing(path) as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in order:
                 file.write(_bytes(tensors[name]))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
         reasons = {errno.ENOSPC: "the disk is full", errno.ENOENT: "its folder does not exist"}
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
         raise InvalidFile(f"cannot write {path}: {reason}. Nothing was left behind; choose another place") from None
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

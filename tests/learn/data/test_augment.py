@@ -7,7 +7,7 @@ import torch
 
 from danqing.errors import UnknownName
 from danqing.learn.data.augment import COLOUR, KINDS, Augment
-from danqing.learn.data.order import keyed
+from danqing.noise import keyed
 
 PICTURES = torch.rand(8, 3, 8, 8, generator=keyed("pictures")) * 2 - 1
 GREY = torch.full((3,), 3**-0.5)

@@ -26,7 +26,7 @@ from danqing.learn.data.degrade import (
     resized,
     sinc,
 )
-from danqing.learn.data.order import keyed
+from danqing.noise import keyed
 
 BOTH = pytest.mark.parametrize("kind", [ART, PHOTO], ids=["art", "photo"])
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from danqing.learn.data.augment import Augment
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.adversarial import (
     HINGE,
     LEAST_SQUARES,
@@ -30,6 +29,7 @@ from danqing.nets import biggan
 from danqing.nets.biggan import BigGAN, BigGANConfig, BigGANDiscriminator, BigGANDiscriminatorConfig
 from danqing.nets.stylegan import StyleGAN
 from danqing.nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
+from danqing.noise import keyed
 
 # ---- losses on a toy: two distributions over five values, D a table of five logits
 # -----------------------------------------

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from danqing.errors import InvalidInput
-from danqing.learn.data.order import keyed
 from danqing.learn.data.palette import nearest, palette
 from danqing.learn.objectives.autoregressive import Autoregressive
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
+from danqing.noise import keyed
 
 TINY = PixelCNNConfig(levels=16, embedding=3, hidden=6, width=4, first=3, dilations=(1,))
 

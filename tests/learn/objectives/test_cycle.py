@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.cycle import Cycle, Pool, Translators
 from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANConfig
+from danqing.noise import keyed
 
 
 def numbered(*numbers: float) -> torch.Tensor:

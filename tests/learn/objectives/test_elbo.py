@@ -5,11 +5,11 @@ import math
 import torch
 from torch import nn
 
-from danqing.learn.data.order import keyed
 from danqing.learn.objectives.elbo import EvidenceBound, log_weights
 from danqing.learn.objectives.variational import elbo, importance_bound
 from danqing.nets.autoencoder_kl import Posterior
 from danqing.nets.vae import VAE, VAEConfig
+from danqing.noise import keyed
 
 TINY = VAEConfig(image_size=8, latent_dim=3, widths=(4, 4), norm_num_groups=2)
 

@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from danqing.denoise import Denoiser
-from danqing.learn.data.order import keyed, to_unit
 from danqing.learn.objectives.autoencoding import Autoencoding, kl_to_standard_normal
 from danqing.learn.objectives.contrastive import contrastive
 from danqing.learn.objectives.denoising import Denoising
 from danqing.learn.objectives.draws import logit_normal
+from danqing.levels import from_arrays
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from danqing.noise import keyed
 from danqing.schedule import Cosine, Flow
 from danqing.types import Conditioning
 
@@ -77,7 +78,7 @@ def test_autoencoding_reaches_every_parameter_and_pictures_round_trip():
     )
     model = AutoencoderKL(config)
     pixels = torch.randint(0, 256, (2, 16, 16, 3), generator=keyed("p"), dtype=torch.uint8).numpy()
-    losses = Autoencoding(equivariance=0.25)(model, to_unit(pixels), keyed("n"))
+    losses = Autoencoding(equivariance=0.25)(model, from_arrays(pixels), keyed("n"))
     losses["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
-    assert ((to_unit(pixels).permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy().tolist() == pixels.tolist()
+    assert ((from_arrays(pixels).permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy().tolist() == pixels.tolist()

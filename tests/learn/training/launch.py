@@ -15,7 +15,7 @@ import tensorboardX
 import torch
 import torch._dynamo  # optimisers load it when they are made
 
-from danqing import cli
+from danqing.cli import app
 from danqing.learn.training import drive, experiment, parallel
 
 LOADED = (matplotlib.pyplot, tensorboardX, torch, drive, experiment, parallel)
@@ -31,7 +31,7 @@ def begin(args: list[str], rank: int, count: int, port: int) -> int:
     os.dup2(2, 1)
     code = 0
     try:
-        cli.main(args)
+        app.main(args)
     except SystemExit as end:
         code = int(end.code or 0)
     except BaseException as error:

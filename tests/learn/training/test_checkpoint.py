@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from danqing.errors import InvalidFile
-from danqing.learn.data.order import Order, globally, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.training import checkpoint
 from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.noise import globally, keyed
 
 
 def training(width: int = 8, *, names: tuple[str, ...] = ("loss",), **changes) -> Training:

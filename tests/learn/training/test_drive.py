@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.training import drive as driving
 from danqing.learn.training.drive import between_steps, drive
 from danqing.learn.training.loop import EMA, Diverged, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.noise import keyed
 
 
 class Killed(Muon):

@@ -12,13 +12,12 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from danqing import cli
-from danqing.cli import learning
+from danqing.cli import app, learning
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
-from danqing.learn.data.order import keyed
 from danqing.learn.training import drive
 from danqing.learn.training.experiment import Experiment, load, overridden, settings
 from danqing.learn.training.journal import bar, clock
+from danqing.noise import keyed
 
 TINY = Path(__file__).parent / "tiny.py"
 
@@ -34,7 +33,7 @@ def drawn(monkeypatch):
 def learn(capsys, *args: object) -> tuple[int, str, str]:
     code = 0
     try:
-        cli.main(["learn", *map(str, args)])
+        app.main(["learn", *map(str, args)])
     except SystemExit as end:
         code = int(end.code or 0)
     return code, *capsys.readouterr()

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from danqing.errors import InvalidFile
-from danqing.learn.data.order import Mixture, Order, keyed
+from danqing.learn.data.order import Mixture, Order
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups, orthogonalise
+from danqing.noise import keyed
 
 
 def training(seed: int = 0) -> Training:

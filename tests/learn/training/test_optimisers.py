@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from danqing.errors import InvalidInput
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.training.loop import Diverged, Lazy, Training, Trapezoid
+from danqing.noise import keyed
 
 RATE = 0.05
 

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from danqing.learn.data.order import Order, keyed
+from danqing.learn.data.order import Order
 from danqing.learn.training.experiment import Count, Experiment, Free
 from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.learn.training.optim import Muon, muon_groups
+from danqing.noise import keyed
 
 
 @dataclass(frozen=True, kw_only=True)

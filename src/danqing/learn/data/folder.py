@@ -14,7 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ...errors import InvalidFile, InvalidInput
-from .order import Order, keyed, to_unit
+from ...levels import from_arrays
+from ...noise import keyed
+from .order import Order
 
 #: How many of the skipped files `Folder.notes` names.
 NAMED = 20
@@ -103,7 +105,7 @@ class Folder:
 
     def __call__(self, index: int) -> Tensor:
         draw = keyed(self.seed, "crop", index)
-        return to_unit(np.stack([self._cropped(self.pictures[i], draw) for i in self.order(index).tolist()]))
+        return from_arrays(np.stack([self._cropped(self.pictures[i], draw) for i in self.order(index).tolist()]))
 
     def _cropped(self, path: Path, draw: torch.Generator) -> np.ndarray:
         y, x, side = torch.rand(3, generator=draw).tolist()

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-
-def number(*key: int | str) -> int:
-    """A number in [0, 2^63) that depends on the key alone."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def keyed(*key: int | str) -> torch.Generator:
-    """A CPU generator that depends on the key alone: equal keys draw equal numbers, whatever was drawn before."""
-    return torch.Generator().manual_seed(number(*key))
-
-
-@contextmanager
-def globally(device: torch.device, *key: int | str) -> Iterator[None]:
-    """Inside, torch's global generators of the CPU and of ``device`` depend on the key alone, for layers that draw from
-    them, as dropout does; after it they go on from where they were."""
-    apart = device.type in ("cuda", "xpu")  # MPS has one device, whose generator torch keeps no states of by device
-    with torch.random.fork_rng([device] if apart else [], device_type=device.type if apart else "cuda"):
-        torch.manual_seed(number(*key))
-        yield
+from ...noise import keyed
 
 
 class Order:
@@ -80,8 +58,3 @@ class Mixture:
     def __call__(self, step: int) -> list[Tensor]:
         """One tensor of items a source, in the order of the sources."""
         return [order(step) for order in self.orders]
-
-
-def to_unit(picture: np.ndarray) -> Tensor:
-    """Pictures (B, H, W, 3) of bytes as a tensor (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(picture, order="C")).permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ... import atomic
 from ...errors import InvalidFile
 
 
@@ -20,17 +19,11 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         InvalidFile: the disk is full, say; the old file stays as it was.
     """
-    beside = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with atomic.writing(path, path.with_suffix(".part")) as file:  # one name, so that kills leave one file at most
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut after the renaming may leave an empty file
-        os.replace(beside, path)
     except (OSError, RuntimeError) as error:  # torch wraps some errors of the file in its own
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
         cause = next((e for e in (error, error.__context__) if isinstance(e, OSError)), None)
         reason = (cause and cause.strerror) or error
         stays = "the checkpoint before it is whole" if path.exists() else "there was none before it"

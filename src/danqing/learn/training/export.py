@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from ... import atomic
 from ...errors import InvalidFile, InvalidInput
-from ...weights.folder import whole
 from .experiment import load, overridden, settings
 
 
@@ -33,7 +33,7 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
     experiment, last = overridden(load(file)(), changes), home / "last.pt"
     if not last.is_file():
         raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
-    with whole(folder, parents=True) as beside:
+    with atomic.folder(folder, parents=True) as beside:
         run = experiment.training()
         run.settings = settings(experiment, fixed=True)
         run.resume(last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from ... import atomic
 
 
 class Journal:
@@ -29,9 +30,7 @@ class Journal:
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        beside.write_text("".join(line + "\n" for line in kept))
-        os.replace(beside, path)
+        atomic.write(path, "".join(line + "\n" for line in kept).encode())
         self.file, self.board = path.open("a"), None
         if board is not None:
             from tensorboardX import SummaryWriter  # the extra "train" brings it

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...errors import DanqingError, InvalidFile, InvalidInput
-from ..data.order import globally, keyed
+from ...noise import globally, keyed
 from . import checkpoint, parallel
 
 

@@ -1,0 +1,266 @@
+"""The Python face: `danqing.paint`, `danqing.edit`, `danqing.replay` and what goes from given pictures to others; the
+same options as the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from .errors import InvalidInput
+from .finish.records import Record
+from .pictures import encode, picture, read
+from .pictures.carried import Carried, carried_by, recorded
+from .pictures.picture import Picture
+from .request.request import RecipeName, Request, spread
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    #: A picture's file, one in memory, or one that was painted.
+    Source = str | os.PathLike[str] | Image | Picture
+
+#: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
+Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
+
+
+class Options(TypedDict, total=False):
+    """The fields of `Request` that all functions here take by name; `Request` describes each."""
+
+    recipe: RecipeName
+    model: str
+    negative: str | None
+    seed: int | None
+    index: int
+    width: int | None
+    height: int | None
+    tile: int | None
+    panorama: bool
+    steps: int | None
+    solver: str | None
+    spacing: str | None
+    eta: float | None
+    scale: float | None
+    rescale: float | None
+    interval: tuple[float, float] | None
+    strength: float | None
+    hires: float | None
+    hires_steps: int | None
+    hires_strength: float | None
+    hires_by: str | None
+    image_scale: float | None
+    mask_blur: int
+    extend: tuple[int, int, int, int] | None
+    refiner: str | None
+    refiner_at: float
+    emphasis: str | None
+    clip_skip: int | None
+    truncation: float | None
+    mix: int | None
+    mix_from: int | None
+    to: str | None
+    finish: Finishes
+    strict: bool
+    precision: str | None
+
+
+def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+    """Paint one picture from words.
+
+    Args:
+        prompt: what to paint; empty paints anything.
+        device: "cpu", "cuda", "mps"; the best one when not given.
+        options: fields of `Request`.
+
+    Raises:
+        InvalidInput: an option outside its domain; UnknownName with the nearest name.
+        InvalidFile: a model's file is missing or damaged.
+    """
+    given: dict[str, Any] = {"prompt": prompt, **options}
+    return next(paint_all([Request(**given)], device=device))
+
+
+def edit(
+    image: Source,
+    prompt: str = "",
+    *,
+    mask: Source | None = None,
+    device: str | None = None,
+    **options: Unpack[Options],
+) -> Picture:
+    """Paint over a picture, or with a mask only where it is white; outside the mask every byte stays.
+
+    Args:
+        image: a file, or a Pillow image or a `Picture`, which the record then carries whole.
+        mask: of the picture's size. Without one, ``recipe="inpaint"`` repaints what is transparent.
+
+    Raises:
+        InvalidInput, InvalidFile: as `paint`, and for pictures that cannot be read or do not fit each other.
+    """
+    given: dict[str, Any] = {"recipe": "image2image" if mask is None else "inpaint", **options}
+    request = Request(prompt=prompt, image=_source(image), mask=None if mask is None else _source(mask), **given)
+    return next(paint_all([request], device=device))
+
+
+def outpaint(
+    image: Source,
+    prompt: str = "",
+    *,
+    left: int = 0,
+    top: int = 0,
+    right: int = 0,
+    bottom: int = 0,
+    device: str | None = None,
+    **options: Unpack[Options],
+) -> Picture:
+    """Paint what lies around a picture, so many pixels to each side; the picture itself keeps its bytes.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; nothing to grow by.
+    """
+    given: dict[str, Any] = {"recipe": "outpaint", **options, "extend": (left, top, right, bottom)}
+    return next(paint_all([Request(prompt=prompt, image=_source(image), **given)], device=device))
+
+
+def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+    """A picture as a model's latent has it: what the model "vae", or another that is named, keeps of it.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`.
+    """
+    return _anew("reconstruct", "vae", image, device, options)
+
+
+def translate(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+    """A picture in another style, ``to`` which the model "cyclegan", or another that is named, translates.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; UnknownName: a style that the model does not know.
+    """
+    return _anew("translate", "cyclegan", image, device, options)
+
+
+def interpolate(
+    image: Source, other: Source, *, count: int = 8, device: str | None = None, **options: Unpack[Options]
+) -> Iterator[Picture]:
+    """From one picture to another in so many pictures at equal distances, by the latents of the model "vae", or another
+    that is named.
+
+    Args:
+        count: at least 1; the first picture is the one end and the last the other, a single one lies in the middle.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; a picture whose latent the model does not know.
+    """
+    ends = {"image": _source(image), "other": _source(other)}
+    request = Request(**{"recipe": "interpolate", "model": "vae", **options, **ends})
+    return paint_all(map(lambda between: request.but(between=between), spread(count)), device=device)
+
+
+def touch_up(image: Source, finish: Finishes, *, device: str | None = None, precision: str | None = None) -> Picture:
+    """A given picture after a chain of finishes: ``touch_up("fox.png", "enlarge:scale=2,tone")``.
+
+    Args:
+        image: a file, or a Pillow image or a `Picture`, which the record then carries whole.
+        finish: the chain, see `danqing.finish.records`.
+        precision: of the finishes that run a network; the fast one of the machine when not given.
+
+    Raises:
+        InvalidInput, InvalidFile: as `edit`; UnknownName: a finish that is not there.
+    """
+    given: dict[str, Any] = {"finish": finish, "precision": precision}
+    return next(paint_all([Request(recipe="finish", model="none", image=_source(image), **given)], device=device))
+
+
+def _anew(recipe: RecipeName, model: str, image: Source, device: str | None, options: Options) -> Picture:
+    request = Request(**{"recipe": recipe, "model": model, **options, "image": _source(image)})
+    return next(paint_all([request], device=device))
+
+
+def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iterator[Picture]:
+    """Paint several requests, each as if it were alone: no picture depends on the others or on their order."""
+    from .painting.load import load
+
+    for request in requests:
+        yield load(request.model, device, request.precision).paint(request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What painting a record again showed.
+
+    Args:
+        exact: every pixel is the same.
+        max_abs, mean_abs: differences in levels of 255, over all pixels and channels.
+        why: the verdict and its likely reason, in words.
+        picture: the new one.
+    """
+
+    exact: bool
+    max_abs: int
+    mean_abs: float
+    why: str
+    picture: Picture
+
+
+def replay(path: str | os.PathLike[str], *, device: str | None = None) -> Replay:
+    """Paint a file's record again and compare; a lossy file is compared after the same encoding.
+
+    Raises:
+        InvalidFile: the file carries no record, or its input picture is gone.
+    """
+    return compare(path, next(paint_all([recorded(path)], device=device)))
+
+
+def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
+    """A file and the picture that its record paints now."""
+    import numpy as np
+
+    carried = carried_by(path)
+    then, encoding = (
+        part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding"))
+    )
+    old = read.picture(path)
+    if encoding.get("format") not in encode.WRITABLE.values() or not isinstance(encoding.get("quality", 95), int):
+        encoding = {"format": carried.format}
+    new = encode.reread(encode.to_bytes(picture.image, encoding))
+    if new.size != old.size:
+        why = (
+            f"not comparable: the file is {old.width}×{old.height}, the record paints {new.width}×{new.height}: "
+            "it was resized since"
+        )
+        return Replay(exact=False, max_abs=255, mean_abs=255.0, why=why, picture=picture)
+    apart = np.abs(np.asarray(old.convert("RGBA"), np.int16) - np.asarray(new.convert("RGBA"), np.int16))
+    most, mean = int(apart.max()), float(apart.mean())
+    what = f"exact: every pixel of {old.width}×{old.height} is the same"
+    if encoding["format"] != "PNG":
+        what += f", after the same {encoding['format']} encoding"
+    if most:
+        what = (
+            f"not exact: up to {most} of 255 levels apart, {mean:.4f} on average. "
+            f"{_reason(then, picture.record, carried, encoding)}"
+        )
+    return Replay(exact=most == 0, max_abs=most, mean_abs=mean, why=what, picture=picture)
+
+
+def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: Carried, encoding: Mapping[str, Any]) -> str:
+    """Why two paintings of one request differ, as far as their records tell."""
+    if carried.format != encoding["format"]:
+        return f"It was painted as {encoding['format']} and is {carried.format} now: it was converted."
+    changed = [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in now if then.get(key) != now.get(key)]
+    if changed:
+        return "What changed since: " + "; ".join(changed) + "."
+    return "Machine, versions and weights are the same, so the file was edited, or something here is not reproducible."
+
+
+def _source(image: Source) -> str:
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    if isinstance(image, Picture):
+        return encode.data_uri(image.image, pnginfo=picture.chunks(image, {"format": "PNG"}))
+    if not hasattr(image, "save"):
+        raise InvalidInput(
+            f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image"
+        )
+    return encode.data_uri(image)

@@ -1,0 +1,91 @@
+"""The command line, made from `Request`: every field is an option, its help the field's own.
+
+torch is loaded by the first command that paints, so help and refusals come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from ..errors import DanqingError, InvalidFile, InvalidInput
+from ..version import __version__
+from . import learning
+from .compare import compare
+from .finishing import enlarge, faces, tone
+from .generators import interpolate, reconstruct, translate
+from .models import convert, inspect, models, pull
+from .options import Examples, Group
+from .outpaint import outpaint
+from .painting import edit, paint, replay
+from .screen import INTERRUPTED
+from .sheet import sheet
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+danqing paint "a red fox, 3d style"             a new picture, in this folder
+danqing edit fox.png "a blue fox"               another one, from that
+danqing edit fox.png "a hat" --mask mask.png    only where the mask is white
+danqing interpolate fox.png cat.png --grid      the way from one picture to another
+danqing enlarge photo.jpg -o large/             four times larger, and sharp
+danqing replay fox.png                          the same again, from its own record
+danqing pull sdxl; danqing models               more models, and what is there
+danqing paint --help                            every option, with examples
+""",
+)
+@click.version_option(__version__, prog_name="danqing")
+def danqing() -> None:
+    """丹青 danqing: paint pictures from words, offline, on your own machine."""
+
+
+for command in (
+    paint,
+    edit,
+    outpaint,
+    sheet,
+    reconstruct,
+    translate,
+    interpolate,
+    enlarge,
+    faces,
+    tone,
+    replay,
+    models,
+    pull,
+    convert,
+    inspect,
+    compare,
+    click.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn),
+):
+    danqing.add_command(command)
+
+
+def main(args: list[str] | None = None) -> None:
+    """The entry point. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
+    # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when
+    # torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        danqing.main(args, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (InvalidInput, InvalidFile) as error:
+        click.echo(f"danqing: {error}", err=True)
+        sys.exit(2)
+    except DanqingError as error:
+        click.echo(f"danqing: {error}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(INTERRUPTED, err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # standard output itself may be a full disk
+        click.echo(f"danqing: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,169 @@
+"""The commands that look after models and files: list, fetch, convert, inspect."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import Examples
+from .screen import leaving, say, screen
+
+
+@click.command(
+    "models",
+    cls=Examples,
+    short_help="List the models that are here.",
+    epilog="danqing models\ndanqing models --hash\ndanqing models --json",
+)
+@click.option("--hash", "hashes", is_flag=True, help="Read every file whole once, for its SHA-256; it is remembered.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each.")
+def models(hashes: bool, as_json: bool) -> None:
+    """List the models that ship with danqing, and all that lies in the folders of models.
+
+    These folders are named by DANQING_MODELS or in settings.toml; a tree of ComfyUI or of A1111 may be one.
+    """
+    from ..store import library, settings, shipped
+    from ..store.find import find
+    from . import listing
+
+    if not shipped.names():
+        click.echo(
+            f"no model lies in {shipped.folder()}: install danqing again, or name a model's folder with --model",
+            err=True,
+        )
+    for name in shipped.names():
+        model = find(name)
+        size = sum(model.path(part.file).stat().st_size for part in model.components.values())
+        if as_json:
+            say(
+                {
+                    "name": name,
+                    "kind": "model",
+                    "what": "ships with danqing",
+                    "summary": model.summary,
+                    "licence": model.licence,
+                    "bytes": size,
+                    "sha256": model.components[model.core].sha256,
+                    "defaults": dict(model.defaults),
+                    "folder": str(model.folder),
+                }
+            )
+        else:
+            click.echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
+            click.echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
+    said = settings.read()
+    for root in said.models if said.stated else ():
+        if not root.is_dir():
+            click.echo(f"there is no folder {root}, which the settings name", err=True)
+    found = library.listing(hashes=hashes)
+    for line in map(listing.facts, found) if as_json else listing.lines(found):
+        say(line) if isinstance(line, dict) else click.echo(line)
+
+
+@click.command(
+    "pull",
+    cls=Examples,
+    short_help="Fetch a model from the network.",
+    epilog="""
+danqing pull sdxl --variant fp16
+danqing pull owner/name                          a folder of diffusers, without what is not needed
+danqing pull owner/name@revision:file.safetensors
+danqing pull https://example.org/x.safetensors --sha256 6ce0161689...
+""",
+)
+@click.argument("name")
+@click.option(
+    "--into",
+    metavar="FOLDER",
+    default=None,
+    help="The folder that takes it; the first folder of models when not given.",
+)
+@click.option("--variant", metavar="NAME", default="", help="Of a model's weights, e.g. fp16: half the size.")
+@click.option("--sha256", metavar="HEX", default="", help="What a file must have; the hub's own are checked anyhow.")
+@click.option("--force", is_flag=True, help="Replace a file that is there and differs.")
+def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) -> None:
+    """Fetch NAME: a short name, an id of the Hugging Face hub, or an address. What was interrupted goes on from where
+    it was.
+
+    Short names are sd1.5, sd1.5-inpainting, sdxl, sdxl-refiner, sd3-medium, sd3.5-medium and sd3.5-large.
+    """
+    from ..store import pull as pulling
+    from . import listing
+
+    try:
+        wanted = pulling.plan(
+            name, into=Path(os.path.expanduser(into)) if into else None, variant=variant, sha256=sha256
+        )
+        for note in wanted.notes:
+            click.echo(note, err=True)
+        with listing.transfer(quiet=False) as draw:
+            for state in pulling.fetch(wanted, force=force):
+                draw(state)
+    except KeyboardInterrupt:
+        click.echo("danqing: interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    click.echo(str(wanted.path))
+
+
+@click.command(
+    "convert",
+    cls=Examples,
+    short_help="Write a model in another form or precision.",
+    epilog="""
+danqing convert old.ckpt new.safetensors --prune --dtype fp16
+danqing convert quantised.gguf plain.safetensors --dtype bf16
+danqing convert model.safetensors folder/        a folder of diffusers
+danqing convert folder/ model.safetensors        and back
+""",
+)
+@click.argument("source")
+@click.argument("target")
+@click.option("--dtype", metavar="NAME", default=None, help="fp16, bf16 or fp32; as it is when not given.")
+@click.option(
+    "--layout", metavar="NAME", default="diffusers", help="Of a folder: diffusers, or danqing.", show_default=True
+)
+@click.option(
+    "--prune", is_flag=True, help="Of a file that stays a file, leave out copies and leftovers of its training."
+)
+@click.option(
+    "--prediction", metavar="NAME", default="", help="eps or v, where SOURCE does not say what its network predicts."
+)
+@click.option("--force", is_flag=True, help="Replace TARGET, if it is a file or a model's folder.")
+def convert(source: str, target: str, **options: Any) -> None:
+    """Write the model SOURCE anew as TARGET: a file by its ending .safetensors, else a folder. SOURCE stays as it
+    is."""
+    from . import listing
+
+    with screen(quiet=False) as screened:
+        screened.waiting("converting")
+        with leaving(screened):
+            from ..store import convert as converting
+        done = converting.convert(source, target, **options)
+    for note in (*converting.summary(done.dropped), *done.notes):
+        click.echo(note, err=True)
+    click.echo(f"{done.path}  {listing.size(done.size)}")
+
+
+@click.command(
+    "inspect",
+    cls=Examples,
+    short_help="Say what a file is: a picture, weights, a model.",
+    epilog="danqing inspect fox.png\ndanqing inspect model.safetensors\ndanqing inspect path/of/a/model --json",
+)
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole."""
+    from ..store.inspect import describe
+
+    found = describe(Path(file))
+    if as_json:
+        say(found)
+        return
+    for key, value in found.items():
+        click.echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")

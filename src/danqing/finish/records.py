@@ -1,0 +1,282 @@
+"""What is done to a finished picture: `FINISHES`, each a record of checked parameters that makes a finish, picture ->
+picture.
+
+A record is JSON: ``{"name": "clahe", "clip": 3.0}``. The same record on the same picture gives the same picture, so a
+request that holds records can be replayed. Records need neither torch nor numpy until `make` is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .pixels import Raster
+
+#: From the name or the path of a model's file to its network.
+Load = Callable[[str], "nn.Module"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Points = Annotated[tuple[tuple[Share, Share], ...], Field(max_length=64)]
+
+
+class Finish(Protocol):
+    """A picture, of Pillow or as an array of levels, to a picture of the same kind."""
+
+    def __call__(self, picture: Raster, /) -> Raster: ...
+
+
+def _name(kind: type[BaseModel]) -> str:
+    return kind.model_fields["name"].default
+
+
+class Record(BaseModel, ABC):
+    """The parameters of a finish, its name among them. Frozen.
+
+    Raises:
+        InvalidInput: a parameter outside its domain; UnknownName for one that is not there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # checkers keep the generated signature
+
+        def __init__(self, **data: Any):
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise _translated(type(self), error) from None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks that it runs."""
+        return ()
+
+    @abstractmethod
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        """The finish; ``load`` is asked for the networks that it runs, which compute on the device.
+
+        Raises:
+            InvalidInput: parameters that contradict each other, or a network is needed and ``load`` is None.
+        """
+
+
+class Learned(Record):
+    """What runs a network."""
+
+    model: str
+    precision: Literal["fp32", "bf16", "fp16"] | None = Field(
+        default=None, description="What is computed in; the machine's own."
+    )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    def network(self, load: Load | None) -> nn.Module:
+        if load is None:
+            raise InvalidInput(
+                f"{_name(type(self))} runs a network: make it with a function that loads one by its name"
+            )
+        return load(self.model)
+
+
+class Enlarge(Learned):
+    """`danqing.finish.enlarge.Enlarger`."""
+
+    name: Literal["enlarge"] = "enlarge"
+    model: str = Field(
+        default="danqing-x4", min_length=1, description="An enlarger's name or file.", examples=["realesrgan-x4plus"]
+    )
+    scale: float | None = Field(
+        default=None, ge=1, le=16, description="How many times larger each side becomes; the network's own."
+    )
+    tile: int = Field(default=384, ge=64, le=8192, description="Pixels along the side of what is computed at once.")
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        net = self.network(load)
+        from .enlarge import Enlarger
+
+        return Enlarger(net, self.scale, device=device, precision=self.precision, tile=self.tile)
+
+
+class Faces(Learned):
+    """`danqing.finish.faces.Faces`."""
+
+    name: Literal["faces"] = "faces"
+    model: str = Field(
+        default="danqing-faces",
+        min_length=1,
+        description="A face restorer: ours, of drawn portraits, or a file of GFPGAN 1.2 to 1.4.",
+        examples=["GFPGANv1.4.pth"],
+    )
+    find: Literal["portrait", "photographed"] = Field(
+        default="portrait", description="Which faces; a portrait is one as a whole."
+    )
+    strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        net = self.network(load)
+        from .detect import MTCNN, Portrait, packaged
+        from .faces import Faces, Network
+
+        detector = Portrait() if self.find == "portrait" else MTCNN(packaged())
+        return Faces(Network(net, device=device, precision=self.precision), detector, strength=self.strength)
+
+
+class Tone(Record):
+    """The function of `danqing.finish.tone` that has the record's name."""
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        from . import tone
+
+        settings = {field: getattr(self, field) for field in type(self).model_fields if field != "name"}
+        return partial(getattr(tone, _name(type(self)).replace("-", "_")), **settings)
+
+
+class Clahe(Tone):
+    """`danqing.finish.tone.clahe`."""
+
+    name: Literal["clahe"] = "clahe"
+    clip: float = Field(default=2.0, ge=1, le=100, description="How steep contrast may become; 1 changes nothing.")
+    tiles: int = Field(default=8, ge=1, le=64, description="Tiles along each side.")
+
+
+class WhiteBalance(Tone):
+    """`danqing.finish.tone.white_balance`."""
+
+    name: Literal["white-balance"] = "white-balance"
+    method: Literal["grey-world", "white-patch"] = Field(default="grey-world", description="What is taken for grey.")
+    percentile: float = Field(
+        default=99.0, ge=50, le=100, description="Of each channel, taken for white by white-patch."
+    )
+    strength: Share = Field(default=1.0, description="0 changes nothing, 1 all.")
+
+
+class Levels(Tone):
+    """`danqing.finish.tone.levels`."""
+
+    name: Literal["levels"] = "levels"
+    black: Share = Field(default=0.0, description="What becomes the darkest.")
+    white: Share = Field(default=1.0, description="What becomes the lightest.")
+    gamma: float = Field(default=1.0, ge=0.1, le=10, description="Above 1 lightens the middle.")
+    low: Share = Field(default=0.0, description="What the darkest becomes.")
+    high: Share = Field(default=1.0, description="What the lightest becomes.")
+
+    def model_post_init(self, context: Any, /) -> None:
+        if not self.black < self.white:
+            raise InvalidInput(f"levels: black {self.black:g} must be below white {self.white:g}")
+
+
+class Curves(Tone):
+    """`danqing.finish.tone.curves`."""
+
+    name: Literal["curves"] = "curves"
+    points: Points = Field(
+        default=(), description="Of all channels, after each one's own.", examples=[((0, 0), (0.5, 0.6), (1, 1))]
+    )
+    red: Points = Field(default=(), description="Of red.")
+    green: Points = Field(default=(), description="Of green.")
+    blue: Points = Field(default=(), description="Of blue.")
+
+    def model_post_init(self, context: Any, /) -> None:
+        for points in (self.points, self.red, self.green, self.blue):
+            if points and (len(points) < 2 or len({x for x, _ in points}) < len(points)):
+                raise InvalidInput(
+                    f"curves: {list(points)} was given; possible are two or more points (x, y) of different x"
+                )
+
+
+class Adjust(Tone):
+    """`danqing.finish.tone.adjust`."""
+
+    name: Literal["adjust"] = "adjust"
+    exposure: float = Field(default=0.0, ge=-10, le=10, description="In stops.")
+    gamma: float = Field(default=1.0, ge=0.1, le=10, description="Above 1 lightens the middle.")
+    saturation: float = Field(default=1.0, ge=0, le=10, description="0 grey, 1 as it is.")
+
+
+class CutOut(Record):
+    """`danqing.finish.cut.CutOut`."""
+
+    name: Literal["cut-out"] = "cut-out"
+    tolerance: Share = Field(default=0.06, description="How far a colour may be from the background's to belong to it.")
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Finish:
+        from .cut import CutOut
+
+        return CutOut(tolerance=self.tolerance)
+
+
+#: Any of the records, told by its name: the type of a field of a request.
+Finishing = Annotated[
+    Enlarge | Faces | CutOut | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")
+]
+#: Every finish by its name.
+FINISHES: Mapping[str, type[Record]] = {
+    _name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)
+}
+
+#: Short names of finishes.
+SHORT: Mapping[str, str] = {"tone": "clahe"}
+
+
+def finishing(name: str, /, **parameters: Any) -> Record:
+    """The record of a finish by its name.
+
+    Raises:
+        UnknownName: no such finish or parameter. InvalidInput: a value outside its domain.
+    """
+    name = SHORT.get(name, name)
+    if name not in FINISHES:
+        raise UnknownName("finish", name, (*FINISHES, *SHORT))
+    return FINISHES[name](**parameters)
+
+
+def chain(given: object) -> object:
+    """A chain of finishes as people write it, "enlarge:scale=2,tone", as a list of names or as records of JSON; "" and
+    "none" are none.
+
+    Raises:
+        UnknownName, InvalidInput: as `finishing`.
+    """
+    if isinstance(given, str):
+        given = [part for part in given.split(",") if part.strip() not in ("", "none")]
+    return tuple(map(_read, given)) if isinstance(given, list | tuple) else given
+
+
+def _read(given: object) -> object:
+    """A record of its text ``name:parameter=value:...`` or of its JSON."""
+    if isinstance(given, str):
+        name, *settings = given.split(":")
+        pairs = [setting.partition("=")[::2] for setting in settings]
+        if wrong := [key for key, value in pairs if not value.strip()]:
+            raise InvalidInput(
+                f"finish: {given!r} was given; {wrong[0]!r} lacks its value: write for example enlarge:scale=2"
+            )
+        given = {"name": name.strip(), **{key.strip(): value.strip() for key, value in pairs}}
+    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
+        return finishing(given["name"], **{str(key): value for key, value in given.items() if key != "name"})
+    return given
+
+
+def _translated(kind: type[Record], error: ValidationError) -> InvalidInput:
+    """Pydantic's findings as one of ours."""
+    name, lines = _name(kind), []
+    for found in error.errors(include_url=False):
+        where = ".".join(map(str, found["loc"]))
+        if found["type"] == "extra_forbidden":
+            return UnknownName(f"parameter of {name}", where, [f for f in kind.model_fields if f != "name"])
+        if isinstance(cause := found.get("ctx", {}).get("error"), InvalidInput):
+            lines.append(str(cause))
+            continue
+        given = "nothing" if found["type"] == "missing" else repr(found["input"])[:80]
+        lines.append(f"{name}: {where}: {given} was given; {found['msg'][0].lower()}{found['msg'][1:]}")
+    return InvalidInput("\n".join(lines))

@@ -1,0 +1,1 @@
+"""From a resolved request to its picture: models loaded and put together, their recipes and their finishes."""

@@ -1,0 +1,45 @@
+"""What a denoiser reads beside the noisy latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..types import Conditioning
+
+Terms = tuple[tuple[Conditioning, float], ...]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The channels that stand beside the latent, and how guidance counts with them; without channels, neither.
+
+    Args:
+        shown: (1, C, h, w), beside the latent of every term.
+        hidden: (1, C, h, w), beside the latent of the base, where guidance also leads towards the picture; None for
+            ``shown``.
+        keep: how strongly it does.
+    """
+
+    shown: Tensor | None = None
+    hidden: Tensor | None = None
+    keep: float = 1.0
+
+    def guided(self, terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
+        """Terms and base with their channels.
+
+        Where the picture is hidden from the base, ``x_0 = d(∅, ∅) + s_I (d(∅, I) - d(∅, ∅)) + s_T (d(T, I) - d(∅,
+        I))``, which is the terms (T, I) of weight s_T and (∅, I) of weight s_I - s_T (Brooks et al. 2022,
+        InstructPix2Pix, equation 3).
+        """
+        if self.shown is None:
+            return terms, base
+        seen = tuple((replace(said, concat=self.shown), weight) for said, weight in terms)
+        if self.hidden is None:
+            return seen, replace(base, concat=self.shown)
+        more = (replace(base, concat=self.shown), self.keep - sum(weight for _, weight in terms))
+        return (*seen, more), replace(base, concat=self.hidden)
+
+
+NOTHING = Beside()

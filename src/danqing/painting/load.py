@@ -1,0 +1,104 @@
+"""Any model, ready to paint: by the network at its core a `Painter`, which denoises, or a `Generator`, which does not;
+or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import UnknownName
+from ..run.device import find_device
+from ..run.precision import find_precision
+from ..store.find import AnyModel, find
+from ..store.model import Model
+from ..store.shipped import DEFAULT
+from ..weights import store
+from ..weights.load import load as network
+from .generators.base import Generator
+from .generators.families import GENERATORS
+from .loaded import LoadedModel, Sibling
+from .networks import codec_of, denoiser_of
+from .painter import Painter
+from .recipes.denoising import RECIPES
+from .recipes.tasks import TASKS
+from .text import text_of
+from .untouched import NONE, Untouched
+
+
+def load(model: AnyModel = DEFAULT, device: str | None = None, precision: str | None = None) -> LoadedModel:
+    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
+    "none" is no model. The latest two of those that denoise are kept, and of those that do not.
+
+    Raises:
+        UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or
+            foreign.
+    """
+    described = None if model == NONE else find(model)
+    where = find_device(device)
+    dtype = find_precision(where, precision)
+    if described is None:
+        return Untouched(device=where, dtype=dtype, sibling=_sibling(where))
+    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype)
+
+
+def _sibling(device: torch.device) -> Sibling:
+    """What loads other models on a device."""
+    return lambda model, precision: load(model, str(device), precision)
+
+
+def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
+    """Every network of a model by its role, on the device, each in the type of its role."""
+    nets = {}
+    with store.at_hand(model.path(part.file) for part in model.components.values()):
+        for role, part in model.components.items():
+            nets[role] = network(
+                model.path(part.file),
+                family=part.family,
+                part=part.part or None,
+                config=part.config or None,
+                device=device,
+                dtype=dtypes[role],
+            )
+            model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
+    return nets
+
+
+@lru_cache(maxsize=2)
+def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Painter:
+    """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
+    same."""
+    model = find(source)
+    if model.task not in TASKS:
+        raise UnknownName("task of a denoiser", model.task, TASKS)
+    dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
+    nets = _networks(model, device, dtypes)
+    if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
+        for net in nets.values():
+            net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    text, net = text_of(model, nets)
+    return Painter(
+        model=model,
+        denoiser=denoiser_of(model, net),
+        codec=codec_of(model, nets),
+        text=text,
+        nets={role: net for role, net in nets.items() if role != "codec"},
+        device=device,
+        dtype=dtype,
+        recipes=RECIPES,
+        sibling=_sibling(device),
+    )
+
+
+@lru_cache(maxsize=2)
+def _generator(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Generator:
+    """A model that paints without denoising."""
+    model = find(source)
+    family = model.components[model.core].family
+    if family not in GENERATORS:
+        raise UnknownName("family of a generator", family, GENERATORS)
+    nets = _networks(model, device, dict.fromkeys(model.components, dtype))
+    return GENERATORS[family](model=model, nets=nets, device=device, dtype=dtype, sibling=_sibling(device))

@@ -1,0 +1,295 @@
+"""What every loaded model does alike, whatever its family: fill in a request, walk its recipe, and sign the picture."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import DanqingError, InvalidInput
+from ..levels import bytes_of, levels_of
+from ..pictures import read
+from ..pictures.picture import Picture
+from ..request.request import Request, settled
+from ..run.precision import precision_name
+from ..run.record import describe
+from ..store import library
+from ..store.find import AnyModel
+from ..store.model import Model
+from ..types import State
+from ..version import __version__
+from . import finishing
+
+#: The fields of a request that every recipe of every model uses.
+ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
+#: How much of a value a warning quotes, in characters.
+QUOTED = 60
+#: How many times the model's own area is painted at most: memory grows with its square.
+MOST = 16
+#: (the loaded model, a resolved request) -> each step, and the picture last.
+Run = Callable[[Any, Request], Iterator[State | Picture]]
+#: (a model, a precision) -> the model loaded on the same device; the precision of the machine where it is None.
+Sibling = Callable[[AnyModel, str | None], "LoadedModel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One way from a resolved request to its picture: a row of a model's table of recipes.
+
+    Args:
+        run: yields each step, and the picture last.
+        uses: the fields of a request that it uses, beside those that all use.
+        check: refuses what the request asks of it in vain, by InvalidInput.
+        notes: what is to be said of any picture of the request, a sentence each.
+    """
+
+    run: Run
+    uses: Collection[str] = ()
+    check: Callable[[Any, Request], None] = lambda loaded, request: None
+    notes: Callable[[Any, Request], Iterable[str]] = lambda loaded, request: ()
+
+
+class NotFinite(DanqingError):
+    """A stage gave NaN or infinity, which would have become a black picture."""
+
+    def __init__(self, stage: str, precision: str):
+        super().__init__(
+            f"{stage} gave numbers that are not finite, computed in {precision}. Try a lower scale or another "
+            "solver; if every"
+            " request fails, the weights are damaged: `danqing inspect` tells, given the model's folder"
+        )
+        self.stage = stage
+
+
+class LoadedModel(ABC):
+    """A loaded model, from a Request to its Picture.
+
+    Args:
+        model: the description it was loaded by.
+        device: where it computes.
+        dtype: what in.
+        sibling: loads another model, or the same in another precision, on this device.
+    """
+
+    #: What it can do, by the names of `Request.recipe`.
+    recipes: Mapping[str, Recipe]
+    #: How it paints more pixels than `max_pixels`, in words.
+    remedy: ClassVar[str] = ""
+
+    def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, sibling: Sibling):
+        self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
+        self.sibling = sibling
+
+    def in_precision(self, precision: str | None) -> LoadedModel:
+        """The same model in another precision."""
+        return self.sibling(self.model.source, precision)
+
+    @abstractmethod
+    def preview(self, state: State) -> Image.Image:
+        """What a step knows of the picture so far."""
+
+    def fields_used(self, request: Request) -> Collection[str]:
+        """The fields, beside those that all use, that this request's recipe uses; the others are ignored, and a warning
+        says so."""
+        return self.recipes[request.recipe].uses
+
+    def _used(self, request: Request) -> Collection[str]:
+        return ALWAYS.union(self.fields_used(request))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What fields are that nobody states."""
+        return self.model.defaults
+
+    @property
+    def multiple(self) -> int:
+        """The number of pixels that sizes are multiples of."""
+        return self.model.multiple
+
+    def check(self, request: Request) -> None:
+        """Refuse what a resolved request asks of this family in vain.
+
+        Raises:
+            InvalidInput: what was given, and what is possible.
+        """
+        return None
+
+    def attached(self, request: Request) -> AbstractContextManager[object]:
+        """What must be on while a request is painted, and off after."""
+        return nullcontext()
+
+    def notes(self, request: Request) -> Iterator[str]:
+        """What is to be said of any picture of this request, a sentence each."""
+        used = self._used(request)
+        for name, value in request.stated().items():
+            if name not in used:
+                yield (
+                    f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no "
+                    "use for it."
+                )
+
+    # ------------------------------------------------------------------------------------------------------ request
+
+    def resolve(self, request: Request) -> Request:
+        """Every default filled, the seed drawn, the size checked against the model and the picture.
+
+        Raises:
+            InvalidInput: a size that the model cannot work in, or a picture that does not fit the recipe.
+        """
+        if request.recipe not in self.recipes:
+            possible = f"possible with {self.model.name} is {', '.join(self.recipes)}"
+            raise InvalidInput(
+                f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
+            )
+        defaults = dict(self.defaults)
+        if request.recipe != "text2image" and request.image and not (request.width and request.height):
+            width, height = read.picture(request.image).size
+            left, top, right, bottom = (request.extend if "extend" in self._used(request) else None) or (0, 0, 0, 0)
+            size = (left + width + right, top + height + bottom)
+            defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
+        request = request.resolve(defaults, self._used(request))
+        if request.precision is None:
+            request = request.but(precision=self.precision)
+        request = finishing.settle(request)
+        self.check_size(settled(request.width), settled(request.height), self.max_pixels(request))
+        self.check(request)
+        self.recipes[request.recipe].check(self, request)
+        return request
+
+    def max_pixels(self, request: Request) -> int:
+        """How many pixels are painted at most."""
+        return MOST * self.area
+
+    def check_size(self, width: int, height: int, most: int) -> None:
+        """Refuse a size that the model cannot paint.
+
+        Raises:
+            InvalidInput: what was given, and what is possible.
+        """
+        m = self.multiple
+        if width % m or height % m:
+            near = "×".join(str(max(m, round(side / m) * m)) for side in (width, height))
+            raise InvalidInput(
+                f"{width}×{height} was given; {self.model.name} paints multiples of {m} pixels, the nearest is {near}"
+            )
+        if width * height > most:
+            side = int(most**0.5)
+            possible = f"{self.model.name} paints up to {side}×{side} pixels, or as many in another shape"
+            raise InvalidInput(f"{width}×{height} was given; {possible}{self.remedy}")
+
+    @property
+    def area(self) -> int:
+        """How many pixels the model is at home in."""
+        return self.defaults.get("width", 512) * self.defaults.get("height", 512)
+
+    def fit(self, size: tuple[int, int], width: int | None = None, height: int | None = None) -> tuple[int, int]:
+        """The size to paint a given picture in: its shape, its own size where the model is at home there, else the
+        model's area."""
+        own, m = size[0] * size[1], self.multiple
+        share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
+        if width or height:
+            share = width / size[0] if width else settled(height) / size[1]
+        fitted = [max(m, round(side * share / m) * m) for side in size]
+        return width or fitted[0], height or fitted[1]
+
+    # ------------------------------------------------------------------------------------------------------ painting
+
+    def paint(self, request: Request) -> Picture:
+        """The picture of a request, resolved here if it is not yet."""
+        *_, last = self.states(request)
+        if not isinstance(last, Picture):
+            raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+        return last
+
+    def states(self, request: Request) -> Iterator[State | Picture]:
+        """Each step as it is done, then the picture; stop listening and the work stops.
+
+        What is not finite is painted once more in fp32, and the picture's warnings say so.
+        """
+        request = self.resolve(request)
+        if request.precision != self.precision:
+            yield from self.in_precision(request.precision).states(request)
+            return
+        # What cannot finish the picture is known before it is painted.
+        finishes = [finishing.make(record, self.device) for record in settled(request.finish)]
+        clock = [time.perf_counter()]
+        try:
+            with self.attached(request):
+                for state in self.recipes[request.recipe].run(self, request):
+                    clock.append(time.perf_counter())
+                    yield finishing.apply(state, finishes, _timings(clock)) if isinstance(state, Picture) else state
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            size = f"{request.width}×{request.height}"
+            raise DanqingError(
+                f"there is not enough memory on {self.device} to paint {size}: make it smaller, or close other programs"
+            ) from None
+        except NotFinite as found:
+            if self.precision == "fp32":
+                raise
+            warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
+            for state in self.in_precision("fp32").states(request.but(precision="fp32")):
+                yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
+
+    def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
+        """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
+        said = self.recipes[request.recipe].notes(self, request)
+        record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
+        record |= describe(self.device, self.dtype)
+        given = {name: getattr(request, name) for name in ("image", "other", "mask") if name in self._used(request)}
+        record |= {
+            name: hashlib.sha256(read.data_of(source)[0]).hexdigest() for name, source in given.items() if source
+        }
+        return Picture(image=image, request=request, warnings=(*self.notes(request), *said, *notes), record=record)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file of the network that paints: it stands for the model in a picture's record."""
+        part = self.model.components[self.model.core]
+        return part.sha256 or library.digest(
+            self.model.path(part.file)
+        )  # of a large file it is remembered over the sessions
+
+    @staticmethod
+    def levels(image: Image.Image) -> Tensor:
+        """A picture as (1, 3, H, W) in [-1, 1]."""
+        import numpy as np
+
+        return levels_of(torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None])
+
+    @staticmethod
+    def image(levels: Tensor) -> Image.Image:
+        """(1, 3, H, W), about [-1, 1], as an RGB picture."""
+        return Image.fromarray(bytes_of(levels)[0].permute(1, 2, 0).cpu().numpy())
+
+    def finite(self, stage: str, value: Tensor) -> Tensor:
+        """The value as it is.
+
+        Raises:
+            NotFinite: a number of it is NaN or infinite.
+        """
+        if not value.isfinite().all():
+            raise NotFinite(stage, self.precision)
+        return value
+
+
+def _timings(clock: Sequence[float]) -> dict[str, float]:
+    """Seconds from the marks of a picture's start, its steps and its end."""
+    begin, *steps, end = clock
+    times = {"total": end - begin}
+    if len(steps) > 1:
+        times |= {
+            "first_step": steps[0] - begin,
+            "step": (steps[-1] - steps[0]) / (len(steps) - 1),
+            "decode": end - steps[-1],
+        }
+    return {name: round(value, 4) for name, value in times.items()}

@@ -1,0 +1,234 @@
+"""The painter: a model loaded and put together, from a Request to its Picture.
+
+One picture depends on (recipe, seed, index) and the rest of its request alone: each is painted by itself, and every
+number of noise is keyed by (seed, index, stage, step), so neither neighbours nor order nor previews can change it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import guide, tiles
+from .. import schedule as schedules
+from ..codec import Codec
+from ..denoise import Denoiser, LearnedVariance
+from ..errors import InvalidInput
+from ..noise import Noise
+from ..pictures import read
+from ..prompt.towers import Text
+from ..request.request import Request, settled
+from ..run.textcache import cached_text
+from ..solve import core, learned, solvers
+from ..store.model import Model
+from ..types import Denoise, State
+from .adapters import Adapters, Attached, attaching
+from .beside import NOTHING, Beside
+from .loaded import LoadedModel, NotFinite, Recipe, Sibling
+from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
+from .steps import taken
+
+#: How many prompts a painter remembers in encoded form.
+REMEMBERED = 16
+
+
+class Painter(LoadedModel):
+    """A loaded model that denoises. Get one from `danqing.painting.load.load`, which keeps the latest two.
+
+    Args:
+        model: the description it was loaded by.
+        denoiser, codec, text: its networks, on ``device``.
+        nets: those that LoRAs and learned words are made for, by role: "denoiser", "text", "text_2", "text_3".
+        dtype: of the denoiser and the codec.
+        recipes: what it can do, by the names of `Request.recipe`.
+    """
+
+    remedy = "; with a tile, up to 64 million"
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        denoiser: Denoiser,
+        codec: Codec,
+        text: Text,
+        nets: Mapping[str, torch.nn.Module],
+        device: torch.device,
+        dtype: torch.dtype,
+        recipes: Mapping[str, Recipe],
+        sibling: Sibling,
+    ):
+        super().__init__(model=model, device=device, dtype=dtype, sibling=sibling)
+        self.denoiser, self.codec, self.text, self.adapters = denoiser, codec, text, Adapters(nets)
+        self.recipes = recipes
+        home = max(2, round(self.area**0.5) // codec.factor)
+        self._preview = tiles.Tiled(
+            codec, tiles.Tiling(tile=home)
+        )  # whatever the size, in the memory of the model's own
+        self._attached = Attached(text)
+        self._remembering = cached_text(denoiser.net)
+        self._remembering.__enter__()  # for as long as the painter lives
+        self._encoded: dict[tuple[object, ...], EncodedPrompts] = {}
+        #: What stands between the denoiser and whoever asks it.
+        self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
+
+    def check(self, request: Request) -> None:
+        if settled(request.clip_skip) > self.text.layers:
+            given = f"clip_skip: {request.clip_skip} was given"
+            raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
+        solver_of(request)
+        if request.tile is not None and request.tile % self.multiple:
+            near = max(self.multiple, round(request.tile / self.multiple) * self.multiple)
+            possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
+            raise InvalidInput(f"tile: {request.tile} was given; {possible}")
+
+    def max_pixels(self, request: Request) -> int:
+        return super().max_pixels(request) if request.tile is None else read.MAX_PIXELS
+
+    @contextmanager
+    def attached(self, request: Request) -> Iterator[None]:
+        """What the prompts ask for is on within, and off after."""
+        with attaching(request, self.adapters, self.text) as self._attached:
+            try:
+                yield
+            finally:
+                self._attached = Attached(self.text)
+
+    def notes(self, request: Request) -> Iterator[str]:
+        said = self.encode(request)
+        own = (*said.warnings, *self._attached.warnings)
+        return iter((*own, *super().notes(request), *_idle(request, said)))
+
+    def seeing(self, request: Request) -> Painter:
+        """The same painter, whose networks see no more of a picture at once than the request's tile, or all of it."""
+        tile = None if request.tile is None else request.tile // self.codec.factor
+        tiling, other = tiles.Tiling(tile=tile, closing=request.panorama), copy.copy(self)
+        other.codec, other.sees = tiles.Tiled(self.codec, tiling), partial(tiles.in_tiles, tiling=tiling)
+        return other
+
+    # ---------------------------------------------------------------------------------------------------------- text
+
+    def encode(self, request: Request) -> EncodedPrompts:
+        """What the prompts say, step by step; the latest are remembered."""
+        steps = max(1, taken(request)[0])
+        words = (
+            request.prompt,
+            settled(request.negative),
+            steps,
+            settled(request.emphasis),
+            settled(request.clip_skip),
+        )
+        key = (*words, self._attached.files)
+        if key not in self._encoded:
+            if len(self._encoded) >= REMEMBERED:
+                del self._encoded[next(iter(self._encoded))]
+            found = encode_prompts(self._attached, *words)
+            for said in (said for scene in found.scenes for said in scene.conditionings):
+                self.finite("the text encoder", said.tokens)
+            self._encoded[key] = found
+        return self._encoded[key]
+
+    def assemble(self, request: Request, points: Sequence[core.Point], beside: Beside = NOTHING) -> Denoise:
+        """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
+        asked.
+
+        Args:
+            points: of the request's steps, by whose times prompts change.
+            beside: what the denoiser reads beside the latent.
+        """
+        said = self.encode(request)
+        return by_time([self._guided(request, scene, beside) for scene in said.scenes], said.steps, points)
+
+    def _guided(self, request: Request, scene: Scene, beside: Beside) -> Denoise:
+        """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
+        scale, (low, high) = settled(request.scale), settled(request.interval)
+
+        def at(scale: float, rescale: float = 0.0) -> Denoise:
+            terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
+            return guide.rescaled(guide.compose(self.sees(self.denoiser), terms, base), rescale)
+
+        inside = at(scale, settled(request.rescale))
+        return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
+
+    def learned(self, request: Request) -> bool:
+        """Whether the steps take their variance of the network: DDPM's do, where it says one."""
+        return request.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
+
+    def points(self, request: Request) -> tuple[core.Point, ...]:
+        """The times visited, noise first, as points of the schedule."""
+        times = schedules.spacing(settled(request.spacing))(self.denoiser.schedule, settled(request.steps))
+        return core.points(self.denoiser.schedule, times)
+
+    def walk(
+        self,
+        request: Request,
+        points: Sequence[core.Point],
+        x0: Tensor,
+        denoise: Denoise,
+        *,
+        stage: str = "",
+    ) -> Iterator[State]:
+        """Noise a clean latent to the first point and sample from there to the last.
+
+        Args:
+            x0: (1, C, h, w); zeros for a picture from nothing.
+            denoise: the estimate that is walked, such as `assemble` gives.
+            stage: of a recipe that walks more than once, which draws noise of its own.
+        """
+        start, noise = (Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample"))
+        x = x0 * points[0].alpha + start(x0) * points[0].sigma
+        solver = learned.LearnedDDPM() if self.learned(request) else solver_of(request)
+        for state in core.sample(denoise, solver, points, x, noise):
+            if not state.x0.isfinite().all() or not state.x.isfinite().all():
+                raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
+            yield state
+
+    def blank(self, request: Request) -> Tensor:
+        """No picture yet: zeros (1, C, h, w)."""
+        factor = self.codec.factor
+        shape = (1, self.codec.channels, settled(request.height) // factor, settled(request.width) // factor)
+        return torch.zeros(shape, device=self.device)
+
+    def encode_image(self, image: Image.Image) -> Tensor:
+        """An RGB picture as its most probable latent, (1, C, h, w)."""
+        return self.encode_levels(self.levels(image))
+
+    def encode_levels(self, levels: Tensor) -> Tensor:
+        """(1, 3, H, W) in [-1, 1] as its most probable latent, (1, C, h, w)."""
+        return self.finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
+
+    def decode(self, latent: Tensor) -> Image.Image:
+        """A latent (1, C, h, w) as an RGB picture."""
+        return self.image(self.finite("decoding", self.codec.decode(latent)))
+
+    @torch.inference_mode()
+    def preview(self, state: State) -> Image.Image:
+        """What a step knows of the picture so far."""
+        return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
+
+
+def solver_of(request: Request) -> core.Solver:
+    """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
+    name, eta = settled(request.solver), request.eta
+    if eta is None:
+        return solvers.solver(name)
+    try:
+        return solvers.solver(name, eta=eta)
+    except InvalidInput:
+        raise InvalidInput(
+            f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m"
+        ) from None
+
+
+def _idle(request: Request, said: EncodedPrompts) -> Iterator[str]:
+    """What a resolved request states without any effect, a sentence each."""
+    scale = settled(request.scale)
+    if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in said.scenes):
+        yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."

@@ -1,0 +1,1 @@
+"""What a model that denoises can do: each recipe is one row of `denoising.RECIPES`."""

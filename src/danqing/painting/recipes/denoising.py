@@ -1,0 +1,190 @@
+"""Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing
+changed.
+
+`RECIPES` is the one table of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageChops, ImageFilter
+from torch import Tensor
+
+from ...errors import InvalidInput
+from ...pictures import read
+from ...pictures.picture import Picture
+from ...request.request import Request, settled
+from ...types import Denoise, State
+from ..beside import Beside
+from ..loaded import Recipe
+from ..painter import Painter
+from ..steps import later, taken
+from .hires import once, twice
+from .refiner import refined
+from .tasks import beside
+
+
+@torch.inference_mode()
+def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """From noise alone: x_1 = alpha_1 · 0 + sigma_1 eps, walked to clean."""
+    points = painter.points(request)
+    x0 = painter.blank(request)
+    for state in painter.walk(request, points, x0, refined(painter, request, points, beside(painter, request))):
+        yield state
+        x0 = state.x
+    yield painter.finish(request, painter.decode(x0))
+
+
+@torch.inference_mode()
+def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the
+    picture."""
+    source = read.picture(settled(request.image))
+    image = fitted(read.over_white(source), request)
+    points = later(painter.points(request), request)
+    x, shown = painter.encode_image(image), beside(painter, request, image)
+    for state in painter.walk(request, points, origin(x, shown, request), refined(painter, request, points, shown)):
+        yield state
+        x = state.x
+    notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
+    yield painter.finish(request, painter.decode(x) if len(points) > 1 else image, (*notes, *resized(source, request)))
+
+
+def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """A part of a picture: where the mask is white, or where the picture is transparent."""
+    source = read.picture(settled(request.image))
+    return within(painter, request, source, read.mask(request.mask, source), request.mask is not None)
+
+
+def outpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+    """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on
+    there."""
+    source, mask = grown(read.picture(settled(request.image)), settled(request.extend))
+    return within(painter, request, source, mask, True)
+
+
+@torch.inference_mode()
+def within(
+    painter: Painter, request: Request, source: Image.Image, mask: Image.Image, clear: bool
+) -> Iterator[State | Picture]:
+    """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the
+    mask.
+
+    D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every
+    solver, as noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it
+    was.
+
+    Args:
+        clear: whether the picture keeps its own transparency where it is not repainted.
+    """
+    mask, known = soft(mask, request.mask_blur), read.over_white(source)
+    points = later(painter.points(request), request)
+    image = fitted(known, request)
+    x = painter.encode_image(image)
+    free = cells(
+        mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor
+    ).to(x)
+    shown = beside(painter, request, image, free)
+    estimate = hold(free, x)(refined(painter, request, points, shown))
+    for state in painter.walk(request, points, origin(x, shown, request), estimate):
+        yield state
+        x = state.x
+    painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
+    result = Image.composite(painted, known, mask)
+    if source.mode == "RGBA" and clear:
+        result = Image.composite(painted, source.convert("RGB"), mask)
+        result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
+    yield painter.finish(request, result, tuple(resized(source, request)))
+
+
+def in_tiles(recipe: Recipe) -> Recipe:
+    """A recipe whose painter sees no more than a tile at once, or the whole where the request says nothing of tiles."""
+    return replace(recipe, run=lambda painter, request: recipe.run(painter.seeing(request), request))
+
+
+def unmasked(painter: Painter, request: Request) -> Iterator[str]:
+    """What a request says of a mask in a recipe that has none."""
+    if request.mask_blur:
+        yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
+
+
+#: The fields of a request that denoising uses: all but those of models that paint without it.
+FIELDS = Request.model_fields.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+RECIPES: Mapping[str, Recipe] = {
+    "text2image": in_tiles(
+        twice(Recipe(run=text2image, uses=FIELDS - {"strength", "extend"}, notes=unmasked)),
+    ),
+    "image2image": in_tiles(twice(Recipe(run=image2image, uses=FIELDS - {"extend"}, notes=unmasked))),
+    "inpaint": in_tiles(once(Recipe(run=inpaint, uses=FIELDS - {"extend"}))),
+    "outpaint": in_tiles(once(Recipe(run=outpaint, uses=FIELDS - {"mask"}))),
+}
+
+
+def origin(x0: Tensor, shown: Beside, request: Request) -> Tensor:
+    """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the
+    noise."""
+    kept, steps = taken(request)
+    return torch.zeros_like(x0) if shown.shown is not None and kept == steps else x0
+
+
+def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:
+    """A wrapper: every estimate is ``x0`` where ``free`` is 0; free (1, 1, h, w), x0 (1, C, h, w)."""
+    return lambda denoise: lambda x, t: denoise(x, t).map(lambda estimate: torch.where(free > 0, estimate, x0))
+
+
+def fitted(image: Image.Image, request: Request) -> Image.Image:
+    """The picture at the size that is painted in."""
+    size = (settled(request.width), settled(request.height))
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def resized(source: Image.Image, request: Request) -> Iterator[str]:
+    """That a picture was not painted in its own size, where so."""
+    given, painted = (f"{width}×{height}" for width, height in (source.size, (request.width, request.height)))
+    if given != painted:
+        yield f"the picture of {given} was painted at {painted}; width and height state another size."
+
+
+def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
+    """A picture on a canvas larger by (left, top, right, bottom) pixels, where its edge goes on, and the mask of what
+    is new.
+
+    Raises:
+        InvalidInput: it would have more pixels than are read.
+    """
+    import numpy as np
+
+    left, top, right, bottom = extend
+    if (left + picture.width + right) * (top + picture.height + bottom) > read.MAX_PIXELS:
+        possible = f"at most {read.MAX_PIXELS // 1_000_000} million pixels"
+        raise InvalidInput(
+            f"extend: {extend} was given for a picture of {picture.width}×{picture.height}; possible are "
+            f"{possible} in all"
+        )
+    sides = ((top, bottom), (left, right))
+    mask = np.pad(np.zeros((picture.height, picture.width), np.uint8), sides, constant_values=255)
+    return Image.fromarray(np.pad(np.asarray(picture), (*sides, (0, 0)), mode="edge")), Image.fromarray(mask)
+
+
+def cells(mask: Image.Image, factor: int) -> Tensor:
+    """Which latent cells may change: those with any pixel of the mask, (1, 1, h, w) of 0 and 1."""
+    import numpy as np
+
+    pixels = torch.from_numpy(np.asarray(mask.convert("L"), np.float32).copy())[None, None]  # (1, 1, H, W)
+    return (F.max_pool2d(pixels, factor) > 0).float()
+
+
+def soft(mask: Image.Image, rim: int) -> Image.Image:
+    """A ramp ``rim`` pixels wide within the mask's edge: the mean of the mask shrunk by 0 .. rim pixels; 0 stays 0."""
+    import numpy as np
+
+    total, shrunk = np.asarray(mask, np.float32).copy(), mask
+    for _ in range(rim):
+        shrunk = shrunk.filter(ImageFilter.MinFilter(3))
+        total += np.asarray(shrunk, np.float32)
+    # Rounded up, so that no pixel of the mask falls out of it.
+    return Image.fromarray(np.ceil(total / (rim + 1)).astype(np.uint8))

@@ -1,0 +1,24 @@
+"""Which of the steps a request takes: a picture that is painted over another begins late."""
+
+from __future__ import annotations
+
+from ..request.request import Request, settled
+from ..solve.core import Point
+
+
+def part(steps: int, strength: float) -> int:
+    """How many of so many steps a strength takes, the last ones: round(strength · N), at least one unless the strength
+    is 0."""
+    return min(steps, max(round(strength * steps), 1 if strength else 0))
+
+
+def taken(request: Request) -> tuple[int, int]:
+    """How many steps a request takes, and of how many."""
+    steps = settled(request.steps)
+    return steps if request.recipe == "text2image" else part(steps, settled(request.strength)), steps
+
+
+def later(points: tuple[Point, ...], request: Request) -> tuple[Point, ...]:
+    """The points of the steps that are taken, the last ones."""
+    kept, steps = taken(request)
+    return points[steps - kept :]

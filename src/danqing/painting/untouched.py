@@ -1,0 +1,63 @@
+"""A given picture as it is: the model "none", whose pictures the finishes of a request change and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from PIL import Image
+
+from ..errors import InvalidInput
+from ..pictures import read
+from ..pictures.picture import Picture
+from ..request.request import Request, settled
+from ..store.model import Model
+from ..types import State
+from . import finishing
+from .loaded import LoadedModel, Recipe, Sibling
+
+#: What stands for no model.
+NONE = "none"
+NOTHING = Model(folder=Path(), name=NONE, components={}, source=NONE)
+
+
+@torch.inference_mode()
+def as_it_is(loaded: Untouched, request: Request) -> Iterator[State | Picture]:
+    """The given picture: its size, its mode and its ICC profile."""
+    image, notes = read.whole(settled(request.image))
+    yield loaded.finish(request, image, notes)
+
+
+class Untouched(LoadedModel):
+    """What gives a picture as it is.
+
+    Args:
+        device, dtype: of the networks that finish it.
+    """
+
+    recipes: ClassVar[Mapping[str, Recipe]] = {"finish": Recipe(run=as_it_is)}
+
+    def __init__(self, *, device: torch.device, dtype: torch.dtype, sibling: Sibling):
+        super().__init__(model=NOTHING, device=device, dtype=dtype, sibling=sibling)
+
+    def preview(self, state: State) -> Image.Image:
+        return self.image(state.x0)
+
+    def resolve(self, request: Request) -> Request:
+        """The finishes and their precision; a size is the picture's own, and none is filled in.
+
+        Raises:
+            InvalidInput: another recipe, or no picture.
+        """
+        if request.recipe != "finish":
+            raise InvalidInput(
+                f"recipe: {request.recipe} was given with the model none, which paints nothing: name a model"
+            )
+        resolved = request.resolve(used=("finish",))
+        return finishing.settle(resolved.but(precision=resolved.precision or self.precision))
+
+    @property
+    def sha256(self) -> str:
+        return ""

@@ -1,0 +1,117 @@
+"""A painted picture with everything that made it, and its writing.
+
+Where the record goes: PNG text chunks ``danqing`` (JSON, iTXt) and ``parameters`` (A1111 text); JPEG and WebP carry the
+JSON in an XMP packet, property ``danqing:record``, and the A1111 text in EXIF UserComment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from ..errors import InvalidInput
+from ..request import infotext
+from ..request.request import Request
+from . import files, svg
+from .encode import NAMESPACE, format_of, to_bytes, xmp
+
+#: What one JPEG segment holds, less its headers.
+SEGMENT = 65_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a recipe yields last.
+
+    Args:
+        image: RGB, H × W.
+        request: resolved; painting it again on the same machine gives the same bytes.
+        warnings: whatever was cut, ignored or tried again, in words.
+        record: the machine, the precision, the versions and the model's hashes: what tells a changed result from
+            another machine.
+        timings: seconds by stage; not written into files, so that the same request gives the same file.
+    """
+
+    image: Image.Image
+    request: Request
+    warnings: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> Path:
+        """Write PNG, JPEG or WebP by the suffix, with the request inside; an existing file is kept and the name
+        numbered.
+
+        Raises:
+            InvalidInput: another suffix. InvalidFile: the folder cannot be written, or the disk is full; nothing is
+                left behind.
+        """
+        return write(self, Path(path), overwrite=overwrite, quality=quality)
+
+
+def record_of(picture: Picture, encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written into a file: enough to paint the picture again and to judge the result."""
+    return {
+        "danqing": 1,
+        "request": picture.request.model_dump(mode="json"),
+        "record": dict(picture.record),
+        "warnings": list(picture.warnings),
+        "encoding": dict(encoding),
+    }
+
+
+def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int = 95) -> Path:
+    """Write a picture with its record inside, beside and then renamed, so that the file is whole or absent.
+
+    Returns:
+        the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
+
+    Raises:
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, or a quality outside 1 .. 100.
+        InvalidFile: the folder cannot be written to, or the disk is full.
+    """
+    kind = format_of(path)
+    if quality not in range(1, 101):
+        raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
+    encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
+    if kind == "SVG":
+        return files.put(
+            path, svg.traced(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite
+        )
+    if kind == "PNG":
+        return files.put(
+            path, to_bytes(picture.image, encoding, pnginfo=chunks(picture, encoding)), overwrite=overwrite
+        )
+    record, parameters = _texts(picture, encoding)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    metadata = {"xmp": xmp(record), "exif": exif.tobytes()}
+    fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
+    if "xmp" in fitting:
+        return files.put(path, to_bytes(picture.image, encoding, **fitting), overwrite=overwrite)
+    if not overwrite:  # what lies at the record's place may be of another program
+        path = next(name for name in files.numbered(path) if not (name.exists() or files.record_beside(name).exists()))
+    written = files.put(path, to_bytes(picture.image, encoding, **fitting), overwrite=overwrite)
+    files.put(files.record_beside(written), record.encode(), overwrite=True)
+    return written
+
+
+def _texts(picture: Picture, encoding: Mapping[str, Any]) -> tuple[str, str]:
+    """The record as JSON, and the A1111 text."""
+    record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
+    return record, infotext.write(picture.request, picture.record)
+
+
+def chunks(picture: Picture, encoding: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+    """Both texts as a PNG carries them."""
+    found = PngImagePlugin.PngInfo()
+    record, parameters = _texts(picture, encoding)
+    found.add_itxt("danqing", record)
+    found.add_text("parameters", parameters)
+    return found

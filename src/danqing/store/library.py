@@ -1,0 +1,356 @@
+"""The models, LoRAs and learned words in the user's folders: found by name, described by their headers, and remembered.
+
+A folder of models (`danqing.store.settings`) may be laid out as anybody likes, or be the one of ComfyUI or of A1111,
+whose folders say what lies in them (`PLACES`). Nothing here needs torch, and nothing but `digest` reads more of a file
+than its header.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import DanqingError, InvalidInput, UnknownName, nearest
+from ..weights import store
+from ..weights.identify import identify
+from . import foreign, settings, shipped
+from .cache import Cache
+from .model import read_model
+
+#: What lies in a folder of this name, in ComfyUI's and A1111's trees and in anybody's.
+PLACES = {
+    **dict.fromkeys(("checkpoints", "stable-diffusion", "diffusion_models", "unet"), "model"),
+    **dict.fromkeys(("loras", "lora", "lycoris"), "lora"),
+    **dict.fromkeys(("vae", "vae_approx"), "vae"),
+    **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
+    "embeddings": "embedding",
+    **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
+}
+#: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
+KINDS = {
+    **dict.fromkeys(("checkpoint", "unet", "drafted-unet", "mmdit"), "model"),
+    **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
+    **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
+    **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
+}
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
+TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
+LICENCE = re.compile(r"^license:[ \t]*(\S.*)$", re.MULTILINE)
+#: How many names a refusal lists.
+LISTED = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing in a folder of models.
+
+    Args:
+        name: its path below its place, with ``/`` and without ending.
+        path: of the file, or of the model's folder.
+        place: what the folder that it lies in says it is, a value of `PLACES`; "" where none says.
+        root: the folder of models.
+    """
+
+    name: str
+    path: Path
+    place: str
+    root: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a header says of an entry.
+
+    Args:
+        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", another family of
+            `danqing.weights.identify`, or "unknown".
+        what: family and variant, for people.
+        dtypes: the types of its numbers, the most common first.
+        size: bytes of all its files.
+        licence: as the file says, "" where it does not.
+        wrong: why it cannot be read; "" where it can.
+    """
+
+    kind: str
+    what: str
+    dtypes: tuple[str, ...]
+    size: int
+    licence: str
+    wrong: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A line of the list: an entry, what it is, and its SHA-256 where that is known."""
+
+    entry: Entry
+    about: About
+    sha256: str
+
+
+# ------------------------------------------------------------------------------------------------------------ what is
+# there
+
+
+def entries() -> list[Entry]:
+    """Everything in the folders of models, by its names alone: whole models' folders, and files of weights.
+
+    Raises:
+        InvalidFile: the settings cannot be read.
+    """
+    return [entry for root in settings.read().models for base in _bases(root) for entry in _walk(root, base)]
+
+
+def _bases(root: Path) -> list[Path]:
+    """Where models are in a folder: in the whole, but of another program's tree only in the parts that hold models."""
+    inner = root / "models"
+    if inner.is_dir() and any(child.name.casefold() in PLACES for child in _folders(inner)):
+        # A1111 keeps its learned words beside.
+        return [inner, *(child for child in _folders(root) if child.name == "embeddings")]
+    return [root]
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(child for child in path.iterdir() if child.is_dir())
+    except OSError:
+        return []
+
+
+def _walk(root: Path, base: Path) -> Iterator[Entry]:
+    seen: set[str] = set()
+    for where, folders, names in os.walk(base, followlinks=True):
+        here, real = Path(where), os.path.realpath(where)
+        if real in seen:  # a link that leads in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        place, below = _place(base, here)
+        if "model.json" in names or "model_index.json" in names:
+            name = here.relative_to(below).as_posix() if here != below else here.name
+            yield Entry(name=name, path=here, place="model", root=root)
+            folders.clear()
+            continue
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        split = any(name.endswith(".index.json") for name in names)
+        for name in sorted(names):
+            known = name.lower().endswith(foreign.ENDS) or name.endswith(".index.json")
+            if known and not name.startswith(".") and not (split and SHARD.search(name)):
+                yield Entry(
+                    name=_bare((here / name).relative_to(below).as_posix()), path=here / name, place=place, root=root
+                )
+
+
+def _place(base: Path, here: Path) -> tuple[str, Path]:
+    """What the folders from a base down to here say of what lies here, and the folder that says it."""
+    for folder in (here, *here.parents):
+        if place := PLACES.get(folder.name.casefold()):
+            return place, folder
+        if folder == base:
+            break
+    return "", base
+
+
+def _bare(name: str) -> str:
+    """A file's name without the ending of a format."""
+    for end in (".safetensors.index.json", ".bin.index.json", ".index.json", *foreign.ENDS):
+        if name.lower().endswith(end):
+            return name[: -len(end)]
+    return name
+
+
+# ------------------------------------------------------------------------------------------------------------- what it
+# is
+
+
+def listing(*, hashes: bool = False) -> Iterator[Listed]:
+    """Everything in the folders, with what it is; what is broken says why instead.
+
+    Args:
+        hashes: read every file whole for its SHA-256; otherwise only those that are known are told.
+    """
+    with Cache() as memory:
+        for entry in entries():
+            told = _about(memory, entry)
+            sha256 = ""
+            if entry.path.is_file() and not told.wrong:
+                sha256 = _digest(memory, entry.path) if hashes else memory.get(entry.path, "sha256") or ""
+            yield Listed(entry=entry, about=told, sha256=sha256)
+
+
+def about(path: Path) -> About:
+    """What a file of weights or the folder of a model is, by its headers; never raises for what is in it."""
+    try:
+        return _folder(path) if path.is_dir() else _weights(path)
+    except (DanqingError, OSError) as error:
+        return About(
+            kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(str(error).split())
+        )
+
+
+def _about(memory: Cache, entry: Entry) -> About:
+    known = memory.get(entry.path, "about")
+    if known is None:
+        known = asdict(about(entry.path))
+        memory.put(entry.path, "about", known)
+    told = About(**{**known, "dtypes": tuple(known["dtypes"])})
+    # A file that is broken, or of no layout that is known here, is what its folder says.
+    return told if told.kind != "unknown" or not entry.place else About(**{**known, "kind": entry.place})
+
+
+def _weights(path: Path) -> About:
+    found = identify(path)
+    what = " ".join(filter(None, (found.variant or found.family, found.layout if found.family == "lora" else "")))
+    return About(
+        kind=KINDS.get(found.family, found.family),
+        what=what if found.family in ("checkpoint", "lora") else " ".join(filter(None, (found.family, found.variant))),
+        dtypes=tuple(found.dtypes),
+        size=found.size,
+        licence=found.metadata.get("modelspec.license", ""),
+    )
+
+
+def _folder(path: Path) -> About:
+    model = read_model(path) if (path / "model.json").is_file() else foreign.describe(path)
+    header = store.header(model.path(model.components[model.core].file))
+    said = model.licence if (path / "model.json").is_file() else _card(path)
+    return About(kind="model", what=model.summary, dtypes=tuple(header.dtypes), size=_size(path), licence=said)
+
+
+def _card(path: Path) -> str:
+    """The licence that the head of a folder's README.md names."""
+    try:
+        with (path / "README.md").open(encoding="utf-8", errors="replace") as file:
+            head = file.read(8192)
+    except OSError:
+        return ""
+    found = LICENCE.search(head.split("\n---", 1)[0]) if head.startswith("---") else None
+    return found[1].strip() if found else ""
+
+
+def _size(path: Path) -> int:
+    try:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        return 0
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hex; computed once, and again when its size or its time changes.
+
+    Raises:
+        InvalidFile: it cannot be read.
+    """
+    with Cache() as memory:
+        return _digest(memory, Path(path))
+
+
+def _digest(memory: Cache, path: Path) -> str:
+    known = memory.get(path, "sha256")
+    if known is None:
+        known = store.sha256(path)
+        memory.put(path, "sha256", known)
+    return known
+
+
+# -------------------------------------------------------------------------------------------------------------- by name
+
+
+def loras() -> dict[str, Path]:
+    """Name -> file of every LoRA: the file's name without its ending, and its path below its folder; of two of one name
+    the first."""
+    return _named("lora")
+
+
+def embeddings() -> dict[str, Path]:
+    """The same of every learned word (textual inversion)."""
+    return _named("embedding")
+
+
+def finishes() -> dict[str, Path]:
+    """The same of every network that finishes pictures: enlargers, restorers of faces."""
+    return _named("finish")
+
+
+def _named(kind: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    with Cache() as memory:
+        for entry in entries():
+            if entry.path.is_file() and (entry.place or _about(memory, entry).kind) == kind:
+                for name in (_bare(entry.path.name), entry.name):
+                    found.setdefault(name, entry.path)
+    return found
+
+
+def names() -> list[str]:
+    """The names of the models, by which `locate` finds them."""
+    return list(dict.fromkeys(entry.name for entry in entries() if entry.place in ("", "model")))
+
+
+def locate(given: str) -> Path:
+    """The file or the folder of a model by its name: the file's without ending, its path below a folder of models, or
+    A1111's ``name.safetensors [abcdef0123]``; letters' case does not matter where the name is clear without it.
+
+    Raises:
+        UnknownName: there is none of that name, or only one whose hash is known to be another.
+        InvalidInput: the name fits several.
+    """
+    title = TITLE.match(given)
+    wanted, short = (title["name"], title["hash"].lower()) if title else (given, "")
+    wanted = wanted.replace("\\", "/").removeprefix("./")
+    models = [entry for entry in entries() if entry.place in ("", "model")]
+    for fold in (str, str.casefold):
+        for spelled in (_paths, _files):
+            hits = [entry for entry in models if fold(wanted) in map(fold, spelled(entry))]
+            if short:
+                with Cache() as memory:
+                    hits = [entry for entry in hits if (memory.get(entry.path, "sha256") or short).startswith(short)]
+            if hits:
+                return _one(given, hits)
+    raise UnknownName("model", given, _some(given, [*shipped.names(), *dict.fromkeys(entry.name for entry in models)]))
+
+
+def _paths(entry: Entry) -> set[str]:
+    full = entry.path.relative_to(entry.root).as_posix() if entry.path != entry.root else entry.name
+    return {entry.name, full, _bare(full), entry.name + _end(entry)}
+
+
+def _files(entry: Entry) -> set[str]:
+    return {entry.path.name, _bare(entry.path.name)}
+
+
+def _end(entry: Entry) -> str:
+    return entry.path.name[len(_bare(entry.path.name)) :]
+
+
+def _one(given: str, hits: list[Entry]) -> Path:
+    """The entry that is meant. Of one name in two roots it is the first root's; of one name in two formats,
+    safetensors."""
+    first = hits[0]
+    others = [hit for hit in hits if hit.name != first.name and hit.path.resolve() != first.path.resolve()]
+    if others:
+        shown = ", ".join(repr(hit.name) for hit in (first, *others[:9]))
+        raise InvalidInput(f"the model {given!r} could be any of {shown}: name it by its path, as it stands here")
+    ends = [".safetensors", ".safetensors.index.json", *foreign.ENDS]
+    found = {_end(hit).lower(): hit for hit in reversed(hits) if hit.root == first.root}
+    return next((found[end].path for end in ends if end in found), first.path)
+
+
+def _some(given: str, known: list[str]) -> list[str]:
+    """Names for a refusal: all, or of very many the nearest."""
+    if len(known) <= LISTED:
+        return [*known, "the path of a model"]
+    near = nearest(given, known, count=LISTED // 3, cutoff=0.1)
+    return [*near, f"{len(known) - len(near)} more, which `danqing models` lists"]
+
+
+def home() -> Path:
+    """The folder that takes what is pulled: the first of the settings, in another program's tree its folder of whole
+    models."""
+    base = _bases(settings.read().models[0])[0]
+    whole = ("checkpoints", "stable-diffusion")
+    return next((child for child in _folders(base) if child.name.casefold() in whole), base)

@@ -1,0 +1,213 @@
+"""What a model folder holds: `model.json`, read and written without loading a network.
+
+A model is a folder with a ``model.json`` and the files it names, all relative to the folder::
+
+    {
+      "danqing": 1,                                  the version of this format
+      "name": "danqing-mini",
+      "summary": "...", "licence": "...",            for people
+      "components": {
+        "denoiser": {"family": "unet", "file": "unet.safetensors", "config": {...}, "sha256": "..."},
+        "codec":    {"family": "autoencoder-kl", "file": "vae.safetensors", "config": {...}, "sha256": "..."},
+        "text":     {"family": "clip-text", "file": "text.safetensors", "config": {...}, "sha256": "..."}
+      },
+      "tokenizer": {"kind": "bilingual", "file": "tokenizer.json", "window": 32},
+      "schedule": {"kind": "flow", "shift": 1.0},    a schedule's class by its short name, and its arguments
+      "prediction": "flow",                          what the network's output means
+      "multiple": 16,                                width and height are multiples of it
+      "defaults": {"width": 128, "height": 128, "steps": 20, "solver": "...", "scale": 4.0, ...}
+    }
+
+A model needs a network that paints: a "denoiser", or a "generator" that paints without denoising. What neither of them
+needs, such as a schedule of a generator, is left out. ``config`` holds the fields of the network's frozen dataclass.
+``sha256`` is checked by whoever verifies the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidFile
+from ..weights.store import sha256
+
+FORMAT = 1
+#: The networks that paint, one of which every model has.
+CORES = ("denoiser", "generator")
+#: The kinds of the fields below, by their annotations.
+KINDS: Mapping[Any, type] = {"str": str, "int": int, "Mapping[str, Any]": dict}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One network of a model.
+
+    Args:
+        family: the network's family in `danqing.weights`.
+        file: the safetensors file, relative to the model's folder.
+        config: the fields of the network's config.
+        sha256: of the file, in hex; empty when unknown.
+        part: which network of the file it is, where the file holds several.
+    """
+
+    family: str
+    file: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model's description, as ``model.json`` states it (the module's docstring has the fields), or as it was found to
+    be.
+
+    Args:
+        source: what `danqing.store.find.find` finds it by.
+        text: how its prompts are heard, {"kind": one of `danqing.painting.text.TEXTS`}.
+        trained: what its training took, for people: "steps", "pictures", "core_hours", "machine".
+        task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
+    """
+
+    folder: Path
+    name: str
+    components: Mapping[str, Component]
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    prediction: str = ""
+    multiple: int = 8
+    summary: str = ""
+    licence: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    source: str = ""
+
+    @property
+    def core(self) -> str:
+        """The role of the network that paints, one of `CORES`."""
+        return next(role for role in CORES if role in self.components)
+
+    @property
+    def stamped(self) -> tuple[Path, int]:
+        """Its source, whole, and when that was changed: two models of the same are the same."""
+        source = Path(self.source).resolve()
+        file = source / "model.json" if (source / "model.json").is_file() else source
+        return source, file.stat().st_mtime_ns
+
+    def path(self, file: str) -> Path:
+        """A file of the model.
+
+        Raises:
+            InvalidFile: it lies outside the folder, or is not there.
+        """
+        path = self.folder / file
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InvalidFile(f"{self.folder / 'model.json'} names {file!r}, which lies outside its folder: refused")
+        if not path.is_file():
+            raise InvalidFile(f"the model {self.name!r} lacks its file {path}: copy the whole folder again")
+        return path
+
+    def verify(self, role: str) -> None:
+        """Hold a network's file to the SHA-256 that was written down for it, where one was.
+
+        Raises:
+            InvalidFile: the file is missing, or another than was described.
+        """
+        part = self.components[role]
+        if part.sha256 and (found := sha256(path := self.path(part.file))) != part.sha256:
+            raise InvalidFile(
+                f"{path} is not the file that its model.json describes: its SHA-256 is {found[:12]}…, not "
+                f"{part.sha256[:12]}…; it was"
+                " damaged or replaced. Copy the whole folder again"
+            )
+
+
+def read_model(folder: Path) -> Model:
+    """Read ``folder/model.json``.
+
+    Raises:
+        InvalidFile: not JSON, another format version, or a field missing or unknown.
+    """
+    path = folder / "model.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidFile(f"cannot read {path}: {error}") from None
+    if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
+        raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
+    try:
+        parts = {role: Component(**part) for role, part in data.pop("components").items()}
+        model = Model(folder=folder, source=str(folder), components=parts, **data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
+    for part in (model, *parts.values()):
+        for name, kind in {f.name: KINDS[f.type] for f in fields(part) if f.type in KINDS}.items():
+            if not isinstance(value := getattr(part, name), kind):
+                raise InvalidFile(
+                    f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}"
+                )
+    if model.multiple < 1:
+        raise InvalidFile(
+            f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1"
+        )
+    if not any(role in parts for role in CORES):
+        raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
+    return model
+
+
+def write_model(
+    folder: Path,
+    *,
+    name: str,
+    components: Mapping[str, tuple[str, str, Mapping[str, Any]]],
+    tokenizer: Mapping[str, Any] | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    prediction: str = "",
+    multiple: int = 8,
+    summary: str = "",
+    licence: str = "",
+    defaults: Mapping[str, Any],
+    text: Mapping[str, Any] | None = None,
+    trained: Mapping[str, Any] | None = None,
+    task: str = "",
+) -> Model:
+    """Write ``folder/model.json`` for files that already lie there, with their SHA-256, and read it back.
+
+    Args:
+        components: role -> (family, file, config as `dataclasses.asdict` gives it).
+        tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}; where the networks need them.
+        defaults: values of `Request` fields for whoever states none.
+        text, trained, task: as in `Model`.
+
+    Raises:
+        InvalidFile: a named file is not in the folder.
+    """
+    parts = {}
+    for role, (family, file, config) in components.items():
+        if not (folder / file).is_file():
+            raise InvalidFile(f"{folder / file} is missing: write the weights before the description")
+        parts[role] = {"family": family, "file": file, "sha256": sha256(folder / file), "config": dict(config)}
+    data = {
+        "danqing": FORMAT,
+        "name": name,
+        "summary": summary,
+        "licence": licence,
+        "components": parts,
+        "tokenizer": dict(tokenizer or {}),
+        "schedule": dict(schedule or {}),
+        "prediction": prediction,
+        "multiple": multiple,
+        "defaults": dict(defaults),
+        "text": dict(text or {}),
+        "trained": dict(trained or {}),
+        "task": task,
+    }
+    path = folder / "model.json"
+    stated = {name: value for name, value in data.items() if value not in ("", {})}
+    path.write_text(json.dumps(stated, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_model(folder)

@@ -1,0 +1,101 @@
+"""What prompts ask a model to wear: LoRAs by tag, learned words by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from danqing.adapt.base import layers
+from danqing.errors import InvalidFile, UnknownName
+from danqing.request.request import Request
+from danqing.weights import store
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The user's folder of models."""
+    monkeypatch.setenv("DANQING_MODELS", str(tmp_path))
+    for name in ("loras", "embeddings"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def lora(net: torch.nn.Module, prefix: str, seed: int, rank: int = 2) -> dict[str, torch.Tensor]:
+    """A LoRA of every linear layer, in kohya's layout."""
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, layer in layers(net).items():
+        if isinstance(layer, torch.nn.Linear):
+            stem = prefix + name.replace(".", "_")
+            tensors[f"{stem}.lora_down.weight"] = torch.randn(rank, layer.in_features, generator=draw)
+            tensors[f"{stem}.lora_up.weight"] = torch.randn(layer.out_features, rank, generator=draw)
+    return tensors
+
+
+def pixels(painter, prompt: str, **options) -> np.ndarray:
+    return np.asarray(painter.paint(Request(prompt=prompt, seed=1, steps=2, **options)).image)
+
+
+def test_a_lora_changes_the_picture_by_its_strength_and_leaves_no_trace(painter, folder):
+    plain = pixels(painter, "a fox")
+    store.write(folder / "loras" / "wild.safetensors", lora(painter.adapters.nets["denoiser"], "lora_unet_", 0))
+    whole, half = pixels(painter, "a fox <lora:wild:1>"), pixels(painter, "a fox <lora:wild:0.5>")
+    assert (whole != plain).any() and (half != plain).any() and (half != whole).any()
+    np.testing.assert_array_equal(pixels(painter, "a fox <lora:wild:0>"), plain)
+    np.testing.assert_array_equal(pixels(painter, "a fox"), plain)
+
+
+def test_the_strengths_of_text_and_picture_are_two(painter, folder):
+    nets = painter.adapters.nets
+    store.write(
+        folder / "loras" / "both.safetensors",
+        lora(nets["denoiser"], "lora_unet_", 0) | lora(nets["text"], "lora_te_", 1),
+    )
+    store.write(folder / "loras" / "text.safetensors", lora(nets["text"], "lora_te_", 1))
+    np.testing.assert_array_equal(pixels(painter, "a fox <lora:both:0.7:0>"), pixels(painter, "a fox <lora:text:0.7>"))
+
+
+def test_an_interrupted_picture_takes_the_lora_off(painter, folder):
+    plain = pixels(painter, "a fox")
+    store.write(folder / "loras" / "wild.safetensors", lora(painter.adapters.nets["denoiser"], "lora_unet_", 0))
+    states = painter.states(Request(prompt="a fox <lora:wild:1>", seed=1, steps=2))
+    next(states)
+    states.close()
+    np.testing.assert_array_equal(pixels(painter, "a fox"), plain)
+
+
+def test_tensors_that_change_nothing_are_named_or_refused(painter, folder):
+    tensors = lora(painter.adapters.nets["denoiser"], "lora_unet_", 0) | {
+        "lora_unet_elsewhere.lora_down.weight": torch.ones(2, 3)
+    }
+    store.write(folder / "loras" / "odd.safetensors", tensors)
+    request = Request(prompt="a fox <lora:odd:1>", seed=1, steps=1)
+    assert any("lora_unet_elsewhere" in warning for warning in painter.paint(request).warnings)
+    with pytest.raises(InvalidFile, match="lora_unet_elsewhere"):
+        painter.paint(request.but(strict=True))
+
+
+def test_a_lora_that_is_not_there_is_told_with_the_nearest_name_or_refused(painter, folder):
+    store.write(folder / "loras" / "watercolour.safetensors", lora(painter.adapters.nets["denoiser"], "lora_unet_", 0))
+    request = Request(prompt="a fox <lora:watercolor:1>", seed=1, steps=1)
+    assert any("Did you mean 'watercolour'" in warning for warning in painter.paint(request).warnings)
+    with pytest.raises(UnknownName, match="Did you mean 'watercolour'"):
+        painter.paint(request.but(strict=True))
+
+
+def test_a_learned_word_speaks_where_its_name_stands_and_nowhere_else(painter, folder):
+    plain, unknown = pixels(painter, "a fox"), pixels(painter, "a fox, mystyle")
+    store.write(folder / "embeddings" / "mystyle.safetensors", {"emb_params": torch.randn(2, 16)})
+    assert (pixels(painter, "a fox, mystyle") != unknown).any()
+    np.testing.assert_array_equal(pixels(painter, "a fox"), plain)
+    (folder / "embeddings" / "mystyle.safetensors").unlink()
+    np.testing.assert_array_equal(pixels(painter, "a fox, mystyle"), unknown)
+
+
+def test_a_learned_word_of_another_model_is_read_as_text_and_said_so(painter, folder):
+    unknown = pixels(painter, "a fox, mystyle")
+    store.write(folder / "embeddings" / "mystyle.safetensors", {"emb_params": torch.randn(2, 24)})
+    picture = painter.paint(Request(prompt="a fox, mystyle", seed=1, steps=2))
+    np.testing.assert_array_equal(np.asarray(picture.image), unknown)
+    assert any("mystyle" in warning for warning in picture.warnings)

@@ -1,0 +1,209 @@
+"""Laws of the one record."""
+
+import subprocess
+import sys
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danqing.errors import InvalidInput, UnknownName
+from danqing.request.names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
+from danqing.request.request import FALLBACK, Request
+from danqing.request.words import domain
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+unit = st.floats(0, 1)
+requests = st.builds(
+    Request,
+    prompt=texts,
+    negative=st.none() | texts,
+    seed=st.none() | st.integers(0, 2**63 - 1),
+    index=st.integers(0, 9),
+    width=st.none() | st.integers(8, 4096),
+    height=st.none() | st.integers(8, 4096),
+    steps=st.none() | st.integers(1, 1000),
+    solver=st.none() | st.sampled_from(list(SOLVERS)),
+    spacing=st.none() | st.sampled_from(list(SPACINGS)),
+    eta=st.none() | unit,
+    scale=st.none() | st.floats(-100, 100),
+    rescale=st.none() | unit,
+    interval=st.none() | st.tuples(unit, unit).map(sorted).map(tuple),
+    strength=st.none() | unit,
+    emphasis=st.none() | st.sampled_from(list(EMPHASES)),
+    clip_skip=st.none() | st.integers(1, 12),
+    truncation=st.none() | st.floats(0, 2),
+    mix=st.none() | st.integers(0, 2**63 - 1),
+    mix_from=st.none() | st.integers(0, 64),
+    between=st.none() | unit,
+    precision=st.none() | st.sampled_from(list(PRECISIONS)),
+)
+
+
+@given(requests)
+def test_json_gives_the_same_request_back(request):
+    assert Request.parse(request.json_text()) == request
+
+
+@given(requests)
+def test_resolving_fills_everything_and_twice_is_once(request):
+    once = request.resolve({"steps": 7})
+    assert all(getattr(once, name) is not None for name in (*FALLBACK, "seed", "strength"))
+    assert once.resolve({"steps": 9}) == once
+    assert once.steps == (request.steps or 7)
+
+
+@given(requests)
+def test_only_the_fields_that_are_used_are_filled_and_what_nobody_states_says_nothing(request):
+    once = request.resolve({"steps": 7}, {"steps"})
+    assert once == request.but(steps=request.steps or 7)
+    assert set(Request().stated()) == set() and Request(**request.stated()) == request
+
+
+def test_a_stated_field_is_never_overruled():
+    assert Request(scale=0.0, negative="", eta=0.0).resolve({"scale": 4.0, "negative": "x", "eta": 1.0}).scale == 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", -3),
+        ("steps", 0),
+        ("steps", 1001),
+        ("steps", "many"),
+        ("scale", float("nan")),
+        ("scale", float("inf")),
+        ("width", -64),
+        ("width", 10**9),
+        ("seed", -1),
+        ("strength", 1.5),
+        ("prompt", "x" * 1_000_001),
+        ("interval", (0.9, 0.1)),
+        ("interval", (0.1,)),
+        ("rescale", -0.1),
+        ("truncation", 2.1),
+        ("between", -0.1),
+        ("mix", -1),
+        ("mix_from", 65),
+        ("clip_skip", 0),
+        ("mask_blur", -1),
+        ("index", -1),
+    ],
+)
+def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, value):
+    with pytest.raises(InvalidInput) as caught:
+        Request(**{field: value})
+    text = str(caught.value)
+    assert field in text and "possible" in text and len(text) < 400
+    if field not in ("interval",):
+        assert domain(field, Request.model_fields[field]) in text
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [
+        ({"solver": "eulr"}, "euler"),
+        ({"stps": 3}, "steps"),
+        ({"spacing": "karas"}, "karras"),
+        ({"recipe": "inpant"}, "inpaint"),
+        ({"precision": "fp3"}, "fp32"),
+        ({"emphasis": "orignal"}, "original"),
+        ({"clipskip": 2}, "clip_skip"),
+    ],
+)
+def test_an_unknown_name_offers_the_nearest(options, near):
+    with pytest.raises(UnknownName) as caught:
+        Request(**options)
+    assert near in caught.value.near
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [("DPM++ 2M", "dpmpp-2m"), ("Euler a", "euler-a"), ("EULER", "euler"), ("dpmpp_2m_sde", "dpmpp-2m-sde")],
+)
+def test_another_programs_spelling_of_a_name_offers_that_name_alone(given, ours):
+    with pytest.raises(UnknownName) as caught:
+        Request(solver=given)
+    assert caught.value.near == [ours]
+
+
+def test_a_fault_of_any_length_is_told_in_short():
+    for options in ({"solver": "x" * 100_000}, {"prompt": ["x" * 100_000]}, {"x" * 100_000: 1}):
+        with pytest.raises(InvalidInput) as caught:
+            Request(**options)
+        assert len(str(caught.value)) < 600
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(InvalidInput, match="(?s)steps.*scale"):
+        Request(steps=-1, scale=float("nan"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"fox"', '{"prompt": 3}', '{"stps": 3}'])
+def test_json_that_is_no_request_is_refused(text):
+    with pytest.raises(InvalidInput):
+        Request.parse(text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"recipe": "image2image"},
+        {"recipe": "inpaint"},
+        {"image": "x.png"},
+        {"recipe": "image2image", "image": "a", "mask": "b"},
+        {"recipe": "interpolate", "image": "a"},
+    ],
+)
+def test_a_recipe_without_its_picture_or_with_one_too_many_is_refused(options):
+    with pytest.raises(InvalidInput):
+        Request(**options).resolve()
+
+
+def test_a_request_cannot_be_changed_in_place():
+    with pytest.raises(Exception, match="frozen"):
+        Request().steps = 3
+
+
+def test_the_python_options_are_the_fields_of_the_request():
+    from danqing.api import Options
+
+    named = {"prompt", "image", "mask", "other", "between"}
+    assert set(typing.get_type_hints(Options)) == set(Request.model_fields) - named
+
+
+def test_the_names_are_those_that_the_parts_offer():
+    from danqing import schedule
+    from danqing.prompt.encode import WEIGHTINGS
+    from danqing.run.precision import NAMES
+    from danqing.solve import solvers
+
+    assert set(SOLVERS) == set(solvers.SOLVERS) - {"inversion"}  # which goes from clean to noise
+    assert set(SPACINGS) == set(schedule.SPACINGS)
+    assert set(EMPHASES) == set(WEIGHTINGS)
+    assert set(PRECISIONS) == set(NAMES)
+
+
+def test_importing_danqing_loads_neither_torch_nor_pydantic():
+    heavy = ["torch", "numpy", "pydantic", "click", "rich", "PIL", "tokenizers"]
+    code = f"import danqing, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_importing_danqing_takes_less_than_three_tenths_of_a_second():
+    code = "import time; begin = time.process_time(); import danqing; print(time.process_time() - begin)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(3)
+    ]
+    assert min(times) <= 0.3
+
+
+def test_a_request_and_the_command_line_load_no_torch():
+    code = "import danqing.cli, danqing, sys; danqing.Request(prompt='x'); print('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
