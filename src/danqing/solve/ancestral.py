@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..errors import InvalidInput
 from ..noise import Draw
 from ..types import Denoise
-from .core import Estimate, Point, along, evaluate, transfer, within
+from .core import Estimate, Look, OneStep, Point, along, evaluate, transfer, within
 
 
 def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:
@@ -24,7 +24,7 @@ def split(p: Point, q: Point, eta: float) -> tuple[Point, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDIM:
+class DDIM(OneStep):
     """x_q = alpha_q D + sqrt(sigma_q^2 - s^2) e + s z,  s = eta sigma_q sqrt(1 - kappa_q^2 / kappa_p^2).
 
     eta = 0 is DDIM proper (Song et al. 2020, equation 12) and at once Euler's method in kappa (Karras et al. 2022),
@@ -32,22 +32,18 @@ class DDIM:
     """
 
     eta: float = 0.0
-    memory: int = field(default=0, init=False)
 
     def __post_init__(self):
         within("eta", self.eta, 0.0, 1.0)
 
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
-        down, up = split(p, q, self.eta)
-        x = transfer(x, p, down, estimate.x0)
-        return (x + noise(x, 0) * up if up else x), estimate
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        down, up = split(at.point, q, self.eta)
+        x = transfer(at.x, at.point, down, at.x0)
+        return x + noise(x, 0) * up if up else x
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPM:
+class DDPM(OneStep):
     """A draw from q(x_q | x_p, x_0 = D), with a = alpha_p / alpha_q and beta = sigma_p^2 - a^2 sigma_q^2:
 
         mean = (a sigma_q^2 / sigma_p^2) x_p + (alpha_q beta / sigma_p^2) D,   variance = beta sigma_q^2 / sigma_p^2
@@ -55,17 +51,13 @@ class DDPM:
     (Ho et al. 2020, equations 6 and 7, for any alpha and sigma).
     """
 
-    memory: int = field(default=0, init=False)
-
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, x = at.point, at.x
         a = p.alpha / q.alpha
         beta = p.sigma**2 - (a * q.sigma) ** 2
-        x = x * (a * q.sigma**2 / p.sigma**2) + estimate.x0 * (q.alpha * beta / p.sigma**2)
+        x = x * (a * q.sigma**2 / p.sigma**2) + at.x0 * (q.alpha * beta / p.sigma**2)
         std = q.sigma / p.sigma * math.sqrt(max(beta, 0.0))
-        return (x + noise(x, 0) * std if std else x), estimate
+        return x + noise(x, 0) * std if std else x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +77,7 @@ class Inversion:
     """
 
     iterations: int = 0
-    memory: int = field(default=0, init=False)
+    memory = 0
 
     def __post_init__(self):
         within("iterations", self.iterations, 0, 1000)
@@ -104,14 +96,9 @@ class Inversion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LCM:
+class LCM(OneStep):
     """x_q = alpha_q D + sigma_q z: jump to the clean estimate, and noise it afresh (Luo et al. 2023, algorithm 3)."""
 
-    memory: int = field(default=0, init=False)
-
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
-        clean = estimate.x0 * q.alpha
-        return (clean + noise(x, 0) * q.sigma if q.sigma else clean), estimate
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        clean = at.x0 * q.alpha
+        return clean + noise(at.x, 0) * q.sigma if q.sigma else clean

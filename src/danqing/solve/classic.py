@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..noise import Draw
 from ..types import Denoise
-from .core import Estimate, Point, along, blend, evaluate, transfer, within
+from .core import Estimate, Look, OneStep, Point, along, blend, evaluate, transfer, within
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heun:
+class Heun(OneStep):
     """The trapezoidal rule: y_q = y_p + (kappa_q - kappa_p) (e_p + e_q) / 2, e_q looked up where Euler would land.
 
     (Karras et al. 2022, algorithm 1.) From pure noise and to clean, where one of the two is not defined, it is
     Euler's.
     """
 
-    memory: int = field(default=0, init=False)
-
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
-        euler = transfer(x, p, q, estimate.x0)
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, x = at.point, at.x
+        euler = transfer(x, p, q, at.x0)
         if math.isinf(q.lam - p.lam):
-            return euler, estimate
-        there = evaluate(denoise, euler, q)
-        return along(x, p, q, blend((0.5, estimate.eps), (0.5, there.eps))), estimate
+            return euler
+        return along(x, p, q, blend((0.5, at.eps), (0.5, look(euler, q).eps)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPMSolver:
+class DPMSolver(OneStep):
     """DPM-Solver, singlestep, of order 1, 2 or 3, with h = lambda_q - lambda_p (Lu et al. 2022a, algorithms 1 and 2):
 
         x_q = (alpha_q / alpha_p) x_p - sigma_q (exp(h) - 1) e + higher terms
@@ -45,28 +40,25 @@ class DPMSolver:
     """
 
     order: int = 2
-    memory: int = field(default=0, init=False)
 
     def __post_init__(self):
         within("order", self.order, 1, 3)
 
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, x = at.point, at.x
         h = q.lam - p.lam
         if self.order == 1 or math.isinf(h):
-            return transfer(x, p, q, estimate.x0), estimate
-        e = estimate.eps
+            return transfer(x, p, q, at.x0)
+        e = at.eps
         if self.order == 2:
             m = p.between(q, 1 / 2)
-            return along(x, p, q, evaluate(denoise, along(x, p, m, e), m).eps), estimate
+            return along(x, p, q, look(along(x, p, m, e), m).eps)
         u, v = p.between(q, 1 / 3), p.between(q, 2 / 3)
-        at_u = evaluate(denoise, along(x, p, u, e), u)
+        at_u = look(along(x, p, u, e), u)
         turn = -2 * v.sigma * (math.expm1(h * 2 / 3) / (h * 2 / 3) - 1)
-        at_v = evaluate(denoise, along(x, p, v, e) + blend((turn, at_u.eps), (-turn, e)), v)
+        at_v = look(along(x, p, v, e) + blend((turn, at_u.eps), (-turn, e)), v)
         turn = -1.5 * q.sigma * (math.expm1(h) / h - 1)
-        return along(x, p, q, e) + blend((turn, at_v.eps), (-turn, e)), estimate
+        return along(x, p, q, e) + blend((turn, at_v.eps), (-turn, e))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +109,7 @@ class PLMS:
     The first step is Heun's. Of second order: the weights are right only for equal spacing in kappa.
     """
 
-    memory: int = field(default=3, init=False)
+    memory = 3
 
     def step(
         self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw

@@ -15,9 +15,11 @@ never changes the dtype of x. Only * and + are used, whose rounding does not dep
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -108,6 +110,27 @@ def evaluate(denoise: Denoise, x: Tensor, p: Point) -> Estimate:
     """Ask the denoiser at p, all pictures at one time."""
     wide = torch.float32 if x.device.type == "mps" else torch.float64
     return Estimate(p, x, denoise(x, torch.full((len(x),), p.t, dtype=wide, device=x.device)))
+
+
+#: Ask the denoiser about a sample at a point.
+Look = Callable[[Tensor, Point], Estimate]
+
+
+class OneStep(ABC):
+    """A solver without memory: it moves from the estimate where it stands, and may look elsewhere on the way."""
+
+    memory = 0
+
+    def step(
+        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
+    ) -> tuple[Tensor, Estimate]:
+        """As `Solver` has it."""
+        estimate = evaluate(denoise, x, p)
+        return self.move(estimate, q, partial(evaluate, denoise), noise), estimate
+
+    @abstractmethod
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        """The sample at q from the estimate at p, (B, ...)."""
 
 
 def transfer(x: Tensor, p: Point, q: Point, x0: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class PredictorCorrector:
     predictor: Solver = field(default_factory=DDPM)
     corrections: int = 1
     snr: float = 0.16
-    memory: int = field(default=0, init=False)
+    memory = 0
 
     def __post_init__(self):
         within("corrections", self.corrections, 0, 100)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..noise import Draw
 from ..types import Denoise
 from .ancestral import split
-from .core import Estimate, Point, blend, evaluate, transfer, within
+from .core import Estimate, Look, OneStep, Point, blend, evaluate, transfer, within
 
 
 def phi(k: int, z: float) -> float:
@@ -105,7 +105,7 @@ class Multistep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Singlestep:
+class Singlestep(OneStep):
     """DPM-Solver++ (2S): look ahead to the point m midway in lambda, and hold D(m) over the whole step.
 
         x_m = transfer(x_p, p -> m, D_p),      x_q = transfer(x_p, p -> q, D_m)
@@ -114,26 +114,22 @@ class Singlestep:
     """
 
     eta: float = 0.0
-    memory: int = field(default=0, init=False)
 
     def __post_init__(self):
         within("eta", self.eta, 0.0, 1.0)
 
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, x, x0 = at.point, at.x, at.x0
         down, up = split(p, q, self.eta)
-        x0 = estimate.x0
         if math.isfinite(p.lam) and math.isfinite(down.lam):
             m = p.between(down, 0.5)
-            x0 = evaluate(denoise, transfer(x, p, m, x0), m).x0
+            x0 = look(transfer(x, p, m, x0), m).x0
         x = transfer(x, p, down, x0)
-        return (x + noise(x, 0) * up if up else x), estimate
+        return x + noise(x, 0) * up if up else x
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinglestepSDE:
+class SinglestepSDE(OneStep):
     """DPM-Solver++ (2S) as an SDE: the look ahead to m and the step to q are both ancestral, as in k-diffusion.
 
     Both noises are of one Brownian motion, whose clock is 1 / kappa^2 (at eta = 1): those of [p, m] and [p, q] have the
@@ -147,26 +143,23 @@ class SinglestepSDE:
 
     eta: float = 1.0
     brownian: bool = True
-    memory: int = field(default=0, init=False)
 
     def __post_init__(self):
         within("eta", self.eta, 0.0, 1.0)
 
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        estimate = evaluate(denoise, x, p)
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, x = at.point, at.x
         down, up = split(p, q, self.eta)
         if math.isinf(q.lam - p.lam):
-            x = transfer(x, p, down, estimate.x0)
-            return (x + noise(x, 1) * up if up else x), estimate
+            x = transfer(x, p, down, at.x0)
+            return x + noise(x, 1) * up if up else x
         m = p.between(q, 0.5)
         low, lift = split(p, m, self.eta)
-        ahead = transfer(x, p, low, estimate.x0)
+        ahead = transfer(x, p, low, at.x0)
         if not up:
-            return transfer(x, p, q, evaluate(denoise, ahead, m).x0), estimate
+            return transfer(x, p, q, look(ahead, m).x0)
         first = noise(x, 0)
-        x = transfer(x, p, down, evaluate(denoise, ahead + first * lift, m).x0)
+        x = transfer(x, p, down, look(ahead + first * lift, m).x0)
         clock = [k.kappa**-2 - p.kappa**-2 for k in (m, q)]
         c = math.sqrt(clock[0] / clock[1]) if self.brownian else 0.0
-        return x + blend((c * up, first), (math.sqrt(1 - c * c) * up, noise(x, 1))), estimate
+        return x + blend((c * up, first), (math.sqrt(1 - c * c) * up, noise(x, 1)))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..errors import InvalidInput
 from ..noise import Draw
-from ..types import Denoise
 from .ancestral import DDPM
-from .core import Estimate, Point, evaluate, silence
+from .core import Estimate, Look, OneStep, Point, silence
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnedDDPM:
+class LearnedDDPM(OneStep):
     """DDPM's step with the variance between its two bounds, with a = alpha_p / alpha_q (Nichol & Dhariwal 2021,
     equation 15):
 
@@ -30,21 +28,16 @@ class LearnedDDPM:
         InvalidInput: the denoiser says nothing of a variance.
     """
 
-    memory: int = field(default=0, init=False)
-
-    def step(
-        self, denoise: Denoise, x: Tensor, p: Point, q: Point, past: Sequence[Estimate], noise: Draw
-    ) -> tuple[Tensor, Estimate]:
-        denoised = evaluate(denoise, x, p).denoised
-        v = denoised.variance
+    def move(self, at: Estimate, q: Point, look: Look, noise: Draw) -> Tensor:
+        p, v = at.point, at.denoised.variance
         if v is None:
             raise InvalidInput(
                 "this denoiser says no variance: use ddpm, or make it a LearnedVariance or FixedVariance"
             )
-        mean, estimate = DDPM().step(lambda x, t: denoised, x, p, q, past, silence)
+        mean = DDPM().move(at, q, look, silence)
         beta = p.sigma**2 - (p.alpha / q.alpha * q.sigma) ** 2
         if q.sigma == 0 or beta <= 0:
-            return mean, estimate
+            return mean
         large = 0.5 * math.log(beta)  # of deviations
         small = large + math.log(q.sigma / p.sigma)
-        return mean + noise(x, 0) * (v * (large - small) + small).exp(), estimate
+        return mean + noise(at.x, 0) * (v * (large - small) + small).exp()

@@ -12,10 +12,11 @@ from ..family import Family, fixed, has, network
 
 
 def pyramid(channels: dict[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the channels of each resolution tell of both networks, and what is assumed. Other bases and limits may give
-    the same
-    channels: the smallest of those are assumed, but the published 32768 and 512 where nothing says that they are
-        smaller."""
+    """What the channels of each resolution tell of both networks, and what is assumed.
+
+    Other bases and limits may give the same channels: the smallest of those are assumed, but the published 32768 and
+    512 where nothing says that they are smaller.
+    """
     most, last = max(channels.values()), max(channels)
     narrow = [width * r for r, width in channels.items() if width < most]
     limited = list(channels.values()).count(most) > 1
