@@ -24,7 +24,7 @@ class Habit(NamedTuple):
     """How a published model is used.
 
     Args:
-        text: how its text is heard, one of `danqing.painting.text.TEXTS`.
+        text: how its text is read, one of `danqing.painting.text.TEXTS`.
         needs: its parts.
         schedule: what it was trained with.
         defaults: of a request.

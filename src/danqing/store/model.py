@@ -67,7 +67,7 @@ class Model:
 
     Args:
         source: what `danqing.store.find.find` finds it by.
-        text: how its prompts are heard, {"kind": one of `danqing.painting.text.TEXTS`}.
+        text: how its prompts are read, {"kind": one of `danqing.painting.text.TEXTS`}.
         trained: what its training took, for people: "steps", "pictures", "core_hours", "machine".
         task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
     """
