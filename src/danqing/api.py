@@ -4,16 +4,17 @@ same options as the command line."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from .errors import InvalidInput
-from .finish.records import Record
 from .pictures import encode, picture, read
 from .pictures.carried import Carried, carried_by, recorded
 from .pictures.picture import Picture
-from .request.request import RecipeName, Request, spread
+from .request.names import RecipeName
+from .request.options import Finishes, Painting
+from .request.request import Request, spread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,51 +22,8 @@ if TYPE_CHECKING:
     #: A picture's file, one in memory, or one that was painted.
     Source = str | os.PathLike[str] | Image | Picture
 
-#: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
-Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
 
-
-class Options(TypedDict, total=False):
-    """The fields of `Request` that all functions here take by name; `Request` describes each."""
-
-    recipe: RecipeName
-    model: str
-    negative: str | None
-    seed: int | None
-    index: int
-    width: int | None
-    height: int | None
-    tile: int | None
-    panorama: bool
-    steps: int | None
-    solver: str | None
-    spacing: str | None
-    eta: float | None
-    scale: float | None
-    rescale: float | None
-    interval: tuple[float, float] | None
-    strength: float | None
-    hires: float | None
-    hires_steps: int | None
-    hires_strength: float | None
-    hires_by: str | None
-    image_scale: float | None
-    mask_blur: int
-    extend: tuple[int, int, int, int] | None
-    refiner: str | None
-    refiner_at: float
-    emphasis: str | None
-    clip_skip: int | None
-    truncation: float | None
-    mix: int | None
-    mix_from: int | None
-    to: str | None
-    finish: Finishes
-    strict: bool
-    precision: str | None
-
-
-def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Painting]) -> Picture:
     """Paint one picture from words.
 
     Args:
@@ -87,7 +45,7 @@ def edit(
     *,
     mask: Source | None = None,
     device: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[Painting],
 ) -> Picture:
     """Paint over a picture, or with a mask only where it is white; outside the mask every byte stays.
 
@@ -112,7 +70,7 @@ def outpaint(
     right: int = 0,
     bottom: int = 0,
     device: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[Painting],
 ) -> Picture:
     """Paint what lies around a picture, so many pixels to each side; the picture itself keeps its bytes.
 
@@ -123,7 +81,7 @@ def outpaint(
     return next(paint_all([Request(prompt=prompt, image=_source(image), **given)], device=device))
 
 
-def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[Painting]) -> Picture:
     """A picture as a model's latent has it: what the model "vae", or another that is named, keeps of it.
 
     Raises:
@@ -132,7 +90,7 @@ def reconstruct(image: Source, *, device: str | None = None, **options: Unpack[O
     return _anew("reconstruct", "vae", image, device, options)
 
 
-def translate(image: Source, *, device: str | None = None, **options: Unpack[Options]) -> Picture:
+def translate(image: Source, *, device: str | None = None, **options: Unpack[Painting]) -> Picture:
     """A picture in another style, ``to`` which the model "cyclegan", or another that is named, translates.
 
     Raises:
@@ -142,7 +100,7 @@ def translate(image: Source, *, device: str | None = None, **options: Unpack[Opt
 
 
 def interpolate(
-    image: Source, other: Source, *, count: int = 8, device: str | None = None, **options: Unpack[Options]
+    image: Source, other: Source, *, count: int = 8, device: str | None = None, **options: Unpack[Painting]
 ) -> Iterator[Picture]:
     """From one picture to another in so many pictures at equal distances, by the latents of the model "vae", or another
     that is named.
@@ -154,7 +112,8 @@ def interpolate(
         InvalidInput, InvalidFile: as `edit`; a picture whose latent the model does not know.
     """
     ends = {"image": _source(image), "other": _source(other)}
-    request = Request(**{"recipe": "interpolate", "model": "vae", **options, **ends})
+    given: dict[str, Any] = {"recipe": "interpolate", "model": "vae", **options, **ends}
+    request = Request(**given)
     return paint_all(map(lambda between: request.but(between=between), spread(count)), device=device)
 
 
@@ -173,9 +132,9 @@ def touch_up(image: Source, finish: Finishes, *, device: str | None = None, prec
     return next(paint_all([Request(recipe="finish", model="none", image=_source(image), **given)], device=device))
 
 
-def _anew(recipe: RecipeName, model: str, image: Source, device: str | None, options: Options) -> Picture:
-    request = Request(**{"recipe": recipe, "model": model, **options, "image": _source(image)})
-    return next(paint_all([request], device=device))
+def _anew(recipe: RecipeName, model: str, image: Source, device: str | None, options: Painting) -> Picture:
+    given: dict[str, Any] = {"recipe": recipe, "model": model, **options, "image": _source(image)}
+    return next(paint_all([Request(**given)], device=device))
 
 
 def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iterator[Picture]:

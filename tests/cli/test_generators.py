@@ -26,7 +26,12 @@ def test_paint_takes_truncation_and_styles_of_a_second_seed(run, generators):
     assert run(*command)[:2] == (0, "picture-7-0.png\n")
     assert run(*command, "--mix", "9", "--mix-from", "4", "-o", "mixed.png")[:2] == (0, "mixed.png\n")
     request = recorded("mixed.png")
-    assert (request.seed, request.truncation, request.mix, request.mix_from) == (7, 0.7, 9, 4)
+    assert (request.seed, request.generating.truncation, request.generating.mix, request.generating.mix_from) == (
+        7,
+        0.7,
+        9,
+        4,
+    )
     assert Image.open("mixed.png").tobytes() != Image.open("picture-7-0.png").tobytes()
 
 
@@ -59,7 +64,7 @@ def test_interpolate_writes_a_file_for_each_step_of_the_way_and_a_sheet(run, gen
         generators["vae"],
     )
     assert code == 0 and out.split() == [*(f"given-turned-{n}.png" for n in range(1, 5)), "all-grid.png"]
-    between = [recorded(f"given-turned-{n}.png").between for n in range(1, 5)]
+    between = [recorded(f"given-turned-{n}.png").interpolation.between for n in range(1, 5)]
     assert between == pytest.approx([0, 1 / 3, 2 / 3, 1]) and Image.open("all-grid.png").size == (32, 32)
     assert run("replay", "given-turned-2.png")[0] == 0
 

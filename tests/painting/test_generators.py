@@ -72,8 +72,8 @@ def test_every_recipe_replays_exactly(generators, family, precision, picture, tm
 
 
 def test_a_painted_picture_says_nothing_of_denoising(easels):
-    request = easels("stylegan2").paint(Request(seed=1)).request
-    assert request.steps is request.solver is request.scale is request.mix_from is None and request.truncation == 1.0
+    stated = easels("stylegan2").paint(Request(seed=1)).request.stated()
+    assert not {"steps", "solver", "scale", "mix_from"} & stated.keys() and stated["truncation"] == 1.0
 
 
 @pytest.mark.parametrize("family", ["vae", "stylegan2", "biggan"])
@@ -138,7 +138,10 @@ def test_the_way_between_two_painted_pictures_ends_in_them(easels, tmp_path, fam
 def test_pictures_in_memory_remember_their_latents(generators):
     first, second = (danqing.paint(model=generators["stylegan2"], seed=seed) for seed in (1, 2))
     (one,) = danqing.interpolate(first, second, count=1, model=generators["stylegan2"])
-    assert one.request.between == 0.5 and one.image.tobytes() not in (first.image.tobytes(), second.image.tobytes())
+    assert one.request.interpolation.between == 0.5 and one.image.tobytes() not in (
+        first.image.tobytes(),
+        second.image.tobytes(),
+    )
 
 
 def test_the_way_between_any_two_pictures_of_a_vae_is_the_arc_between_their_means_and_ends_in_their_reconstructions(
@@ -208,7 +211,7 @@ def test_a_translation_goes_into_the_style_named_and_keeps_the_shape(easels, tmp
 
 def test_translators_into_styles_without_names_are_called_by_their_roles(generator, tmp_path, picture):
     folder = generator(tmp_path / "m", "cyclegan", text=None)
-    assert danqing.translate(picture, model=str(folder), to="back").request.to == "back"
+    assert danqing.translate(picture, model=str(folder), to="back").request.translation.to == "back"
     with pytest.raises(UnknownName, match="generator"):
         danqing.translate(picture, model=str(folder), to="fluent")
 

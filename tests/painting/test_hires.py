@@ -50,7 +50,7 @@ def enlarger(tmp_path):
 def test_hires_one_is_no_second_pass(painter, picture):
     for request in (fox(), fox(recipe="image2image", image=str(picture))):
         plain = painter.resolve(request)
-        assert plain.hires == 1
+        assert plain.hires.factor == 1
         changed = plain.but(hires_steps=9, hires_strength=0.9, hires_by="lanczos")
         one, two = walked(painter, plain), walked(painter, changed)
         assert len(one[0]) == len(two[0]) and one[1].image.tobytes() == two[1].image.tobytes()
@@ -285,13 +285,13 @@ def test_a_second_pass_comes_back_from_the_text(picture, recipe, by, steps):
     )
     options, ignored = infotext.request_of(infotext.read(infotext.write(request.resolve())))
     read = Request(**options)
-    assert ignored == [] and (read.hires, read.hires_strength, read.hires_steps, read.hires_by) == (
+    assert ignored == [] and (read.hires.factor, read.hires.strength, read.hires.steps, read.hires.by) == (
         1.5,
         0.35,
-        steps,
+        steps or 0,
         by,
     )
-    assert read.strength == (0.8 if recipe == "image2image" else None)
+    assert read.stated().get("strength") == (0.8 if recipe == "image2image" else None)
 
 
 def test_without_a_second_pass_the_text_says_nothing_of_one():
@@ -313,4 +313,5 @@ def test_the_second_pass_of_another_tool_is_understood():
 
 def test_a_record_is_one_line_of_json_with_the_new_fields(painter):
     stated = json.loads(painter.paint(fox(hires=2, tile=32)).request.json_text())
-    assert (stated["hires"], stated["hires_by"], stated["tile"], stated["panorama"]) == (2.0, "latent", 32, False)
+    assert stated["hires"] == {"factor": 2.0, "steps": 0, "strength": 0.5, "by": "latent"}
+    assert stated["tiling"] == {"size": 32, "panorama": False}

@@ -118,7 +118,7 @@ def test_the_command_writes_a_file_that_says_how_far_it_grew(tiny, picture, tmp_
         ]
     )
     assert capsys.readouterr().out == "x.png\n" and Image.open("x.png").size == (48, 40)
-    assert recorded("x.png").extend == (0, 8, 16, 0)
+    assert recorded("x.png").edit.extend == (0, 8, 16, 0)
     for command, told in (
         (["--left", "-3"], "four whole numbers"),
         ([], "no side to grow"),

@@ -192,7 +192,7 @@ def test_a_picture_carries_the_request_resolved_and_the_machine(painter):
 
 def test_an_embedded_request_paints_the_same_through_the_api(painter, tiny):
     picture = painter.paint(Request(model=str(tiny), prompt="a red fox", seed=3))
-    again = danqing.paint(**{k: v for k, v in picture.request.model_dump().items() if k not in ("image", "mask")})
+    again = danqing.paint(**{k: v for k, v in picture.request.stated().items() if k not in ("image", "mask")})
     assert again.image.tobytes() == picture.image.tobytes()
 
 

@@ -82,10 +82,12 @@ def painter(folders):
 
 def by_hand(denoiser, request, solver):
     """A picture of "fox" by the one loop alone, as bytes (H, W, 3)."""
-    points = core.points(denoiser.schedule, schedules.spacing(request.spacing)(denoiser.schedule, request.steps))
+    points = core.points(
+        denoiser.schedule, schedules.spacing(request.sampling.spacing)(denoiser.schedule, request.sampling.steps)
+    )
     x = Noise.of(request.seed, [request.index], "start")(torch.empty(1, 3, 16, 16)) * points[0].sigma
     fox, none = (one_hot(torch.tensor([label]), 3) for label in (1, NONE))
-    guided = compose(denoiser, [(fox, request.scale)], none)
+    guided = compose(denoiser, [(fox, request.guidance.scale)], none)
     with torch.inference_mode():
         for state in core.sample(guided, solver, points, x, Noise.of(request.seed, [request.index])):
             x = state.x

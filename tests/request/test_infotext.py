@@ -48,7 +48,7 @@ def test_the_last_line_is_settings_to_the_published_reader(prompt, negative):
     last = infotext.write(request).split("\n")[-1]
     pattern = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
     found = dict(pattern.findall(last))
-    assert found["Steps"].strip() == str(request.steps) and found["Seed"].strip() == "1"
+    assert found["Steps"].strip() == str(request.sampling.steps) and found["Seed"].strip() == "1"
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -84,7 +84,7 @@ def test_a_text_of_another_tool_is_understood_and_what_has_no_place_is_named():
     assert (found.prompt, found.negative) == ("a castle,\non a hill", "fog,\nrain")
     assert found.settings["Lora hashes"] == "fine: 1a2b, detail: 3c4d"
     options, ignored = infotext.request_of(found)
-    assert Request(**options).but(seed=7).scale == 6.5
+    assert Request(**options).but(seed=7).guidance.scale == 6.5
     assert (options["solver"], options["width"], options["height"]) == ("euler", 64, 96)
     assert any("Lora hashes" in line for line in ignored) and any("Automatic" in line for line in ignored)
 

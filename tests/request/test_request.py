@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput, UnknownName
+from danqing.request import flat
 from danqing.request.names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
-from danqing.request.request import FALLBACK, Request
+from danqing.request.request import DEFAULTS, FIELDS, Request, Resolved
+from danqing.request.upgrade import VERSION, upgrade
 from danqing.request.words import domain
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -49,20 +51,58 @@ def test_json_gives_the_same_request_back(request):
 @given(requests)
 def test_resolving_fills_everything_and_twice_is_once(request):
     once = request.resolve({"steps": 7})
-    assert all(getattr(once, name) is not None for name in (*FALLBACK, "seed", "strength"))
+    assert isinstance(once, Resolved) and once.stated().keys() >= {*DEFAULTS, "seed", "precision"}
     assert once.resolve({"steps": 9}) == once
-    assert once.steps == (request.steps or 7)
+    assert once.sampling.steps == request.stated().get("steps", 7)
 
 
 @given(requests)
 def test_only_the_fields_that_are_used_are_filled_and_what_nobody_states_says_nothing(request):
-    once = request.resolve({"steps": 7}, {"steps"})
-    assert once == request.but(steps=request.steps or 7)
-    assert set(Request().stated()) == set() and Request(**request.stated()) == request
+    once = request.resolve({"steps": 7}, {"steps"}, "bf16")
+    assert once.stated() == {"steps": 7, "precision": "bf16", **request.stated()}
+    assert Request().stated() == {} and Request(**request.stated()) == request
+
+
+@given(requests)
+def test_flat_names_and_groups_state_the_same(request):
+    groups = {name: getattr(request, name) for name in flat.GROUPS}
+    alone = {name: value for name, value in request.stated().items() if name not in flat.PLACES}
+    assert Request(**alone, **groups) == request == Request(**flat.nested(request.stated()))
+
+
+def test_flat_names_are_told_apart_and_every_field_has_one():
+    places = [(group, field) for group, kind in flat.GROUPS.items() for field in kind.model_fields]
+    assert len(FIELDS) == len(places) + len(Request.model_fields) - len(flat.GROUPS)
+    assert set(flat.PLACES.values()) == set(places)
+
+
+def test_a_field_that_is_taken_back_is_as_if_it_had_never_been_stated():
+    assert Request(steps=3, prompt="x").but(steps=None) == Request(prompt="x") != Request(prompt="x", steps=20)
+
+
+@given(requests)
+def test_a_record_of_before_groups_states_what_it_stated(request):
+    unstated = {name: None for name in FIELDS if name != "finish"} | {
+        "index": 0,
+        "panorama": False,
+        "mask_blur": 0,
+        "refiner_at": 0.8,
+    }
+    old = {"danqing": 1, "request": {**unstated, "strict": False, **request.stated()}, "record": {"danqing": "0.1.0"}}
+    new = upgrade(old)
+    kept = {name: value for name, value in request.stated().items() if (name, value) != ("index", 0)}
+    assert Request(**new["request"]).stated() == {**kept, "finish": ()}
+    assert new["danqing"] == VERSION and upgrade(new) == new and new["record"] == old["record"]
+
+
+@pytest.mark.parametrize("version", [0, VERSION + 1, "2", None, 10**400])
+def test_a_record_of_a_version_that_is_not_known_is_refused(version):
+    with pytest.raises(InvalidInput, match="version"):
+        upgrade({"danqing": version, "request": {}})
 
 
 def test_a_stated_field_is_never_overruled():
-    assert Request(scale=0.0, negative="", eta=0.0).resolve({"scale": 4.0, "negative": "x", "eta": 1.0}).scale == 0.0
+    assert Request(scale=0.0, negative="").resolve({"scale": 4.0, "negative": "x"}).guidance.scale == 0.0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +137,7 @@ def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, valu
     text = str(caught.value)
     assert field in text and "possible" in text and len(text) < 400
     if field not in ("interval",):
-        assert domain(field, Request.model_fields[field]) in text
+        assert domain(field, FIELDS[field]) in text
 
 
 @pytest.mark.parametrize(
@@ -149,6 +189,7 @@ def test_json_that_is_no_request_is_refused(text):
 @pytest.mark.parametrize(
     "options",
     [
+        {"recipe": "translate"},
         {"recipe": "image2image"},
         {"recipe": "inpaint"},
         {"image": "x.png"},
@@ -157,8 +198,16 @@ def test_json_that_is_no_request_is_refused(text):
     ],
 )
 def test_a_recipe_without_its_picture_or_with_one_too_many_is_refused(options):
+    from danqing.painting.generators.base import INTERPOLATE
+    from danqing.painting.loaded import Recipe
+    from danqing.painting.recipes.denoising import RECIPES
+
+    request = Request(**options)
+    recipe = {**RECIPES, "interpolate": INTERPOLATE, "translate": Recipe(run=lambda loaded, request: iter(()))}[
+        request.recipe
+    ]
     with pytest.raises(InvalidInput):
-        Request(**options).resolve()
+        recipe.inputs(request)
 
 
 def test_a_request_cannot_be_changed_in_place():
@@ -167,10 +216,9 @@ def test_a_request_cannot_be_changed_in_place():
 
 
 def test_the_python_options_are_the_fields_of_the_request():
-    from danqing.api import Options
+    from danqing.request.options import Options
 
-    named = {"prompt", "image", "mask", "other", "between"}
-    assert set(typing.get_type_hints(Options)) == set(Request.model_fields) - named
+    assert set(typing.get_type_hints(Options)) == {*FIELDS, *flat.GROUPS}
 
 
 def test_the_names_are_those_that_the_parts_offer():

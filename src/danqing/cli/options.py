@@ -45,19 +45,19 @@ class Group(Examples, click.Group):
 
 def but(*leave_out: str) -> list[str]:
     """The fields of `Request` that are options, without some."""
-    from ..request.request import Request
+    from ..request.request import FIELDS
 
-    return [name for name in Request.model_fields if name not in ELSEWHERE.union(leave_out)]
+    return [name for name in FIELDS if name not in ELSEWHERE.union(leave_out)]
 
 
 def fields(names: Sequence[str]) -> Callable[[Any], Any]:
     """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
-    from ..request.request import Request
+    from ..request.request import FIELDS
     from ..request.words import choices, domain, kind
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            info = Request.model_fields[name]
+            info = FIELDS[name]
             pair, named, form = name == "interval", choices(name, info), kind(info)
             what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
             possible = domain(name, info)

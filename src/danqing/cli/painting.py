@@ -142,9 +142,7 @@ def paint_each(
         show.waiting("loading")
         loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
-        wanted = [
-            r.but(index=i, finish=(*first, *(r.finish or ()))) for r in map(loaded.resolve, base) for i in range(count)
-        ]
+        wanted = [r.but(index=i, finish=(*first, *r.finish)) for r in map(loaded.resolve, base) for i in range(count)]
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
@@ -173,7 +171,7 @@ def paint_each(
                     {
                         "file": str(written),
                         **more,
-                        "request": picture.request.model_dump(mode="json"),
+                        "request": picture.request.data(),
                         "warnings": picture.warnings,
                         "record": picture.record,
                         "seconds": picture.timings,
@@ -230,9 +228,12 @@ class Destination:
             "seed": request.seed,
             "index": request.index,
             "n": n,
-            "to": request.to,
+            "to": request.translation.to,
         }
-        named = {name: files.slug(Path(getattr(request, name) or "").stem) for name in ("image", "other")}
+        named = {
+            name: files.slug(Path(source).stem)
+            for name, source in (("image", request.image), ("other", request.interpolation.other))
+        }
         return self.folder / files.fill(
             self.pattern, {**values, **named, "model": files.slug(Path(request.model).name)}
         )

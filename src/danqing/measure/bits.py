@@ -31,7 +31,7 @@ from ..noise import keyed
 from ..painting.generators.base import Generator
 from ..painting.loaded import LoadedModel
 from ..painting.painter import Painter
-from ..request.request import Request, settled
+from ..request.request import Request
 from ..types import Conditioning
 from .gallery import Gallery
 
@@ -55,7 +55,7 @@ def of(loaded: LoadedModel, gallery: Gallery, prompts: Sequence[str]) -> Bits | 
     if not pixels and not (isinstance(loaded, Generator) and isinstance(loaded.net, VAE | PixelCNN)):
         return None
     loaded, asked = loaded.in_precision("fp32"), prompts[: len(gallery.paths)]
-    side = settled(loaded.resolve(Request(model=loaded.model.source, prompt=asked[0])).width)
+    side = loaded.resolve(Request(model=loaded.model.source, prompt=asked[0])).width
     pictures = gallery.pictures(side).to(loaded.device)
     with torch.no_grad():
         if isinstance(loaded, Painter) and isinstance(loaded.denoiser, LearnedVariance):

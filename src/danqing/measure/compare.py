@@ -143,7 +143,7 @@ def _model(
         own.append(fitted(picture.image, bench.size))
         warnings |= dict.fromkeys(picture.warnings)
         yield Progress(name, len(own), len(wanted))
-    painted = Shown.of(bench.net, torch.stack(own))
+    painted, said = Shown.of(bench.net, torch.stack(own)), picture.request.stated()
     row = Row(
         name=model.name,
         kind=kind(model),
@@ -155,9 +155,7 @@ def _model(
         parameters=parameters(model),
         core_hours=core_hours(model),
         size=_side(model),
-        settings=", ".join(
-            f"{field} {value}" for field in TRADES if (value := getattr(picture.request, field)) is not None
-        ),
+        settings=", ".join(f"{field} {said[field]}" for field in TRADES if field in said),
         machine=f"{picture.record.get('gpu', picture.record['cpu'])}, {picture.record['precision']}, "
         f"{picture.record['threads']} threads",
         warnings=tuple(warnings),

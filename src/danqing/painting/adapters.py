@@ -18,7 +18,7 @@ from ..nets.clip import CLIPText
 from ..nets.mmdit import MMDiT
 from ..prompt.grammar import Tag, parse
 from ..prompt.towers import Text
-from ..request.request import Request, settled
+from ..request.request import Resolved
 from ..store import library
 from ..weights import store
 from ..weights.layouts import ldm, sd3
@@ -41,7 +41,7 @@ class Attached:
 
 
 @contextmanager
-def attaching(request: Request, adapters: Adapters, text: Text) -> Iterator[Attached]:
+def attaching(request: Resolved, adapters: Adapters, text: Text) -> Iterator[Attached]:
     """Within the context what the prompts ask for is attached to the networks; after it every bit is what it was.
 
     Args:
@@ -54,13 +54,11 @@ def attaching(request: Request, adapters: Adapters, text: Text) -> Iterator[Atta
         UnknownName: where the request is strict, a LoRA that is not there; else it is warned of.
     """
     tags = tuple(
-        tag
-        for tag in (*parse(request.prompt).tags, *parse(settled(request.negative), compose=False).tags)
-        if tag.kind in KINDS
+        tag for tag in (*parse(request.prompt).tags, *parse(request.negative, compose=False).tags) if tag.kind in KINDS
     )
     nets, warnings = adapters.nets, list[str]()
     files: list[tuple[str, int]] = []
-    words = list(learned_words(f"{request.prompt}\n{settled(request.negative)}", nets, files, warnings))
+    words = list(learned_words(f"{request.prompt}\n{request.negative}", nets, files, warnings))
     if not tags and not words:
         yield Attached(text, warnings=tuple(warnings))
         return

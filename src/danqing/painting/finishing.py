@@ -19,7 +19,7 @@ from ..finish import upscalers
 from ..finish.records import Finish, Learned, Record
 from ..finish.warned import WithWarnings
 from ..pictures.picture import Picture
-from ..request.request import Request, settled
+from ..request.request import Resolved
 from ..store import library
 from ..weights.load import load
 
@@ -56,10 +56,10 @@ def _made(record: Record, device: str) -> Finish:
     return record.make(network, device)
 
 
-def settle(request: Request) -> Request:
+def settle(request: Resolved) -> Resolved:
     """Finishes that state no precision compute in the request's, so that a record holds all that its picture depends
     on."""
-    chain = settled(request.finish)
+    chain = request.finish
     silent = [isinstance(record, Learned) and record.precision is None for record in chain]
     own = {"precision": request.precision}
     told = tuple(record.model_copy(update=own) if mute else record for record, mute in zip(chain, silent, strict=True))
@@ -73,9 +73,7 @@ def apply(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, fl
     for finish in finishes:
         image, said = with_warnings(finish, image)
         warnings += said
-    hashes = {
-        name: library.digest(file(name)) for record in settled(picture.request.finish) for name in record.networks
-    }
+    hashes = {name: library.digest(file(name)) for record in picture.request.finish for name in record.networks}
     more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}
     return replace(

@@ -18,7 +18,7 @@ from ..errors import DanqingError, InvalidInput
 from ..levels import bytes_of, levels_of
 from ..pictures import read
 from ..pictures.picture import Picture
-from ..request.request import Request, settled
+from ..request.request import Request, Resolved
 from ..run.precision import precision_name
 from ..run.record import describe
 from ..store import library
@@ -30,14 +30,41 @@ from . import finishing
 
 #: The fields of a request that every recipe of every model uses.
 ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
+#: Of the fields those that name a given picture.
+PICTURES = frozenset({"image", "mask", "other"})
 #: How much of a value a warning quotes, in characters.
 QUOTED = 60
 #: How many times the model's own area is painted at most: memory grows with its square.
 MOST = 16
 #: (the loaded model, a resolved request) -> each step, and the picture last.
-Run = Callable[[Any, Request], Iterator[State | Picture]]
+Run = Callable[[Any, Resolved], Iterator[State | Picture]]
 #: (a model, a precision) -> the model loaded on the same device; the precision of the machine where it is None.
 Sibling = Callable[[AnyModel, str | None], "LoadedModel"]
+
+
+def from_nothing(request: Request) -> None:
+    """The inputs of a recipe that takes no picture.
+
+    Raises:
+        InvalidInput: one is given.
+    """
+    if request.image or request.edit.mask:
+        raise InvalidInput(
+            f"{request.recipe} starts from nothing, but a picture was given: use `edit`, the recipes image2image or "
+            "inpaint"
+        )
+
+
+def from_picture(request: Request) -> None:
+    """The inputs of a recipe that takes a picture.
+
+    Raises:
+        InvalidInput: none is given.
+    """
+    if not request.image:
+        raise InvalidInput(
+            f"{request.recipe} starts from a picture and none was given: state `image`, a PNG, JPEG or WebP file"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +73,19 @@ class Recipe:
 
     Args:
         run: yields each step, and the picture last.
-        uses: the fields of a request that it uses, beside those that all use.
+        uses: the fields of a request that it uses, by their flat names, beside those that all use.
+        inputs: refuses a request that lacks the pictures it starts from, or has others, by InvalidInput.
+        defaults: from the model's own values of fields to those of this recipe.
         check: refuses what the request asks of it in vain, by InvalidInput.
         notes: what is to be said of any picture of the request, a sentence each.
     """
 
     run: Run
     uses: Collection[str] = ()
-    check: Callable[[Any, Request], None] = lambda loaded, request: None
-    notes: Callable[[Any, Request], Iterable[str]] = lambda loaded, request: ()
+    inputs: Callable[[Request], None] = from_picture
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    check: Callable[[Any, Resolved], None] = lambda loaded, request: None
+    notes: Callable[[Any, Resolved], Iterable[str]] = lambda loaded, request: ()
 
 
 class NotFinite(DanqingError):
@@ -114,7 +145,7 @@ class LoadedModel(ABC):
         """The number of pixels that sizes are multiples of."""
         return self.model.multiple
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Resolved) -> None:
         """Refuse what a resolved request asks of this family in vain.
 
         Raises:
@@ -122,11 +153,11 @@ class LoadedModel(ABC):
         """
         return None
 
-    def attached(self, request: Request) -> AbstractContextManager[object]:
+    def attached(self, request: Resolved) -> AbstractContextManager[object]:
         """What must be on while a request is painted, and off after."""
         return nullcontext()
 
-    def notes(self, request: Request) -> Iterator[str]:
+    def notes(self, request: Resolved) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
         used = self._used(request)
         for name, value in request.stated().items():
@@ -138,7 +169,7 @@ class LoadedModel(ABC):
 
     # ------------------------------------------------------------------------------------------------------ request
 
-    def resolve(self, request: Request) -> Request:
+    def resolve(self, request: Request) -> Resolved:
         """Every default filled, the seed drawn, the size checked against the model and the picture.
 
         Raises:
@@ -149,22 +180,21 @@ class LoadedModel(ABC):
             raise InvalidInput(
                 f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
             )
-        defaults = dict(self.defaults)
-        if request.recipe != "text2image" and request.image and not (request.width and request.height):
+        recipe, used, stated = self.recipes[request.recipe], self._used(request), request.stated()
+        recipe.inputs(request)
+        defaults = {**recipe.defaults(self.defaults)}
+        if request.image and not {"width", "height"} <= stated.keys():
             width, height = read.picture(request.image).size
-            left, top, right, bottom = (request.extend if "extend" in self._used(request) else None) or (0, 0, 0, 0)
+            left, top, right, bottom = request.edit.extend if "extend" in used else (0, 0, 0, 0)
             size = (left + width + right, top + height + bottom)
-            defaults["width"], defaults["height"] = self.fit(size, request.width, request.height)
-        request = request.resolve(defaults, self._used(request))
-        if request.precision is None:
-            request = request.but(precision=self.precision)
-        request = finishing.settle(request)
-        self.check_size(settled(request.width), settled(request.height), self.max_pixels(request))
-        self.check(request)
-        self.recipes[request.recipe].check(self, request)
-        return request
+            defaults["width"], defaults["height"] = self.fit(size, stated.get("width"), stated.get("height"))
+        resolved = finishing.settle(request.resolve(defaults, used, self.precision))
+        self.check_size(resolved.width, resolved.height, self.max_pixels(resolved))
+        self.check(resolved)
+        recipe.check(self, resolved)
+        return resolved
 
-    def max_pixels(self, request: Request) -> int:
+    def max_pixels(self, request: Resolved) -> int:
         """How many pixels are painted at most."""
         return MOST * self.area
 
@@ -196,7 +226,7 @@ class LoadedModel(ABC):
         own, m = size[0] * size[1], self.multiple
         share = 1.0 if self.area / 2 <= own <= self.area * 2 else (self.area / own) ** 0.5
         if width or height:
-            share = width / size[0] if width else settled(height) / size[1]
+            share = width / size[0] if width else height / size[1]  # pyright: ignore[reportOptionalOperand]
         fitted = [max(m, round(side * share / m) * m) for side in size]
         return width or fitted[0], height or fitted[1]
 
@@ -214,22 +244,22 @@ class LoadedModel(ABC):
 
         What is not finite is painted once more in fp32, and the picture's warnings say so.
         """
-        request = self.resolve(request)
-        if request.precision != self.precision:
-            yield from self.in_precision(request.precision).states(request)
+        resolved = self.resolve(request)
+        if resolved.precision != self.precision:
+            yield from self.in_precision(resolved.precision).states(resolved)
             return
         # What cannot finish the picture is known before it is painted.
-        finishes = [finishing.make(record, self.device) for record in settled(request.finish)]
+        finishes = [finishing.make(record, self.device) for record in resolved.finish]
         clock = [time.perf_counter()]
         try:
-            with self.attached(request):
-                for state in self.recipes[request.recipe].run(self, request):
+            with self.attached(resolved):
+                for state in self.recipes[resolved.recipe].run(self, resolved):
                     clock.append(time.perf_counter())
                     yield finishing.apply(state, finishes, _timings(clock)) if isinstance(state, Picture) else state
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
-            size = f"{request.width}×{request.height}"
+            size = f"{resolved.width}×{resolved.height}"
             raise DanqingError(
                 f"there is not enough memory on {self.device} to paint {size}: make it smaller, or close other programs"
             ) from None
@@ -237,18 +267,17 @@ class LoadedModel(ABC):
             if self.precision == "fp32":
                 raise
             warning = f"{found.stage} was not finite in {self.precision}; painted again in fp32"
-            for state in self.in_precision("fp32").states(request.but(precision="fp32")):
+            for state in self.in_precision("fp32").states(resolved.but(precision="fp32")):
                 yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
 
-    def finish(self, request: Request, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
+    def finish(self, request: Resolved, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
         said = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
-        given = {name: getattr(request, name) for name in ("image", "other", "mask") if name in self._used(request)}
-        record |= {
-            name: hashlib.sha256(read.data_of(source)[0]).hexdigest() for name, source in given.items() if source
-        }
+        used = PICTURES.intersection(self._used(request))
+        given = {name: value for name, value in request.stated().items() if value and name in used}
+        record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
         return Picture(image=image, request=request, warnings=(*self.notes(request), *said, *notes), record=record)
 
     @property

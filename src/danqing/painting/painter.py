@@ -24,7 +24,7 @@ from ..errors import InvalidInput
 from ..noise import Noise
 from ..pictures import read
 from ..prompt.towers import Text
-from ..request.request import Request, settled
+from ..request.request import Resolved
 from ..run.textcache import cached_text
 from ..solve import core, learned, solvers
 from ..store.model import Model
@@ -79,21 +79,21 @@ class Painter(LoadedModel):
         #: What stands between the denoiser and whoever asks it.
         self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
 
-    def check(self, request: Request) -> None:
-        if settled(request.clip_skip) > self.text.layers:
-            given = f"clip_skip: {request.clip_skip} was given"
+    def check(self, request: Resolved) -> None:
+        if request.text.clip_skip > self.text.layers:
+            given = f"clip_skip: {request.text.clip_skip} was given"
             raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
-        if request.tile is not None and request.tile % self.multiple:
-            near = max(self.multiple, round(request.tile / self.multiple) * self.multiple)
+        if request.tiling.size is not None and request.tiling.size % self.multiple:
+            near = max(self.multiple, round(request.tiling.size / self.multiple) * self.multiple)
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
-            raise InvalidInput(f"tile: {request.tile} was given; {possible}")
+            raise InvalidInput(f"tile: {request.tiling.size} was given; {possible}")
 
-    def max_pixels(self, request: Request) -> int:
-        return super().max_pixels(request) if request.tile is None else read.MAX_PIXELS
+    def max_pixels(self, request: Resolved) -> int:
+        return super().max_pixels(request) if request.tiling.size is None else read.MAX_PIXELS
 
     @contextmanager
-    def attached(self, request: Request) -> Iterator[None]:
+    def attached(self, request: Resolved) -> Iterator[None]:
         """What the prompts ask for is on within, and off after."""
         with attaching(request, self.adapters, self.text) as self._attached:
             try:
@@ -101,29 +101,29 @@ class Painter(LoadedModel):
             finally:
                 self._attached = Attached(self.text)
 
-    def notes(self, request: Request) -> Iterator[str]:
+    def notes(self, request: Resolved) -> Iterator[str]:
         said = self.encode(request)
         own = (*said.warnings, *self._attached.warnings)
         return iter((*own, *super().notes(request), *_idle(request, said)))
 
-    def seeing(self, request: Request) -> Painter:
+    def seeing(self, request: Resolved) -> Painter:
         """The same painter, whose networks see no more of a picture at once than the request's tile, or all of it."""
-        tile = None if request.tile is None else request.tile // self.codec.factor
-        tiling, other = tiles.Tiling(tile=tile, closing=request.panorama), copy.copy(self)
+        tile = None if request.tiling.size is None else request.tiling.size // self.codec.factor
+        tiling, other = tiles.Tiling(tile=tile, closing=request.tiling.panorama), copy.copy(self)
         other.codec, other.sees = tiles.Tiled(self.codec, tiling), partial(tiles.in_tiles, tiling=tiling)
         return other
 
     # ---------------------------------------------------------------------------------------------------------- text
 
-    def encode(self, request: Request) -> EncodedPrompts:
+    def encode(self, request: Resolved) -> EncodedPrompts:
         """What the prompts say, step by step; the latest are remembered."""
         steps = max(1, taken(request)[0])
         words = (
             request.prompt,
-            settled(request.negative),
+            request.negative,
             steps,
-            settled(request.emphasis),
-            settled(request.clip_skip),
+            request.text.emphasis,
+            request.text.clip_skip,
         )
         key = (*words, self._attached.files)
         if key not in self._encoded:
@@ -135,7 +135,7 @@ class Painter(LoadedModel):
             self._encoded[key] = found
         return self._encoded[key]
 
-    def assemble(self, request: Request, points: Sequence[core.Point], beside: Beside = NOTHING) -> Denoise:
+    def assemble(self, request: Resolved, points: Sequence[core.Point], beside: Beside = NOTHING) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
         asked.
 
@@ -146,29 +146,29 @@ class Painter(LoadedModel):
         said = self.encode(request)
         return by_time([self._guided(request, scene, beside) for scene in said.scenes], said.steps, points)
 
-    def _guided(self, request: Request, scene: Scene, beside: Beside) -> Denoise:
+    def _guided(self, request: Resolved, scene: Scene, beside: Beside) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
-        scale, (low, high) = settled(request.scale), settled(request.interval)
+        scale, (low, high) = request.guidance.scale, request.guidance.interval
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
             return guide.rescaled(guide.compose(self.sees(self.denoiser), terms, base), rescale)
 
-        inside = at(scale, settled(request.rescale))
+        inside = at(scale, request.guidance.rescale)
         return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
 
-    def learned(self, request: Request) -> bool:
+    def learned(self, request: Resolved) -> bool:
         """Whether the steps take their variance of the network: DDPM's do, where it says one."""
-        return request.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
+        return request.sampling.solver == "ddpm" and isinstance(self.denoiser, LearnedVariance)
 
-    def points(self, request: Request) -> tuple[core.Point, ...]:
+    def points(self, request: Resolved) -> tuple[core.Point, ...]:
         """The times visited, noise first, as points of the schedule."""
-        times = schedules.spacing(settled(request.spacing))(self.denoiser.schedule, settled(request.steps))
+        times = schedules.spacing(request.sampling.spacing)(self.denoiser.schedule, request.sampling.steps)
         return core.points(self.denoiser.schedule, times)
 
     def walk(
         self,
-        request: Request,
+        request: Resolved,
         points: Sequence[core.Point],
         x0: Tensor,
         denoise: Denoise,
@@ -182,7 +182,7 @@ class Painter(LoadedModel):
             denoise: the estimate that is walked, such as `assemble` gives.
             stage: of a recipe that walks more than once, which draws noise of its own.
         """
-        start, noise = (Noise.of(settled(request.seed), [request.index], stage + part) for part in ("start", "sample"))
+        start, noise = (Noise.of(request.seed, [request.index], stage + part) for part in ("start", "sample"))
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
         solver = learned.LearnedDDPM() if self.learned(request) else solver_of(request)
         for state in core.sample(denoise, solver, points, x, noise):
@@ -190,10 +190,10 @@ class Painter(LoadedModel):
                 raise NotFinite(f"step {state.step} of {state.steps}", self.precision)
             yield state
 
-    def blank(self, request: Request) -> Tensor:
+    def blank(self, request: Resolved) -> Tensor:
         """No picture yet: zeros (1, C, h, w)."""
         factor = self.codec.factor
-        shape = (1, self.codec.channels, settled(request.height) // factor, settled(request.width) // factor)
+        shape = (1, self.codec.channels, request.height // factor, request.width // factor)
         return torch.zeros(shape, device=self.device)
 
     def encode_image(self, image: Image.Image) -> Tensor:
@@ -214,9 +214,9 @@ class Painter(LoadedModel):
         return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
 
 
-def solver_of(request: Request) -> core.Solver:
+def solver_of(request: Resolved) -> core.Solver:
     """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
-    name, eta = settled(request.solver), request.eta
+    name, eta = request.sampling.solver, request.sampling.eta
     if eta is None:
         return solvers.solver(name)
     try:
@@ -227,8 +227,8 @@ def solver_of(request: Request) -> core.Solver:
         ) from None
 
 
-def _idle(request: Request, said: EncodedPrompts) -> Iterator[str]:
+def _idle(request: Resolved, said: EncodedPrompts) -> Iterator[str]:
     """What a resolved request states without any effect, a sentence each."""
-    scale = settled(request.scale)
+    scale = request.guidance.scale
     if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in said.scenes):
         yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."

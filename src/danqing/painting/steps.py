@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..request.request import Request, settled
+from ..request.request import Resolved
 from ..solve.core import Point
 
 
@@ -12,13 +12,13 @@ def part(steps: int, strength: float) -> int:
     return min(steps, max(round(strength * steps), 1 if strength else 0))
 
 
-def taken(request: Request) -> tuple[int, int]:
+def taken(request: Resolved) -> tuple[int, int]:
     """How many steps a request takes, and of how many."""
-    steps = settled(request.steps)
-    return steps if request.recipe == "text2image" else part(steps, settled(request.strength)), steps
+    steps = request.sampling.steps
+    return steps if request.recipe == "text2image" else part(steps, request.edit.strength), steps
 
 
-def later(points: tuple[Point, ...], request: Request) -> tuple[Point, ...]:
+def later(points: tuple[Point, ...], request: Resolved) -> tuple[Point, ...]:
     """The points of the steps that are taken, the last ones."""
     kept, steps = taken(request)
     return points[steps - kept :]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
 
 import torch
 from PIL import Image
@@ -12,11 +12,11 @@ from PIL import Image
 from ..errors import InvalidInput
 from ..pictures import read
 from ..pictures.picture import Picture
-from ..request.request import Request, settled
+from ..request.request import Request, Resolved
 from ..store.model import Model
 from ..types import State
 from . import finishing
-from .loaded import LoadedModel, Recipe, Sibling
+from .loaded import LoadedModel, Recipe, Sibling, from_picture
 
 #: What stands for no model.
 NONE = "none"
@@ -24,9 +24,9 @@ NOTHING = Model(folder=Path(), name=NONE, components={}, source=NONE)
 
 
 @torch.inference_mode()
-def as_it_is(loaded: Untouched, request: Request) -> Iterator[State | Picture]:
+def as_it_is(loaded: Untouched, request: Resolved) -> Iterator[State | Picture]:
     """The given picture: its size, its mode and its ICC profile."""
-    image, notes = read.whole(settled(request.image))
+    image, notes = read.whole(request.image)
     yield loaded.finish(request, image, notes)
 
 
@@ -37,7 +37,7 @@ class Untouched(LoadedModel):
         device, dtype: of the networks that finish it.
     """
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"finish": Recipe(run=as_it_is)}
+    recipes = MappingProxyType({"finish": Recipe(run=as_it_is)})
 
     def __init__(self, *, device: torch.device, dtype: torch.dtype, sibling: Sibling):
         super().__init__(model=NOTHING, device=device, dtype=dtype, sibling=sibling)
@@ -45,7 +45,7 @@ class Untouched(LoadedModel):
     def preview(self, state: State) -> Image.Image:
         return self.image(state.x0)
 
-    def resolve(self, request: Request) -> Request:
+    def resolve(self, request: Request) -> Resolved:
         """The finishes and their precision; a size is the picture's own, and none is filled in.
 
         Raises:
@@ -55,8 +55,8 @@ class Untouched(LoadedModel):
             raise InvalidInput(
                 f"recipe: {request.recipe} was given with the model none, which paints nothing: name a model"
             )
-        resolved = request.resolve(used=("finish",))
-        return finishing.settle(resolved.but(precision=resolved.precision or self.precision))
+        from_picture(request)
+        return finishing.settle(request.resolve({}, ("finish",), self.precision))
 
     @property
     def sha256(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InvalidFile, InvalidInput
 from ..request.request import Request
+from ..request.upgrade import upgrade
 from ..version import __version__
 from .files import record_beside
 from .read import damaged_as, data_of, opened
@@ -68,7 +69,7 @@ def recorded(path: str | os.PathLike[str]) -> Request:
     if not isinstance(found.record.get("request"), dict):
         raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
     try:
-        return Request(**{"finish": (), **found.record["request"]})  # records of before there were finishes had none
+        return Request(**upgrade(found.record)["request"])
     except InvalidInput as error:
         raise InvalidFile(f"the record in {path} is none that danqing {__version__} can paint: {error}") from None
 

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from ..errors import InvalidInput
 from ..request import infotext
 from ..request.request import Request
+from ..request.upgrade import VERSION
 from . import files, svg
 from .encode import NAMESPACE, format_of, to_bytes, xmp
 
@@ -58,8 +59,8 @@ class Picture:
 def record_of(picture: Picture, encoding: Mapping[str, Any]) -> dict[str, Any]:
     """What is written into a file: enough to paint the picture again and to judge the result."""
     return {
-        "danqing": 1,
-        "request": picture.request.model_dump(mode="json"),
+        "danqing": VERSION,
+        "request": picture.request.data(),
         "record": dict(picture.record),
         "warnings": list(picture.warnings),
         "encoding": dict(encoding),

@@ -136,13 +136,14 @@ def over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def mask(source: str | None, image: Image.Image) -> Image.Image:
-    """What to repaint, L of the picture's size, 255 wholly: the mask's brightness, or where the picture is transparent.
+def mask(source: str, image: Image.Image) -> Image.Image:
+    """What to repaint, L of the picture's size, 255 wholly: the mask's brightness, or, where the
+    source is empty, where the picture is transparent.
 
     Raises:
         InvalidInput: no mask and no transparency, another size than the picture, or nothing to repaint.
     """
-    if source is not None:
+    if source:
         given = picture(source)
         if given.mode == "RGBA":  # white strokes on nothing
             given = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given)

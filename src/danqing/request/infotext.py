@@ -67,40 +67,41 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
     Args:
         record: of the picture: version and hash of the model, where known.
     """
-    record = record or {}
+    record, stated = record or {}, request.stated()
     settings: dict[str, Any] = {
-        "Steps": request.steps,
-        "Sampler": SOLVERS.get(request.solver or ""),
-        "Schedule type": SPACINGS.get(request.spacing or ""),
-        "CFG scale": _number(request.scale),
-        "Seed": request.seed,
+        "Steps": stated.get("steps"),
+        "Sampler": SOLVERS.get(stated.get("solver", "")),
+        "Schedule type": SPACINGS.get(stated.get("spacing", "")),
+        "CFG scale": _number(stated.get("scale")),
+        "Seed": stated.get("seed"),
         "Size": f"{request.width}x{request.height}",
         "Model hash": str(record.get("sha256", ""))[:10] or None,
         "Model": request.model,
-        "Denoising strength": _number(request.strength) if request.recipe != "text2image" else None,
+        "Denoising strength": _number(stated.get("strength")) if request.recipe != "text2image" else None,
         **_hires(request),
-        "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
-        "Mask blur": request.mask_blur or None,
-        "Refiner": request.refiner,
-        "Refiner switch at": _number(request.refiner_at) if request.refiner else None,
+        "Clip skip": request.text.clip_skip if request.text.clip_skip > 1 else None,
+        "Mask blur": request.edit.blur or None,
+        "Refiner": request.refiner.model or None,
+        "Refiner switch at": _number(request.refiner.at) if request.refiner.model else None,
         "Index": request.index or None,
         "RNG": "CPU",
         "Version": f"danqing {record.get('danqing', '')}".strip(),
     }
-    return compose(request.prompt, request.negative or "", settings)
+    return compose(request.prompt, request.negative, settings)
 
 
 def _hires(request: Request) -> dict[str, Any]:
     """The second pass, where there is one. The strength is the second pass's unless the first one has its own, which
     A1111 knows not."""
-    if (request.hires or 1) == 1:
+    hires = request.hires
+    if hires.factor == 1:
         return {}
     strength = "Denoising strength" if request.recipe == "text2image" else "Hires denoising strength"
     return {
-        strength: _number(request.hires_strength),
-        "Hires upscale": _number(request.hires),
-        "Hires steps": request.hires_steps or None,
-        "Hires upscaler": ENLARGERS.get(request.hires_by or "", request.hires_by),
+        strength: _number(hires.strength),
+        "Hires upscale": _number(hires.factor),
+        "Hires steps": hires.steps or None,
+        "Hires upscaler": ENLARGERS.get(hires.by, hires.by),
     }
 
 

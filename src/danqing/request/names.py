@@ -5,7 +5,17 @@ A test holds the keys equal to what `solve`, `schedule`, `prompt` and `run` offe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from ..errors import UnknownName
+
+#: What can be done.
+RecipeName = Literal[
+    "text2image", "image2image", "inpaint", "outpaint", "reconstruct", "translate", "interpolate", "finish"
+]
 
 SOLVERS: Mapping[str, str] = {
     "ddim": "DDIM",
@@ -50,3 +60,26 @@ ENLARGERS: Mapping[str, str] = {
 
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+#: The fields of a request that are one of several names, with those names.
+CHOICES: Mapping[str, Mapping[str, str] | tuple[str, ...]] = {
+    "solver": SOLVERS,
+    "spacing": SPACINGS,
+    "emphasis": EMPHASES,
+    "precision": PRECISIONS,
+}
+
+
+def _among(field: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in CHOICES[field]:
+            raise UnknownName(field, value, CHOICES[field])
+        return value
+
+    return check
+
+
+Solver = Annotated[str, AfterValidator(_among("solver"))]
+Spacing = Annotated[str, AfterValidator(_among("spacing"))]
+Emphasis = Annotated[str, AfterValidator(_among("emphasis"))]
+Precision = Annotated[str, AfterValidator(_among("precision"))]

@@ -5,32 +5,31 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT
-from .names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
-
-#: The fields that take a name, and what they take.
-NAMED = {"solver": SOLVERS, "spacing": SPACINGS, "emphasis": EMPHASES, "precision": PRECISIONS}
+from . import flat
+from .groups import GROUPS
+from .names import CHOICES
 
 
 def choices(name: str, info: FieldInfo) -> list[str]:
     """The names a field can take; empty when it is no choice."""
-    if name in NAMED:
-        return list(NAMED[name])
+    if name in CHOICES:
+        return list(CHOICES[name])
     return list(typing.get_args(kind(info))) if typing.get_origin(kind(info)) is Literal else []
 
 
 def kind(info: FieldInfo) -> Any:
-    """A field's type, without its None."""
+    """A field's type, without its None and what is said of it."""
     hint = info.annotation
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return next(a for a in typing.get_args(hint) if a is not type(None))
-    return hint
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
 def domain(name: str, info: FieldInfo) -> str:
@@ -42,10 +41,7 @@ def domain(name: str, info: FieldInfo) -> str:
     if name == "finish":
         return f"a chain of {', '.join((*FINISHES, *SHORT))}"
     limits = {
-        m: getattr(rule, m)
-        for rule in info.metadata
-        for m in ("ge", "gt", "le", "lt", "max_length")
-        if hasattr(rule, m)
+        m: getattr(rule, m) for rule in _rules(info) for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)
     }
     noun = {int: "a whole number", float: "a number", str: "text"}.get(kind(info), "two numbers")
     if "max_length" in limits:
@@ -55,6 +51,12 @@ def domain(name: str, info: FieldInfo) -> str:
     return f"{noun} from {limits['ge']} to {limits['le']}" if "ge" in limits else noun
 
 
+def _rules(info: FieldInfo) -> list[Any]:
+    """What bounds a field: its own metadata, and that of the annotated type which stands beside None."""
+    beside = [a for a in typing.get_args(info.annotation) if typing.get_origin(a) is Annotated]
+    return [*info.metadata, *(rule for a in beside for field in a.__metadata__ for rule in field.metadata)]
+
+
 def translate(errors: list[ErrorDetails], fields: Mapping[str, FieldInfo]) -> InvalidInput:
     """Pydantic's findings as one danqing error: what was given, what is possible, what to do."""
     causes = [_cause(found, fields) for found in errors]
@@ -62,7 +64,7 @@ def translate(errors: list[ErrorDetails], fields: Mapping[str, FieldInfo]) -> In
 
 
 def _cause(found: ErrorDetails, fields: Mapping[str, FieldInfo]) -> InvalidInput:
-    name, given = str(found["loc"][0]) if found["loc"] else "request", found["input"]
+    name, given = _name(found["loc"]), found["input"]
     cause = found.get("ctx", {}).get("error")
     if found["type"] == "extra_forbidden":
         return UnknownName("option", name, fields)
@@ -70,6 +72,10 @@ def _cause(found: ErrorDetails, fields: Mapping[str, FieldInfo]) -> InvalidInput
         return UnknownName(name, str(given), choices(name, fields[name]))
     if isinstance(cause, InvalidInput):
         return cause
+    if name not in fields:  # a group, of which something else was given
+        return InvalidInput(
+            f"{name}: {repr(given)[:100]} was given; possible is a group of {', '.join(GROUPS[name].model_fields)}"
+        )
     possible = domain(name, fields[name])
     if found["type"] == "string_too_long":
         return InvalidInput(f"{name}: {len(given)} characters were given; possible is {possible}: shorten it")
@@ -79,3 +85,9 @@ def _cause(found: ErrorDetails, fields: Mapping[str, FieldInfo]) -> InvalidInput
     hint = fields[name].examples
     example = f", for example {hint[0]!r}" if hint else ""
     return InvalidInput(f"{name}: {repr(given)[:100]} was given; possible is {possible}{example}")
+
+
+def _name(loc: tuple[int | str, ...]) -> str:
+    """The flat name of what pydantic found a fault in."""
+    group, field, *_ = (*map(str, loc), "", "")
+    return flat.NAMES.get((group, field), field or group) if group in GROUPS else group

@@ -15,11 +15,11 @@ from ...noise import keyed
 from ...pictures import read
 from ...pictures.carried import carried_by, recorded
 from ...pictures.picture import Picture
-from ...request.request import Request, settled
+from ...request.request import Request, Resolved
 from ...store.model import Model
 from ...types import State
 from ..classes import classes_of
-from ..loaded import LoadedModel, Recipe, Sibling
+from ..loaded import LoadedModel, Recipe, Sibling, from_nothing, from_picture
 
 #: The fields that a picture of a seed uses, beside those that all use.
 SEEDED = frozenset({"seed", "index", "truncation"})
@@ -88,7 +88,7 @@ class Generator(LoadedModel):
             possible = f"{self.model.name} paints {own[0]}×{own[1]} pixels and no other size"
             raise InvalidInput(f"{width}×{height} was given; {possible}: leave width and height out")
 
-    def named_class(self, request: Request) -> tuple[int | None, str]:
+    def named_class(self, request: Resolved) -> tuple[int | None, str]:
         """The class that the prompt names, None where it names none, and a warning of what else it says.
 
         Raises:
@@ -96,28 +96,28 @@ class Generator(LoadedModel):
         """
         return self.classes.of(request.prompt) if self.classes and "prompt" in self.fields_used(request) else (None, "")
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Resolved) -> None:
         self.named_class(request)
 
-    def notes(self, request: Request) -> Iterator[str]:
+    def notes(self, request: Resolved) -> Iterator[str]:
         yield from super().notes(request)
         yield from filter(None, self.named_class(request)[1:])
 
     # ----------------------------------------------------------------------------------------------------- painting
 
-    def label(self, request: Request) -> Tensor | None:
+    def label(self, request: Resolved) -> Tensor | None:
         """The class that the prompt names, (1,), or where it names none any one, drawn by the seed; None where there
         are no classes."""
         if not self.count:
             return None
         named, _ = self.named_class(request)
-        any_one = torch.randint(self.count, (1,), generator=keyed("class", settled(request.seed), request.index))
+        any_one = torch.randint(self.count, (1,), generator=keyed("class", request.seed, request.index))
         return (any_one if named is None else torch.tensor([named])).to(self.device)
 
-    def fitted(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+    def fitted(self, source: str, request: Resolved) -> tuple[Tensor, tuple[str, ...]]:
         """A picture at the size painted, its middle where the shape is another: (1, 3, H, W) in [-1, 1], and what is to
         be said of it."""
-        given, size = read.picture(source), (settled(request.width), settled(request.height))
+        given, size = read.picture(source), (request.width, request.height)
         image, notes = read.over_white(given), []
         if given.mode != "RGB":
             notes.append("what is transparent in the picture was taken for white.")
@@ -129,7 +129,7 @@ class Generator(LoadedModel):
             image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
         return self.levels(image).to(self.device), tuple(notes)
 
-    def at_once(self, request: Request, picture: Tensor, notes: Collection[str] = ()) -> Iterator[State | Picture]:
+    def at_once(self, request: Resolved, picture: Tensor, notes: Collection[str] = ()) -> Iterator[State | Picture]:
         """A picture that was painted at once, (1, 3, H, W), as the only step and the end of a recipe."""
         x = self.finite("the generator", picture.float())
         yield State(step=1, steps=1, t=0.0, x=x, x0=x)
@@ -140,11 +140,11 @@ class LatentGenerator(Generator):
     """A generator that makes a picture of a latent, which a seed draws or a given picture has."""
 
     @abstractmethod
-    def drawn(self, request: Request) -> Tensor:
+    def drawn(self, request: Resolved) -> Tensor:
         """The latent that the seed draws, (1, ...)."""
 
     @abstractmethod
-    def latent(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+    def latent(self, source: str, request: Resolved) -> tuple[Tensor, tuple[str, ...]]:
         """The latent of a given picture, and what is to be said of it.
 
         Raises:
@@ -175,30 +175,43 @@ class LatentGenerator(Generator):
                 "latent of it: paint one"
                 f" with `danqing paint --model {name}`, or use --model vae, which finds a latent of any picture"
             )
-        return self.drawn(request)
+        return self.drawn(self.resolve(request))
 
 
 @torch.inference_mode()
-def text2image(generator: LatentGenerator, request: Request) -> Iterator[State | Picture]:
+def text2image(generator: LatentGenerator, request: Resolved) -> Iterator[State | Picture]:
     """From a latent that the seed draws."""
     yield from generator.at_once(request, generator.painted(generator.drawn(request)))
 
 
 @torch.inference_mode()
-def reconstruct(generator: LatentGenerator, request: Request) -> Iterator[State | Picture]:
+def reconstruct(generator: LatentGenerator, request: Resolved) -> Iterator[State | Picture]:
     """A picture as its latent has it: what is not in the latent is gone."""
-    latent, notes = generator.latent(settled(request.image), request)
+    latent, notes = generator.latent(request.image, request)
     yield from generator.at_once(request, generator.painted(latent), notes)
 
 
 @torch.inference_mode()
-def interpolate(generator: LatentGenerator, request: Request) -> Iterator[State | Picture]:
+def interpolate(generator: LatentGenerator, request: Resolved) -> Iterator[State | Picture]:
     """Between two pictures, along the way between their latents."""
-    (a, first), (b, second) = (generator.latent(settled(source), request) for source in (request.image, request.other))
-    latent = generator.between(a, b, settled(request.between))
+    (a, first), (b, second) = (
+        generator.latent(source, request) for source in (request.image, request.interpolation.other)
+    )
+    latent = generator.between(a, b, request.interpolation.between)
     yield from generator.at_once(request, generator.painted(latent), dict.fromkeys((*first, *second)))
 
 
-TEXT2IMAGE = Recipe(run=text2image, uses=SEEDED)
+def between_pictures(request: Request) -> None:
+    """The inputs of a recipe that goes from one picture to another.
+
+    Raises:
+        InvalidInput: one of them is not given.
+    """
+    from_picture(request)
+    if not request.interpolation.other:
+        raise InvalidInput("interpolate goes from one picture to another and the second was not given: state `other`")
+
+
+TEXT2IMAGE = Recipe(run=text2image, uses=SEEDED, inputs=from_nothing)
 RECONSTRUCT = Recipe(run=reconstruct)
-INTERPOLATE = Recipe(run=interpolate, uses=frozenset({"other", "between"}))
+INTERPOLATE = Recipe(run=interpolate, uses=frozenset({"other", "between"}), inputs=between_pictures)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,9 @@ from ...nets.stylegan2 import StyleGAN2, mixed
 from ...nets.vae import VAE, prior, slerp
 from ...noise import keyed
 from ...pictures.picture import Picture
-from ...request.request import Request, settled
+from ...request.request import Request, Resolved
 from ...types import State
-from ..loaded import LoadedModel, Recipe
+from ..loaded import LoadedModel, Recipe, from_nothing
 from .base import INTERPOLATE, RECONSTRUCT, SEEDED, TEXT2IMAGE, Generator, LatentGenerator
 
 
@@ -29,22 +30,24 @@ class VAEPainter(LatentGenerator):
     """A VAE. ``truncation`` scales what its prior draws, ``decode(truncation · z)``; a picture's latent is its
     posterior's mean, and the way between two goes along the arc."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {
-        "text2image": TEXT2IMAGE,
-        "reconstruct": RECONSTRUCT,
-        "interpolate": INTERPOLATE,
-    }
+    recipes = MappingProxyType(
+        {
+            "text2image": TEXT2IMAGE,
+            "reconstruct": RECONSTRUCT,
+            "interpolate": INTERPOLATE,
+        }
+    )
     net: VAE
 
     @property
     def side(self) -> int:
         return self.net.config.image_size
 
-    def drawn(self, request: Request) -> Tensor:
-        draw = keyed("latent", settled(request.seed), request.index)
-        return settled(request.truncation) * prior([draw], self.net.config.latent_dim)  # (1, D)
+    def drawn(self, request: Resolved) -> Tensor:
+        draw = keyed("latent", request.seed, request.index)
+        return request.generating.truncation * prior([draw], self.net.config.latent_dim)  # (1, D)
 
-    def latent(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+    def latent(self, source: str, request: Resolved) -> tuple[Tensor, tuple[str, ...]]:
         levels, notes = self.fitted(source, request)
         return self.finite("the picture's encoding", self.net.encode(levels.to(self.dtype)).mean.float()), notes
 
@@ -59,7 +62,7 @@ class StyleGAN2Painter(LatentGenerator):
     """A StyleGAN2. ``truncation`` is its psi; from the layer ``mix_from`` on, in the middle where not given, the styles
     are those of the first picture of the seed ``mix``. A latent is the styles of all layers, (1, L, w_dim)."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": TEXT2IMAGE, "interpolate": INTERPOLATE}
+    recipes = MappingProxyType({"text2image": TEXT2IMAGE, "interpolate": INTERPOLATE})
     net: StyleGAN2
 
     @property
@@ -71,27 +74,31 @@ class StyleGAN2Painter(LatentGenerator):
         return {"mix_from": self.net.config.layers // 2, **super().defaults}
 
     def fields_used(self, request: Request) -> Collection[str]:
-        styled = {"mix"} if request.mix is None else {"mix", "mix_from"}
+        styled = {"mix"} if request.generating.mix is None else {"mix", "mix_from"}
         return frozenset(super().fields_used(request)) | (styled if request.recipe == "text2image" else set())
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Resolved) -> None:
         super().check(request)
-        if request.mix is not None and settled(request.mix_from) > self.net.config.layers:
-            given = f"mix_from: {request.mix_from} was given"
+        if request.generating.mix is not None and request.generating.mix_from > self.net.config.layers:
+            given = f"mix_from: {request.generating.mix_from} was given"
             raise InvalidInput(f"{given}; possible is 0 to {self.net.config.layers}, the number of this model's layers")
 
-    def drawn(self, request: Request) -> Tensor:
-        label, psi = self.label(request), settled(request.truncation)
+    def drawn(self, request: Resolved) -> Tensor:
+        label, psi = self.label(request), request.generating.truncation
         labels = None if label is None else F.one_hot(label, self.count).to(self.dtype)
 
         def styles(seed: int, index: int) -> Tensor:
             z = prior([keyed("latent", seed, index)], self.net.config.z_dim)
             return self.net.styles(z.to(self.device, self.dtype), labels, psi=psi)
 
-        own = styles(settled(request.seed), request.index)
-        return own if request.mix is None else mixed(own, styles(request.mix, 0), settled(request.mix_from))
+        own = styles(request.seed, request.index)
+        return (
+            own
+            if request.generating.mix is None
+            else mixed(own, styles(request.generating.mix, 0), request.generating.mix_from)
+        )
 
-    def latent(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+    def latent(self, source: str, request: Resolved) -> tuple[Tensor, tuple[str, ...]]:
         return self.latent_of_record(source), ()
 
     def painted(self, latent: Tensor) -> Tensor:
@@ -103,20 +110,20 @@ class BigGANPainter(LatentGenerator):
     its class's embedding, (1, z_dim + shared_dim), so that the way between two pictures also leads from class to
     class."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": TEXT2IMAGE, "interpolate": INTERPOLATE}
+    recipes = MappingProxyType({"text2image": TEXT2IMAGE, "interpolate": INTERPOLATE})
     net: BigGAN
 
     @property
     def side(self) -> int:
         return self.net.config.resolution
 
-    def drawn(self, request: Request) -> Tensor:
-        threshold, shape = settled(request.truncation), (1, self.net.config.z_dim)
-        draw = keyed("latent", settled(request.seed), request.index)
+    def drawn(self, request: Resolved) -> Tensor:
+        threshold, shape = request.generating.truncation, (1, self.net.config.z_dim)
+        draw = keyed("latent", request.seed, request.index)
         z = truncated_normal(shape, threshold, draw) if threshold else torch.zeros(shape)
         return torch.cat([z.to(self.device), self.net.shared(self.label(request)).float()], 1)
 
-    def latent(self, source: str, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+    def latent(self, source: str, request: Resolved) -> tuple[Tensor, tuple[str, ...]]:
         return self.latent_of_record(source), ()
 
     def painted(self, latent: Tensor) -> Tensor:
@@ -125,11 +132,11 @@ class BigGANPainter(LatentGenerator):
 
 
 @torch.inference_mode()
-def rows(painter: PixelCNNPainter, request: Request) -> Iterator[State | Picture]:
+def rows(painter: PixelCNNPainter, request: Resolved) -> Iterator[State | Picture]:
     """Row after row; what is not painted yet is white."""
-    width, height = settled(request.width), settled(request.height)
-    noise = keyed("pixels", settled(request.seed), request.index)
-    temperature = settled(request.truncation)
+    width, height = request.width, request.height
+    noise = keyed("pixels", request.seed, request.index)
+    temperature = request.generating.truncation
     picture = torch.ones(1, 3, height, width)
     walk = pixelcnn.sample(painter.net, [noise], height, width, painter.label(request), temperature=temperature)
     for y, row in enumerate(walk):  # (1, W, C)
@@ -142,21 +149,21 @@ def rows(painter: PixelCNNPainter, request: Request) -> Iterator[State | Picture
 class PixelCNNPainter(Generator):
     """A PixelCNN. ``truncation`` is its temperature; each row is a step."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"text2image": Recipe(run=rows, uses=SEEDED)}
+    recipes = MappingProxyType({"text2image": Recipe(run=rows, uses=SEEDED, inputs=from_nothing)})
     net: PixelCNN
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Resolved) -> None:
         super().check(request)
-        if not settled(request.truncation) > 0:
+        if not request.generating.truncation > 0:
             possible = f"that of {self.model.name} is a temperature, possible above 0 to 2 and usual from 0.7 to 1"
             raise InvalidInput(f"truncation: 0 was given; {possible}")
 
 
 @torch.inference_mode()
-def translate(painter: CycleGANPainter, request: Request) -> Iterator[State | Picture]:
+def translate(painter: CycleGANPainter, request: Resolved) -> Iterator[State | Picture]:
     """A picture redrawn in another style."""
-    levels, notes = painter.fitted(settled(request.image), request)
-    net = painter.nets[painter.styles[settled(request.to)]]
+    levels, notes = painter.fitted(request.image, request)
+    net = painter.nets[painter.styles[request.translation.to]]
     yield from painter.at_once(request, net(levels.to(painter.dtype)), notes)
 
 
@@ -165,7 +172,7 @@ class CycleGANPainter(Generator):
     ``"text": {"kind": "styles", "names": ["fluent", "noto"]}`` where "generator" translates into fluent and "back" into
     noto; without names, a style is called as its component. It paints pictures of any shape."""
 
-    recipes: ClassVar[Mapping[str, Recipe]] = {"translate": Recipe(run=translate, uses=frozenset({"to"}))}
+    recipes = MappingProxyType({"translate": Recipe(run=translate, uses=frozenset({"to"}))})
     fit, check_size = LoadedModel.fit, LoadedModel.check_size  # of any size, unlike the others
 
     def __init__(self, **parts: Any):
@@ -191,9 +198,9 @@ class CycleGANPainter(Generator):
     def defaults(self) -> Mapping[str, Any]:
         return {"to": next(iter(self.styles)), **super().defaults}
 
-    def check(self, request: Request) -> None:
-        if request.to not in self.styles:
-            raise UnknownName("style", settled(request.to), self.styles)
+    def check(self, request: Resolved) -> None:
+        if request.translation.to not in self.styles:
+            raise UnknownName("style", request.translation.to, self.styles)
 
 
 #: By the family of a model's generator.

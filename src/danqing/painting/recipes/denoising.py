@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,10 @@ from torch import Tensor
 from ...errors import InvalidInput
 from ...pictures import read
 from ...pictures.picture import Picture
-from ...request.request import Request, settled
+from ...request.request import FIELDS, Request, Resolved
 from ...types import Denoise, State
 from ..beside import Beside
-from ..loaded import Recipe
+from ..loaded import Recipe, from_nothing, from_picture
 from ..painter import Painter
 from ..steps import later, taken
 from .hires import once, twice
@@ -29,7 +30,7 @@ from .tasks import beside
 
 
 @torch.inference_mode()
-def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+def text2image(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """From noise alone: x_1 = alpha_1 · 0 + sigma_1 eps, walked to clean."""
     points = painter.points(request)
     x0 = painter.blank(request)
@@ -40,10 +41,10 @@ def text2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
 
 
 @torch.inference_mode()
-def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]:
+def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """From a picture noised to a later time: the last ``strength`` of the steps (Meng et al. 2021). None of them is the
     picture."""
-    source = read.picture(settled(request.image))
+    source = read.picture(request.image)
     image = fitted(read.over_white(source), request)
     points = later(painter.points(request), request)
     x, shown = painter.encode_image(image), beside(painter, request, image)
@@ -54,22 +55,22 @@ def image2image(painter: Painter, request: Request) -> Iterator[State | Picture]
     yield painter.finish(request, painter.decode(x) if len(points) > 1 else image, (*notes, *resized(source, request)))
 
 
-def inpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+def inpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """A part of a picture: where the mask is white, or where the picture is transparent."""
-    source = read.picture(settled(request.image))
-    return within(painter, request, source, read.mask(request.mask, source), request.mask is not None)
+    source = read.picture(request.image)
+    return within(painter, request, source, read.mask(request.edit.mask, source), bool(request.edit.mask))
 
 
-def outpaint(painter: Painter, request: Request) -> Iterator[State | Picture]:
+def outpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on
     there."""
-    source, mask = grown(read.picture(settled(request.image)), settled(request.extend))
+    source, mask = grown(read.picture(request.image), request.edit.extend)
     return within(painter, request, source, mask, True)
 
 
 @torch.inference_mode()
 def within(
-    painter: Painter, request: Request, source: Image.Image, mask: Image.Image, clear: bool
+    painter: Painter, request: Resolved, source: Image.Image, mask: Image.Image, clear: bool
 ) -> Iterator[State | Picture]:
     """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the
     mask.
@@ -81,13 +82,11 @@ def within(
     Args:
         clear: whether the picture keeps its own transparency where it is not repainted.
     """
-    mask, known = soft(mask, request.mask_blur), read.over_white(source)
+    mask, known = soft(mask, request.edit.blur), read.over_white(source)
     points = later(painter.points(request), request)
     image = fitted(known, request)
     x = painter.encode_image(image)
-    free = cells(
-        mask.resize((settled(request.width), settled(request.height)), Image.Resampling.BOX), painter.codec.factor
-    ).to(x)
+    free = cells(mask.resize((request.width, request.height), Image.Resampling.BOX), painter.codec.factor).to(x)
     shown = beside(painter, request, image, free)
     estimate = hold(free, x)(refined(painter, request, points, shown))
     for state in painter.walk(request, points, origin(x, shown, request), estimate):
@@ -106,25 +105,55 @@ def in_tiles(recipe: Recipe) -> Recipe:
     return replace(recipe, run=lambda painter, request: recipe.run(painter.seeing(request), request))
 
 
-def unmasked(painter: Painter, request: Request) -> Iterator[str]:
+def unmasked(painter: Painter, request: Resolved) -> Iterator[str]:
     """What a request says of a mask in a recipe that has none."""
-    if request.mask_blur:
-        yield f"mask_blur {request.mask_blur} was ignored: {request.recipe} has no mask."
+    if request.edit.blur:
+        yield f"mask_blur {request.edit.blur} was ignored: {request.recipe} has no mask."
+
+
+def without_mask(request: Request) -> None:
+    """The inputs of a recipe that repaints a picture as a whole.
+
+    Raises:
+        InvalidInput: no picture is given, or a mask.
+    """
+    from_picture(request)
+    if request.edit.mask:
+        raise InvalidInput("image2image repaints the whole picture, but a mask was given: use the recipe inpaint")
+
+
+def growing(request: Request) -> None:
+    """The inputs of a recipe that paints around a picture.
+
+    Raises:
+        InvalidInput: no picture is given, or nothing to grow by.
+    """
+    from_picture(request)
+    if not any(request.edit.extend):
+        raise InvalidInput(
+            "outpaint grows a picture, and no side to grow was given: state extend, (0, 0, 64, 0) for 64 to the right"
+        )
+
+
+def keeping(own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The defaults of a recipe whose picture keeps the given one around what is painted: that is painted wholly anew,
+    and a model's own finishing is no default."""
+    return {"strength": 1.0, **own, "finish": ()}
 
 
 #: The fields of a request that denoising uses: all but those of models that paint without it.
-FIELDS = Request.model_fields.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+USED = FIELDS.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+_TEXT2IMAGE = Recipe(run=text2image, uses=USED - {"strength", "extend"}, inputs=from_nothing, notes=unmasked)
+_IMAGE2IMAGE = Recipe(run=image2image, uses=USED - {"extend"}, inputs=without_mask, notes=unmasked)
 RECIPES: Mapping[str, Recipe] = {
-    "text2image": in_tiles(
-        twice(Recipe(run=text2image, uses=FIELDS - {"strength", "extend"}, notes=unmasked)),
-    ),
-    "image2image": in_tiles(twice(Recipe(run=image2image, uses=FIELDS - {"extend"}, notes=unmasked))),
-    "inpaint": in_tiles(once(Recipe(run=inpaint, uses=FIELDS - {"extend"}))),
-    "outpaint": in_tiles(once(Recipe(run=outpaint, uses=FIELDS - {"mask"}))),
+    "text2image": in_tiles(twice(_TEXT2IMAGE)),
+    "image2image": in_tiles(twice(_IMAGE2IMAGE)),
+    "inpaint": in_tiles(once(Recipe(run=inpaint, uses=USED - {"extend"}, defaults=keeping))),
+    "outpaint": in_tiles(once(Recipe(run=outpaint, uses=USED - {"mask"}, inputs=growing, defaults=keeping))),
 }
 
 
-def origin(x0: Tensor, shown: Beside, request: Request) -> Tensor:
+def origin(x0: Tensor, shown: Beside, request: Resolved) -> Tensor:
     """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the
     noise."""
     kept, steps = taken(request)
@@ -136,13 +165,13 @@ def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:
     return lambda denoise: lambda x, t: denoise(x, t).map(lambda estimate: torch.where(free > 0, estimate, x0))
 
 
-def fitted(image: Image.Image, request: Request) -> Image.Image:
+def fitted(image: Image.Image, request: Resolved) -> Image.Image:
     """The picture at the size that is painted in."""
-    size = (settled(request.width), settled(request.height))
+    size = (request.width, request.height)
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def resized(source: Image.Image, request: Request) -> Iterator[str]:
+def resized(source: Image.Image, request: Resolved) -> Iterator[str]:
     """That a picture was not painted in its own size, where so."""
     given, painted = (f"{width}×{height}" for width, height in (source.size, (request.width, request.height)))
     if given != painted:

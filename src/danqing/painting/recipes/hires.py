@@ -16,7 +16,7 @@ from ...errors import InvalidInput, UnknownName
 from ...finish.records import finishing as record
 from ...pictures import read
 from ...pictures.picture import Picture
-from ...request.request import FALLBACK, Request, settled
+from ...request.request import DEFAULTS, Resolved
 from ...solve.core import Point
 from ...store import library
 from ...types import State
@@ -43,8 +43,8 @@ def twice(recipe: Recipe) -> Recipe:
     that changes over the steps has changed.
     """
 
-    def run(painter: Painter, request: Request) -> Iterator[State | Picture]:
-        return _twice(recipe.run, painter, request) if settled(request.hires) > 1 else recipe.run(painter, request)
+    def run(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
+        return _twice(recipe.run, painter, request) if request.hires.factor > 1 else recipe.run(painter, request)
 
     return _said(replace(recipe, run=run), check)
 
@@ -54,10 +54,10 @@ def once(recipe: Recipe) -> Recipe:
     return _said(recipe, refuse)
 
 
-def _said(recipe: Recipe, checked: Callable[[Painter, Request], None]) -> Recipe:
+def _said(recipe: Recipe, checked: Callable[[Painter, Resolved], None]) -> Recipe:
     """The recipe with a check more, and with what is to be said of a second pass."""
 
-    def both(painter: Painter, request: Request) -> None:
+    def both(painter: Painter, request: Resolved) -> None:
         recipe.check(painter, request)
         checked(painter, request)
 
@@ -65,7 +65,7 @@ def _said(recipe: Recipe, checked: Callable[[Painter, Request], None]) -> Recipe
 
 
 @torch.inference_mode()
-def _twice(recipe: Run, painter: Painter, request: Request) -> Iterator[State | Picture]:
+def _twice(recipe: Run, painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     size, points, enlarge = size_of(painter, request), second(painter, request), enlarging(painter, request)
     first: Picture | None = None
     latent, done = None, 0
@@ -83,32 +83,32 @@ def _twice(recipe: Run, painter: Painter, request: Request) -> Iterator[State | 
     for state in painter.walk(large, points, x, estimate, stage="hires "):
         yield replace(state, step=done + state.step, steps=done + state.steps)
         x = state.x
-    by = settled(request.hires_by)
+    by = request.hires.by
     hashed = {} if by in WAYS else {"hires_by": library.digest(finishing.file(by))}
     yield replace(first, image=painter.decode(x), record={**first.record, **hashed})
 
 
-def second(painter: Painter, request: Request) -> tuple[Point, ...]:
+def second(painter: Painter, request: Resolved) -> tuple[Point, ...]:
     """The points of the second pass."""
-    steps = request.hires_steps or settled(request.steps)
-    return painter.points(request.but(steps=steps))[steps - part(steps, settled(request.hires_strength)) :]
+    steps = request.hires.steps or request.sampling.steps
+    return painter.points(request.but(steps=steps))[steps - part(steps, request.hires.strength) :]
 
 
-def size_of(painter: Painter, request: Request) -> Size:
+def size_of(painter: Painter, request: Resolved) -> Size:
     """Width and height of the second pass: ``hires`` times those of the first, to the nearest that the model paints."""
-    m, times = painter.multiple, settled(request.hires)
-    width, height = (round(settled(side) * times / m) * m for side in (request.width, request.height))
+    m, times = painter.multiple, request.hires.factor
+    width, height = (round(side * times / m) * m for side in (request.width, request.height))
     return width, height
 
 
-def check(painter: Painter, request: Request) -> None:
+def check(painter: Painter, request: Resolved) -> None:
     """Refuse a second pass that cannot be, before anything is painted.
 
     Raises:
         InvalidInput: to a size that the model does not paint; UnknownName: an enlarger that is none.
         InvalidFile: one whose file is gone or holds another network.
     """
-    times = settled(request.hires)
+    times = request.hires.factor
     if times == 1:
         return
     width, height = size_of(painter, request)
@@ -119,22 +119,22 @@ def check(painter: Painter, request: Request) -> None:
     enlarging(painter, request)
 
 
-def refuse(painter: Painter, request: Request) -> None:
+def refuse(painter: Painter, request: Resolved) -> None:
     """Refuse any second pass.
 
     Raises:
         InvalidInput: one is asked for.
     """
-    if settled(request.hires) > 1:
+    if request.hires.factor > 1:
         kept = f"{request.recipe} keeps what it does not repaint as it is, at its size"
-        raise InvalidInput(f"hires: {request.hires:g} was given; {kept}: leave hires out, or use image2image")
+        raise InvalidInput(f"hires: {request.hires.factor:g} was given; {kept}: leave hires out, or use image2image")
 
 
-def notes(painter: Painter, request: Request) -> Iterator[str]:
+def notes(painter: Painter, request: Resolved) -> Iterator[str]:
     """What a request says of a second pass where there is none."""
-    usual = {**FALLBACK, **painter.defaults}
-    said = [name for name in HOW if getattr(request, name) != usual.get(name)]
-    if said and settled(request.hires) == 1:
+    usual, stated = {**DEFAULTS, **painter.defaults}, request.stated()
+    said = [name for name in HOW if stated.get(name, usual[name]) != usual[name]]
+    if said and request.hires.factor == 1:
         yield f"{', '.join(said)} had no effect: hires is 1, which paints no second time."
 
 
@@ -160,13 +160,13 @@ def lanczos(picture: Image.Image, size: Size) -> Image.Image:
 WAYS: Mapping[str, Enlarging] = {"latent": latently, "lanczos": seen(lanczos)}
 
 
-def enlarging(painter: Painter, request: Request) -> Enlarging:
+def enlarging(painter: Painter, request: Resolved) -> Enlarging:
     """The way, or the network, that ``hires_by`` names.
 
     Raises:
         UnknownName, InvalidFile: it names neither, or a file that is no enlarger's.
     """
-    by = settled(request.hires_by)
+    by = request.hires.by
     if by in WAYS:
         return WAYS[by]
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ...errors import InvalidInput
-from ...request.request import Request
+from ...request.request import Resolved
 from ...solve.core import Point
 from ...store.shipped import DEFAULT
 from ...types import Denoise, Denoised
@@ -16,7 +16,7 @@ from ..painter import Painter
 from .tasks import beside as read_beside
 
 
-def refined(painter: Painter, request: Request, points: Sequence[Point], beside: Beside) -> Denoise:
+def refined(painter: Painter, request: Resolved, points: Sequence[Point], beside: Beside) -> Denoise:
     """The painter's guided estimate, handed over to the refiner's for the last steps, where the request names one.
 
     Both see the same noise levels, so the hand-over is a choice by time (Podell et al. 2023, section 2.5).
@@ -28,12 +28,12 @@ def refined(painter: Painter, request: Request, points: Sequence[Point], beside:
         InvalidInput: the refiner does not denoise, or paints in other latents or on another schedule.
     """
     early = painter.assemble(request, points, beside)
-    if request.refiner is None:
+    if not request.refiner.model:
         return early
     other = _fitting(painter, request)
     late = other.assemble(request, points, read_beside(other, request))
     steps = len(points) - 1
-    first = points[min(round(request.refiner_at * steps), steps)].t  # where the refiner begins
+    first = points[min(round(request.refiner.at * steps), steps)].t  # where the refiner begins
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         return early(x, t) if float(t[0]) > first else late(x, t)
@@ -41,9 +41,9 @@ def refined(painter: Painter, request: Request, points: Sequence[Point], beside:
     return denoise
 
 
-def _fitting(painter: Painter, request: Request) -> Painter:
+def _fitting(painter: Painter, request: Resolved) -> Painter:
     """The refiner that a request names, which sees as much of a picture at once as the painter."""
-    other = painter.sibling(request.refiner or "", request.precision)
+    other = painter.sibling(request.refiner.model, request.precision)
     if not isinstance(other, Painter):
         raise InvalidInput(
             f"{other.model.name} paints without denoising; possible here is a model that denoises, such as {DEFAULT}"
@@ -52,5 +52,5 @@ def _fitting(painter: Painter, request: Request) -> Painter:
     fits = other.codec.channels == painter.codec.channels and other.denoiser.schedule == painter.denoiser.schedule
     if not fits or other.learned(request) != painter.learned(request):
         possible = f"a model with the latents and the schedule of {painter.model.name}"
-        raise InvalidInput(f"refiner: {request.refiner} was given; possible is {possible}")
+        raise InvalidInput(f"refiner: {request.refiner.model} was given; possible is {possible}")
     return other

@@ -9,20 +9,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ...request.request import Request, settled
+from ...request.request import Resolved
 from ..beside import NOTHING, Beside
 from ..painter import Painter
 
 #: (painter, request, the picture at the size painted, which cells may change (1, 1, h, w)) -> what stands beside.
-Task = Callable[[Painter, Request, Image.Image | None, Tensor | None], Beside]
+Task = Callable[[Painter, Resolved, Image.Image | None, Tensor | None], Beside]
 
 
-def nothing(painter: Painter, request: Request, picture: Image.Image | None, free: Tensor | None) -> Beside:
+def nothing(painter: Painter, request: Resolved, picture: Image.Image | None, free: Tensor | None) -> Beside:
     """A denoiser that reads the latent alone."""
     return NOTHING
 
 
-def inpainting(painter: Painter, request: Request, picture: Image.Image | None, free: Tensor | None) -> Beside:
+def inpainting(painter: Painter, request: Resolved, picture: Image.Image | None, free: Tensor | None) -> Beside:
     """The mask and the latent of the picture that is grey where the mask is; without a mask all may change, and all is
     grey.
 
@@ -30,17 +30,17 @@ def inpainting(painter: Painter, request: Request, picture: Image.Image | None, 
     """
     if picture is None or free is None:
         free = painter.blank(request)[:, :1] + 1
-        shown = torch.zeros(1, 3, settled(request.height), settled(request.width))
+        shown = torch.zeros(1, 3, request.height, request.width)
     else:
         cells = F.interpolate(free.cpu(), (picture.height, picture.width))  # (1, 1, H, W)
         shown = painter.levels(picture) * (1 - cells)
     return Beside(torch.cat([free, painter.encode_levels(shown)], 1))
 
 
-def instruct(painter: Painter, request: Request, picture: Image.Image | None, free: Tensor | None) -> Beside:
+def instruct(painter: Painter, request: Resolved, picture: Image.Image | None, free: Tensor | None) -> Beside:
     """The picture's latent, unscaled; the base does not see it (Brooks et al. 2022, section 3.2)."""
     latent = painter.blank(request) if picture is None else painter.encode_image(picture) / painter.codec.scale
-    return Beside(latent, torch.zeros_like(latent), 1.5 if request.image_scale is None else request.image_scale)
+    return Beside(latent, torch.zeros_like(latent), request.guidance.image_scale)
 
 
 #: By `danqing.weights.kinds.Kind.task`.
@@ -48,7 +48,7 @@ TASKS: Mapping[str, Task] = {"": nothing, "inpainting": inpainting, "instruct-pi
 
 
 def beside(
-    painter: Painter, request: Request, picture: Image.Image | None = None, free: Tensor | None = None
+    painter: Painter, request: Resolved, picture: Image.Image | None = None, free: Tensor | None = None
 ) -> Beside:
     """What the task of the painter's model has it read beside the latent; the picture at the size painted, free
     (1, 1, h, w) of 0 and 1."""

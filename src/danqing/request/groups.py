@@ -1,0 +1,205 @@
+"""The groups of a `Request`: each what one part of painting is told. A field has the value that it has when neither the
+request nor the model states one; which fields are stated, pydantic remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from ..errors import InvalidInput
+from .names import Emphasis, Solver, Spacing
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Margin = Annotated[int, Field(ge=0, le=4096)]
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= value[0] <= value[1] <= 1:
+        raise InvalidInput(f"interval: {value} was given; possible are two times 0 <= low <= high <= 1, as 0.1 0.9")
+    return value
+
+
+class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
+    """Some fields of a request that belong together."""
+
+
+class Sampling(Group, frozen=True):
+    """How noise becomes a picture."""
+
+    steps: int = Field(default=20, ge=1, le=1000, description="How many steps the solver takes.", examples=[20])
+    solver: Solver = Field(default="dpmpp-2m", description="How a step is taken.", examples=["euler", "dpmpp-2m"])
+    spacing: Spacing = Field(
+        default="trailing", description="Which times are visited.", examples=["trailing", "karras"]
+    )
+    eta: Share | None = Field(
+        default=None, description="How much fresh noise a solver that takes one adds in each step: 0 none, 1 all."
+    )
+
+
+class Guidance(Group, frozen=True):
+    """How strongly the words, or a given picture, lead."""
+
+    scale: float = Field(
+        default=7.0,
+        ge=-100,
+        le=100,
+        description="Guidance towards the prompt; 1 is none, and then costs half.",
+        examples=[4],
+    )
+    rescale: Share = Field(default=0.0, description="How much of guidance's gain in contrast is taken back.")
+    interval: Annotated[tuple[float, float], AfterValidator(_ordered)] = Field(
+        default=(0.0, 1.0),
+        description="The times within which guidance acts, 0 clean to 1 noise.",
+        examples=[(0.1, 0.9)],
+    )
+    image_scale: float = Field(
+        default=1.5,
+        ge=0,
+        le=100,
+        description="Guidance towards the given picture, in models that follow instructions.",
+        examples=[1.5],
+    )
+
+
+class Hires(Group, frozen=True):
+    """A second pass over the picture enlarged."""
+
+    factor: float = Field(
+        default=1.0,
+        ge=1,
+        le=8,
+        description="How many times larger the picture is painted anew, over itself enlarged, in a second pass; "
+        "1 is no second pass.",
+        examples=[2],
+    )
+    steps: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="How many steps the second pass counts; 0, or when not given, as many as the first.",
+    )
+    strength: Share = Field(
+        default=0.5, description="How far the second pass paints the enlarged picture anew: 0 not at all, 1 wholly."
+    )
+    by: str = Field(
+        default="latent",
+        min_length=1,
+        description="How it is enlarged for that: latent, lanczos, or the name or the path of an enlarger.",
+        examples=["latent", "lanczos", "danqing-x4"],
+    )
+
+
+class Edit(Group, frozen=True):
+    """How a given picture is repainted."""
+
+    strength: Share = Field(
+        default=0.6, description="How far a given picture is painted anew: 0 not at all, 1 wholly.", examples=[0.6]
+    )
+    mask: str = Field(
+        default="",
+        description="What to repaint: white yes, black no, grey partly; of the picture's size.",
+        examples=["mask.png"],
+    )
+    blur: int = Field(
+        default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
+    )
+    extend: tuple[Margin, Margin, Margin, Margin] = Field(
+        default=(0, 0, 0, 0),
+        description="How many pixels the picture grows by to the left, above, to the right and below.",
+        examples=[(0, 0, 64, 0)],
+    )
+
+
+class Tiling(Group, frozen=True):
+    """How a large picture is seen part by part."""
+
+    size: int | None = Field(
+        default=None,
+        ge=16,
+        le=4096,
+        description="The side in pixels of what the model sees at once: a larger picture is painted in overlapping "
+        "tiles, in the memory of one; whole when not given.",
+        examples=[512],
+    )
+    panorama: bool = Field(default=False, description="The left and the right edge meet, as all around a viewer.")
+
+
+class Refiner(Group, frozen=True):
+    """A second model that ends the picture."""
+
+    model: str = Field(
+        default="",
+        min_length=1,
+        description="A second model that takes the last steps, such as SDXL's refiner: a name or a path.",
+    )
+    at: Share = Field(default=0.8, description="The part of the steps after which the refiner takes over.")
+
+
+class Text(Group, frozen=True):
+    """How the prompt is encoded."""
+
+    emphasis: Emphasis = Field(
+        default="original", description="How (words:1.3) weigh.", examples=["original", "no-norm"]
+    )
+    clip_skip: int = Field(
+        default=1,
+        ge=1,
+        le=12,
+        description="Which layer of the text encoder speaks: 1 the last, 2 the one before.",
+    )
+
+
+class Generating(Group, frozen=True):
+    """What models that paint in one pass are told."""
+
+    truncation: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="How varied pictures of a model that paints without denoising are: the lower, the more alike and "
+        "typical.",
+        examples=[0.7],
+    )
+    mix: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="The seed of a second picture, whose styles the last layers take.",
+        examples=[9],
+    )
+    mix_from: int = Field(default=0, ge=0, le=64, description="The first of the layers that take them.", examples=[4])
+
+
+class Interpolation(Group, frozen=True):
+    """The way from a picture to another."""
+
+    other: str = Field(default="", description="The second picture: a file, or a data: URI.", examples=["cat.png"])
+    between: Share = Field(default=0.5, description="How far from the first picture to the second: 0 to 1.")
+
+
+class Translation(Group, frozen=True):
+    """Into what a picture is translated."""
+
+    to: str = Field(
+        default="",
+        min_length=1,
+        description="The style to translate into, as the model names it.",
+        examples=["fluent"],
+    )
+
+
+#: Every group by its name in a request.
+GROUPS: Mapping[str, type[Group]] = {
+    "tiling": Tiling,
+    "sampling": Sampling,
+    "guidance": Guidance,
+    "edit": Edit,
+    "hires": Hires,
+    "refiner": Refiner,
+    "text": Text,
+    "generating": Generating,
+    "interpolation": Interpolation,
+    "translation": Translation,
+}

@@ -1,0 +1,72 @@
+"""A request's options as `danqing.paint` takes them: every field by its flat name, with its type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from ..finish.records import Record
+from . import groups
+from .names import RecipeName
+
+#: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
+Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
+
+
+class Painting(TypedDict, total=False):
+    """What all functions of `danqing.api` take by name; `Request` and its groups describe each."""
+
+    recipe: RecipeName
+    model: str
+    negative: str | None
+    seed: int | None
+    index: int | None
+    width: int | None
+    height: int | None
+    tile: int | None
+    panorama: bool | None
+    steps: int | None
+    solver: str | None
+    spacing: str | None
+    eta: float | None
+    scale: float | None
+    rescale: float | None
+    interval: tuple[float, float] | None
+    image_scale: float | None
+    strength: float | None
+    mask_blur: int | None
+    extend: tuple[int, int, int, int] | None
+    hires: float | groups.Hires | None
+    hires_steps: int | None
+    hires_strength: float | None
+    hires_by: str | None
+    refiner: str | groups.Refiner | None
+    refiner_at: float | None
+    emphasis: str | None
+    clip_skip: int | None
+    truncation: float | None
+    mix: int | None
+    mix_from: int | None
+    to: str | None
+    finish: Finishes
+    strict: bool | None
+    precision: str | None
+    tiling: groups.Tiling
+    sampling: groups.Sampling
+    guidance: groups.Guidance
+    edit: groups.Edit
+    text: groups.Text
+    generating: groups.Generating
+    interpolation: groups.Interpolation
+    translation: groups.Translation
+
+
+class Options(Painting, total=False):
+    """All that a `Request` is made of: the prompt and the pictures too, which those functions take in places of their
+    own."""
+
+    prompt: str
+    image: str | None
+    mask: str | None
+    other: str | None
+    between: float | None
