@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -232,7 +232,8 @@ def write(
         folder,
         name=name,
         components={
-            role: (of(module).name, f"{role}.safetensors", asdict(module.config)) for role, module in parts.items()
+            role: (of(module).name, f"{role}.safetensors", asdict(cast(Any, module.config)))
+            for role, module in parts.items()
         },  # type: ignore[call-overload]
         multiple=defaults["width"],
         summary=words.summary,

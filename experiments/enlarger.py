@@ -189,8 +189,7 @@ class Enlarging(Experiment):
         large, codec = Large.load(self.data), painter_codec()
         order, some = Order(len(large.train), self.batch, "enlarger"), round(self.batch * self.painted)
         model = primed(SRVGGNetCompact(self.net)).to(where)
-        # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
         def batch(index: int) -> tuple[Tensor, Tensor]:
             keys = [keyed("enlarger", index, i) for i in range(self.batch)]

@@ -79,8 +79,7 @@ class Enlarger:
         self.dtype = find_precision(self.device, precision)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
-        # pyright: ignore[reportCallIssue]  # torch's stub lacks it alone
-        self.net = self.net.to(memory_format=self.layout)
+        self.net = self.net.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         self.tile, self.halo, self.tolerance = tile, halo, tolerance
 
     def __call__(self, picture: Raster) -> Raster:

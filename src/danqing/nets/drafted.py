@@ -79,7 +79,7 @@ class DraftedUNet(UNet):
         config: the shape; `MINI` is at hand.
     """
 
-    config: DraftedUNetConfig
+    config: DraftedUNetConfig  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen, as every config is
 
     def __init__(self, config: DraftedUNetConfig):
         super().__init__(config)

@@ -118,8 +118,7 @@ def test_an_experiment_in_a_package_finds_its_neighbours_and_one_alone_too(tmp_p
     (tmp_path / "beside_of_tests.py").write_text("SIZE = 4\n")
     (tmp_path / "json.py").write_text(body.format("beside_of_tests"))  # of the name of another module
     before = list(sys.path)
-    # type: ignore[attr-defined]
-    assert load(package / "one.py")().size == 3 and load(tmp_path / "json.py")().size == 4 and json.loads("5") == 5
+    assert load(package / "one.py")().size == 3 and load(tmp_path / "json.py")().size == 4 and json.loads("5") == 5  # type: ignore[attr-defined]
     sys.path[:] = before
 
 
@@ -224,5 +223,4 @@ def test_the_base_class_draws_and_measures_nothing():
         def training(self):
             raise NotImplementedError
 
-    # type: ignore[arg-type]
-    assert Bare().samples(keyed("no training")) is None and Bare().evaluate(keyed("no training")) == {}
+    assert Bare().samples(keyed("no training")) is None and Bare().evaluate(keyed("no training")) == {}  # type: ignore[arg-type]

@@ -84,8 +84,7 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        # type: ignore[reportPrivateImportUsage]
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)  # pyright: ignore[reportPrivateImportUsage]
         for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
         self.updates += 1
@@ -153,8 +152,7 @@ class Training:
     clip: float = 1.0
     accumulate: int = 1
     autocast: Callable[[], AbstractContextManager] = nullcontext
-    # type: ignore[reportPrivateImportUsage]
-    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))  # pyright: ignore[reportPrivateImportUsage]
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     step: int = 0
