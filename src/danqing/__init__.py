@@ -14,24 +14,45 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .api import Replay, edit, interpolate, outpaint, paint, paint_all, reconstruct, replay, touch_up, translate
+    from .api import (
+        Replay,
+        edit,
+        interpolate,
+        models,
+        outpaint,
+        paint,
+        paint_all,
+        reconstruct,
+        replay,
+        states,
+        touch_up,
+        translate,
+    )
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+    from .painting.load import load
+    from .painting.painter import Painter
     from .pictures.picture import Picture
     from .request.request import Request
+    from .types import State
 
 _HOMES = {
     "Replay": ".api",
     "edit": ".api",
     "interpolate": ".api",
+    "models": ".api",
     "outpaint": ".api",
     "paint": ".api",
     "paint_all": ".api",
     "reconstruct": ".api",
     "replay": ".api",
+    "states": ".api",
     "touch_up": ".api",
     "translate": ".api",
+    "load": ".painting.load",
+    "Painter": ".painting.painter",
     "Picture": ".pictures.picture",
     "Request": ".request.request",
+    "State": ".types",
     "DanqingError": ".errors",
     "InvalidFile": ".errors",
     "InvalidInput": ".errors",
@@ -42,18 +63,23 @@ __all__ = [
     "DanqingError",
     "InvalidFile",
     "InvalidInput",
+    "Painter",
     "Picture",
     "Replay",
     "Request",
+    "State",
     "UnknownName",
     "__version__",
     "edit",
     "interpolate",
+    "load",
+    "models",
     "outpaint",
     "paint",
     "paint_all",
     "reconstruct",
     "replay",
+    "states",
     "touch_up",
     "translate",
 ]

@@ -4,11 +4,11 @@ same options as the command line."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
-from .errors import InvalidInput
+from .errors import DanqingError, InvalidInput
 from .pictures import encode, picture, read
 from .pictures.carried import Carried, carried_by, recorded
 from .pictures.picture import Picture
@@ -19,16 +19,25 @@ from .request.request import Request, spread
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .types import State
+
     #: A picture's file, one in memory, or one that was painted.
     Source = str | os.PathLike[str] | Image | Picture
 
 
-def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Painting]) -> Picture:
+def paint(
+    prompt: str = "",
+    *,
+    device: str | None = None,
+    callback: Callable[[State], object] | None = None,
+    **options: Unpack[Painting],
+) -> Picture:
     """Paint one picture from words.
 
     Args:
         prompt: what to paint; empty paints anything.
         device: "cpu", "cuda", "mps"; the best one when not given.
+        callback: is called with each step as it is done; what it raises ends the painting.
         options: fields of `Request`.
 
     Raises:
@@ -36,7 +45,31 @@ def paint(prompt: str = "", *, device: str | None = None, **options: Unpack[Pain
         InvalidFile: a model's file is missing or damaged.
     """
     given: dict[str, Any] = {"prompt": prompt, **options}
-    return next(paint_all([Request(**given)], device=device))
+    for state in states(Request(**given), device=device):
+        if isinstance(state, Picture):
+            return state
+        if callback is not None:
+            callback(state)
+    raise DanqingError("the painting ended without a picture")
+
+
+def states(request: Request, *, device: str | None = None) -> Iterator[State | Picture]:
+    """Each step of a request as it is done, and the picture last; stop listening and the work stops.
+
+    Raises:
+        InvalidInput, InvalidFile: as `paint`.
+    """
+    from .painting.load import load
+
+    return load(request.model, device, request.precision).states(request)
+
+
+def models() -> list[str]:
+    """The names that a request's ``model`` may take on this machine: those that ship, then those in the folders of
+    models; a path may stand for a model too."""
+    from .store import library, shipped
+
+    return [*shipped.names(), *library.names()]
 
 
 def edit(

@@ -37,7 +37,7 @@ MAY = {
     "painting": PROCESS
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS | {"painting", "store", "pictures", "request", "nets", "prompt", "weights", "learn"},
-    "api": {"painting", "pictures", "request", "finish", "errors"},
+    "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {"api", "measure", "painting", "store", "pictures", "request", "finish", "learn", "errors", "version"},
     "__main__": {"cli"},
 }
