@@ -29,7 +29,7 @@ DROPOUT = 0.1  # of the captions are empty, for classifier-free guidance
 
 
 class Batches:
-    """step -> (latents (B, 8, 16, 16), token ids (B, L)); an index is a batch, as `danqing.learn.loop.Training` counts.
+    """step -> (latents (B, 8, 16, 16), token ids (B, L)); an index is a batch, as a `Training` counts.
 
     Args:
         epochs: what there is to be seen, and when.

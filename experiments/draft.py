@@ -1,38 +1,35 @@
-"""Teach the text tower to draft: its summary alone, through one linear layer, says what the latent of the picture is on
-average.
+"""Teach the text tower to draft: its summary alone, through an MLP, says what the latent of the picture is on average.
 
-    python -m experiments.draft --steps 1000
+    python -m experiments.draft
 
 The loss is that of denoising at pure noise, |x0 - draft(text)|^2, whose minimum is E[x0 | text], a blurred picture of
 the subject in its style. It costs a text tower's step where the painter's costs a UNet's, so the words that name two
-thousand subjects are learned here, and the painter (`experiments.painter`) begins with both, the tower and the layer.
+thousand subjects are learned here, and the painter (`experiments.painter`) paints the residual about it.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
+import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danqing.learn.data.order import Mixture
-from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.loop import EMA, Training
 from danqing.learn.training.optim import Muon, muon_groups
 from danqing.nets import clip
-from danqing.nets.drafted import Draft
-from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
+from danqing.nets.drafted import MLP_MINI, Draft, DraftedUNet
+from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import find_device, send
 from danqing.run.precision import find_precision, scaler
-from experiments.clip import Captioned, encode_texts
-from experiments.common import DATA, RUNS, drive, fast, set_up
-from experiments.latents import SOURCES, averaged, shipped
-
-SHARES = [0.75, 0.15, 0.10]  # singles, composites, portraits
-CHINESE = 0.6  # of the captions: its characters must be put together, where an English word is one token
+from experiments.captioned import Batches
+from experiments.common import RUNS, fast, set_up
+from experiments.epochs import Epochs
+from experiments.latents import averaged, committed, shipped
+from experiments.milestones import Trial, course, follow, parser
+from experiments.open_variance import open_variance, pairs
 
 
 def text_tower(runs: Path = RUNS) -> clip.CLIPText:
@@ -46,33 +43,14 @@ def text_tower(runs: Path = RUNS) -> clip.CLIPText:
     return tower
 
 
-class Latents:
-    """step -> (latents (B, 8, 16, 16), token ids of their captions (B, L))."""
-
-    def __init__(self, data: Path, tokenizer: Tokenizer, batch: int, device: torch.device, dropout: float = 0.1):
-        self.source, self.tokenizer, self.device, self.dropout = Captioned(data), tokenizer, device, dropout
-        self.latents = [np.load(data / f"latents-{name}.npy", mmap_mode="r") for name in SOURCES]
-        self.order = Mixture([len(rows) for rows in self.source.rows], SHARES, batch, "painter")
-
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        draw = random.Random(step)
-        shown, said = [], []
-        for kind, items in enumerate(self.order(step)):
-            for item in items.tolist():
-                shown.append(self.latents[kind][self.source.rows[kind][item]["index"]])
-                text = self.source.caption(kind, item, draw)["zh" if draw.random() < CHINESE else "en"]
-                said.append("" if draw.random() < self.dropout else text)
-        return send(torch.from_numpy(np.stack(shown)).float(), self.device), send(
-            encode_texts(self.tokenizer, said), self.device
-        )
-
-
 class Drafting(nn.Module):
     """Token ids (B, L) to the mean latent, (B, 8, 16, 16)."""
 
     def __init__(self, tower: clip.CLIPText):
         super().__init__()
-        self.tower, self.draft = tower, Draft(tower.config.hidden_size, 8, 16)
+        config, width = MLP_MINI, tower.config.hidden_size
+        self.tower = tower
+        self.draft = Draft(width, config.out_channels, config.draft_size, config.draft_hidden, config.draft_blocks)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.draft(self.tower(ids).pooled)
@@ -85,33 +63,65 @@ def drafting(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Genera
     return {"loss": (model(ids).float() - x0).square().mean()}
 
 
+def begun(runs: Path, resume: bool) -> tuple[Drafting, int]:
+    """Where a training begins, and how many samples its weights have seen: the committed tower and its draft, if that
+    is an MLP of the same shape; else a fresh draft on the tower of the text's own training."""
+    model = Drafting(text_tower(runs))
+    net = shipped("denoiser")
+    if resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden:
+        model.draft.load_state_dict(net.draft.state_dict())
+        return model, committed()
+    return model, 0
+
+
+def trained(runs: Path) -> Drafting | None:
+    """The draft of the newest branch that has cooled down, else of the long run, else none."""
+    found = [*sorted((runs / "draft").glob("cooled-*/last.pt"), reverse=True), runs / "draft" / "last.pt"]
+    there = next((path for path in found if path.exists()), None)
+    if there is None:
+        return None
+    model = Drafting(clip.CLIPText(clip.MINI_TEXT))
+    averaged(there, model)
+    return model
+
+
+def groups(model: Drafting) -> list[dict]:
+    """The draft by AdamW, since Newton-Schulz on matrices so large costs more than the step; the tower, which knows its
+    words already, at a fifth of a rate."""
+    draft = muon_groups(model.draft, lr=0.005, adam_lr=1e-3, edges=["body", "linear"])
+    return [*draft, *muon_groups(model.tower, lr=0.001, adam_lr=2e-4)]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--runs", type=Path, default=RUNS)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--batch", type=int, default=192)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = parser(__doc__, batch=256).parse_args()
     set_up(args.threads)
     device = find_device()
-
     torch.manual_seed(0)
-    tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
-    model = Drafting(text_tower(args.runs)).requires_grad_(True).to(device)
-    groups = muon_groups(model, lr=0.01, adam_lr=2e-3, edges=["draft"], weight_decay=0.05)
-    run = Training(
-        model=model,
-        objective=drafting,
-        batches=Latents(args.data, tokenizer, args.batch, device),
-        optimisers={"loss": Muon(groups, dtype=find_precision(device))},
-        rate=Trapezoid(50, args.steps, args.steps // 2),
-        ema=EMA(model, 0.98),
-        autocast=lambda: fast(device),
-        scaler=scaler(device),
-    )
-    drive(run, args.runs / "draft", args.steps, minutes=args.minutes)
+    model, before = begun(args.runs, args.resume)
+    model = model.requires_grad_(True).to(device)
+    measured = pairs(args.data, bilingual_tokenizer(args.data / "tokenizer.json"), 256)
+    batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device)
+
+    def training(rate: Callable[[int], float]) -> Training:
+        own = copy.deepcopy(model)
+        return Training(
+            model=own,
+            objective=drafting,
+            batches=batches,
+            optimisers={"loss": Muon(groups(own), dtype=find_precision(device))},
+            rate=rate,
+            ema=EMA(own, 0.99),
+            autocast=lambda: fast(device),
+            scaler=scaler(device),
+            settings=batches.settings,
+        )
+
+    def measure(run: Training) -> dict[str, float]:
+        assert run.ema is not None
+        drafts = run.ema.model
+        return open_variance(lambda x, sigma, ids: drafts(send(ids, device)).float().cpu(), measured, sigmas=[1.0])
+
+    follow(Trial(training=training, measure=measure), course(args, "draft", before))
 
 
 if __name__ == "__main__":

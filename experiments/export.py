@@ -16,7 +16,7 @@ import torch
 
 from danqing.denoise import Denoiser
 from danqing.nets import clip
-from danqing.nets.drafted import MINI, DraftedUNet
+from danqing.nets.drafted import MLP_MINI, ResidualUNet
 from danqing.store import shipped
 from danqing.store.model import write_model
 from danqing.weights.load import save
@@ -24,7 +24,7 @@ from experiments import cards
 from experiments.art import ledger
 from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
-from experiments.painter import SCHEDULES, Spoken
+from experiments.painter import SCHEDULE, Spoken
 
 DEFAULTS = {
     "width": 128,
@@ -60,12 +60,12 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    spoken = Spoken(Denoiser(DraftedUNet(MINI), SCHEDULES["flow"], "flow"), clip.CLIPText(clip.MINI_TEXT))
+    spoken = Spoken(Denoiser(ResidualUNet(MLP_MINI), SCHEDULE, "flow"), clip.CLIPText(clip.MINI_TEXT))
     averaged(args.runs / "painter" / "last.pt", spoken)
     painter, text, codec = spoken.denoiser, spoken.tower, autoencoder(args.runs)
 
     parts = {
-        "denoiser": ("drafted-unet", "unet.safetensors", painter.net),
+        "denoiser": ("residual-unet", "unet.safetensors", painter.net),
         "codec": ("autoencoder-kl", "vae.safetensors", codec),
         "text": ("clip-text", "text.safetensors", text),
     }
@@ -82,7 +82,7 @@ def main() -> None:
             role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()
         },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json"},
-        schedule={"kind": "flow", "shift": SCHEDULES["flow"].shift},
+        schedule={"kind": "flow", "shift": SCHEDULE.shift},
         prediction="flow",
         multiple=16,
         summary="128 px pictures from English and Chinese words, trained on licensed art alone",

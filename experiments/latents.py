@@ -14,7 +14,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,18 @@ def shipped(role: str) -> nn.Module:
     """A network of the model in the zoo, in fp32: what a new training starts from where no checkpoint is left."""
     model = find(DEFAULT)
     return load(model.path(model.components[role].file), dtype=torch.float32)
+
+
+def committed() -> int:
+    """How many samples the shipped painter has seen, as its evaluation states beside the weights; 0 where none does."""
+    path = find(DEFAULT).folder / "evaluation.json"
+    return int(json.loads(path.read_text()).get("samples", 0)) if path.exists() else 0
+
+
+def committed_tokenizer() -> dict[str, Any]:
+    """What the shipped model's tokenizer file says."""
+    model = find(DEFAULT)
+    return json.loads(model.path(model.tokenizer["file"]).read_text(encoding="utf-8"))
 
 
 def autoencoder(runs: Path = RUNS) -> autoencoder_kl.AutoencoderKL:

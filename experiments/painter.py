@@ -1,45 +1,55 @@
 """Train the painter of danqing-mini: a small Stable-Diffusion-shaped UNet on the autoencoder's latents, guided by the
-small CLIP's tokens.
+small CLIP's tokens, that paints the residual about the draft.
 
-    python -m experiments.painter --minutes 120
+    python -m experiments.painter --resume
 
-It begins with the text tower and the draft of `experiments.draft`, which learn along: frozen, after a CLIP training as
-short as a CPU allows, the tower left the subject nearly unheard. Condition dropout (10 %) makes classifier-free
-guidance possible; each picture's caption is drawn anew at every step, in either language. ``--prediction v`` trains
-v-prediction on the cosine schedule instead of rectified flow.
+The text tower and the draft are those of `experiments.draft` and stand still. Condition dropout (10 %) makes
+classifier-free guidance possible; each picture's caption is drawn anew in every epoch, in either language. The UNet
+begins with the committed weights (``--resume``); those of one that predicts the flow itself keep all but the last
+layer, which is fitted to the residual by least squares.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from danqing.denoise import Denoiser
+from danqing.errors import InvalidFile
 from danqing.guide import compose
 from danqing.learn.objectives.denoising import Denoising
 from danqing.learn.objectives.draws import uniform
-from danqing.learn.training.loop import EMA, Training, Trapezoid
+from danqing.learn.training.loop import EMA, Training
 from danqing.learn.training.optim import Muon, muon_groups
 from danqing.levels import to_arrays
 from danqing.nets import clip
-from danqing.nets.drafted import MINI, DraftedUNet
+from danqing.nets.drafted import MLP_MINI, DraftedUNet, ResidualUNet
 from danqing.noise import Noise
-from danqing.prompt.tokenize import bilingual_tokenizer
+from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, find_precision, scaler
-from danqing.schedule import Cosine, Flow, sgm_uniform
+from danqing.schedule import Flow, sgm_uniform
 from danqing.solve.core import points, sample
 from danqing.solve.solvers import solver
 from danqing.types import Conditioning
+from experiments.captioned import Batches
 from experiments.clip import encode_texts
-from experiments.common import DATA, RUNS, drive, fast, grid, set_up
-from experiments.draft import Drafting, Latents
-from experiments.latents import autoencoder, averaged, shipped
+from experiments.common import fast, grid, quick, set_up
+from experiments.draft import trained
+from experiments.epochs import Epochs
+from experiments.latents import autoencoder, committed, committed_tokenizer, shipped
+from experiments.least_squares import fit_residual
+from experiments.milestones import Trial, course, follow, parser
+from experiments.open_variance import open_variance, pairs
 
-SCHEDULES = {"flow": Flow(shift=3.0), "v": Cosine()}
+SCHEDULE = Flow(shift=3.0)
 #: Evenly over the time that the schedule shifts, as a picture's steps visit it: half above sigma 0.75, where words
 #: decide, and a quarter below 0.5, where details are made; logit-normal times left a seventh there, and details
 #: smeared.
@@ -65,87 +75,126 @@ SHOWN = (
 
 
 class Spoken(nn.Module):
-    """A denoiser and the text tower that it hears by, which learn together."""
+    """A denoiser and the text tower that conditions it."""
 
     def __init__(self, denoiser: Denoiser, tower: clip.CLIPText):
         super().__init__()
         self.denoiser, self.tower = denoiser, tower
 
-    def hear(self, ids: Tensor) -> Conditioning:
+    def condition(self, ids: Tensor) -> Conditioning:
         """Token ids (B, L) to what the denoiser is conditioned on."""
-        heard = self.tower(ids)
-        return Conditioning(tokens=heard.tokens.float(), pooled=heard.pooled.float())
+        said = self.tower(ids)
+        return Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float())
+
+    @torch.inference_mode()
+    def estimate(self, x: Tensor, sigma: Tensor, ids: Tensor) -> Tensor:
+        """E[x_0 | x_t, text] of x (B, C, H, W) at sigma (B,), on the CPU."""
+        device = next(self.parameters()).device
+        t = self.denoiser.schedule.time(2 * ((1 - sigma) / sigma).log())
+        with autocast(device):
+            return self.denoiser(send(x, device), send(t, device), self.condition(send(ids, device))).x0.float().cpu()
 
 
 def denoising(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
     """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L))."""
     assert isinstance(model, Spoken)
     x0, ids = batch
-    return Denoising(times=TIMES)(model.denoiser, (x0, model.hear(ids)), noise)
+    return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids)), noise)
+
+
+def warm(net: ResidualUNet, old: DraftedUNet) -> None:
+    """Take over the weights of a committed UNet, all but the draft of one that predicts the flow itself."""
+    weights = old.state_dict()
+    if not isinstance(old, ResidualUNet):
+        weights = {name: value for name, value in weights.items() if not name.startswith("draft.")}
+    net.load_state_dict({**net.state_dict(), **weights})
+
+
+def begun(runs: Path, data: Path, batches: Callable[[int], tuple[Tensor, Tensor]], resume: bool) -> tuple[Spoken, int]:
+    """Where a training begins, and how many samples its UNet has seen.
+
+    Raises:
+        InvalidFile: the committed weights know other tokens than the data, or there is no draft to paint about.
+    """
+    net, drafts, old = ResidualUNet(MLP_MINI), trained(runs), cast(DraftedUNet, shipped("denoiser"))
+    if resume:
+        if json.loads((data / "tokenizer.json").read_text()) != committed_tokenizer():
+            raise InvalidFile(
+                f"{data / 'tokenizer.json'} is not the tokenizer of the committed weights: copy theirs into the data "
+                "and make the captions anew, or begin without --resume"
+            )
+        warm(net, old)
+    if drafts is None and not isinstance(old, ResidualUNet):
+        raise InvalidFile(f"{runs / 'draft'} holds no draft to paint about: run `python -m experiments.draft` first")
+    tower = cast(clip.CLIPText, shipped("text")) if drafts is None else drafts.tower
+    if drafts is not None:
+        net.draft.load_state_dict(drafts.draft.state_dict())
+    model = Spoken(Denoiser(net, SCHEDULE, "flow"), tower)
+    if not (resume and isinstance(old, ResidualUNet)):
+        fit_residual(model, batches)
+    return model, committed() if resume else 0
+
+
+def sheet(model: Spoken, tokenizer: Tokenizer, codec: nn.Module, texts: tuple[str, ...] = SHOWN) -> Image.Image:
+    """What a model paints of some texts in 20 steps at guidance 4, eight in a row."""
+    device, noise = next(model.parameters()).device, Noise.of(7, range(len(texts)))
+    visited = points(SCHEDULE, sgm_uniform(SCHEDULE, 20))
+    x = noise(torch.empty(len(texts), 8, 16, 16, device=device)) * visited[0].sigma
+    with torch.inference_mode(), autocast(device):
+        said, unsaid = (model.condition(send(encode_texts(tokenizer, some), device)) for some in (texts, [""]))
+        guided = compose(model.denoiser, [(said, 4.0)], unsaid)
+        for state in sample(guided, solver("dpmpp-2m"), visited, x, noise):
+            x = state.x
+        return grid(to_arrays(codec.decode(x / codec.config.scaling_factor + codec.config.shift_factor)), 8)  # type: ignore
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--runs", type=Path, default=RUNS)
-    parser.add_argument("--name", default="painter", help="the folder of this run inside --runs")
-    parser.add_argument("--prediction", choices=sorted(SCHEDULES), default="flow")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--decay", type=int, default=0, help="cool down over the last so many steps")
-    parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.01)
-    parser.add_argument(
-        "--from-zoo", action="store_true", help="begin with the shipped painter's weights, not with random ones"
-    )
-    parser.add_argument("--sample-every", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    options = parser(__doc__, batch=128)
+    options.add_argument("--rate", type=float, default=0.004)
+    args = options.parse_args()
     set_up(args.threads)
     device = find_device()
-
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
-    net, tower = DraftedUNet(MINI), clip.CLIPText(clip.MINI_TEXT)
-    if args.from_zoo:
-        net.load_state_dict(shipped("denoiser").state_dict())
-        tower.load_state_dict(shipped("text").state_dict())
-    else:
-        drafting = Drafting(tower)
-        averaged(args.runs / "draft" / "last.pt", drafting)
-        net.draft.load_state_dict(drafting.draft.state_dict())
-    model = Spoken(Denoiser(net, SCHEDULES[args.prediction], args.prediction), tower).requires_grad_(True).to(device)
-    heard = muon_groups(model.tower, lr=args.rate / 5, adam_lr=2e-4)  # it knows its words already
-    edges = ["net.draft", "net.conv_in", "net.conv_out", "net.time_embedding"]
-    painted = muon_groups(model.denoiser, lr=args.rate, adam_lr=1e-3, edges=edges)
-    run = Training(
-        model=model,
-        objective=denoising,
-        batches=Latents(args.data, tokenizer, args.batch, device),
-        optimisers={"loss": Muon([*painted, *heard], dtype=find_precision(device))},
-        rate=Trapezoid(200, args.steps, args.decay),
-        ema=EMA(model, 0.998),
-        autocast=lambda: fast(device),
-        scaler=scaler(device),
-    )
+    batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device, multiple=tokenizer.window)
+    model, before = begun(args.runs, args.data, batches, args.resume)
+    model.requires_grad_(False).denoiser.net.requires_grad_(True).draft.requires_grad_(False)
+    quick(model.to(device).denoiser.net, device)
+    measured = pairs(args.data, tokenizer)
     codec = autoencoder(args.runs).to(device)
 
-    @torch.inference_mode()
-    def sheet():
-        assert run.ema is not None
-        model, count = run.ema.model, len(SHOWN)
-        assert isinstance(model, Spoken)
-        noise = Noise.of(7, range(count))
-        visited = points(model.denoiser.schedule, sgm_uniform(model.denoiser.schedule, 20))
-        x = noise(torch.empty(count, 8, 16, 16, device=device)) * visited[0].sigma
-        with autocast(device):
-            said, unsaid = (model.hear(send(encode_texts(tokenizer, texts), device)) for texts in (SHOWN, [""]))
-            guided = compose(model.denoiser, [(said, 4.0)], unsaid)
-            for state in sample(guided, solver("dpmpp-2m"), visited, x, noise):
-                x = state.x
-            return grid(to_arrays(codec.decode(x / codec.config.scaling_factor + codec.config.shift_factor)), 8)
+    def training(rate: Callable[[int], float]) -> Training:
+        own = copy.deepcopy(model)
+        edges = ["net.conv_in", "net.conv_out", "net.time_embedding"]
+        return Training(
+            model=own,
+            objective=denoising,
+            batches=batches,
+            optimisers={
+                "loss": Muon(
+                    muon_groups(own.denoiser, lr=args.rate, adam_lr=args.rate / 10, edges=edges),
+                    dtype=find_precision(device),
+                )
+            },
+            rate=rate,
+            ema=EMA(own, 0.998),
+            autocast=lambda: fast(device),
+            scaler=scaler(device),
+            settings=batches.settings,
+        )
 
-    drive(run, args.runs / args.name, args.steps, minutes=args.minutes, sample=sheet, sample_every=args.sample_every)
+    def averages(run: Training) -> Spoken:
+        assert run.ema is not None and isinstance(run.ema.model, Spoken)
+        return run.ema.model
+
+    follow(
+        Trial(
+            training=training,
+            measure=lambda run: open_variance(averages(run).estimate, measured),
+            sheet=lambda run: sheet(averages(run), tokenizer, codec),
+        ),
+        course(args, "painter", before),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The drafted UNet: a UNet that reads its draft beside the latent."""
+"""The drafted UNets: one reads its draft beside the latent, the other paints the residual about it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from danqing.denoise import Denoiser, edm
 from danqing.errors import InvalidInput
-from danqing.nets.drafted import MINI, DraftedUNet
+from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet
 from danqing.nets.unet import UNet
+from danqing.schedule import Flow
+from danqing.types import Conditioning
 
 TINY = replace(
     MINI,
@@ -69,7 +72,103 @@ def test_the_draft_of_a_part_is_that_part_of_the_draft(net: DraftedUNet) -> None
     from danqing.tiles import places
 
     x, _, _, pooled = call((12, 10))
-    whole, where = net.beside(x, pooled), places(x).movedim(1, -1).expand(2, -1, -1, -1)  # (2, 12, 10, 2)
+    whole, where = net.drafted(x, pooled), places(x).movedim(1, -1).expand(2, -1, -1, -1)  # (2, 12, 10, 2)
     for rows, columns in [(slice(0, 12), slice(0, 10)), (slice(3, 7), slice(5, 9))]:
-        part = net.beside(x[..., rows, columns], pooled, where[:, rows, columns])
+        part = net.drafted(x[..., rows, columns], pooled, where[:, rows, columns])
         torch.testing.assert_close(part, whole[..., rows, columns], rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def residual() -> ResidualUNet:
+    torch.manual_seed(0)
+    return ResidualUNet(replace(TINY, in_channels=6, draft_hidden=10, draft_blocks=2)).double().requires_grad_(False)
+
+
+def estimate(net: UNet, t: float, size: tuple[int, int] = (4, 4)) -> tuple[torch.Tensor, torch.Tensor, Conditioning]:
+    """The flow's estimate of x_0, what it was made from, and the words."""
+    x, _, tokens, pooled = call(size)
+    said = Conditioning(tokens=tokens, pooled=pooled)
+    return Denoiser(net, Flow(shift=3.0), "flow")(x, torch.full((2,), t).double(), said).x0, x, said
+
+
+def test_a_linear_draft_is_one_layer_of_the_name_that_published_weights_have() -> None:
+    assert set(Draft(6, 2, 4).state_dict()) == {"linear.weight", "linear.bias"}
+
+
+def test_blocks_of_a_draft_begin_as_the_identity() -> None:
+    torch.manual_seed(0)
+    deep = Draft(6, 2, 4, 10, 3)
+    none = Draft(6, 2, 4, 10, 0)
+    none.body[0], none.body[-1], none.linear = deep.body[0], deep.body[-1], deep.linear
+    for block in list(deep.body)[1:-1]:
+        block.down.bias.data.zero_()
+    pooled = torch.randn(5, 6)
+    torch.testing.assert_close(deep(pooled), none(pooled), rtol=0, atol=0)
+
+
+def test_a_silent_residual_unet_answers_its_draft_at_pure_noise_and_the_latent_without_noise(
+    residual: ResidualUNet,
+) -> None:
+    for p in residual.conv_out.parameters():
+        p.zero_()
+    x0, x, said = estimate(residual, 1.0)
+    torch.testing.assert_close(x0, residual.drafted(x, said.pooled), rtol=0, atol=1e-12)
+    x0, x, _ = estimate(residual, 0.0)
+    torch.testing.assert_close(x0, x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [0.2, 0.5, 0.9])
+def test_a_silent_residual_unet_answers_the_best_linear_estimate(residual: ResidualUNet, t: float) -> None:
+    """Wiener's: no other gain on x - alpha m has a smaller error where x_0 - m has the deviation s."""
+    for p in residual.conv_out.parameters():
+        p.zero_()
+    x0, x, said = estimate(residual, t)
+    alpha, sigma = (v.item() for v in Flow(shift=3.0)(torch.tensor(t).double()))
+    mean, s = residual.drafted(x, said.pooled), residual.residual_std.item()
+    gain = ((x0 - mean) / (x - alpha * mean)).flatten()
+    torch.testing.assert_close(gain, gain[:1].expand_as(gain), rtol=1e-9, atol=0)
+    error = lambda g: (1 - g * alpha) ** 2 * s**2 + (g * sigma) ** 2  # noqa: E731
+    best = gain[0].item()
+    assert error(best) < min(error(best - 1e-3), error(best + 1e-3))
+
+
+@pytest.mark.parametrize("t", [0.2, 0.5, 0.9])
+def test_the_residual_is_denoised_as_edm_would(residual: ResidualUNet, t: float) -> None:
+    """x_0 - m by a Denoiser of EDM's parametrisation whose data have the deviation s."""
+    x0, x, said = estimate(residual, t)
+    mean = residual.drafted(x, said.pooled)
+
+    class Inner(torch.nn.Module):
+        def forward(self, about, time, tokens, *, pooled, extra):
+            return UNet.forward(residual, torch.cat([about, mean], 1), time, tokens, pooled=pooled)
+
+    kind = edm(residual.residual_std.item())._replace(time=None)
+    alpha, _ = Flow(shift=3.0)(torch.tensor(t).double())
+    about = Denoiser(Inner(), Flow(shift=3.0), kind)(x - alpha * mean, torch.full((2,), t).double(), said).x0
+    torch.testing.assert_close(x0, mean + about, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_reach_every_parameter_of_a_residual_unet(residual: ResidualUNet) -> None:
+    residual.requires_grad_(True)
+    for block in list(residual.draft.body)[1:-1]:
+        torch.nn.init.normal_(block.down.weight)
+    x0, _, _ = estimate(residual, 0.5)
+    x0.square().sum().backward()
+    silent = [name for name, p in residual.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not silent
+
+
+@pytest.mark.parametrize("size", [(8, 8), (6, 10)])
+def test_a_residual_unet_of_a_part_reads_that_part_of_the_draft(residual: ResidualUNet, size: tuple[int, int]) -> None:
+    """Given where its cells lie, the whole is answered as without being told."""
+    from danqing.tiles import places
+
+    x, time, tokens, pooled = call(size)
+    where = places(x).movedim(1, -1).expand(2, -1, -1, -1)
+    told = residual(x, time, tokens, pooled=pooled, extra={"where": where})
+    torch.testing.assert_close(told, residual(x, time, tokens, pooled=pooled), rtol=0, atol=1e-9)
+
+
+def test_a_residual_unet_refuses_a_draft_of_other_channels() -> None:
+    with pytest.raises(InvalidInput, match="in_channels is 5"):
+        ResidualUNet(TINY)

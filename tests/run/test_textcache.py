@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from danqing.nets.drafted import MINI
+from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.nets.unet import CrossAttention, UNet
 from danqing.run.textcache import cached_text
 
@@ -75,6 +75,22 @@ def test_text_that_was_written_to_in_place_is_projected_anew(net: UNet) -> None:
         tokens.mul_(2)
         got = net(x, time, tokens=tokens)
     assert torch.equal(got, net(x, time, tokens))
+
+
+@torch.no_grad()
+def test_the_same_summary_is_drafted_once_and_nothing_changes() -> None:
+    torch.manual_seed(0)
+    net = DraftedUNet(replace(CONFIG, in_channels=4, out_channels=2, pooled_channels=6, draft_hidden=5, draft_blocks=1))
+    made: list[nn.Module] = []
+    net.draft.register_forward_hook(lambda module, *_: made.append(module))
+    x, time, tokens = draw(0)
+    said = [torch.ones(2, 6), torch.ones(2, 6), torch.zeros(2, 6), torch.ones(2, 6)]
+    want = [net(x[:, :2], time, tokens, pooled=pooled) for pooled in said]
+    made.clear()
+    with cached_text(net):
+        got = [net(x[:, :2], time, tokens, pooled=pooled) for pooled in said]
+    assert all(map(torch.equal, got, want))
+    assert len(made) == 3  # once for each summary that is not the one before
 
 
 def test_gradients_reach_the_projections_and_the_text(net: UNet) -> None:

@@ -33,7 +33,7 @@ from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
-from danqing.nets.drafted import DraftedUNet
+from danqing.nets.drafted import DraftedUNet, ResidualUNet
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.pixel_unet import PixelUNet, ScoreUNet
@@ -151,15 +151,14 @@ BLIND = [
     (GFPGAN, GFPGANConfig(resolution=16, w_dim=6, channel_base=64, channel_max=8)),
     (Restorer, replace(restorer.MINI, widths=(8, 16), layers_per_block=1)),
 ]
+DRAFTED = replace(
+    drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4
+)
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
     *((UNet, config) for config in UNETS),
-    (
-        DraftedUNet,
-        replace(
-            drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4
-        ),
-    ),
+    (DraftedUNet, DRAFTED),
+    (ResidualUNet, replace(DRAFTED, draft_hidden=12, draft_blocks=2)),
     (AutoencoderKL, replace(AUTOENCODER, block_out_channels=(24, 48), norm_num_groups=8, scaling_factor=0.13025)),
     (CLIPText, replace(TEXT, hidden_size=64, num_attention_heads=2, hidden_act="gelu", eos_token_id=5)),
     (CLIPVision, replace(VISION, hidden_size=48, num_attention_heads=4, hidden_act="gelu", layer_norm_eps=1e-6)),
@@ -351,6 +350,7 @@ def test_the_networks_of_a_single_file_come_out_one_by_one(tmp_path):
 def test_every_family_is_known_by_its_own_network():
     networks = {"unet", "drafted-unet", "pixel-unet", "score-unet", "autoencoder-kl", "mmdit", "vae", "pixelcnn"}
     networks |= {
+        "residual-unet",
         "stylegan2",
         "stylegan2-discriminator",
         "biggan",

@@ -1,4 +1,4 @@
-"""The text does not change while a picture is sampled: make its keys and values once, not once a step."""
+"""The text does not change while a picture is sampled: make its keys, values and draft once, not once a step."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..nets.drafted import Draft
 from ..nets.unet import CrossAttention
 
 
 class Memory:
-    """The tokens of the latest call and what was projected from them: one for each picture that is painted.
+    """The text of the latest call, its tokens and its summary, and what was projected from it: one for each picture
+    that is painted.
 
-    Tokens are compared by value: guidance batches the conditionings anew each step, so the same text arrives in a new
-    tensor, and a tensor that is the same object may have been written to.
+    Texts are compared by value: guidance batches the conditionings anew each step, so the same text arrives in new
+    tensors, and a tensor that is the same object may have been written to.
     """
 
     def __init__(self) -> None:
-        self.seen: Tensor | None = None
-        self.current: Tensor | None = None
+        self.seen: tuple[Tensor, ...] = ()
+        self.current: tuple[Tensor, ...] = ()
         self.precision: torch.dtype | None = None
         self.values: dict[nn.Module, Tensor] = {}
 
-    def see(self, tokens: Tensor) -> None:
+    def see(self, *text: Tensor) -> None:
         """Before each call: forget everything unless the text and the precision are those of the call before."""
-        device = tokens.device.type
-        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tokens.dtype
-        seen = self.seen
-        if (
-            seen is None
-            or (seen.shape, seen.dtype, seen.device) != (tokens.shape, tokens.dtype, tokens.device)
-            or precision != self.precision
-            or not torch.equal(seen, tokens)
-        ):
+        device = text[0].device.type
+        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else text[0].dtype
+        same = len(text) == len(self.seen) and all(map(_equal, self.seen, text))
+        if not same or precision != self.precision:
             self.values.clear()
-            self.seen, self.precision = tokens.detach().clone(), precision
-        self.current = tokens
+            self.seen, self.precision = tuple(part.detach().clone() for part in text), precision
+        self.current = text
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device) and torch.equal(a, b)
 
 
 class TextCache:
     """Stands before the projections of a network's text, and answers from ``memory`` where the text is unchanged.
 
-    It replaces ``to_k`` and ``to_v`` of every `CrossAttention` by name; every output stays what it was, bit for bit.
+    It replaces ``to_k`` and ``to_v`` of every `CrossAttention`, and every `Draft`, by name; every output stays what it
+    was, bit for bit.
     Whoever shares the network puts a memory of their own in the place of ``memory`` before each call.
 
     Args:
@@ -54,13 +56,16 @@ class TextCache:
     def __init__(self, net: nn.Module):
         self.memory = Memory()
         self._handle = net.register_forward_pre_hook(self._look, with_kwargs=True)
-        layers = [layer for layer in net.modules() if isinstance(layer, CrossAttention)]
-        self._originals = [(layer, name, getattr(layer, name)) for layer in layers for name in ("to_k", "to_v")]
+        modules = list(net.modules())
+        places = [(m, name) for m in modules if isinstance(m, CrossAttention) for name in ("to_k", "to_v")]
+        places += [(m, name) for m in modules for name, part in m.named_children() if isinstance(part, Draft)]
+        self._originals = [(layer, name, getattr(layer, name)) for layer, name in places]
         for layer, name, original in self._originals:
             setattr(layer, name, Remembered(original, self))
 
     def _look(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.memory.see(args[2] if len(args) > 2 else kwargs["tokens"])
+        text = (args[2] if len(args) > 2 else kwargs["tokens"], kwargs.get("pooled"))
+        self.memory.see(*(part for part in text if part is not None))
 
     def remove(self) -> None:
         """Put every projection back."""
@@ -70,20 +75,21 @@ class TextCache:
 
 
 class Remembered(nn.Module):
-    """A projection of the text that answers from memory, where it can and no gradient is wanted."""
+    """A projection of the text, or its draft, that answers from memory, where it can and no gradient is wanted."""
 
     def __init__(self, inner: nn.Module, cache: TextCache):
         super().__init__()
         self.inner = inner
         self.cache = cache
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, C). Tokens that are not the call's own (an adapter's) are projected as ever."""
+    def forward(self, text: Tensor) -> Tensor:
+        """(B, ..., D) -> what the inner one makes of it. A text that is not the call's own (an adapter's) is projected
+        as ever."""
         memory = self.cache.memory
-        if torch.is_grad_enabled() or tokens is not memory.current:
-            return self.inner(tokens)
+        if torch.is_grad_enabled() or all(text is not part for part in memory.current):
+            return self.inner(text)
         if self.inner not in memory.values:
-            memory.values[self.inner] = self.inner(tokens)
+            memory.values[self.inner] = self.inner(text)
         return memory.values[self.inner]
 
 

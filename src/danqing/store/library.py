@@ -31,7 +31,7 @@ PLACES = {
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
 KINDS = {
-    **dict.fromkeys(("checkpoint", "unet", "drafted-unet", "mmdit"), "model"),
+    **dict.fromkeys(("checkpoint", "unet", "drafted-unet", "residual-unet", "mmdit"), "model"),
     **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),

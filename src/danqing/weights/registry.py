@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FAMILIES: tuple[Family, ...] = (
     unet.UNET,
     unet.DRAFTED_UNET,
+    unet.RESIDUAL_UNET,
     autoencoder_kl.AUTOENCODER_KL,
     clip.CLIP,
     clip.CLIP_TEXT,

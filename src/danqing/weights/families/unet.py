@@ -44,11 +44,15 @@ def unet_facts(shapes: Shapes) -> Facts:
 
 
 def drafted_unet_facts(shapes: Shapes) -> Facts:
-    """`danqing.nets.drafted.DraftedUNetConfig`: a UNet, and the grid of its draft."""
+    """`danqing.nets.drafted.DraftedUNetConfig`: a UNet, the grid of its draft and the draft's hidden layers."""
     facts = unet_facts(shapes)
     channels = facts.told["in_channels"] - facts.told["out_channels"]
-    size = math.isqrt(shapes["draft.linear.weight"][0] // channels)
-    return replace(facts, told={**facts.told, "draft_size": size})
+    draft = {
+        "draft_size": math.isqrt(shapes["draft.linear.weight"][0] // channels),
+        "draft_hidden": shapes.get("draft.body.0.weight", (0,))[0],
+        "draft_blocks": sum(key.startswith("draft.body.") and key.endswith(".up.weight") for key in shapes),
+    }
+    return replace(facts, told={**facts.told, **draft})
 
 
 UNET = Family(
@@ -74,8 +78,14 @@ UNET_LDM = UNET._replace(
 DRAFTED_UNET = Family(
     "drafted-unet",
     "danqing",
-    has("conv_in.weight", "draft.linear.weight"),
+    has("conv_in.weight", "draft.linear.weight", no=("residual_std",)),
     drafted_unet_facts,
     network("drafted.DraftedUNet"),
     fixed(),
+)
+
+RESIDUAL_UNET = DRAFTED_UNET._replace(
+    name="residual-unet",
+    detect=has("conv_in.weight", "draft.linear.weight", "residual_std"),
+    classes=network("drafted.ResidualUNet", "DraftedUNetConfig"),
 )

@@ -1,0 +1,77 @@
+"""Last layers in closed form: what comes before them is kept, and of all linear maps of it the best one is taken.
+
+    W = (X^T X + ridge I)^-1 X^T Y,      rows of X are features (and 1, for the bias), rows of Y what is asked of them
+
+A layer that thousands of steps would have to find is found by one pass over the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danqing.learn.objectives.draws import randn, uniform
+from danqing.nets.drafted import ResidualUNet
+from danqing.noise import keyed
+
+
+class Fit:
+    """The normal equations of a layer, row by row.
+
+    Args:
+        inputs, outputs: the widths of X (without its 1) and Y.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        self.xx = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
+        self.xy = torch.zeros(inputs + 1, outputs, dtype=torch.float64)
+
+    def add(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        """Rows x (N, inputs), y (N, outputs), and what the square of each one's error counts, (N, 1)."""
+        x = F.pad(x, (0, 1), value=1.0)
+        weighted = x if weight is None else x * weight
+        self.xx += (weighted.T @ x).double().cpu()
+        self.xy += (weighted.T @ y).double().cpu()
+
+    def solve(self, ridge: float = 1e-4) -> tuple[Tensor, Tensor]:
+        """Weight (outputs, inputs) and bias (outputs,); ``ridge`` is in parts of the features' mean square."""
+        with_ridge = self.xx + ridge * self.xx.diagonal().mean() * torch.eye(len(self.xx), dtype=self.xx.dtype)
+        found = torch.linalg.solve(with_ridge, self.xy).float()
+        return found[:-1].T, found[-1]
+
+
+@torch.inference_mode()
+def fit_residual(model: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor]], count: int = 12) -> None:
+    """Measure the deviation of what a `ResidualUNet`'s draft leaves open, rounded so that bfloat16 holds it, and fit
+    its last convolution to ``count`` batches; errors count as those of the flow do, s² / n².
+
+    Args:
+        model: as `experiments.painter.Spoken`: a denoiser of such a network, and ``condition``.
+        batches: index -> (latents, token ids).
+    """
+    net, schedule = model.denoiser.net, model.denoiser.schedule
+    assert isinstance(net, ResidualUNet)
+    seen = [(x0, model.condition(ids)) for x0, ids in map(batches, range(count))]
+    open_ = torch.cat([x0 - net.drafted(x0, said.pooled) for x0, said in seen])
+    net.residual_std.copy_(open_.std().bfloat16().float())
+    features: list[Tensor] = []
+    hook = net.conv_out.register_forward_pre_hook(lambda layer, inputs: features.append(inputs[0]))
+    weight, fit = net.conv_out.weight, Fit(net.conv_out.weight[0].numel(), len(net.conv_out.weight))
+    for i, (x0, said) in enumerate(seen):
+        noise = keyed("fit", i)
+        t = uniform(len(x0), noise).to(x0.device)
+        eps, (alpha, sigma) = randn(tuple(x0.shape), noise, x0), (v.view(-1, 1, 1, 1) for v in schedule(t))
+        model.denoiser.predict(alpha * x0 + sigma * eps, t, said)
+        draft, s = net.drafted(x0, said.pooled), net.residual_std
+        n = (alpha.square() * s.square() + sigma.square()).sqrt()
+        asked = (sigma * (x0 - draft) - alpha * s.square() * eps) / (s * n)
+        rows = F.unfold(features.pop().float(), weight.shape[2:], padding=1).mT.flatten(0, 1)
+        cells = x0[0, 0].numel()
+        fit.add(rows, asked.movedim(1, -1).flatten(0, 2), (s / n).square().repeat(1, cells, 1, 1).view(-1, 1))
+    hook.remove()
+    found, bias = fit.solve()
+    weight.copy_(found.view_as(weight))
+    net.conv_out.bias.copy_(bias)
