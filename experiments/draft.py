@@ -28,6 +28,7 @@ from experiments.captioned import Batches
 from experiments.common import RUNS, fast, set_up
 from experiments.epochs import Epochs
 from experiments.latents import averaged, committed, shipped
+from experiments.least_squares import fit_draft
 from experiments.milestones import Trial, course, follow, parser
 from experiments.open_variance import open_variance, pairs
 
@@ -63,14 +64,20 @@ def drafting(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Genera
     return {"loss": (model(ids).float() - x0).square().mean()}
 
 
-def begun(runs: Path, resume: bool) -> tuple[Drafting, int]:
+def begun(
+    runs: Path, resume: bool, batches: Callable[[int], tuple[Tensor, Tensor]], count: int = 100
+) -> tuple[Drafting, int]:
     """Where a training begins, and how many samples its weights have seen: the committed tower and its draft, if that
-    is an MLP of the same shape; else a fresh draft on the tower of the text's own training."""
+    is an MLP of the same shape; else, on the tower of the text's own training, a draft of random features that is
+    fitted to ``count`` batches, which spares it its first 100,000 samples."""
     model = Drafting(text_tower(runs))
     net = shipped("denoiser")
     if resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden:
         model.draft.load_state_dict(net.draft.state_dict())
         return model, committed()
+    with torch.inference_mode():
+        seen = [(x0.cpu(), model.tower(ids.cpu()).pooled) for x0, ids in map(batches, range(count))]
+    fit_draft(model.draft, seen)
     return model, 0
 
 
@@ -97,10 +104,10 @@ def main() -> None:
     set_up(args.threads)
     device = find_device()
     torch.manual_seed(0)
-    model, before = begun(args.runs, args.resume)
-    model = model.requires_grad_(True).to(device)
     measured = pairs(args.data, bilingual_tokenizer(args.data / "tokenizer.json"), 256)
     batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device)
+    model, before = begun(args.runs, args.resume, batches)
+    model = model.requires_grad_(True).to(device)
 
     def training(rate: Callable[[int], float]) -> Training:
         own = copy.deepcopy(model)

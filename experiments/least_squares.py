@@ -7,14 +7,14 @@ A layer that thousands of steps would have to find is found by one pass over the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danqing.learn.objectives.draws import randn, uniform
-from danqing.nets.drafted import ResidualUNet
+from danqing.nets.drafted import Draft, ResidualUNet
 from danqing.noise import keyed
 
 
@@ -44,7 +44,36 @@ class Fit:
 
 
 @torch.inference_mode()
-def fit_residual(model: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor]], count: int = 12) -> None:
+def fit_draft(draft: Draft, seen: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Begin a draft of random features, and fit its last layer: kernel regression from the text's summary (Rahimi &
+    Recht 2007, "Random features for large-scale kernel machines").
+
+    The first layer mixes the whitened summary, each block adds `silu` of random mixtures of it.
+
+    Args:
+        draft: with a body.
+        seen: latents (B, C, S, S) and summaries (B, P).
+    """
+    pooled = torch.cat([summary for _, summary in seen])
+    mean, std = pooled.mean(0), pooled.std(0).clamp_min(1e-6)
+    first, *blocks, _ = draft.body
+    width = first.out_features
+    first.weight.copy_(torch.randn(first.weight.shape) / first.in_features**0.5 / std.cpu())
+    first.bias.copy_(-first.weight @ mean)
+    for block in blocks:
+        block.up.weight.normal_(std=1.5 / width**0.5)
+        block.up.bias.normal_(std=0.5)
+        nn.init.eye_(block.down.weight).mul_(2.0)
+    fit = Fit(width, draft.linear.out_features)
+    for x0, summary in seen:
+        fit.add(draft.body(summary), x0.flatten(1))
+    found, bias = fit.solve(ridge=3e-3)
+    draft.linear.weight.copy_(found)
+    draft.linear.bias.copy_(bias)
+
+
+@torch.inference_mode()
+def fit_residual(model: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor]], count: int = 4) -> None:
     """Measure the deviation of what a `ResidualUNet`'s draft leaves open, rounded so that bfloat16 holds it, and fit
     its last convolution to ``count`` batches; errors count as those of the flow do, s² / n².
 

@@ -50,6 +50,8 @@ from experiments.milestones import Trial, course, follow, parser
 from experiments.open_variance import open_variance, pairs
 
 SCHEDULE = Flow(shift=3.0)
+#: Both read the draft; the first paints what it leaves open, the second everything.
+KINDS: dict[str, type[DraftedUNet]] = {"residual": ResidualUNet, "drafted": DraftedUNet}
 #: Evenly over the time that the schedule shifts, as a picture's steps visit it: half above sigma 0.75, where words
 #: decide, and a quarter below 0.5, where details are made; logit-normal times left a seventh there, and details
 #: smeared.
@@ -102,35 +104,41 @@ def denoising(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Gener
     return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids)), noise)
 
 
-def warm(net: ResidualUNet, old: DraftedUNet) -> None:
-    """Take over the weights of a committed UNet, all but the draft of one that predicts the flow itself."""
-    weights = old.state_dict()
-    if not isinstance(old, ResidualUNet):
-        weights = {name: value for name, value in weights.items() if not name.startswith("draft.")}
-    net.load_state_dict({**net.state_dict(), **weights})
+def warm(net: DraftedUNet, old: DraftedUNet) -> None:
+    """Take over the weights of another UNet: all of them, or all but the draft where its shape is another."""
+    mine, theirs = net.state_dict(), old.state_dict()
+    same = all(
+        name in theirs and value.shape == theirs[name].shape
+        for name, value in net.draft.state_dict(prefix="draft.").items()
+    )
+    net.load_state_dict({**mine, **{name: v for name, v in theirs.items() if same or not name.startswith("draft.")}})
 
 
-def begun(runs: Path, data: Path, batches: Callable[[int], tuple[Tensor, Tensor]], resume: bool) -> tuple[Spoken, int]:
+def begun(
+    kind: type[DraftedUNet],
+    runs: Path,
+    data: Path,
+    batches: Callable[[int], tuple[Tensor, Tensor]],
+    resume: bool,
+) -> tuple[Spoken, int]:
     """Where a training begins, and how many samples its UNet has seen.
 
     Raises:
         InvalidFile: the committed weights know other tokens than the data, or there is no draft to paint about.
     """
-    net, drafts, old = ResidualUNet(MLP_MINI), trained(runs), cast(DraftedUNet, shipped("denoiser"))
-    if resume:
-        if json.loads((data / "tokenizer.json").read_text()) != committed_tokenizer():
-            raise InvalidFile(
-                f"{data / 'tokenizer.json'} is not the tokenizer of the committed weights: copy theirs into the data "
-                "and make the captions anew, or begin without --resume"
-            )
-        warm(net, old)
-    if drafts is None and not isinstance(old, ResidualUNet):
+    net, drafts, old = kind(MLP_MINI), trained(runs), cast(DraftedUNet, shipped("denoiser"))
+    if resume and json.loads((data / "tokenizer.json").read_text(encoding="utf-8")) != committed_tokenizer():
+        raise InvalidFile(
+            f"{data / 'tokenizer.json'} is not the tokenizer of the committed weights: copy theirs into the data and "
+            "make the captions anew, or begin without --resume"
+        )
+    if drafts is None and old.config.draft_hidden != MLP_MINI.draft_hidden:
         raise InvalidFile(f"{runs / 'draft'} holds no draft to paint about: run `python -m experiments.draft` first")
-    tower = cast(clip.CLIPText, shipped("text")) if drafts is None else drafts.tower
-    if drafts is not None:
-        net.draft.load_state_dict(drafts.draft.state_dict())
-    model = Spoken(Denoiser(net, SCHEDULE, "flow"), tower)
-    if not (resume and isinstance(old, ResidualUNet)):
+    if resume:
+        warm(net, old)
+    net.draft.load_state_dict((drafts or old).draft.state_dict())
+    model = Spoken(Denoiser(net, SCHEDULE, "flow"), drafts.tower if drafts else cast(clip.CLIPText, shipped("text")))
+    if isinstance(net, ResidualUNet) and not (resume and isinstance(old, ResidualUNet)):
         fit_residual(model, batches)
     return model, committed() if resume else 0
 
@@ -150,6 +158,7 @@ def sheet(model: Spoken, tokenizer: Tokenizer, codec: nn.Module, texts: tuple[st
 
 def main() -> None:
     options = parser(__doc__, batch=128)
+    options.add_argument("--kind", choices=KINDS, default="residual", help="what the UNet paints")
     options.add_argument("--rate", type=float, default=0.004)
     args = options.parse_args()
     set_up(args.threads)
@@ -157,7 +166,7 @@ def main() -> None:
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
     batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device, multiple=tokenizer.window)
-    model, before = begun(args.runs, args.data, batches, args.resume)
+    model, before = begun(KINDS[args.kind], args.runs, args.data, batches, args.resume)
     model.requires_grad_(False).denoiser.net.requires_grad_(True).draft.requires_grad_(False)
     quick(model.to(device).denoiser.net, device)
     measured = pairs(args.data, tokenizer)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from experiments.least_squares import Fit, fit_residual
+from experiments.least_squares import Fit, fit_draft, fit_residual
 from experiments.milestones import Course, Trial, follow
 from experiments.open_variance import Pairs, open_variance
 from experiments.painter import SCHEDULE, warm
@@ -21,7 +21,7 @@ from danqing.denoise import Denoiser
 from danqing.learn.objectives.draws import randn, uniform
 from danqing.learn.training import checkpoint
 from danqing.learn.training.loop import EMA, Training
-from danqing.nets.drafted import MINI, DraftedUNet, ResidualUNet
+from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet
 from danqing.types import Conditioning
 
 TINY = replace(
@@ -77,6 +77,19 @@ def test_a_fitted_layer_is_the_best_linear_map() -> None:
     left = y - x @ w.T - b
     assert float((weight * left * 1.0).sum(0).abs().max()) < 1e-3  # the errors are orthogonal to all features
     assert float(((weight * x).T @ left).abs().max()) < 1e-3
+
+
+def test_a_draft_of_random_features_says_more_than_a_linear_one() -> None:
+    torch.manual_seed(0)
+    pooled = torch.randn(2000, 4) * torch.tensor([0.1, 1, 3, 10]) + 2
+    x0 = (pooled / torch.tensor([0.1, 1, 3, 10])).sin().repeat(1, 2).view(-1, 2, 2, 2)
+    deep = Draft(4, 2, 2, 64, 1)
+    fit = Fit(4, 8)
+    fit.add(pooled, x0.flatten(1))
+    weight, bias = fit.solve()
+    fit_draft(deep, [(x0[:1000], pooled[:1000]), (x0[1000:], pooled[1000:])])
+    left = (deep(pooled) - x0).square().mean()
+    assert left < 0.5 * (pooled @ weight.T + bias - x0.flatten(1)).square().mean()
 
 
 class Tower(nn.Module):

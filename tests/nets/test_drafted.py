@@ -139,7 +139,7 @@ def test_the_residual_is_denoised_as_edm_would(residual: ResidualUNet, t: float)
     mean = residual.drafted(x, said.pooled)
 
     class Inner(torch.nn.Module):
-        def forward(self, about, time, tokens, *, pooled, extra):
+        def forward(self, about, time, tokens, *, pooled, **neutral):
             return UNet.forward(residual, torch.cat([about, mean], 1), time, tokens, pooled=pooled)
 
     kind = edm(residual.residual_std.item())._replace(time=None)
