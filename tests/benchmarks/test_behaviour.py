@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.behaviour.differences import differences
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 VALUES = st.recursive(
@@ -13,12 +13,14 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(old=VALUES, new=VALUES)
 def test_something_differs_exactly_where_the_values_do(old, new):
     alike = json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
     assert (list(differences(old, new)) == []) == alike
 
 
+@settings(deadline=None)
 @given(old=VALUES, new=VALUES)
 def test_a_difference_is_found_at_any_depth_and_alone(old, new):
     found = list(differences({"same": [1], "case": [{"step": old}]}, {"same": [1], "case": [{"step": new}]}))
