@@ -2,7 +2,7 @@
 
     python -m experiments.data.large                   the sharp targets, 512 px; once
     danqing learn experiments/enlarger.py
-    danqing learn experiments/enlarger.py --export src/danqing/zoo/danqing-x4      a folder that is not there yet
+    danqing learn experiments/enlarger.py --export zoo/mini/danqing_models/danqing-x4    a folder that is not there yet
 
 A step sees 128 px crops of drawings. A quarter of the small pictures goes through the autoencoder of danqing-mini, its
 latents moved by a little noise, so that the enlarger knows the smeared and wavering edges of what that model paints.
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from danqing import installed
 from danqing.errors import InvalidInput
 from danqing.finish.upscalers import OURS
 from danqing.learn.data.degrade import ART, uniform
@@ -45,7 +46,7 @@ from experiments import cards
 from experiments.common import DATA, averaged, by_muon, grid
 
 SCALE, MEASURED, SHOWN = 4, 16, 8
-CODEC = Path(__file__).resolve().parents[1] / "src/danqing/zoo/danqing-mini/vae.safetensors"
+CODEC = "vae.safetensors"
 #: How far latents are moved, in their standard deviations, and how the share that is painted was made small before.
 WAVER, CLEAN = (0.0, 0.1), replace(ART, clean=1.0)
 
@@ -144,7 +145,9 @@ class Large:
 @cache
 def painter_codec() -> AutoencoderKL:
     """The autoencoder of danqing-mini, on the device."""
-    codec = load(CODEC, family="autoencoder-kl", device=find_device(), dtype=torch.float32)
+    codec = load(
+        installed.require("danqing-mini", CODEC), family="autoencoder-kl", device=find_device(), dtype=torch.float32
+    )
     assert isinstance(codec, AutoencoderKL)
     return codec
 
@@ -265,7 +268,7 @@ class Enlarging(Experiment):
             run,
             core_hours,
             name="danqing-x4",
-            file=OURS["danqing-x4"].name,
+            file=OURS["danqing-x4"],
             net=averaged(run, SRVGGNetCompact),
             words=WORDS,
             rows=[row for row in lines if row["split"] == "train"],

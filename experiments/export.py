@@ -1,5 +1,5 @@
-"""Write danqing-mini into the zoo from the trainings' checkpoints: averaged weights in bf16, tokenizer, description and
-card.
+"""Write danqing-mini into zoo/mini from the trainings' checkpoints: averaged weights in bf16, tokenizer,
+description and card.
 
 python -m experiments.export --trained "on 2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
 """
@@ -26,6 +26,7 @@ from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
 from experiments.painter import SCHEDULE, Spoken
 
+ZOO = Path("zoo/mini/danqing_models")
 DEFAULTS = {
     "width": 128,
     "height": 128,
@@ -55,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS)
-    parser.add_argument("--out", type=Path, default=shipped.folder() / shipped.DEFAULT)
+    parser.add_argument("--out", type=Path, default=ZOO / shipped.DEFAULT)
     parser.add_argument("--trained", required=True, help="where and how long, for the card")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Train danqing-faces: the faces of drawn portraits, restored at 128 px.
 
     danqing learn experiments/faces.py --minutes 60
-    danqing learn experiments/faces.py --export src/danqing/zoo/danqing-faces      a folder that is not there yet
+    danqing learn experiments/faces.py --export zoo/families/danqing_models/danqing-faces    a new folder
 
 A step sees portraits that are blurred, made small, noisy and pressed (`WORN`), and a share that the autoencoder of
 danqing-mini repaints, its latents moved by noise, so that the restorer knows the smeared lines of what that model
@@ -170,7 +170,7 @@ class DrawnFaces(Experiment):
             run,
             core_hours,
             name="danqing-faces",
-            file=OURS["danqing-faces"].name,
+            file=OURS["danqing-faces"],
             net=averaged(run, Restorer),
             words=WORDS,
             rows=[row for row in ledger(self.data, ("portraits",)) if row["index"] % APART],

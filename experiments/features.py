@@ -2,7 +2,7 @@
 alone.
 
     danqing learn experiments/features.py --minutes 10
-    danqing learn experiments/features.py --export src/danqing/zoo/features      a folder that is not there yet
+    danqing learn experiments/features.py --export zoo/families/danqing_models/features    a new folder
 
 It learns what the ledger says of a picture: its style; of a single the subject's group; of a portrait who is shown, and
 how. Half of the pictures lose their finer half of detail, for those of smaller models have none either.

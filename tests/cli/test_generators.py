@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import danqing
+from danqing import installed
 from danqing.painting.generators.families import PixelCNNPainter
 from danqing.pictures import encode, files
 from danqing.pictures.carried import recorded
-from danqing.store import shipped
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_interpolate_writes_a_file_for_each_step_of_the_way_and_a_sheet(run, gen
 
 
 def test_the_model_of_each_command_is_the_one_made_for_it(run, generators, picture, monkeypatch):
-    monkeypatch.setattr(shipped, "folder", lambda: Path(generators["vae"]).parent)
+    monkeypatch.setattr(installed, "folders", lambda: [Path(generators["vae"]).parent])
     assert run("reconstruct", str(picture))[0] == run("interpolate", str(picture), str(picture), "--count", "1")[0] == 0
     assert run("translate", str(picture))[0] == 0
     assert recorded("given-vae.png").model == "vae" and recorded("given-fluent.png").model == "cyclegan"
@@ -78,7 +78,7 @@ def test_the_model_of_each_command_is_the_one_made_for_it(run, generators, pictu
 
 
 def test_models_lists_generators_too(run, generators, monkeypatch):
-    monkeypatch.setattr(shipped, "folder", lambda: Path(generators["vae"]).parent)
+    monkeypatch.setattr(installed, "folders", lambda: [Path(generators["vae"]).parent])
     found = [json.loads(line) for line in run("models", "--json")[1].splitlines()]
     assert {each["name"] for each in found} == set(generators) and all(len(each["sha256"]) == 64 for each in found)
     assert "stylegan2" in run("models")[1]

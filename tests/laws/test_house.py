@@ -14,6 +14,7 @@ PROCESS = CORE | {"schedule", "denoise", "solve", "guide", "codec", "tiles", "no
 MAY = {
     "errors": set(),
     "version": set(),
+    "installed": {"errors"},
     "atomic": {"errors"},
     "noise": set(),
     "levels": set(),
@@ -27,18 +28,31 @@ MAY = {
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
-    "finish": {"errors", "nets", "run"},
+    "finish": {"errors", "installed", "nets", "run"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets", "atomic"},
     "request": {"errors", "finish"},
     "pictures": {"request", "errors", "version", "atomic"},
-    "store": {"pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
+    "store": {"installed", "pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
     "painting": PROCESS
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
-    "measure": PROCESS | {"painting", "store", "pictures", "request", "nets", "prompt", "weights", "learn"},
+    "measure": PROCESS
+    | {"installed", "painting", "store", "pictures", "request", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
-    "cli": {"api", "measure", "painting", "store", "pictures", "request", "finish", "learn", "errors", "version"},
+    "cli": {
+        "installed",
+        "api",
+        "measure",
+        "painting",
+        "store",
+        "pictures",
+        "request",
+        "finish",
+        "learn",
+        "errors",
+        "version",
+    },
     "__main__": {"cli"},
 }
 

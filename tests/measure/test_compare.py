@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from danqing import installed
 from danqing.cli import app
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.measure import compare as comparing
@@ -29,7 +30,8 @@ TINY = FeatureConfig(image_size=64, patch=4, widths=(8, 8), norm_num_groups=4, t
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory):
     """A folder of untrained features."""
-    folder = tmp_path_factory.mktemp("features")
+    folder = tmp_path_factory.mktemp("installed") / features.NAME
+    folder.mkdir()
     torch.manual_seed(0)
     store.write(folder / features.WEIGHTS, Features(TINY).state_dict(), {"config": json.dumps(asdict(TINY))})
     return folder
@@ -212,7 +214,7 @@ def test_features_read_pictures_of_every_size_that_divides_theirs(trunk):
 def test_other_features_are_refused(trunk, tmp_path):
     tensors = dict(store.each(trunk / features.WEIGHTS))
     store.write(tmp_path / features.WEIGHTS, tensors, {"config": json.dumps({**asdict(TINY), "features": 7})})
-    with pytest.raises(InvalidFile, match="install danqing again"):
+    with pytest.raises(InvalidFile, match="install both again"):
         features.load(tmp_path)
 
 
@@ -282,7 +284,7 @@ def test_the_sheet_shows_each_row_whole():
 
 @pytest.fixture
 def command(capsys, monkeypatch, trunk):
-    monkeypatch.setattr(features, "FOLDER", trunk)
+    monkeypatch.setattr(installed, "folders", lambda: [trunk.parent])
 
     def run(*args: object) -> tuple[int, str, str]:
         code = 0

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from danqing import installed
 from danqing.cli import app
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
-from danqing.store import library, settings, shipped
+from danqing.store import library, settings
 from danqing.store.find import find
 from danqing.weights import store
 from danqing.weights.store import write
@@ -38,7 +39,8 @@ def put(path: Path, shapes: dict[str, tuple[int, ...]], *, mark: float = 0.0, **
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, with nothing in it and nothing set."""
+    """A home of its own, with nothing in it, nothing set and nothing installed."""
+    monkeypatch.setattr(installed, "folders", list)
     for name in (
         "XDG_CONFIG_HOME",
         "XDG_DATA_HOME",
@@ -291,15 +293,17 @@ def test_hundreds_of_files_are_listed_without_reading_them_and_without_torch(mod
     assert time.process_time() - began < 1.0  # they were remembered
 
 
-def test_the_command_lists_what_ships_and_what_is_there(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_what_is_installed_and_what_is_there(
+    models: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installed, "folders", lambda: [tiny.parent])
     path = put(models / "checkpoints" / "fox.safetensors", SD1)
     put(models / "loras" / "ink.safetensors", LORA)
     (models / "loras" / "bad.safetensors").touch()
     app.main(["models", "--hash"])
     out = capsys.readouterr().out
-    assert out.startswith(shipped.DEFAULT) and out.index("model:") < out.index("fox") < out.index("lora:") < out.index(
-        "broken: "
-    )
+    assert out.startswith("tiny") and out.count("tiny") == 1
+    assert out.index("model:") < out.index("fox") < out.index("lora:") < out.index("broken: ")
     line = next(line for line in out.splitlines() if "fox" in line)
     assert all(part in line for part in ("SD1.x", "fp16", f"[{store.sha256(path)[:10]}]"))
     app.main(["models", "--json"])

@@ -25,11 +25,6 @@ def test_files_are_those_that_the_description_and_the_card_name(name):
         assert part.sha256 in card
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_stays_under_60_megabytes(name):
-    assert sum(path.stat().st_size for path in find(name).folder.iterdir()) <= 60e6
-
-
 def test_the_default_model_hears_both_languages_and_its_negative():
     painter = load(precision="fp32")
 

@@ -23,28 +23,27 @@ from .screen import leaving, say, screen
 @click.option("--hash", "hashes", is_flag=True, help="Read every file whole once, for its SHA-256; it is remembered.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each.")
 def models(hashes: bool, as_json: bool) -> None:
-    """List the models that ship with danqing, and all that lies in the folders of models.
+    """List the models that installed packages bring, and all that lies in the folders of models.
 
     These folders are named by DANQING_MODELS or in settings.toml; a tree of ComfyUI or of A1111 may be one.
     """
+    from .. import installed
     from ..store import library, settings, shipped
-    from ..store.find import find
+    from ..store.model import read_model
     from . import listing
 
-    if not shipped.names():
-        click.echo(
-            f"no model lies in {shipped.folder()}: install danqing again, or name a model's folder with --model",
-            err=True,
-        )
-    for name in shipped.names():
-        model = find(name)
+    brought = shipped.folders()
+    if shipped.DEFAULT not in brought:
+        click.echo(str(installed.missing(shipped.DEFAULT)), err=True)
+    for name, folder in brought.items():
+        model = read_model(folder)
         size = sum(model.path(part.file).stat().st_size for part in model.components.values())
         if as_json:
             say(
                 {
                     "name": name,
                     "kind": "model",
-                    "what": "ships with danqing",
+                    "what": "installed",
                     "summary": model.summary,
                     "licence": model.licence,
                     "bytes": size,
@@ -60,7 +59,7 @@ def models(hashes: bool, as_json: bool) -> None:
     for root in said.models if said.stated else ():
         if not root.is_dir():
             click.echo(f"there is no folder {root}, which the settings name", err=True)
-    found = library.listing(hashes=hashes)
+    found = (line for line in library.listing(hashes=hashes) if line.entry.path not in brought.values())
     for line in map(listing.facts, found) if as_json else listing.lines(found):
         say(line) if isinstance(line, dict) else click.echo(line)
 

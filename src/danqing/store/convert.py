@@ -140,7 +140,7 @@ def _source(source: str | os.PathLike[str]) -> Path:
     path = Path(os.path.expanduser(given))
     if path.exists():
         return path
-    return shipped.folder() / given if given in shipped.names() else library.locate(given)
+    return shipped.folders().get(given) or library.locate(given)
 
 
 def _guard(source: Path, target: Path, single: bool, force: bool) -> None:

@@ -14,18 +14,18 @@ AnyModel = str | os.PathLike[str] | Model
 
 
 def find(model: AnyModel) -> Model:
-    """A model by its shipped name, by the path of its folder or of its single file, or by its name in the folders of
-    models; one that is found already is itself.
+    """A model by its name in an installed package, by the path of its folder or of its single file, or by its name in
+    the folders of models; one that is found already is itself.
 
     Raises:
-        UnknownName: none of these. InvalidInput: a name that fits several.
+        UnknownName: none of these. InvalidInput: a name that fits several, or one of ours that is not installed.
         InvalidFile: it is there, but missing a part, damaged or of no kind that is known here.
     """
     if isinstance(model, Model):
         return model
     given = os.fspath(model)
-    if given in shipped.names():
-        return read_model(shipped.folder() / given)
+    if (folder := shipped.folders().get(given)) is not None:
+        return read_model(folder)
     folder = Path(os.path.expanduser(given))
     if folder.name == "model.json" and os.path.isfile(folder):
         folder = folder.parent

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .. import installed
 from ..errors import DanqingError, InvalidInput, UnknownName, nearest
 from ..weights import store
 from ..weights.identify import identify
-from . import foreign, settings, shipped
+from . import foreign, settings
 from .cache import Cache
 from .model import read_model
 
@@ -96,12 +97,14 @@ class Listed:
 
 
 def entries() -> list[Entry]:
-    """Everything in the folders of models, by its names alone: whole models' folders, and files of weights.
+    """Everything in the user's folders of models, then in those of installed packages, by its names alone: whole
+    models' folders, and files of weights; in packages only those whose folder says what they are.
 
     Raises:
         InvalidFile: the settings cannot be read.
     """
-    return [entry for root in settings.read().models for base in _bases(root) for entry in _walk(root, base)]
+    own = [entry for root in settings.read().models for base in _bases(root) for entry in _walk(root, base)]
+    return [*own, *(entry for root in installed.folders() for entry in _walk(root, root) if entry.place)]
 
 
 def _bases(root: Path) -> list[Path]:
@@ -297,7 +300,7 @@ def locate(given: str) -> Path:
 
     Raises:
         UnknownName: there is none of that name, or only one whose hash is known to be another.
-        InvalidInput: the name fits several.
+        InvalidInput: the name fits several, or is of ours and not installed.
     """
     title = TITLE.match(given)
     wanted, short = (title["name"], title["hash"].lower()) if title else (given, "")
@@ -311,7 +314,9 @@ def locate(given: str) -> Path:
                     hits = [entry for entry in hits if (memory.get(entry.path, "sha256") or short).startswith(short)]
             if hits:
                 return _one(given, hits)
-    raise UnknownName("model", given, _some(given, [*shipped.names(), *dict.fromkeys(entry.name for entry in models)]))
+    if any(given in names for names in installed.BRINGS.values()):
+        raise installed.missing(given)
+    raise UnknownName("model", given, _some(given, list(dict.fromkeys(entry.name for entry in models))))
 
 
 def _paths(entry: Entry) -> set[str]:

@@ -1,20 +1,22 @@
-"""The models that ship with danqing."""
+"""The models that installed packages bring, ours among them."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
+
+from .. import installed
 
 DEFAULT = "danqing-mini"
 
 
-def folder() -> Path:
-    """Where they lie."""
-    return Path(str(files("danqing"))) / "zoo"
+def folders() -> dict[str, Path]:
+    """Where each lies, by its name; the default one first."""
+    found = {
+        path.parent.name: path.parent for root in reversed(installed.folders()) for path in root.glob("*/model.json")
+    }
+    return dict(sorted(found.items(), key=lambda each: (each[0] != DEFAULT, each[0])))
 
 
 def names() -> list[str]:
     """Their names, the default one first."""
-    root = folder()
-    found = [p.parent.name for p in root.glob("*/model.json")] if root.is_dir() else []
-    return sorted(found, key=lambda name: (name != DEFAULT, name))
+    return list(folders())
