@@ -354,3 +354,8 @@ def test_a_model_without_a_network_that_paints_and_one_of_an_unknown_family_are_
         (folder / "model.json").write_text(described.replace(old, new))
         with pytest.raises((InvalidFile, UnknownName), match=told):
             danqing.paint(model=str(folder))
+
+
+def test_a_field_that_is_stated_to_be_nothing_is_not_told_to_be_ignored(generators):
+    said = danqing.paint("", model=generators["stylegan2"], seed=1, index=0, panorama=False, steps=3).warnings
+    assert len(said) == 1 and said[0].startswith("steps '3' was ignored")

@@ -96,3 +96,8 @@ def test_reading_never_fails(text):
 
 def test_no_two_solvers_or_spacings_share_a_label():
     assert len(set(SOLVERS.values())) == len(SOLVERS) and len(set(SPACINGS.values())) == len(SPACINGS)
+
+
+def test_the_text_of_a_picture_that_no_model_painted_states_no_size():
+    request = Request(recipe="finish", model="none", image="x.png", finish="tone").resolve({}, ("finish",))
+    assert "Size" not in infotext.write(request)

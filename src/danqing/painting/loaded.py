@@ -18,7 +18,7 @@ from ..errors import DanqingError, InvalidInput
 from ..levels import bytes_of, levels_of
 from ..pictures import read
 from ..pictures.picture import Picture
-from ..request.request import Request, Resolved
+from ..request.request import FIELDS, Request, Resolved
 from ..run.precision import precision_name
 from ..run.record import describe
 from ..store import library
@@ -161,7 +161,7 @@ class LoadedModel(ABC):
         """What is to be said of any picture of this request, a sentence each."""
         used = self._used(request)
         for name, value in request.stated().items():
-            if name not in used:
+            if name not in used and (value or value != FIELDS[name].default):
                 yield (
                     f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no "
                     "use for it."

@@ -74,7 +74,7 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Schedule type": SPACINGS.get(stated.get("spacing", "")),
         "CFG scale": _number(stated.get("scale")),
         "Seed": stated.get("seed"),
-        "Size": f"{request.width}x{request.height}",
+        "Size": f"{request.width}x{request.height}" if "width" in stated else None,
         "Model hash": str(record.get("sha256", ""))[:10] or None,
         "Model": request.model,
         "Denoising strength": _number(stated.get("strength")) if request.recipe != "text2image" else None,
