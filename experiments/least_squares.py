@@ -8,6 +8,7 @@ A layer that thousands of steps would have to find is found by one pass over the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,7 @@ def fit_draft(draft: Draft, seen: Sequence[tuple[Tensor, Tensor]]) -> None:
     """
     pooled = torch.cat([summary for _, summary in seen])
     mean, std = pooled.mean(0), pooled.std(0).clamp_min(1e-6)
-    first, *blocks, _ = draft.body
+    first, *blocks, _ = cast("Any", draft.body)
     width = first.out_features
     first.weight.copy_(torch.randn(first.weight.shape) / first.in_features**0.5 / std.cpu())
     first.bias.copy_(-first.weight @ mean)
@@ -81,9 +82,10 @@ def fit_residual(model: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor
         model: as `experiments.painter.Spoken`: a denoiser of such a network, and ``condition``.
         batches: index -> (latents, token ids).
     """
-    net, schedule = model.denoiser.net, model.denoiser.schedule
-    assert isinstance(net, ResidualUNet)
-    seen = [(x0, model.condition(ids)) for x0, ids in map(batches, range(count))]
+    denoiser, condition = cast("Any", model.denoiser), cast("Any", model.condition)
+    net, schedule = denoiser.net, denoiser.schedule
+    assert isinstance(net, ResidualUNet) and net.conv_out.bias is not None
+    seen = [(x0, condition(ids)) for x0, ids in map(batches, range(count))]
     open_ = torch.cat([x0 - net.drafted(x0, said.pooled) for x0, said in seen])
     net.residual_std.copy_(open_.std().bfloat16().float())
     features: list[Tensor] = []
@@ -93,7 +95,7 @@ def fit_residual(model: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor
         noise = keyed("fit", i)
         t = uniform(len(x0), noise).to(x0.device)
         eps, (alpha, sigma) = randn(tuple(x0.shape), noise, x0), (v.view(-1, 1, 1, 1) for v in schedule(t))
-        model.denoiser.predict(alpha * x0 + sigma * eps, t, said)
+        denoiser.predict(alpha * x0 + sigma * eps, t, said)
         draft, s = net.drafted(x0, said.pooled), net.residual_std
         n = (alpha.square() * s.square() + sigma.square()).sqrt()
         asked = (sigma * (x0 - draft) - alpha * s.square() * eps) / (s * n)

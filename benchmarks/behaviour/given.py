@@ -75,8 +75,13 @@ def _single(models: Path) -> None:
     torch.manual_seed(12)
     shape = {"cross_attention_dim": 768, "layers_per_block": 2, "down_block_types": DOWN[::-1]}
     UNet2DConditionModel(**{**UNET, **shape, "up_block_types": UP[::-1]}).half().save_pretrained(wide / "unet")
-    text = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 1, "hidden_act": "quick_gelu"}
-    ids = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "intermediate_size": 64}
+    text: dict[str, Any] = {
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 1,
+        "hidden_act": "quick_gelu",
+    }
+    ids: dict[str, Any] = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "intermediate_size": 64}
     CLIPTextModel(CLIPTextConfig(**text, **ids)).half().save_pretrained(wide / "text_encoder")
 
 
