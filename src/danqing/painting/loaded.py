@@ -153,9 +153,9 @@ class LoadedModel(ABC):
         """
         return None
 
-    def attached(self, request: Resolved) -> AbstractContextManager[object]:
-        """What must be on while a request is painted, and off after."""
-        return nullcontext()
+    def attached(self, request: Resolved) -> AbstractContextManager[LoadedModel]:
+        """The same model for the painting of one request, with what the request attaches to it."""
+        return nullcontext(self)
 
     def notes(self, request: Resolved) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
@@ -252,8 +252,8 @@ class LoadedModel(ABC):
         finishes = [finishing.make(record, self.device) for record in resolved.finish]
         clock = [time.perf_counter()]
         try:
-            with self.attached(resolved):
-                for state in self.recipes[resolved.recipe].run(self, resolved):
+            with self.attached(resolved) as model:
+                for state in self.recipes[resolved.recipe].run(model, resolved):
                     clock.append(time.perf_counter())
                     yield finishing.apply(state, finishes, _timings(clock)) if isinstance(state, Picture) else state
         except (MemoryError, RuntimeError) as error:

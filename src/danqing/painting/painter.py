@@ -25,12 +25,14 @@ from ..noise import Noise
 from ..pictures import read
 from ..prompt.towers import Text
 from ..request.request import Resolved
-from ..run.textcache import cached_text
+from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
 from ..store.model import Model
-from ..types import Denoise, State
-from .adapters import Adapters, Attached, attaching
+from ..types import Conditioning, Denoise, Denoised, State
+from .adapters.adapters import Adapters
+from .adapters.attachment import Attached, Target
 from .beside import NOTHING, Beside
+from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
 from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
 from .steps import taken
@@ -66,16 +68,16 @@ class Painter(LoadedModel):
         sibling: Sibling,
     ):
         super().__init__(model=model, device=device, dtype=dtype, sibling=sibling)
-        self.denoiser, self.codec, self.text, self.adapters = denoiser, codec, text, Adapters(nets)
+        self.denoiser, self.codec, self.text = denoiser, codec, text
+        self.adapters = Adapters(Target(nets, denoiser))
         self.recipes = recipes
         home = max(2, round(self.area**0.5) // codec.factor)
         self._preview = tiles.Tiled(
             codec, tiles.Tiling(tile=home)
         )  # whatever the size, in the memory of the model's own
-        self._attached = Attached(text)
-        self._remembering = cached_text(denoiser.net)
-        self._remembering.__enter__()  # for as long as the painter lives
-        self._encoded: dict[tuple[object, ...], EncodedPrompts] = {}
+        self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
+        # Of one picture, in the copy of the painter that `attached` gives.
+        self._attached, self._setup = Attached(text), Setup()
         #: What stands between the denoiser and whoever asks it.
         self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
 
@@ -93,13 +95,18 @@ class Painter(LoadedModel):
         return super().max_pixels(request) if request.tiling.size is None else read.MAX_PIXELS
 
     @contextmanager
-    def attached(self, request: Resolved) -> Iterator[None]:
-        """What the prompts ask for is on within, and off after."""
-        with attaching(request, self.adapters, self.text) as self._attached:
-            try:
-                yield
-            finally:
-                self._attached = Attached(self.text)
+    def attached(self, request: Resolved) -> Iterator[Painter]:
+        """The same painter for one picture: what the prompts ask for is on while it computes, whoever else does."""
+        other = copy.copy(self)
+        other._attached = self.adapters.asked(request, self.text)
+        with self._shared.setup(other._attached.on) as other._setup:
+            yield other
+
+    def alone(self) -> Painter:
+        """The same painter for one picture, with nothing attached."""
+        other = copy.copy(self)
+        other._attached, other._setup = Attached(self.text), Setup()
+        return other
 
     def notes(self, request: Resolved) -> Iterator[str]:
         said = self.encode(request)
@@ -125,15 +132,15 @@ class Painter(LoadedModel):
             request.text.emphasis,
             request.text.clip_skip,
         )
-        key = (*words, self._attached.files)
-        if key not in self._encoded:
-            if len(self._encoded) >= REMEMBERED:
-                del self._encoded[next(iter(self._encoded))]
-            found = encode_prompts(self._attached, *words)
+
+        def encoded() -> EncodedPrompts:
+            with self._shared.using(self._setup):
+                found = encode_prompts(self._attached, *words)
             for said in (said for scene in found.scenes for said in scene.conditionings):
                 self.finite("the text encoder", said.tokens)
-            self._encoded[key] = found
-        return self._encoded[key]
+            return found
+
+        return self._encoded.get((*words, self._attached.files), encoded)
 
     def assemble(self, request: Resolved, points: Sequence[core.Point], beside: Beside = NOTHING) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
@@ -152,10 +159,15 @@ class Painter(LoadedModel):
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
-            return guide.rescaled(guide.compose(self.sees(self.denoiser), terms, base), rescale)
+            return guide.rescaled(guide.compose(self._ask, terms, base), rescale)
 
         inside = at(scale, request.guidance.rescale)
         return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
+
+    def _ask(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
+        """The denoiser, as this picture has it."""
+        with self._shared.using(self._setup):
+            return self.sees(self.denoiser)(x, t, cond)
 
     def learned(self, request: Resolved) -> bool:
         """Whether the steps take their variance of the network: DDPM's do, where it says one."""

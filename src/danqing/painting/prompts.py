@@ -10,7 +10,7 @@ from torch import Tensor
 from ..prompt.grammar import parse, plan
 from ..solve.core import Point
 from ..types import Conditioning, Denoise, Denoised
-from .adapters import Attached
+from .adapters.attachment import Attached
 
 
 class Scene(NamedTuple):

@@ -46,8 +46,7 @@ class TextCache:
     """Stands before the projections of a network's text, and answers from ``memory`` where the text is unchanged.
 
     It replaces ``to_k`` and ``to_v`` of every `CrossAttention`, and every `Draft`, by name; every output stays what it
-    was, bit for bit.
-    Whoever shares the network puts a memory of their own in the place of ``memory`` before each call.
+    was, bit for bit. Whoever shares the network puts a memory of their own in the place of ``memory`` before each call.
 
     Args:
         net: a backbone called as ``net(x, time, tokens, …)``. With gradients enabled it computes as ever.
@@ -59,19 +58,20 @@ class TextCache:
         modules = list(net.modules())
         places = [(m, name) for m in modules if isinstance(m, CrossAttention) for name in ("to_k", "to_v")]
         places += [(m, name) for m in modules for name, part in m.named_children() if isinstance(part, Draft)]
-        self._originals = [(layer, name, getattr(layer, name)) for layer, name in places]
-        for layer, name, original in self._originals:
-            setattr(layer, name, Remembered(original, self))
+        for layer, name in places:
+            setattr(layer, name, Remembered(getattr(layer, name), self))
 
     def _look(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         text = (args[2] if len(args) > 2 else kwargs["tokens"], kwargs.get("pooled"))
         self.memory.see(*(part for part in text if part is not None))
 
-    def remove(self) -> None:
-        """Put every projection back."""
+    def remove(self, net: nn.Module) -> None:
+        """Put every projection of the network back."""
         self._handle.remove()
-        for layer, name, original in self._originals:
-            setattr(layer, name, original)
+        for layer in list(net.modules()):
+            for name, part in list(layer.named_children()):
+                if isinstance(part, Remembered) and part.cache is self:
+                    setattr(layer, name, part.inner)
 
 
 class Remembered(nn.Module):
@@ -101,4 +101,4 @@ def cached_text(net: nn.Module) -> Iterator[nn.Module]:
     try:
         yield net
     finally:
-        cache.remove()
+        cache.remove(net)

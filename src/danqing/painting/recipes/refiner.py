@@ -42,13 +42,16 @@ def refined(painter: Painter, request: Resolved, points: Sequence[Point], beside
 
 
 def _fitting(painter: Painter, request: Resolved) -> Painter:
-    """The refiner that a request names, which sees as much of a picture at once as the painter."""
+    """The refiner that a request names, which sees as much of a picture at once as the painter. Where that is the same
+    model, it is the painter, with what is attached to it."""
     other = painter.sibling(request.refiner.model, request.precision)
     if not isinstance(other, Painter):
         raise InvalidInput(
             f"{other.model.name} paints without denoising; possible here is a model that denoises, such as {DEFAULT}"
         )
-    other = other.seeing(request)
+    if other.denoiser is painter.denoiser:
+        return painter
+    other = other.alone().seeing(request)
     fits = other.codec.channels == painter.codec.channels and other.denoiser.schedule == painter.denoiser.schedule
     if not fits or other.learned(request) != painter.learned(request):
         possible = f"a model with the latents and the schedule of {painter.model.name}"

@@ -1,0 +1,47 @@
+"""The kinds of adapters that requests ask for, one explicit tuple, `ATTACHMENTS`, and those read for one model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ...prompt.towers import Text
+from ...request.request import Resolved
+from ..latest import Latest
+from .attachment import Asked, Attached, Attachment, Target, tags_of
+from .loras import LORAS
+from .words import WORDS
+
+#: In the order in which they are attached.
+ATTACHMENTS: tuple[Attachment, ...] = (WORDS, LORAS)
+#: How many adapters of each kind a model keeps.
+KEPT = 8
+
+
+class Adapters:
+    """What was read for one model; read again when a file changes."""
+
+    def __init__(self, target: Target):
+        self.target = target
+        self._read: dict[Attachment, Latest[tuple[Asked, int, bool], Any]] = {}
+
+    def asked(self, request: Resolved, text: Text) -> Attached:
+        """What a request asks for, ready to be put on.
+
+        Args:
+            text: of the model.
+
+        Raises:
+            InvalidFile: an adapter that does not fit. UnknownName: where the request is strict, one that is not there.
+        """
+        warnings = list[str]()
+        attached = Attached(text, tags_of(request, {tag for kind in ATTACHMENTS for tag in kind.tags}))
+        for kind in ATTACHMENTS:
+            asked = kind.find(request, warnings.append)
+            found = ((one, self._adapter(kind, one, request.strict)) for one in asked)
+            attached = kind.attach(attached, found, self.target, warnings.append)
+        return replace(attached, warnings=tuple(warnings))
+
+    def _adapter(self, kind: Attachment, asked: Asked, strict: bool) -> Any:
+        key = (asked._replace(how=None), asked.path.stat().st_mtime_ns, strict)
+        return self._read.setdefault(kind, Latest(KEPT)).get(key, lambda: kind.read(asked, self.target, strict))

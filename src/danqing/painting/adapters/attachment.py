@@ -1,0 +1,76 @@
+"""What it takes for a kind of adapter to be asked for by a request: a record, `Attachment`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ...denoise import Denoiser
+from ...prompt.grammar import Tag, parse
+from ...prompt.towers import Text
+from ...request.request import Resolved
+from ...run.shared import Attach
+
+#: Takes a sentence for the picture's warnings.
+Warn = Callable[[str], None]
+
+
+class Target(NamedTuple):
+    """What adapters are made for: a model's networks by role, "denoiser", "text", "text_2" and "text_3", and the
+    denoiser, to which controls add residuals."""
+
+    nets: Mapping[str, nn.Module]
+    denoiser: Denoiser
+
+
+class Asked(NamedTuple):
+    """A file that a request asks for: what it is called there, and how it is to be used, which its kind alone reads."""
+
+    path: Path
+    name: str
+    how: Any = None
+
+
+def tags_of(request: Resolved, kinds: Collection[str]) -> tuple[Tag, ...]:
+    """The tags of some kinds, of the prompt and then of the negative prompt."""
+    every = *parse(request.prompt).tags, *parse(request.negative, compose=False).tags
+    return tuple(tag for tag in every if tag.kind in kinds)
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What a request asks for: the text that knows the learned words, the tags that were acted on or warned of, what is
+    to be said, the files with their times, and what puts the adapters on."""
+
+    text: Text
+    tags: tuple[Tag, ...] = ()
+    warnings: tuple[str, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()
+    on: tuple[Attach, ...] = ()
+
+    def add(self, path: Path, *on: Attach) -> Attached:
+        """One more file, and what puts its adapter on."""
+        return replace(self, files=(*self.files, (str(path), path.stat().st_mtime_ns)), on=(*self.on, *on))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attachment:
+    """A kind of adapter: a row of `adapters.ATTACHMENTS`.
+
+    Args:
+        find: (request, warn) -> what it asks for, in its order. What is not there is refused where the request is
+            strict, by UnknownName, else warned of.
+        read: (what is asked for, the target, strict) -> the adapter; the latest of each kind are kept.
+        attach: (what the kinds before have asked for, each file with its adapter, the target, warn) -> the same with
+            what this kind asks for.
+        tags: the kinds of tags of a prompt that it acts on.
+    """
+
+    find: Callable[[Resolved, Warn], Iterator[Asked]]
+    read: Callable[[Asked, Target, bool], Any]
+    attach: Callable[[Attached, Iterable[tuple[Asked, Any]], Target, Warn], Attached]
+    tags: Collection[str] = ()
