@@ -143,6 +143,8 @@ def paint_each(
         loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
         wanted = [r.but(index=i, finish=(*first, *r.finish)) for r in map(loaded.resolve, base) for i in range(count)]
+        if not as_json:
+            show.styles(base, wanted)
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,12 @@ class Screen:
             if preview is not None:
                 preview.unlink(missing_ok=True)
         raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+
+    def styles(self, stated: Sequence[Request], resolved: Sequence[Request]) -> None:
+        """Say which style is added where nobody stated one."""
+        added = {request.style for request in resolved} - {request.style for request in stated} - {"none"}
+        for style in sorted(added):
+            self.tell(f"{style} style was added, for the prompt names none; --style chooses, none adds none", err=True)
 
     def finished(self, picture: Picture, written: Path) -> None:
         from ..pictures import files

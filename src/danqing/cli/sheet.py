@@ -32,7 +32,7 @@ danqing sheet 猫 狗 鸟 --style "3D风格" --seed 7 --svg -o set/
     default=None,
     help="A text file with a prompt a line; empty lines and # are left out.",
 )
-@click.option("--style", metavar="TEXT", default="", help="What is added to every prompt.")
+@click.option("--style", metavar="TEXT", default="", help="What is added to every prompt; none adds nothing.")
 @click.option(
     "--columns", metavar="N", default=None, help="Pictures in a row of the sheet; about as many as rows when not given."
 )
@@ -48,7 +48,7 @@ danqing sheet 猫 狗 鸟 --style "3D风格" --seed 7 --svg -o set/
     "--seed", metavar="N", default=None, help="Where the noise starts, for all of them; drawn when not given."
 )
 @seen_through
-@fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to", "truncation", "mix", "mix_from"))
+@fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to", "truncation", "mix", "mix_from", "style"))
 @placed
 def sheet(
     prompts: tuple[str, ...],
@@ -70,7 +70,9 @@ def sheet(
     across = None if columns is None else number("columns", columns)
     where = Destination.of(options["output"], NAME)
     same = {"recipe": "text2image", "seed": secrets.randbelow(2**32) if seed is None else seed}
-    said = [{**same, "prompt": ", ".join(filter(None, (prompt, style)))} for prompt in wanted]
+    stated = {"style": "none"} if style else {}
+    added = "" if style == "none" else style
+    said = [{**same, **stated, "prompt": ", ".join(filter(None, (prompt, added)))} for prompt in wanted]
     force, as_json = options["force"], options["as_json"]
     done = paint_each(said, options, pattern=NAME)
     path = sheet.write([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)

@@ -27,6 +27,7 @@ from ..store.model import Model
 from ..types import State
 from ..version import __version__
 from . import finishing
+from .styles import NONE, Styles
 
 #: The fields of a request that every recipe of every model uses.
 ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
@@ -118,6 +119,7 @@ class LoadedModel(ABC):
     def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, sibling: Sibling):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
         self.sibling = sibling
+        self.prompt_styles = Styles.of(model)
 
     def in_precision(self, precision: str | None) -> LoadedModel:
         """The same model in another precision."""
@@ -180,6 +182,7 @@ class LoadedModel(ABC):
             raise InvalidInput(
                 f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
             )
+        request = self._styled(request)
         recipe, used, stated = self.recipes[request.recipe], self._used(request), request.stated()
         recipe.inputs(request)
         defaults = {**recipe.defaults(self.defaults)}
@@ -193,6 +196,20 @@ class LoadedModel(ABC):
         self.check(resolved)
         recipe.check(self, resolved)
         return resolved
+
+    def _styled(self, request: Request) -> Request:
+        """The request with the style that is added to its prompt: the one stated, or the model's own. A picture that is
+        given says its own, so nothing is added there unstated.
+
+        Raises:
+            UnknownName: a style is stated that the model does not name.
+        """
+        stated = self.prompt_styles.named(request.style)
+        if not self.prompt_styles.words:
+            return request.but(style=None)
+        own = self.defaults.get("style", NONE) if request.recipe == "text2image" else NONE
+        unstated = "style" not in request.stated()
+        return request.but(style=self.prompt_styles.added_to(request.prompt, own) if unstated else stated)
 
     def max_pixels(self, request: Resolved) -> int:
         """How many pixels are painted at most."""

@@ -126,7 +126,7 @@ class Painter(LoadedModel):
         """What the prompts say, step by step; the latest are remembered."""
         steps = max(1, taken(request)[0])
         words = (
-            request.prompt,
+            self.prompt_styles.spoken(request.prompt, request.style),
             request.negative,
             steps,
             request.text.emphasis,

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..errors import InvalidInput
@@ -261,6 +262,22 @@ def parse(prompt: str, *, compose: bool = True) -> Prompt:
         weight = _held(float(found[1])) if found else 1.0
         terms.append((_schedules((text[: found.start()] if found else text).strip()), weight))
     return Prompt(terms=tuple(terms), tags=tags)
+
+
+def appended(prompt: str, after: Callable[[str], str]) -> str:
+    """The prompt with something after each term that AND composes, before its weight; a term that steers away stays.
+
+    Args:
+        after: the text of a term, without its weight -> the text with what comes after it.
+    """
+    edges = [0, *(edge for found in _AND.finditer(prompt) for edge in found.span()), len(prompt)]
+    texts = [prompt[begin:end] for begin, end in pairwise(edges)]  # terms, and what parts them
+    for i, text in enumerate(texts[::2]):
+        found = _TERM_WEIGHT.search(text) if len(texts) > 1 else None
+        said = text[: found.start()] if found else text
+        if not (found and float(found[1]) < 0):
+            texts[2 * i] = after(said.rstrip()) + text[len(said.rstrip()) :]
+    return "".join(texts)
 
 
 def _untagged(prompt: str) -> str:

@@ -74,6 +74,7 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Schedule type": SPACINGS.get(stated.get("spacing", "")),
         "CFG scale": _number(stated.get("scale")),
         "Seed": stated.get("seed"),
+        "Style": request.style if request.style != "none" else None,
         "Size": f"{request.width}x{request.height}" if "width" in stated else None,
         "Model hash": str(record.get("sha256", ""))[:10] or None,
         "Model": request.model,
@@ -179,6 +180,8 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
             options |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Sampler" and (sampler := _sampler(value)):
             options |= sampler
+        elif key == "Style":
+            options["style"] = value
         elif key == "Hires upscaler":  # of the latent there is one way here
             options["hires_by"] = "latent" if value.startswith("Latent") else _named(ENLARGERS, value) or value
         elif key == "Refiner":

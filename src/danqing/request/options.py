@@ -19,6 +19,7 @@ class Painting(TypedDict, total=False):
     recipe: RecipeName
     model: str
     negative: str | None
+    style: str | None
     seed: int | None
     index: int | None
     width: int | None

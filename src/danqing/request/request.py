@@ -69,6 +69,13 @@ class Request(Group, frozen=True):
     negative: str = Field(
         default="", max_length=1_000_000, description="What to keep away from.", examples=["blurry, frame"]
     )
+    style: str = Field(
+        default="none",
+        max_length=1_000,
+        description="The style that is added to the prompt, as the model names it, or none; the model's own where the "
+        "prompt names no style.",
+        examples=["3d", "flat"],
+    )
     seed: int | None = Field(
         default=None,
         ge=0,

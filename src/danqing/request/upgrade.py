@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from . import flat
 
 #: The version of the records that are written now; ``record["danqing"]`` holds it.
-VERSION = 2
+VERSION = 3
 
 Record = Mapping[str, Any]
 
@@ -24,8 +24,13 @@ def _grouped(record: Record) -> Record:
     return {**record, "request": flat.nested(stated)}
 
 
+def _unstyled(record: Record) -> Record:
+    """Version 2 added no style to a prompt."""
+    return {**record, "request": {"style": "none", **record["request"]}}
+
+
 #: From a version to the next.
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped}
+STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _unstyled}
 
 
 def upgrade(record: Record) -> Record:
