@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from danqing.denoise import Denoiser
+from danqing.measure.evaluation import page
 from danqing.nets import clip
 from danqing.nets.drafted import MLP_MINI, ResidualUNet
 from danqing.store import shipped
@@ -38,6 +39,7 @@ DEFAULTS = {
     "finish": "enlarge",
     "hires_strength": 0.25,
     "hires_by": "lanczos",
+    "style": "3d",
 }
 
 ABOUT = """\
@@ -50,6 +52,15 @@ each of 20 subjects were never trained on."""
 LIMITS = """\
 It knows about 1,900 subjects drawn as emoji in eight styles, and drawn portraits; nothing else. It does not write text,
 and photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used."""
+
+
+def measured(folder: Path, sha256: str) -> str:
+    """What an evaluation.json beside these weights says, as a table."""
+    file = folder / page.FILE
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"about": {}}
+    if found["about"].get("sha256") != sha256:
+        return f"Not measured yet: `danqing evaluate {folder} --beside`, then this again."
+    return page.markdown(found)
 
 
 def main() -> None:
@@ -83,6 +94,7 @@ def main() -> None:
             role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()
         },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json"},
+        text={"styles": "styles.json"},
         schedule={"kind": "flow", "shift": SCHEDULE.shift},
         prediction="flow",
         multiple=16,
@@ -93,7 +105,6 @@ def main() -> None:
 
     rows = ledger(args.data, ("singles", "portraits", "composites"), "train")
     drawn = [row for row in rows if row["array"] != "composites"]
-    metrics = args.runs / "evaluation.md"
     said = cards.card(
         args.out,
         model.name,
@@ -106,9 +117,7 @@ def main() -> None:
         trained=args.trained,
         rows=drawn,
         data=COMPOSED.format(composites=len(rows) - len(drawn)),
-        metrics=metrics.read_text().strip()
-        if metrics.exists()
-        else "Not measured yet: `python -m experiments.evaluate`.",
+        metrics=measured(args.out, model.components["denoiser"].sha256),
     )
     (args.out / "CARD.md").write_text(said, encoding="utf-8")
     shutil.copy(args.data / "styles.json", args.out / "styles.json")

@@ -11,7 +11,7 @@ how. Half of the pictures lose their finer half of detail, for those of smaller 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,11 +46,11 @@ class Told:
     numbers.
 
     Args:
-        rows: lines of the ledger.
+        answers: of each picture, question -> word.
     """
 
-    def __init__(self, rows: list[dict]):
-        self.answers = [answers(row) for row in rows]
+    def __init__(self, answers: Sequence[Mapping[str, str]]):
+        self.answers = answers
         asked = sorted({question for each in self.answers for question in each})
         self.words = {q: sorted({each[q] for each in self.answers if q in each}) for q in asked}
 
@@ -158,7 +158,7 @@ class Recognise(Experiment):
 
     @cached_property
     def told(self) -> Told:
-        return Told(self.ledger)
+        return Told([*map(answers, self.ledger)])
 
     def shown(self, split: str) -> tuple[Art, Tensor]:
         """The art of a split, and what is said of it, (N, questions)."""

@@ -38,7 +38,7 @@ MAY = {
     "painting": PROCESS
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS
-    | {"installed", "painting", "store", "pictures", "request", "nets", "prompt", "weights", "learn"},
+    | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "installed",

@@ -129,7 +129,7 @@ def test_a_record_replays_with_its_style_and_one_of_before_there_were_any_with_n
     image = Image.open(bare.save(tmp_path / "bare.png"))
     record = json.loads(image.info["danqing"])
     assert record["request"].pop("style") == NONE
-    record["danqing"] = 2
+    record["danqing"] = 1
     old = PngImagePlugin.PngInfo()
     old.add_itxt("danqing", json.dumps(record))
     image.save(tmp_path / "old.png", pnginfo=old)

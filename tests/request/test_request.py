@@ -82,7 +82,7 @@ def test_a_field_that_is_taken_back_is_as_if_it_had_never_been_stated():
 
 @given(requests)
 def test_a_record_of_before_groups_states_what_it_stated(request):
-    unstated = {name: None for name in FIELDS if name != "finish"} | {
+    unstated = {name: None for name in FIELDS if name not in ("finish", "style")} | {
         "index": 0,
         "panorama": False,
         "mask_blur": 0,
@@ -91,7 +91,7 @@ def test_a_record_of_before_groups_states_what_it_stated(request):
     old = {"danqing": 1, "request": {**unstated, "strict": False, **request.stated()}, "record": {"danqing": "0.1.0"}}
     new = upgrade(old)
     kept = {name: value for name, value in request.stated().items() if (name, value) != ("index", 0)}
-    assert Request(**new["request"]).stated() == {**kept, "finish": ()}
+    assert Request(**new["request"]).stated() == {"style": "none", **kept, "finish": ()}
     assert new["danqing"] == VERSION and upgrade(new) == new and new["record"] == old["record"]
 
 

@@ -14,6 +14,7 @@ from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
 from . import learning
 from .compare import compare
+from .evaluate import evaluate
 from .finishing import enlarge, faces, tone
 from .generators import interpolate, reconstruct, translate
 from .models import convert, inspect, models, pull
@@ -60,6 +61,7 @@ for command in (
     convert,
     inspect,
     compare,
+    evaluate,
     click.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn),
 ):
     danqing.add_command(command)

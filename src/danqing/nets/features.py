@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +76,10 @@ class Features(nn.Module):
             raise InvalidInput(
                 f"features are read from pictures of shape (3, {side}, {side}), not {tuple(picture.shape[1:])}"
             )
-        grids = list(self.grids(picture))
+        return self.read(list(self.grids(picture)))
+
+    def read(self, grids: Sequence[Tensor]) -> Tensor:
+        """The features of what `grids` gives: -> (B, D)."""
         means = F.silu(self.norm_out(grids[-1])).float().mean((2, 3))
         deviations = map(deviation, grids[: self.config.texture])
         return F.layer_norm(self.out(torch.cat([means, *deviations], 1)).float(), (self.config.features,))

@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from . import flat
 
 #: The version of the records that are written now; ``record["danqing"]`` holds it.
-VERSION = 3
+VERSION = 2
 
 Record = Mapping[str, Any]
 
@@ -18,19 +18,15 @@ _UNSTATED = {"index": 0, "panorama": False, "mask_blur": 0, "refiner_at": 0.8, "
 
 
 def _grouped(record: Record) -> Record:
-    """Version 1 knew no groups, wrote every field, and before there were finishes had none."""
-    old = {"finish": (), **record["request"]}
+    """Version 1 knew no groups, wrote every field, added no style to a prompt, and before there were finishes had
+    none."""
+    old = {"finish": (), "style": "none", **record["request"]}
     stated = {name: value for name, value in old.items() if name not in _UNSTATED or value != _UNSTATED[name]}
     return {**record, "request": flat.nested(stated)}
 
 
-def _unstyled(record: Record) -> Record:
-    """Version 2 added no style to a prompt."""
-    return {**record, "request": {"style": "none", **record["request"]}}
-
-
 #: From a version to the next.
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _unstyled}
+STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped}
 
 
 def upgrade(record: Record) -> Record:
