@@ -107,14 +107,17 @@ class Judge:
 
 
 def load(folder: Path | None = None, device: torch.device | str = "cpu") -> Judge:
-    """The judge that ships, or another in a folder; in fp32 on every machine, so that all judge alike.
+    """The judge among the models, or another in a folder; in fp32 on every machine, so that all judge alike.
 
     Raises:
-        InvalidFile: its file is missing or damaged. InvalidInput: none is installed.
+        InvalidFile: it is missing or damaged.
     """
-    path = folder / WEIGHTS if folder else installed.require(NAME, WEIGHTS)
-    if not path.is_file():
-        raise InvalidFile(f"the judge is missing: there is no {path}")
+    path = folder / WEIGHTS if folder else installed.path(NAME, WEIGHTS)
+    if path is None or not path.is_file():
+        raise InvalidFile(
+            f"the judge is missing: {path or 'no model of this name is installed'}. Train one, `danqing learn "
+            f"experiments/judge.py`, then `danqing learn experiments/judge.py --export zoo/mini/danqing_models/{NAME}`"
+        )
     try:
         said = store.header(path).metadata
         net = Recogniser(TypeAdapter(RecogniserConfig).validate_json(said["config"]))

@@ -88,9 +88,11 @@ def load(folder: Path | None = None, model: AnyModel = DEFAULT) -> Tower:
     Raises:
         InvalidFile: a file is missing or damaged, or the tower was matched to another text tower than the model has.
     """
-    path = folder / WEIGHTS if folder else installed.require(judging.NAME, WEIGHTS)
-    if not path.is_file():
-        raise InvalidFile(f"the image tower is missing: there is no {path}")
+    path = folder / WEIGHTS if folder else installed.path(judging.NAME, WEIGHTS)
+    if path is None or not path.is_file():
+        raise InvalidFile(
+            f"the image tower is missing: {path or 'none is installed'}. Train one with `python -m experiments.tower`"
+        )
     text, tokenizer, sha256 = speaker(model)
     try:
         said = store.header(path).metadata
