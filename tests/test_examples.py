@@ -10,8 +10,6 @@ import torch
 from PIL import Image
 
 import danqing
-from danqing.adapt.base import layers
-from danqing.painting.load import load
 from danqing.weights import store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,10 +59,11 @@ def test_checkpoint(example, tiny, generators):
 def test_lora(example, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("DANQING_MODELS", str(tmp_path))
     (tmp_path / "loras").mkdir()
-    net = load(tiny, "cpu", "fp32").adapters.nets["denoiser"]
-    name, layer = next((name, layer) for name, layer in layers(net).items() if isinstance(layer, torch.nn.Linear))
-    stem = "lora_unet_" + name.replace(".", "_")
-    ends = {"lora_down": (2, layer.in_features), "lora_up": (layer.out_features, 2)}
+    name, weight = next(
+        pair for pair in store.each(tiny / "denoiser.safetensors") if pair[0].endswith("ff.net.2.weight")
+    )
+    stem = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
+    ends = {"lora_down": (2, weight.shape[1]), "lora_up": (weight.shape[0], 2)}
     store.write(
         tmp_path / "loras" / "ink.safetensors", {f"{stem}.{end}.weight": torch.ones(n) for end, n in ends.items()}
     )
