@@ -3,7 +3,7 @@ them."""
 
 import torch
 import torch.nn.functional as F
-from experiments.features import UNSAID, Answer, Classifier, Told, coarsened
+from experiments.features import UNSAID, Answer, Classifier, Told, answers, coarsened
 
 from danqing.measure import features as shipped
 from danqing.nets.features import FeatureConfig
@@ -18,7 +18,7 @@ ROWS = [
 
 
 def test_every_question_has_its_words_and_what_is_unsaid_is_marked():
-    told = Told(ROWS)
+    told = Told([answers(row) for row in ROWS])
     assert told.words == {
         "hat": ["a cap"],
         "skin": ["pale"],
