@@ -41,7 +41,7 @@ def test_the_wheel_of_the_code_holds_no_weights_and_is_at_most_3_megabytes(tmp_p
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_a_package_of_weights_is_smaller_than_the_index_takes_and_brings_what_is_said(package):
-    """Weights do not compress: a wheel is as large as its files."""
+    """A wheel is no larger than its files."""
     assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 100e6
     name = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]["name"]
     brought = package / installed.NAMESPACE
