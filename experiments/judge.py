@@ -181,7 +181,7 @@ class Recognise(Experiment):
     def training(self) -> Training:
         torch.manual_seed(0)
         where = find_device()
-        model = Recogniser(self.config()).to(where, memory_format=torch.channels_last)
+        model = Recogniser(self.config()).to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         seen = [[i for i, row in enumerate(self.ledger) if row["array"] == array and not kept(row)] for array in ARRAYS]
         order = Mixture([*map(len, seen)], [1 - self.portraits, self.portraits], self.batch, "judge")
 

@@ -48,7 +48,7 @@ class Told:
     def first(self, question: str) -> list[str]:
         """The likeliest word of each picture."""
         words = self.words[question]
-        return [words[i] for i in self.logits[question].argmax(1).tolist()]
+        return [str(words[i]) for i in self.logits[question].argmax(1).tolist()]
 
     def right(self, question: str, answers: Sequence[str], among: int = 1) -> Tensor:
         """Whether each picture's answer is among its likeliest words, (N,) of bool.
