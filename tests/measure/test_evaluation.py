@@ -10,7 +10,8 @@ from danqing.errors import InvalidFile, InvalidInput
 from danqing.measure.evaluation import page
 from danqing.measure.evaluation.art import Art, counted, noun
 from danqing.measure.evaluation.asked import PARTS, asked
-from danqing.measure.evaluation.evaluate import Evaluation, Measured, evaluate
+from danqing.measure.evaluation.evaluate import Evaluation, evaluate
+from danqing.measure.evaluation.measured import Measured
 from danqing.measure.evaluation.prompts import CHINESE, ENGLISH, PROMPTS
 from danqing.painting.loaded import LoadedModel
 

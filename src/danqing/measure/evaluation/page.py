@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from ...pictures import encode, files
-from .evaluate import EYE, Evaluation, Shown
+from .evaluate import EYE, Evaluation
 from .intervals import Figure
+from .measured import Shown
 
 FILE, PAGE, SHEET = "evaluation.json", "index.html", "prompts.webp"
 #: The side of a picture on the sheet, in pixels.
