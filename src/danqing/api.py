@@ -213,17 +213,21 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
     then, encoding = (
         part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding"))
     )
-    old = read.picture(path)
     if encoding.get("format") not in encode.WRITABLE.values() or not isinstance(encoding.get("quality", 95), int):
         encoding = {"format": carried.format}
-    new = encode.reread(encode.to_bytes(picture.image, encoding))
-    if new.size != old.size:
-        why = (
-            f"not comparable: the file is {old.width}×{old.height}, the record paints {new.width}×{new.height}: "
-            "it was resized since"
+    news = encode.reread(encode.to_bytes(picture.image, encoding, picture.frames[1:]))
+    olds = read.frames(path, len(news) + 1)
+    old, new = olds[0], news[0]
+    if new.size != old.size or len(news) != len(olds):
+        there, here = (
+            f"{each.width}×{each.height}" + (f" of {len(every)} frames" if len(every) > 1 else "")
+            for each, every in ((old, olds), (new, news))
         )
+        how = "resized" if new.size != old.size else "cut"
+        why = f"not comparable: the file is {there}, the record paints {here}: it was {how} since"
         return Replay(exact=False, max_abs=255, mean_abs=255.0, why=why, picture=picture)
-    apart = np.abs(np.asarray(old.convert("RGBA"), np.int16) - np.asarray(new.convert("RGBA"), np.int16))
+    then_now = (np.stack([np.asarray(each.convert("RGBA"), np.int16) for each in every]) for every in (olds, news))
+    apart = np.abs(np.subtract(*then_now))
     most, mean = int(apart.max()), float(apart.mean())
     what = f"exact: every pixel of {old.width}×{old.height} is the same"
     if encoding["format"] != "PNG":

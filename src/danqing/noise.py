@@ -48,23 +48,23 @@ def globally(device: torch.device, *key: int | str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard normal noise that depends on (seed, picture index, stage, step, draw) alone.
+    """Standard normal noise that depends on (seed, picture index, frame, stage, step, draw) alone.
 
     Each draw of each picture comes from its own CPU generator, keyed by these, in float32, and is then moved: so a
     picture's noise depends neither on the other pictures of the batch, nor on their order, nor on device or precision.
 
     Args:
-        keys: for each picture of the batch its (seed, index).
+        keys: for each picture of the batch its (seed, index), and of a clip's frames but the first their number too.
         stage: which part of a recipe draws, so that two parts with the same step differ.
     """
 
-    keys: tuple[tuple[int, int], ...]
+    keys: tuple[tuple[int, ...], ...]
     stage: str = "sample"
 
     @classmethod
-    def of(cls, seed: int, indices: Sequence[int], stage: str = "sample") -> Noise:
-        """One seed, pictures by index."""
-        return cls(tuple((seed, index) for index in indices), stage)
+    def of(cls, seed: int, indices: Sequence[int], stage: str = "sample", *, frames: int = 1) -> Noise:
+        """One seed, pictures by index, each of so many frames, of which the first draws what a still does."""
+        return cls(tuple((seed, index, *([k] if k else [])) for index in indices for k in range(frames)), stage)
 
     def at(self, step: int) -> Draw:
         """The draws of one step."""
@@ -76,6 +76,6 @@ class Noise:
             raise ValueError(f"noise is keyed for {len(self.keys)} pictures, the batch has {len(like)}")
         return torch.stack([self._one(key, tuple(like.shape[1:]), step, draw) for key in self.keys]).to(like)
 
-    def _one(self, key: tuple[int, int], shape: tuple[int, ...], step: int, draw: int) -> Tensor:
+    def _one(self, key: tuple[int, ...], shape: tuple[int, ...], step: int, draw: int) -> Tensor:
         stream = keyed(*key, self.stage, step, draw, digest=sha256)
         return torch.randn(shape, generator=stream, dtype=torch.float32, device="cpu")

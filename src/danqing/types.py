@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lcm
 from types import MappingProxyType
 from typing import NamedTuple
@@ -92,6 +92,18 @@ class Conditioning:
             raise ValueError(f"a conditioning of {self.batch} pictures cannot serve {batch}: it must hold 1 or {batch}")
         return self.map(lambda v: v.expand(batch, *v.shape[1:]))
 
+    def over(self, frames: int) -> Conditioning:
+        """One picture's conditioning for the frames of a clip, as a batch of them; a still's stays as it is.
+
+        Layers that mix frames read in ``extra["frame"]``, (B, F), which of a clip's F frames each of the batch is:
+        one-hot, so that a batch may hold several clips, and that F is known without a look at numbers.
+        """
+        if frames == 1:
+            return self
+        frame = torch.eye(frames, dtype=self.tokens.dtype, device=self.tokens.device)
+        many = self.expand(frames)
+        return replace(many, extra={**many.extra, "frame": frame})
+
     def cat(self, *others: Conditioning) -> Conditioning:
         """Stack along the batch.
 
@@ -119,7 +131,7 @@ class Conditioning:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What the sampling loop yields after each step.
+    """What the sampling loop yields after each step; B counts pictures, or the frames of one that moves.
 
     Args:
         step: how many steps are done, 1 .. steps.

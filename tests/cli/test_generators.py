@@ -102,7 +102,7 @@ def test_a_preview_shows_the_rows_so_far_and_an_interrupt_leaves_nothing(run, ge
     seen, put, plain = [], files.put, PixelCNNPainter.recipes["text2image"]
 
     def watch(path, data, **options):
-        seen.append(encode.reread(data))
+        seen.extend(encode.reread(data))
         return put(path, data, **options)
 
     def interrupted(painter, request):

@@ -82,7 +82,7 @@ def test_steps_are_counted_over_both_passes(painter):
 def test_at_strength_nought_the_picture_is_enlarged_and_nothing_else(painter, by):
     (*_, last), picture = walked(painter, fox(hires=2, hires_strength=0, hires_by=by))
     with torch.inference_mode():
-        wanted = painter.decode(WAYS[by](painter, painter.decode(last.x), last.x, (64, 64)))
+        wanted = painter.decode(WAYS[by](painter, *painter.decode(last.x), last.x, (64, 64)))[0]
     assert picture.image.tobytes() == wanted.tobytes()
 
 

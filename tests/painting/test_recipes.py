@@ -200,7 +200,7 @@ def test_a_replay_of_an_edited_file_says_how_far_off(painter, tiny, tmp_path):
     touched[0, 0, 0] ^= 16
     from dataclasses import replace
 
-    found = danqing.replay(replace(picture, image=Image.fromarray(touched)).save(tmp_path / "x.png"))
+    found = danqing.replay(replace(picture, frames=(Image.fromarray(touched),)).save(tmp_path / "x.png"))
     assert not found.exact and found.max_abs == 16 and "edited" in found.why
 
 
@@ -209,7 +209,7 @@ def test_a_replay_tells_another_machine_from_a_changed_result(painter, tiny, tmp
 
     picture = painter.paint(Request(model=str(tiny), prompt="a red fox", seed=1))
     other = painter.paint(Request(model=str(tiny), prompt="a red fox", seed=2)).image
-    moved = replace(picture, image=other, record={**picture.record, "cpu": "abacus", "torch": "0.1"})
+    moved = replace(picture, frames=(other,), record={**picture.record, "cpu": "abacus", "torch": "0.1"})
     found = danqing.replay(moved.save(tmp_path / "x.png"))
     assert not found.exact and "abacus then" in found.why and "torch: 0.1 then" in found.why
 

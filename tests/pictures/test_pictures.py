@@ -39,7 +39,7 @@ def noise(width=24, height=16, mode="RGB", seed=0):
 
 def painted(prompt="a red fox", **options):
     request = Request(prompt=prompt, seed=3, **options).resolve()
-    return Picture(image=noise(), request=request, warnings=("cut",), record={"danqing": "0", "sha256": "ab" * 32})
+    return Picture(frames=(noise(),), request=request, warnings=("cut",), record={"danqing": "0", "sha256": "ab" * 32})
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])

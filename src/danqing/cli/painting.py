@@ -132,8 +132,8 @@ def paint_each(
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
-    if svg:
-        encode.format_of(Path("x.svg"))  # what traces it is here, or is missed before anything is painted
+    for name in ("x.svg",) * svg + (where.pattern,):  # what cannot be written is known before anything is painted
+        encode.format_of(Path(name), max(request.frames for request in base))
     files.writable(where.folder / "picture")
     done: list[Picture] = []
     failed: list[DanqingError] = []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,16 +70,16 @@ def settle(request: Resolved) -> Resolved:
 def apply(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, float]) -> Picture:
     """A picture after the finishes that `make` made of its request, in their order; ``timings`` are of what made the
     picture."""
-    began, image, warnings = time.perf_counter(), picture.image, list(picture.warnings)
+    began, frames, warnings = time.perf_counter(), picture.frames, list(picture.warnings)
     for finish in finishes:
-        image, said = with_warnings(finish, image)
-        warnings += said
+        finished, said = zip(*(with_warnings(finish, frame) for frame in frames), strict=True)
+        frames, warnings = finished, [*warnings, *dict.fromkeys(chain.from_iterable(said))]
     hashes = {name: library.digest(file(name)) for record in picture.request.finish for name in record.networks}
     more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}
     return replace(
         picture,
-        image=image,
+        frames=frames,
         warnings=tuple(warnings),
         record={**picture.record, **({"finish": hashes} if hashes else {})},
         timings={**timings, **more, **total},

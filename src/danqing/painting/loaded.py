@@ -287,7 +287,7 @@ class LoadedModel(ABC):
             for state in self.in_precision("fp32").states(resolved.but(precision="fp32")):
                 yield replace(state, warnings=(warning, *state.warnings)) if isinstance(state, Picture) else state
 
-    def finish(self, request: Resolved, image: Image.Image, notes: Sequence[str] = ()) -> Picture:
+    def finish(self, request: Resolved, frames: Iterable[Image.Image], notes: Sequence[str] = ()) -> Picture:
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
         said = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
@@ -295,7 +295,9 @@ class LoadedModel(ABC):
         used = PICTURES.intersection(self._used(request))
         given = {name: value for name, value in request.stated().items() if value and name in used}
         record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
-        return Picture(image=image, request=request, warnings=(*self.notes(request), *said, *notes), record=record)
+        return Picture(
+            frames=tuple(frames), request=request, warnings=(*self.notes(request), *said, *notes), record=record
+        )
 
     @property
     def sha256(self) -> str:

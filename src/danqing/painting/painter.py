@@ -159,6 +159,7 @@ class Painter(LoadedModel):
 
         def at(scale: float, rescale: float = 0.0) -> Denoise:
             terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
+            terms, base = [(said.over(request.frames), w) for said, w in terms], base.over(request.frames)
             return guide.rescaled(guide.compose(self._ask, terms, base), rescale)
 
         inside = at(scale, request.guidance.rescale)
@@ -190,11 +191,14 @@ class Painter(LoadedModel):
         """Noise a clean latent to the first point and sample from there to the last.
 
         Args:
-            x0: (1, C, h, w); zeros for a picture from nothing.
+            x0: (1, C, h, w) for all frames alike or (F, C, h, w); zeros for a picture from nothing.
             denoise: the estimate that is walked, such as `assemble` gives.
             stage: of a recipe that walks more than once, which draws noise of its own.
         """
-        start, noise = (Noise.of(request.seed, [request.index], stage + part) for part in ("start", "sample"))
+        start, noise = (
+            Noise.of(request.seed, [request.index], stage + part, frames=request.frames) for part in ("start", "sample")
+        )
+        x0 = x0.expand(request.frames, *x0.shape[1:])
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
         solver = learned.LearnedDDPM() if self.learned(request) else solver_of(request)
         for state in core.sample(denoise, solver, points, x, noise):
@@ -216,9 +220,10 @@ class Painter(LoadedModel):
         """(1, 3, H, W) in [-1, 1] as its most probable latent, (1, C, h, w)."""
         return self.finite("the picture's encoding", self.codec.encode(levels.to(self.device)))
 
-    def decode(self, latent: Tensor) -> Image.Image:
-        """A latent (1, C, h, w) as an RGB picture."""
-        return self.image(self.finite("decoding", self.codec.decode(latent)))
+    def decode(self, latent: Tensor) -> tuple[Image.Image, ...]:
+        """A latent (F, C, h, w) as RGB frames, one by one: in the memory of one."""
+        frames = (self.codec.decode(frame) for frame in latent.split(1))
+        return tuple(self.image(self.finite("decoding", frame)) for frame in frames)
 
     @torch.inference_mode()
     def preview(self, state: State) -> Image.Image:

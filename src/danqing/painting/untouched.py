@@ -27,7 +27,7 @@ NOTHING = Model(folder=Path(), name=NONE, components={}, source=NONE)
 def as_it_is(loaded: Untouched, request: Resolved) -> Iterator[State | Picture]:
     """The given picture: its size, its mode and its ICC profile."""
     image, notes = read.whole(request.image)
-    yield loaded.finish(request, image, notes)
+    yield loaded.finish(request, [image], notes)
 
 
 class Untouched(LoadedModel):

@@ -5,49 +5,61 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from ..errors import UnknownName
+from ..errors import InvalidInput, UnknownName
 from . import svg
 from .read import opened, over_white, plain
 
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".svg": "SVG"}
+#: The formats that hold clips.
+ANIMATED = ("PNG", "WEBP")
+#: How long a frame of a clip is shown, in milliseconds: eight a second.
+SHOWN = 125
 NAMESPACE = "urn:danqing:record:1"
 
 
-def format_of(path: Path) -> str:
-    """PNG, JPEG, WEBP or SVG by the suffix.
+def format_of(path: Path, frames: int = 1) -> str:
+    """PNG, JPEG, WEBP or SVG by the suffix, for a still or a clip.
 
     Raises:
-        UnknownName: another suffix. InvalidInput: an SVG, which a package traces that is not installed.
+        UnknownName: another suffix. InvalidInput: a format that holds no clip, for one; an SVG, which a package traces
+            that is not installed.
     """
     if path.suffix.lower() not in WRITABLE:
         raise UnknownName("picture format", path.suffix or path.name, WRITABLE)
     found = WRITABLE[path.suffix.lower()]
+    if frames > 1 and found not in ANIMATED:
+        raise InvalidInput(f"{path.name} was given for a clip of {frames} frames; possible are .png and .webp")
     if found == "SVG":
         svg.check()
     return found
 
 
-def to_bytes(image: Image.Image, encoding: Mapping[str, Any], **metadata: Any) -> bytes:
-    """An image as a file's bytes; the same input gives the same bytes."""
+def to_bytes(
+    image: Image.Image, encoding: Mapping[str, Any], later: Sequence[Image.Image] = (), **metadata: Any
+) -> bytes:
+    """An image, with the frames that follow it in a clip, as a file's bytes; the same input gives the same bytes."""
     buffer = io.BytesIO()
     options = {"quality": encoding["quality"]} if "quality" in encoding else {}
     if encoding["format"] != "PNG":  # the others hold 8 bits of red, green and blue
-        image = plain(image)
+        image, *later = map(plain, (image, *later))
     if encoding["format"] == "JPEG":
         image, options = over_white(image), {**options, "subsampling": 0}
+    if later:
+        options = {**options, "save_all": True, "append_images": later, "duration": SHOWN, "loop": 0}
     image.save(buffer, encoding["format"], **options, **metadata)
     return buffer.getvalue()
 
 
-def reread(data: bytes) -> Image.Image:
-    """A file's bytes as `read.picture` sees them."""
-    return opened(data, "the picture").convert("RGB" if data[:2] == b"\xff\xd8" else "RGBA")
+def reread(data: bytes) -> list[Image.Image]:
+    """The frames in a file's bytes, as `read.frames` sees them."""
+    mode = "RGB" if data[:2] == b"\xff\xd8" else "RGBA"
+    return [frame.convert(mode) for frame in ImageSequence.Iterator(opened(data, "the picture"))]
 
 
 def data_uri(image: Image.Image, **metadata: Any) -> str:

@@ -31,7 +31,7 @@ class Picture:
     """What a recipe yields last.
 
     Args:
-        image: RGB, H × W.
+        frames: RGB, H × W each; a still has one.
         request: resolved; painting it again on the same machine gives the same bytes.
         warnings: whatever was cut, ignored or tried again, in words.
         record: the machine, the precision, the versions and the model's hashes: what tells a changed result from
@@ -39,15 +39,20 @@ class Picture:
         timings: seconds by stage; not written into files, so that the same request gives the same file.
     """
 
-    image: Image.Image
+    frames: tuple[Image.Image, ...]
     request: Request
     warnings: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def image(self) -> Image.Image:
+        """The first frame."""
+        return self.frames[0]
+
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> Path:
         """Write PNG, JPEG or WebP by the suffix, with the request inside; an existing file is kept and the name
-        numbered.
+        numbered. Clips are animated PNG and WebP.
 
         Raises:
             InvalidInput: another suffix. InvalidFile: the folder cannot be written, or the disk is full; nothing is
@@ -74,31 +79,31 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
         the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
 
     Raises:
-        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, or a quality outside 1 .. 100.
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, or one that holds no clip, or a quality outside 1
+            .. 100.
         InvalidFile: the folder cannot be written to, or the disk is full.
     """
-    kind = format_of(path)
+    kind = format_of(path, len(picture.frames))
     if quality not in range(1, 101):
         raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
+    frames = picture.image, encoding, picture.frames[1:]
     if kind == "SVG":
         return files.put(
             path, svg.traced(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite
         )
     if kind == "PNG":
-        return files.put(
-            path, to_bytes(picture.image, encoding, pnginfo=chunks(picture, encoding)), overwrite=overwrite
-        )
+        return files.put(path, to_bytes(*frames, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
     record, parameters = _texts(picture, encoding)
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
     metadata = {"xmp": xmp(record), "exif": exif.tobytes()}
     fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
     if "xmp" in fitting:
-        return files.put(path, to_bytes(picture.image, encoding, **fitting), overwrite=overwrite)
+        return files.put(path, to_bytes(*frames, **fitting), overwrite=overwrite)
     if not overwrite:  # what lies at the record's place may be of another program
         path = next(name for name in files.numbered(path) if not (name.exists() or files.record_beside(name).exists()))
-    written = files.put(path, to_bytes(picture.image, encoding, **fitting), overwrite=overwrite)
+    written = files.put(path, to_bytes(*frames, **fitting), overwrite=overwrite)
     files.put(files.record_beside(written), record.encode(), overwrite=True)
     return written
 

@@ -8,10 +8,11 @@ import os
 import stat
 import warnings
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InvalidFile, InvalidInput, nearest
 
@@ -71,6 +72,18 @@ def picture(source: str | os.PathLike[str]) -> Image.Image:
         InvalidFile: missing, not a picture, truncated, or of more than 64 million pixels.
     """
     return plain(whole(source)[0])
+
+
+def frames(source: str | os.PathLike[str], most: int) -> list[Image.Image]:
+    """The first ``most`` frames of a clip, or a still, each as `picture` gives it.
+
+    Raises:
+        InvalidFile: as `picture`.
+    """
+    first, (data, name) = picture(source), data_of(source)
+    with opened(data, name) as image:
+        later = islice(ImageSequence.Iterator(image), 1, most)
+        return [first, *damaged_as([], lambda: [plain(frame.copy()) for frame in later])]
 
 
 def whole(source: str | os.PathLike[str]) -> tuple[Image.Image, tuple[str, ...]]:

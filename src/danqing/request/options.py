@@ -24,6 +24,7 @@ class Painting(TypedDict, total=False):
     index: int | None
     width: int | None
     height: int | None
+    frames: int | None
     tile: int | None
     panorama: bool | None
     steps: int | None

@@ -86,6 +86,13 @@ class Request(Group, frozen=True):
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
     height: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
+    frames: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="How many frames a clip has; 1 is a still. They hang together as far as the model knows motion.",
+        examples=[16],
+    )
     tiling: Tiling = Tiling()
     sampling: Sampling = Sampling()
     guidance: Guidance = Guidance()
@@ -202,8 +209,11 @@ def _fields() -> dict[str, FieldInfo]:
 
 #: Every field by its flat name.
 FIELDS: Mapping[str, FieldInfo] = _fields()
-#: What a field is when neither the request nor the model says; one that is nothing then need not be stated.
-DEFAULTS: Mapping[str, Any] = {name: info.default for name, info in FIELDS.items() if info.default not in (None, "")}
+#: What a field is when neither the request nor the model says; one that is nothing then need not be stated, nor that a
+#: still has one frame.
+DEFAULTS: Mapping[str, Any] = {
+    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and name != "frames"
+}
 
 
 class Resolved(Request, frozen=True):

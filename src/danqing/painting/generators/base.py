@@ -133,7 +133,7 @@ class Generator(LoadedModel):
         """A picture that was painted at once, (1, 3, H, W), as the only step and the end of a recipe."""
         x = self.finite("the generator", picture.float())
         yield State(step=1, steps=1, t=0.0, x=x, x0=x)
-        yield self.finish(request, self.image(x), tuple(notes))
+        yield self.finish(request, [self.image(x)], tuple(notes))
 
 
 class LatentGenerator(Generator):

@@ -143,7 +143,7 @@ def rows(painter: PixelCNNPainter, request: Resolved) -> Iterator[State | Pictur
         picture = picture.clone()
         picture[:, :, y] = levels_of(painter.net.head.picture(row[:, None]))[:, :, 0].cpu()  # (1, 3, W)
         yield State(step=y + 1, steps=height, t=1 - (y + 1) / height, x=picture, x0=picture)
-    yield painter.finish(request, painter.image(picture))
+    yield painter.finish(request, [painter.image(picture)])
 
 
 class PixelCNNPainter(Generator):

@@ -52,7 +52,8 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
         yield state
         x = state.x
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
-    yield painter.finish(request, painter.decode(x) if len(points) > 1 else image, (*notes, *resized(source, request)))
+    frames = painter.decode(x) if len(points) > 1 else [image] * request.frames
+    yield painter.finish(request, frames, (*notes, *resized(source, request)))
 
 
 def inpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
@@ -92,12 +93,17 @@ def within(
     for state in painter.walk(request, points, origin(x, shown, request), estimate):
         yield state
         x = state.x
-    painted = painter.decode(x).resize(known.size, Image.Resampling.LANCZOS) if len(points) > 1 else known
-    result = Image.composite(painted, known, mask)
-    if source.mode == "RGBA" and clear:
+
+    def laid(frame: Image.Image) -> Image.Image:
+        painted = frame.resize(known.size, Image.Resampling.LANCZOS)
+        if source.mode != "RGBA" or not clear:
+            return Image.composite(painted, known, mask)
         result = Image.composite(painted, source.convert("RGB"), mask)
         result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
-    yield painter.finish(request, result, tuple(resized(source, request)))
+        return result
+
+    frames = painter.decode(x) if len(points) > 1 else [known] * request.frames
+    yield painter.finish(request, map(laid, frames), tuple(resized(source, request)))
 
 
 def in_tiles(recipe: Recipe) -> Recipe:

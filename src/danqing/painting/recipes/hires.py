@@ -76,7 +76,8 @@ def _twice(recipe: Run, painter: Painter, request: Resolved) -> Iterator[State |
         latent, done = state.x, state.steps
         yield replace(state, steps=done + len(points) - 1)
     assert first is not None
-    x = enlarge(painter, first.image, painter.encode_image(first.image) if latent is None else latent, size)
+    latents = [painter.encode_image(frame) for frame in first.frames] if latent is None else latent.split(1)
+    x = torch.cat([enlarge(painter, *pair, size) for pair in zip(first.frames, latents, strict=True)])
     given = lanczos(read.over_white(read.picture(request.image)), size) if request.image else None
     large, prompt_points = request.but(width=size[0], height=size[1]), later(painter.points(request), request)
     estimate = refined(painter, large, prompt_points, beside(painter, large, given))
@@ -85,7 +86,7 @@ def _twice(recipe: Run, painter: Painter, request: Resolved) -> Iterator[State |
         x = state.x
     by = request.hires.by
     hashed = {} if by in WAYS else {"hires_by": library.digest(finishing.file(by))}
-    yield replace(first, image=painter.decode(x), record={**first.record, **hashed})
+    yield replace(first, frames=painter.decode(x), record={**first.record, **hashed})
 
 
 def second(painter: Painter, request: Resolved) -> tuple[Point, ...]:
