@@ -43,7 +43,8 @@ def share(right: Tensor, real: Tensor | None = None) -> Figure:
     n, p = len(right), float(right.double().mean())
     middle, widened = p + Z * Z / (2 * n), 1 + Z * Z / n
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-    ends = (min((middle - half) / widened, p), max((middle + half) / widened, p))
+    # Rounding alone would put an end beyond 0, 1 or p.
+    ends = (max(0.0, min((middle - half) / widened, p)), min(1.0, max((middle + half) / widened, p)))
     found = None if real is None or not len(real) else 100 * float(real.double().mean())
     return Figure(value=100 * p, low=100 * ends[0], high=100 * ends[1], real=found, count=n)
 
