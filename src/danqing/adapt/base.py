@@ -79,17 +79,17 @@ def place(net: nn.Module, name: str, mark: str = "") -> Place:
     holder, attr, here = net, "", net
 
     def wrapped() -> bool:
-        return mark not in vars(here) and INNER in dict(here.named_children())
+        return mark not in vars(here) and INNER in here._modules
 
     for part in name.split("."):
         while wrapped():
             here = here.get_submodule(INNER)
-        try:
-            holder, attr, here = here, part, here.get_submodule(part)
-        except AttributeError:
+        child = here._modules.get(part)  # looked up hundreds of times whenever a LoRA comes and goes
+        if child is None:
             raise InvalidInput(
                 f"this network has no layer {name!r}: attach to the network that the adapter was read for"
-            ) from None
+            )
+        holder, attr, here = here, part, child
     while wrapped():
         holder, attr, here = here, INNER, here.get_submodule(INNER)
     return Place(holder, attr, here)

@@ -196,14 +196,17 @@ class Worn:
 
 def stack_at(net: nn.Module, name: str) -> Stack:
     """The stack of a layer; an empty one where nothing changes it."""
-    here = place(net, name, MARK).here
+    return _stack(place(net, name, MARK).here)
+
+
+def _stack(here: nn.Module) -> Stack:
     return vars(here).get(MARK) or Stack(here)
 
 
 def restack(net: nn.Module, name: str, edit: Callable[[tuple[Entry, ...]], tuple[Entry, ...]]) -> None:
     """Put at a layer's place what its edited stack builds."""
-    holder, attr, _ = place(net, name, MARK)
-    stack = stack_at(net, name)
+    holder, attr, here = place(net, name, MARK)
+    stack = _stack(here)
     edited = edit(stack.entries)
     if edited != stack.entries:
         setattr(holder, attr, stack._replace(entries=edited).build())
