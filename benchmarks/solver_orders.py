@@ -28,6 +28,7 @@ from danqing.noise import Draw, Noise
 from danqing.schedule import VE, VP, Cosine, Flow, ScaledLinear, Schedule
 from danqing.solve import ancestral, classic, core, dpmpp, unipc
 from danqing.solve.core import Estimate, Point
+from danqing.solve.solvers import SOLVERS, solver
 from danqing.types import Denoise, Denoised
 
 DOUBLE = torch.float64
@@ -132,6 +133,15 @@ def measured(solver: core.Solver, schedule: Schedule, full_start: bool, steps: i
         return (last(denoise, walker, points, truth(points[0])) - truth(points[-1])).abs().max().item()
 
     return math.log2(error(steps) / error(2 * steps))
+
+
+#: Every solver, and the way back from clean to noise, which no request can name.
+EVERY = (*SOLVERS, "inversion")
+
+
+def built(name: str, **options: float) -> core.Solver:
+    """One of `EVERY`."""
+    return ancestral.Inversion(**options) if name == "inversion" else solver(name, **options)  # type: ignore[arg-type]
 
 
 class Claim(NamedTuple):

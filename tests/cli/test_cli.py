@@ -18,9 +18,9 @@ from PIL import Image
 import danqing
 from danqing import installed
 from danqing.cli import app, painting
-from danqing.painting.recipes import denoising
 from danqing.pictures import files
 from danqing.pictures.carried import carried_by
+from danqing.request.names import RECIPES
 from danqing.request.request import Request
 
 ENVIRONMENT = {
@@ -270,7 +270,7 @@ app.main(sys.argv[1:])
 
 
 def test_an_interrupt_in_mid_sampling_ends_with_130_and_no_file(run, monkeypatch):
-    plain = denoising.RECIPES["text2image"]
+    plain = RECIPES["text2image"]
 
     def interrupted(painter, request):
         for state in plain.run(painter, request):
@@ -278,7 +278,7 @@ def test_an_interrupt_in_mid_sampling_ends_with_130_and_no_file(run, monkeypatch
                 raise KeyboardInterrupt
             yield state
 
-    monkeypatch.setitem(denoising.RECIPES, "text2image", replace(plain, run=interrupted))
+    monkeypatch.setitem(RECIPES._rows, "text2image", replace(plain, run=interrupted))
     code, _, err = run("paint", "fox", "-o", "x.png", "--preview")
     assert code == 130 and "interrupted" in err and os.listdir() == []
 

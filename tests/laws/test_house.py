@@ -13,6 +13,8 @@ PROCESS = CORE | {"schedule", "denoise", "solve", "guide", "codec", "tiles", "no
 #: room -> the rooms it may import from, besides itself
 MAY = {
     "errors": set(),
+    "tables": {"errors"},
+    "fields": {"errors"},
     "version": set(),
     "installed": {"errors"},
     "atomic": {"errors"},
@@ -21,26 +23,29 @@ MAY = {
     "types": {"errors"},
     "schedule": CORE,
     "denoise": CORE | {"schedule", "nets"},
-    "solve": CORE | {"schedule", "denoise", "noise"},
+    "solve": CORE | {"schedule", "denoise", "noise", "tables"},
     "guide": CORE | {"schedule", "denoise"},
     "nets": {"errors"},
     "prompt": CORE | {"nets"},
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
-    "finish": {"errors", "installed", "nets", "run"},
+    "finish": {"errors", "installed", "nets", "run", "tables", "fields"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "run": CORE | {"nets"},
-    "weights": {"errors", "nets", "atomic"},
-    "request": {"errors", "finish"},
+    "weights": {"errors", "nets", "atomic", "tables"},
+    "request": {"errors", "finish", "solve", "tables", "fields"},
     "pictures": {"request", "errors", "version", "atomic"},
     "store": {"installed", "pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
     "painting": PROCESS
+    | {"tables"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
+        "fields",
+        "tables",
         "installed",
         "api",
         "measure",

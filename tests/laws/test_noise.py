@@ -9,9 +9,9 @@ from danqing.denoise import Boundary, Denoiser
 from danqing.guide import compose, rescaled
 from danqing.noise import Noise
 from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, ScaledLinear, Schedule
-from danqing.solve import core, solvers
-from danqing.solve.solvers import SOLVERS
+from danqing.solve import core
 from danqing.types import Conditioning, Denoise, Denoised
+from solver_orders import EVERY, built
 
 SHAPE = (3, 8, 8)
 
@@ -88,21 +88,19 @@ def paint(name: str, pictures: list[int]) -> Tensor:
     x = Noise.of(3, pictures, "start")(torch.zeros(len(pictures), *SHAPE))
     points = points[::-1] if name == "inversion" else points
     denoise = singly(*map(guided, pictures))
-    for state in core.sample(denoise, solvers.solver(name), points, x, Noise.of(3, pictures)):
+    for state in core.sample(denoise, built(name), points, x, Noise.of(3, pictures)):
         x = state.x
     return x
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_solver_reads_no_number_of_the_sample_and_mixes_no_devices(name: str):
     """On the meta device, which has no numbers: a tensor left on the CPU or a value looked up would be an error."""
     points = core.points(VP(), SPACINGS["linspace"](VP(), 5))
     points = points[::-1] if name == "inversion" else points
     x = torch.zeros(2, *SHAPE, device="meta")
     states = list(
-        core.sample(
-            lambda x, t: Denoised(x * t.view(-1, 1, 1, 1)), solvers.solver(name), points, x, Noise.of(0, [0, 1])
-        )
+        core.sample(lambda x, t: Denoised(x * t.view(-1, 1, 1, 1)), built(name), points, x, Noise.of(0, [0, 1]))
     )
     assert all(tensor.device.type == "meta" for s in states for tensor in (s.x, s.x0))
 
@@ -122,7 +120,7 @@ def test_an_estimate_reads_no_number_of_the_sample_and_mixes_no_devices(schedule
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_batch_of_n_equals_n_singles_byte_for_byte(name: str):
     singles = torch.cat([paint(name, [i]) for i in range(8)])
     for pictures in ([0, 1], [0, 1, 2], list(range(8)), [5, 2, 7, 0, 3, 6, 1, 4], [6, 6]):

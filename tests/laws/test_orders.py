@@ -13,13 +13,27 @@ from danqing.schedule import EDM, SPACINGS, VE, VP, Cosine, Flow, Linear, Scaled
 from danqing.solve import ancestral, classic, core, dpmpp, solvers
 from danqing.solve.solvers import SOLVERS
 from danqing.types import Denoised
-from solver_orders import CLAIMS, DOUBLE, NOISY, FullStart, Mixture, initial, last, measured, path, truth, weak_order
+from solver_orders import (
+    CLAIMS,
+    DOUBLE,
+    EVERY,
+    NOISY,
+    FullStart,
+    Mixture,
+    built,
+    initial,
+    last,
+    measured,
+    path,
+    truth,
+    weak_order,
+)  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCHEDULES = [
     Linear(), ScaledLinear(), ScaledLinear(zero_snr=True), Cosine(), VP(), VE(), EDM(), Flow(), Flow(shift=3.0),
 ]  # fmt: skip
-FORWARD = [name for name in SOLVERS if name != "inversion"]
+FORWARD = list(SOLVERS)
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text("utf-8")
@@ -59,7 +73,7 @@ def test_the_page_prints_the_measured_order_of_the_covariance(name: str):
 
 
 def test_the_page_names_every_solver_and_spacing():
-    assert [name for name in (*SOLVERS, *SPACINGS) if f"`{name}`" not in PAGE] == []
+    assert [name for name in (*EVERY, *SPACINGS) if f"`{name}`" not in PAGE] == []
 
 
 @cache
@@ -73,7 +87,7 @@ def test_every_schedule_has_the_order_of_every_other(schedule: Schedule):
         assert measured(claim.make(), schedule, True, steps=12) == pytest.approx(coarse(name), abs=0.02)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_schedule_invariance(name: str):
     """The same problem under every schedule, step by step the same y = x / alpha, and the same estimates."""
     mixture, ends = Mixture(), []
@@ -82,7 +96,7 @@ def test_schedule_invariance(name: str):
         x = initial(schedule, 4)
         if name == "inversion":
             points, x = points[::-1], x / points[0].alpha * points[-1].alpha
-        states = list(core.sample(mixture.denoise(schedule), solvers.solver(name), points, x, Noise.of(3, [0])))
+        states = list(core.sample(mixture.denoise(schedule), built(name), points, x, Noise.of(3, [0])))
         walk = zip(states, points[1:], strict=True)
         ends.append(torch.stack([torch.stack([s.x / q.alpha, s.x0]) for s, q in walk]))
     for end in ends[1:]:
@@ -99,7 +113,7 @@ def test_a_distribution_of_one_picture_is_reached_exactly(name: str, schedule: S
         assert (points[-1].t, points[-1].alpha, points[-1].sigma) == (0.0, 1.0, 0.0)
         noise = Noise.of(0, [0])
         x = points[0].alpha * picture + points[0].sigma * noise(picture)
-        end = last(lambda x, t: Denoised(picture), solvers.solver(name), points, x)
+        end = last(lambda x, t: Denoised(picture), built(name), points, x)
         torch.testing.assert_close(end, picture, rtol=0, atol=1e-9)
 
 
@@ -108,7 +122,7 @@ def test_the_last_look_is_the_answer_at_a_clean_end(name: str):
     """A step to clean is of first order, so that the sample there is the last estimate itself."""
     points = core.points(Flow(), SPACINGS["linspace"](Flow(), 6))
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
-    *_, state = core.sample(Mixture().denoise(Flow()), solvers.solver(name), points, x, Noise.of(0, [0]))
+    *_, state = core.sample(Mixture().denoise(Flow()), built(name), points, x, Noise.of(0, [0]))
     assert torch.equal(state.x, state.x0)
 
 
@@ -186,7 +200,7 @@ class Looks:
 def test_looks_at_the_network_per_step():
     """Multistep solvers look once a step; singlestep ones as often as their order, but once where h is infinite."""
     once = {"ddim", "ddpm", "euler", "euler-a", "lms", "dpmpp-2m", "dpmpp-3m", "unipc", "unipc-3", "lcm", "inversion"}
-    expected = {name: 6 for name in once | {n for n in SOLVERS if n.endswith("m-sde")}}
+    expected = {name: 6 for name in once | {n for n in EVERY if n.endswith("m-sde")}}
     expected |= {
         "plms": 7,
         "heun": 11,
@@ -197,9 +211,9 @@ def test_looks_at_the_network_per_step():
         "dpmpp-sde": 11,
         "pc": 11,
     }
-    for name in SOLVERS:
+    for name in EVERY:
         looks, points = Looks(), core.points(VP(), SPACINGS["linspace"](VP(), 6))
-        last(looks, solvers.solver(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
+        last(looks, built(name), points[::-1] if name == "inversion" else points, torch.ones(1, 1, 2, 2))
         assert looks.count == expected[name], name
 
 
@@ -213,21 +227,21 @@ def test_float32_and_float16_walk_where_float64_does(schedule: Schedule):
         return Denoised(Mixture().clean(x.to(DOUBLE), *schedule(t)).to(x.dtype))
 
     for name in FORWARD:
-        exact = last(denoise, solvers.solver(name), points, start)
+        exact = last(denoise, built(name), points, start)
         for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 0.05)):
-            assert (last(denoise, solvers.solver(name), points, start.to(dtype)) - exact).abs().max() < bound, (
+            assert (last(denoise, built(name), points, start.to(dtype)) - exact).abs().max() < bound, (
                 name,
                 dtype,
             )
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_coefficients_never_change_the_precision_of_the_sample(name: str):
     for dtype in (torch.float16, torch.bfloat16, torch.float32, DOUBLE):
         points = core.points(Flow(), SPACINGS["linspace"](Flow(), 4))
         points = points[::-1] if name == "inversion" else points
         x = torch.ones(1, 1, 2, 2, dtype=dtype)
-        states = list(core.sample(lambda x, t: Denoised(0.5 * x), solvers.solver(name), points, x, Noise.of(0, [0])))
+        states = list(core.sample(lambda x, t: Denoised(0.5 * x), built(name), points, x, Noise.of(0, [0])))
         assert all(s.x.dtype == dtype for s in states)
         assert [s.step for s in states] == [1, 2, 3, 4] and [s.t for s in states] == [p.t for p in points[1:]]
 
@@ -240,4 +254,4 @@ def test_unknown_solver_offers_the_nearest_and_wrong_options_are_refused():
         ("lms", "order", 0), ("unipc", "order", 2.5), ("inversion", "iterations", -1),
     ]:  # fmt: skip
         with pytest.raises(InvalidInput, match=option):
-            solvers.solver(name, **{option: value})
+            built(name, **{option: value})

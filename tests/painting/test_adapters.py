@@ -13,7 +13,7 @@ import torch
 from danqing.adapt.base import layers
 from danqing.errors import InvalidFile, UnknownName
 from danqing.nets.ports import Residuals
-from danqing.painting.adapters import adapters
+from danqing.painting.adapters.adapters import ATTACHMENTS
 from danqing.painting.adapters.attachment import Asked, Attachment, tags_of
 from danqing.request.request import Request
 from danqing.weights import store
@@ -113,7 +113,7 @@ def test_a_learned_word_of_another_model_is_read_as_text_and_said_so(painter, fo
 # A kind of one's own --------------------------------------------------------------------------------------------------
 
 
-def test_another_kind_is_a_row_of_the_table(painter, folder, monkeypatch):
+def test_another_kind_is_a_row_of_the_table(painter, folder):
     """A control asked for by ``<glow:name:strength>``, whose file holds what it adds to the middle of the UNet."""
     store.write(folder / "loras" / "warm.safetensors", {"warmth": torch.full((1, 16, 1, 1), 3.0)})
 
@@ -128,13 +128,14 @@ def test_another_kind_is_a_row_of_the_table(painter, folder, monkeypatch):
         return attached
 
     read = lambda asked, target, strict: store.read(asked.path)["warmth"]  # noqa: E731
-    glow = Attachment(find=find, read=read, attach=attach, tags={"glow"})
+    glow = Attachment(find=find, read=read, attach=attach, does="Glows.", tags={"glow"})
     plain = pixels(painter, "a fox")
-    monkeypatch.setattr(adapters, "ATTACHMENTS", (*adapters.ATTACHMENTS, glow))
-    assert (pixels(painter, "a fox <glow:warm:1>") != plain).any()
-    np.testing.assert_array_equal(pixels(painter, "a fox <glow:warm:0>"), plain)
-    np.testing.assert_array_equal(pixels(painter, "a fox"), plain)
-    assert not painter.paint(Request(prompt="a fox <glow:warm:1>", steps=1)).warnings
+    with ATTACHMENTS.added("glow", glow):
+        assert (pixels(painter, "a fox <glow:warm:1>") != plain).any()
+        np.testing.assert_array_equal(pixels(painter, "a fox <glow:warm:0>"), plain)
+        np.testing.assert_array_equal(pixels(painter, "a fox"), plain)
+        assert not painter.paint(Request(prompt="a fox <glow:warm:1>", steps=1)).warnings
+    assert painter.paint(Request(prompt="a fox <glow:warm:1>", steps=1)).warnings
 
 
 # Several pictures at a time -------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import danqing
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.painting.load import load
 from danqing.painting.loaded import NotFinite
-from danqing.request.names import SOLVERS, SPACINGS
+from danqing.request.names import SPACINGS
 from danqing.request.request import Request
+from danqing.solve.solvers import SOLVERS
 from danqing.types import State
 from danqing.weights import store
 

@@ -21,10 +21,10 @@ from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig, ScoreUNet
 from danqing.noise import Noise
 from danqing.painting.load import load
 from danqing.prompt.labels import NONE, one_hot
-from danqing.request.names import SOLVERS
 from danqing.request.request import Request
 from danqing.solve import ancestral, core, solvers
 from danqing.solve.learned import LearnedDDPM
+from danqing.solve.solvers import SOLVERS
 from danqing.store.model import write_model
 from danqing.weights.load import save
 

@@ -11,8 +11,8 @@ from danqing.errors import InvalidFile, InvalidInput
 from danqing.painting.recipes.denoising import soft
 from danqing.pictures import read
 from danqing.pictures.carried import carried_by
-from danqing.request.names import SOLVERS
 from danqing.request.request import Request
+from danqing.solve.solvers import SOLVERS
 
 
 def pixels(image):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danqing.request import infotext
-from danqing.request.names import SOLVERS, SPACINGS
+from danqing.request.names import SPACINGS
 from danqing.request.request import Request
+from danqing.solve.solvers import SOLVERS
 
 lines = st.sampled_from(
     [
@@ -57,7 +58,7 @@ def test_solver_and_spacing_come_back_apart_or_joined(solver, spacing):
     request = Request(solver=solver, spacing=spacing, seed=1).resolve()
     options, _ = infotext.request_of(infotext.read(infotext.write(request)))
     assert (options["solver"], options["spacing"]) == (solver, spacing)
-    joined = infotext.Infotext(settings={"Sampler": f"{SOLVERS[solver]} {SPACINGS[spacing]}"})
+    joined = infotext.Infotext(settings={"Sampler": f"{SOLVERS[solver].title} {SPACINGS[spacing]}"})
     options, _ = infotext.request_of(joined)
     assert (options["solver"], options["spacing"]) == (solver, spacing)
 
@@ -95,7 +96,7 @@ def test_reading_never_fails(text):
 
 
 def test_no_two_solvers_or_spacings_share_a_label():
-    assert len(set(SOLVERS.values())) == len(SOLVERS) and len(set(SPACINGS.values())) == len(SPACINGS)
+    assert len({row.title for row in SOLVERS.values()}) == len(SOLVERS) and len(set(SPACINGS.values())) == len(SPACINGS)
 
 
 def test_the_text_of_a_picture_that_no_model_painted_states_no_size():

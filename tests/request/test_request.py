@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput, UnknownName
+from danqing.fields import domain
 from danqing.request import flat
-from danqing.request.names import EMPHASES, PRECISIONS, SOLVERS, SPACINGS
+from danqing.request.names import EMPHASES, PRECISIONS, SPACINGS
 from danqing.request.request import DEFAULTS, FIELDS, Request, Resolved
 from danqing.request.upgrade import VERSION, upgrade
-from danqing.request.words import domain
+from danqing.solve.solvers import SOLVERS
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 unit = st.floats(0, 1)
@@ -65,15 +66,15 @@ def test_only_the_fields_that_are_used_are_filled_and_what_nobody_states_says_no
 
 @given(requests)
 def test_flat_names_and_groups_state_the_same(request):
-    groups = {name: getattr(request, name) for name in flat.GROUPS}
-    alone = {name: value for name, value in request.stated().items() if name not in flat.PLACES}
+    groups = {name: getattr(request, name) for name in flat.OWN}
+    alone = {name: value for name, value in request.stated().items() if name not in flat.places()}
     assert Request(**alone, **groups) == request == Request(**flat.nested(request.stated()))
 
 
 def test_flat_names_are_told_apart_and_every_field_has_one():
-    places = [(group, field) for group, kind in flat.GROUPS.items() for field in kind.model_fields]
-    assert len(FIELDS) == len(places) + len(Request.model_fields) - len(flat.GROUPS)
-    assert set(flat.PLACES.values()) == set(places)
+    places = [(group, field) for group, kind in flat.OWN.items() for field in kind.model_fields]
+    assert len(FIELDS) == len(places) + len(Request.model_fields) - len(flat.OWN)
+    assert set(flat.places().values()) == set(places)
 
 
 def test_a_field_that_is_taken_back_is_as_if_it_had_never_been_stated():
@@ -137,7 +138,7 @@ def test_a_value_outside_its_domain_is_refused_with_what_is_possible(field, valu
     text = str(caught.value)
     assert field in text and "possible" in text and len(text) < 400
     if field not in ("interval",):
-        assert domain(field, FIELDS[field]) in text
+        assert domain(FIELDS[field]) in text
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_json_that_is_no_request_is_refused(text):
 def test_a_recipe_without_its_picture_or_with_one_too_many_is_refused(options):
     from danqing.painting.generators.base import INTERPOLATE
     from danqing.painting.loaded import Recipe
-    from danqing.painting.recipes.denoising import RECIPES
+    from danqing.request.names import RECIPES
 
     request = Request(**options)
     recipe = {**RECIPES, "interpolate": INTERPOLATE, "translate": Recipe(run=lambda loaded, request: iter(()))}[
@@ -218,16 +219,14 @@ def test_a_request_cannot_be_changed_in_place():
 def test_the_python_options_are_the_fields_of_the_request():
     from danqing.request.options import Options
 
-    assert set(typing.get_type_hints(Options)) == {*FIELDS, *flat.GROUPS}
+    assert set(typing.get_type_hints(Options)) == {*FIELDS, *flat.OWN}
 
 
 def test_the_names_are_those_that_the_parts_offer():
     from danqing import schedule
     from danqing.prompt.encode import WEIGHTINGS
     from danqing.run.precision import NAMES
-    from danqing.solve import solvers
 
-    assert set(SOLVERS) == set(solvers.SOLVERS) - {"inversion"}  # which goes from clean to noise
     assert set(SPACINGS) == set(schedule.SPACINGS)
     assert set(EMPHASES) == set(WEIGHTINGS)
     assert set(PRECISIONS) == set(NAMES)

@@ -15,10 +15,10 @@ from ..version import __version__
 from . import learning
 from .compare import compare
 from .evaluate import evaluate
-from .finishing import enlarge, faces, tone
+from .finishing import enlarge, faces, finish, tone
 from .generators import interpolate, reconstruct, translate
 from .models import convert, inspect, models, pull
-from .options import Examples, Group
+from .options import Examples, Group, plain_warnings
 from .outpaint import outpaint
 from .painting import edit, paint, replay
 from .screen import INTERRUPTED
@@ -55,6 +55,7 @@ for command in (
     enlarge,
     faces,
     tone,
+    finish,
     replay,
     models,
     pull,
@@ -73,7 +74,8 @@ def main(args: list[str] | None = None) -> None:
     # torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        danqing.main(args, standalone_mode=False)
+        with plain_warnings():
+            danqing.main(args, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

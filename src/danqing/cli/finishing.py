@@ -18,9 +18,9 @@ given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 
 def named(name: str) -> dict[str, Any]:
     """The parameters of a finish that are options, with their fields."""
-    from ..finish.records import FINISHES
+    from ..finish import records
 
-    return {field: info for field, info in FINISHES[name].model_fields.items() if field not in ("name", "precision")}
+    return {field: info for field, info in records.parameters(records.FINISHES[name]).items() if field != "precision"}
 
 
 def parameters(name: str) -> Callable[[Any], Any]:
@@ -38,18 +38,61 @@ def parameters(name: str) -> Callable[[Any], Any]:
 
 
 def alone(name: str, images: Sequence[str], options: dict[str, Any], pattern: str) -> None:
-    """`finish` by one finish, whose parameters are taken out of the options."""
-    finish(images, [{"name": name, **{field: options.pop(field) for field in named(name)}}], options, pattern)
+    """`touched_up` by one finish, whose parameters are taken out of the options."""
+    touched_up(images, [{"name": name, **{field: options.pop(field) for field in named(name)}}], options, pattern)
 
 
-def finish(images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str) -> None:
+def touched_up(
+    images: Sequence[str], chain: Sequence[Mapping[str, Any]], options: dict[str, Any], pattern: str
+) -> None:
     """Do to each picture what the chain says: finishes by their parameters, of which those that are None are left
     out."""
+    done(
+        images,
+        [{key: value for key, value in record.items() if value is not None} for record in chain],
+        options,
+        pattern,
+    )
+
+
+def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern: str) -> None:
+    """Do to each picture what a chain of finishes says, in any of its forms."""
     from ..pictures import paths
 
-    stated = [{key: value for key, value in record.items() if value is not None} for record in chain]
-    each = [{"recipe": "finish", "image": str(path), "finish": stated} for path in paths.pictures(images)]
+    each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
+
+
+class EveryFinish(Examples):
+    """Lists the finishes and their parameters in its help."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ..fields import domain
+        from ..finish import records
+
+        for name, kind in records.FINISHES.usable().items():
+            with formatter.section(f"{name}, {records.does(kind)}"):
+                fields = records.parameters(kind).items()
+                formatter.write_dl([(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields])
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(
+    "finish",
+    cls=EveryFinish,
+    short_help="Do to pictures what a chain of finishes says.",
+    epilog="""
+danqing finish enlarge:scale=2,tone fox.png
+danqing finish "white-balance:method=grey-world,clahe:clip=3" holiday/ -o better/
+""",
+)
+@click.argument("chain", metavar="CHAIN")
+@given
+@fields(["precision"])
+@placed
+def finish(chain: str, images: tuple[str, ...], **options: Any) -> None:
+    """Do to each IMAGE what CHAIN says: finishes in their order, NAME:PARAMETER=VALUE:..., between commas."""
+    done(images, chain, options, "{image}-finished.png")
 
 
 @click.command(
@@ -149,7 +192,7 @@ def tone(
     chain = [
         {"name": name, **said} for name, said in asked.items() if any(value is not None for value in said.values())
     ]
-    finish(images, chain or [{"name": "tone"}], options, "{image}-tone.png")
+    touched_up(images, chain or [{"name": "tone"}], options, "{image}-tone.png")
 
 
 def _point(text: str) -> tuple[str, ...]:

@@ -3,17 +3,36 @@ paints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from ..errors import InvalidInput, nearest
+from ..tables import PluginWarning
 
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
 #: What help calls the text of a field that names a file or a folder.
 FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME", "finish": "CHAIN", "hires_by": "NAME"}
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows what is wrong with another package's row in a line as our own messages."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, PluginWarning):
+                click.echo(f"danqing: {message}", err=True)
+            else:
+                shown(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 class Examples(click.Command):
@@ -45,22 +64,25 @@ class Group(Examples, click.Group):
 
 def but(*leave_out: str) -> list[str]:
     """The fields of `Request` that are options, without some."""
-    from ..request.request import FIELDS
+    from ..request.request import fields
 
-    return [name for name in FIELDS if name not in ELSEWHERE.union(leave_out)]
+    return [name for name in fields() if name not in ELSEWHERE.union(leave_out)]
 
 
 def fields(names: Sequence[str]) -> Callable[[Any], Any]:
     """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
-    from ..request.request import FIELDS
-    from ..request.words import choices, domain, kind
+    from ..fields import choices, domain, kind
+    from ..request.request import fields as every
+
+    with plain_warnings():
+        infos = every()
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            info = FIELDS[name]
-            pair, named, form = name == "interval", choices(name, info), kind(info)
+            info = infos[name]
+            pair, named, form = name == "interval", choices(info), kind(info)
             what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
-            possible = domain(name, info)
+            possible = domain(info)
             text = f"{info.description} {possible[:1].upper()}{possible[1:]}."
             if form is str and not named:
                 text = str(info.description)

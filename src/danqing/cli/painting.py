@@ -40,14 +40,14 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to"))
+@fields(["recipe", *but("mask", "mask_blur", "extend", "strength", "image_scale", "to")])
 @outputs
 def paint(prompts: tuple[str, ...], **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
 
     An option that is not given has the model's own value: `danqing models` lists them.
     """
-    run("text2image", prompts or ("",), options)
+    run(options.pop("recipe") or "text2image", prompts or ("",), options)
 
 
 @click.command(
@@ -63,7 +63,7 @@ danqing edit cut-out.png "a meadow" --holes
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
-@fields(but("extend", "truncation", "mix", "mix_from", "to"))
+@fields(["recipe", *but("extend", "truncation", "mix", "mix_from", "to")])
 @outputs
 def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.
@@ -72,8 +72,8 @@ def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> N
     """
     if holes and options["mask"] is not None:
         raise InvalidInput("--holes and --mask both say what to repaint: give one of them")
-    recipe = "inpaint" if holes or options["mask"] is not None else "image2image"
-    run(recipe, prompts or ("",), {**options, "image": image})
+    usual = "inpaint" if holes or options["mask"] is not None else "image2image"
+    run(options.pop("recipe") or usual, prompts or ("",), {**options, "image": image})
 
 
 @click.command(

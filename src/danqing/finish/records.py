@@ -13,8 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
+from ..fields import Domain, domain, translate
+from ..tables import Table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 #: From the name or the path of a model's file to its network.
 Load = Callable[[str], "nn.Module"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Points = Annotated[tuple[tuple[Share, Share], ...], Field(max_length=64)]
+Points = Annotated[
+    tuple[tuple[Share, Share], ...], Field(max_length=64), Domain(lambda: "up to 64 points (x, y) from 0 to 1")
+]
 
 
 class Finish(Protocol):
@@ -35,6 +40,16 @@ class Finish(Protocol):
 
 def _name(kind: type[BaseModel]) -> str:
     return kind.model_fields["name"].default
+
+
+def parameters(kind: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a record without its name."""
+    return {field: info for field, info in kind.model_fields.items() if field != "name"}
+
+
+def does(kind: type[BaseModel]) -> str:
+    """What a finish does, in a sentence: the first line of its record's docstring."""
+    return (kind.__doc__ or "").strip().splitlines()[0]
 
 
 class Record(BaseModel, ABC):
@@ -52,7 +67,8 @@ class Record(BaseModel, ABC):
             try:
                 super().__init__(**data)
             except ValidationError as error:
-                raise _translated(type(self), error) from None
+                name, errors = _name(type(self)), error.errors(include_url=False)
+                raise translate(errors, parameters(type(self)), f"parameter of {name}", where=f"{name}: ") from None
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -89,7 +105,7 @@ class Learned(Record):
 
 
 class Enlarge(Learned):
-    """`danqing.finish.enlarge.Enlarger`."""
+    """A network enlarges; Lanczos does the rest of the ratio."""
 
     name: Literal["enlarge"] = "enlarge"
     model: str = Field(
@@ -108,7 +124,7 @@ class Enlarge(Learned):
 
 
 class Faces(Learned):
-    """`danqing.finish.faces.Faces`."""
+    """Faces are found, turned upright, restored, and put back without a border."""
 
     name: Literal["faces"] = "faces"
     model: str = Field(
@@ -137,12 +153,12 @@ class Tone(Record):
     def make(self, load: Load | None = None, device: str | None = None) -> Finish:
         from . import tone
 
-        settings = {field: getattr(self, field) for field in type(self).model_fields if field != "name"}
+        settings = {field: getattr(self, field) for field in parameters(type(self))}
         return partial(getattr(tone, _name(type(self)).replace("-", "_")), **settings)
 
 
 class Clahe(Tone):
-    """`danqing.finish.tone.clahe`."""
+    """Contrast of the lightness, within parts of the picture (Lab; Zuiderveld 1994)."""
 
     name: Literal["clahe"] = "clahe"
     clip: float = Field(default=2.0, ge=1, le=100, description="How steep contrast may become; 1 changes nothing.")
@@ -150,7 +166,7 @@ class Clahe(Tone):
 
 
 class WhiteBalance(Tone):
-    """`danqing.finish.tone.white_balance`."""
+    """What should be grey becomes grey."""
 
     name: Literal["white-balance"] = "white-balance"
     method: Literal["grey-world", "white-patch"] = Field(default="grey-world", description="What is taken for grey.")
@@ -161,7 +177,7 @@ class WhiteBalance(Tone):
 
 
 class Levels(Tone):
-    """`danqing.finish.tone.levels`."""
+    """The darkest, the lightest, and the middle."""
 
     name: Literal["levels"] = "levels"
     black: Share = Field(default=0.0, description="What becomes the darkest.")
@@ -176,7 +192,7 @@ class Levels(Tone):
 
 
 class Curves(Tone):
-    """`danqing.finish.tone.curves`."""
+    """A smooth curve through points."""
 
     name: Literal["curves"] = "curves"
     points: Points = Field(
@@ -195,7 +211,7 @@ class Curves(Tone):
 
 
 class Adjust(Tone):
-    """`danqing.finish.tone.adjust`."""
+    """In stops of light, and in colourfulness."""
 
     name: Literal["adjust"] = "adjust"
     exposure: float = Field(default=0.0, ge=-10, le=10, description="In stops.")
@@ -204,7 +220,7 @@ class Adjust(Tone):
 
 
 class CutOut(Record):
-    """`danqing.finish.cut.CutOut`."""
+    """What is joined to the border and of the background's colour becomes transparent, with clean rims."""
 
     name: Literal["cut-out"] = "cut-out"
     tolerance: Share = Field(default=0.06, description="How far a colour may be from the background's to belong to it.")
@@ -215,14 +231,16 @@ class CutOut(Record):
         return CutOut(tolerance=self.tolerance)
 
 
-#: Any of the records, told by its name: the type of a field of a request.
-Finishing = Annotated[
-    Enlarge | Faces | CutOut | Clahe | WhiteBalance | Levels | Curves | Adjust, Field(discriminator="name")
-]
 #: Every finish by its name.
-FINISHES: Mapping[str, type[Record]] = {
-    _name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)
-}
+FINISHES: Table[type[Record]] = Table(
+    "finish",
+    {_name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)},
+    kind="finish.records:Record",
+    columns={
+        "parameters": lambda kind: ", ".join(f"`{field}` {domain(info)}" for field, info in parameters(kind).items()),
+        "what it does": lambda kind: does(kind),
+    },
+)
 
 #: Short names of finishes.
 SHORT: Mapping[str, str] = {"tone": "clahe"}
@@ -265,18 +283,3 @@ def _read(given: object) -> object:
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
         return finishing(given["name"], **{str(key): value for key, value in given.items() if key != "name"})
     return given
-
-
-def _translated(kind: type[Record], error: ValidationError) -> InvalidInput:
-    """Pydantic's findings as one of ours."""
-    name, lines = _name(kind), []
-    for found in error.errors(include_url=False):
-        where = ".".join(map(str, found["loc"]))
-        if found["type"] == "extra_forbidden":
-            return UnknownName(f"parameter of {name}", where, [f for f in kind.model_fields if f != "name"])
-        if isinstance(cause := found.get("ctx", {}).get("error"), InvalidInput):
-            lines.append(str(cause))
-            continue
-        given = "nothing" if found["type"] == "missing" else repr(found["input"])[:80]
-        lines.append(f"{name}: {where}: {given} was given; {found['msg'][0].lower()}{found['msg'][1:]}")
-    return InvalidInput("\n".join(lines))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
-from ..painting.generators.families import GENERATORS
+from ..painting.generators.base import GENERATORS
 from ..painting.load import load
 from ..painting.loaded import LoadedModel
 from ..prompt.classes import Classes

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import UnknownName
+from ..request.names import RECIPES
 from ..run.device import find_device
 from ..run.precision import find_precision
 from ..store.find import AnyModel, find
@@ -18,12 +19,10 @@ from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
 from ..weights.load import load as network
-from .generators.base import Generator
-from .generators.families import GENERATORS
+from .generators.base import GENERATORS, Generator
 from .loaded import LoadedModel, Sibling
 from .networks import codec_of, denoiser_of
 from .painter import Painter
-from .recipes.denoising import RECIPES
 from .recipes.tasks import TASKS
 from .text import text_of
 from .untouched import NONE, Untouched

@@ -18,7 +18,7 @@ from ..errors import DanqingError, InvalidInput
 from ..levels import bytes_of, levels_of
 from ..pictures import read
 from ..pictures.picture import Picture
-from ..request.request import FIELDS, Request, Resolved
+from ..request.request import Request, Resolved, fields, sources
 from ..run.precision import precision_name
 from ..run.record import describe
 from ..store import library
@@ -31,8 +31,6 @@ from .styles import NONE, Styles
 
 #: The fields of a request that every recipe of every model uses.
 ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
-#: Of the fields those that name a given picture.
-PICTURES = frozenset({"image", "mask", "other"})
 #: How much of a value a warning quotes, in characters.
 QUOTED = 60
 #: How many times the model's own area is painted at most: memory grows with its square.
@@ -79,6 +77,7 @@ class Recipe:
         defaults: from the model's own values of fields to those of this recipe.
         check: refuses what the request asks of it in vain, by InvalidInput.
         notes: what is to be said of any picture of the request, a sentence each.
+        does: in one sentence.
     """
 
     run: Run
@@ -87,6 +86,7 @@ class Recipe:
     defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     check: Callable[[Any, Resolved], None] = lambda loaded, request: None
     notes: Callable[[Any, Resolved], Iterable[str]] = lambda loaded, request: ()
+    does: str = ""
 
 
 class NotFinite(DanqingError):
@@ -161,9 +161,9 @@ class LoadedModel(ABC):
 
     def notes(self, request: Resolved) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
-        used = self._used(request)
+        used, usual = self._used(request), fields()
         for name, value in request.stated().items():
-            if name not in used and (value or value != FIELDS[name].default):
+            if name not in used and (value or value != usual[name].default):
                 yield (
                     f"{name} {str(value)[:QUOTED]!r} was ignored: {request.recipe} of {self.model.name} has no "
                     "use for it."
@@ -292,7 +292,7 @@ class LoadedModel(ABC):
         said = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
-        used = PICTURES.intersection(self._used(request))
+        used = sources() & self._used(request)
         given = {name: value for name, value in request.stated().items() if value and name in used}
         record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
         return Picture(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -24,17 +24,18 @@ from ..errors import InvalidInput
 from ..noise import Noise
 from ..pictures import read
 from ..prompt.towers import Text
-from ..request.request import Resolved
+from ..request.request import Request, Resolved
 from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
-from .adapters.adapters import Adapters
+from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
-from .beside import NOTHING, Beside
+from .guidance import GUIDANCE, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
 from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
+from .say import Say
 from .steps import taken
 
 #: How many prompts a painter remembers in encoded form.
@@ -91,6 +92,10 @@ class Painter(LoadedModel):
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
             raise InvalidInput(f"tile: {request.tiling.size} was given; {possible}")
 
+    def fields_used(self, request: Request) -> Collection[str]:
+        rows = (*GUIDANCE.usable().values(), *ATTACHMENTS.usable().values())
+        return frozenset(super().fields_used(request)).union(*(row.uses for row in rows))
+
     def max_pixels(self, request: Resolved) -> int:
         return super().max_pixels(request) if request.tiling.size is None else read.MAX_PIXELS
 
@@ -142,28 +147,29 @@ class Painter(LoadedModel):
 
         return self._encoded.get((*words, self._attached.files), encoded)
 
-    def assemble(self, request: Resolved, points: Sequence[core.Point], beside: Beside = NOTHING) -> Denoise:
+    def assemble(self, request: Resolved, points: Sequence[core.Point], *steps: Say) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
         asked.
 
         Args:
             points: of the request's steps, by whose times prompts change.
-            beside: what the denoiser reads beside the latent.
+            steps: that add to what is said, before those of what is attached.
         """
         said = self.encode(request)
-        return by_time([self._guided(request, scene, beside) for scene in said.scenes], said.steps, points)
+        say = (*steps, *(make(request) for make in self._attached.say))
+        return by_time([self._guided(request, scene, say) for scene in said.scenes], said.steps, points)
 
-    def _guided(self, request: Resolved, scene: Scene, beside: Beside) -> Denoise:
-        """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)); outside the interval the terms alone."""
-        scale, (low, high) = request.guidance.scale, request.guidance.interval
+    def _guided(self, request: Resolved, scene: Scene, say: Sequence[Say]) -> Denoise:
+        """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)), through the wrappers of guidance."""
 
-        def at(scale: float, rescale: float = 0.0) -> Denoise:
-            terms, base = beside.guided(tuple((said, scale * weight) for said, weight in scene.terms), scene.base)
+        def at(scale: float, *more: Say) -> Denoise:
+            terms, base = tuple((said, scale * weight) for said, weight in scene.terms), scene.base
+            for step in (*say, *more):
+                terms, base = step(terms, base)
             terms, base = [(said.over(request.frames), w) for said, w in terms], base.over(request.frames)
-            return guide.rescaled(guide.compose(self._ask, terms, base), rescale)
+            return guide.compose(self._ask, terms, base)
 
-        inside = at(scale, request.guidance.rescale)
-        return inside if (low, high) == (0, 1) else guide.interval(inside, at(1.0), low, high)
+        return guided(request, at)
 
     def _ask(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
         """The denoiser, as this picture has it."""

@@ -3,15 +3,18 @@ request nor the model states one; which fields are stated, pydantic remembers.""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
+from ..fields import Domain
 from .names import Emphasis, Solver, Spacing
 
 Share = Annotated[float, Field(ge=0, le=1)]
+#: Marks a field that names a given picture: a file, or a data: URI.
+PICTURE = "picture"
+Source = Annotated[str, PICTURE]
 Margin = Annotated[int, Field(ge=0, le=4096)]
 
 
@@ -49,7 +52,7 @@ class Guidance(Group, frozen=True):
         examples=[4],
     )
     rescale: Share = Field(default=0.0, description="How much of guidance's gain in contrast is taken back.")
-    interval: Annotated[tuple[float, float], AfterValidator(_ordered)] = Field(
+    interval: Annotated[tuple[float, float], AfterValidator(_ordered), Domain(lambda: "two numbers")] = Field(
         default=(0.0, 1.0),
         description="The times within which guidance acts, 0 clean to 1 noise.",
         examples=[(0.1, 0.9)],
@@ -97,7 +100,7 @@ class Edit(Group, frozen=True):
     strength: Share = Field(
         default=0.6, description="How far a given picture is painted anew: 0 not at all, 1 wholly.", examples=[0.6]
     )
-    mask: str = Field(
+    mask: Source = Field(
         default="",
         description="What to repaint: white yes, black no, grey partly; of the picture's size.",
         examples=["mask.png"],
@@ -105,10 +108,12 @@ class Edit(Group, frozen=True):
     blur: int = Field(
         default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
     )
-    extend: tuple[Margin, Margin, Margin, Margin] = Field(
-        default=(0, 0, 0, 0),
-        description="How many pixels the picture grows by to the left, above, to the right and below.",
-        examples=[(0, 0, 64, 0)],
+    extend: Annotated[tuple[Margin, Margin, Margin, Margin], Domain(lambda: "four whole numbers from 0 to 4096")] = (
+        Field(
+            default=(0, 0, 0, 0),
+            description="How many pixels the picture grows by to the left, above, to the right and below.",
+            examples=[(0, 0, 64, 0)],
+        )
     )
 
 
@@ -175,7 +180,7 @@ class Generating(Group, frozen=True):
 class Interpolation(Group, frozen=True):
     """The way from a picture to another."""
 
-    other: str = Field(default="", description="The second picture: a file, or a data: URI.", examples=["cat.png"])
+    other: Source = Field(default="", description="The second picture: a file, or a data: URI.", examples=["cat.png"])
     between: Share = Field(default=0.5, description="How far from the first picture to the second: 0 to 1.")
 
 
@@ -188,18 +193,3 @@ class Translation(Group, frozen=True):
         description="The style to translate into, as the model names it.",
         examples=["fluent"],
     )
-
-
-#: Every group by its name in a request.
-GROUPS: Mapping[str, type[Group]] = {
-    "tiling": Tiling,
-    "sampling": Sampling,
-    "guidance": Guidance,
-    "edit": Edit,
-    "hires": Hires,
-    "refiner": Refiner,
-    "text": Text,
-    "generating": Generating,
-    "interpolation": Interpolation,
-    "translation": Translation,
-}

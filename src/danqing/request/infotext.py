@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .names import ENLARGERS, SOLVERS, SPACINGS
+from ..solve.solvers import SOLVERS
+from .names import ENLARGERS, SPACINGS
 
 if TYPE_CHECKING:
     from .request import Request
@@ -70,7 +71,7 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
     record, stated = record or {}, request.stated()
     settings: dict[str, Any] = {
         "Steps": stated.get("steps"),
-        "Sampler": SOLVERS.get(stated.get("solver", "")),
+        "Sampler": _titles().get(stated.get("solver", "")),
         "Schedule type": SPACINGS.get(stated.get("spacing", "")),
         "CFG scale": _number(stated.get("scale")),
         "Seed": stated.get("seed"),
@@ -89,6 +90,11 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Version": f"danqing {record.get('danqing', '')}".strip(),
     }
     return compose(request.prompt, request.negative, settings)
+
+
+def _titles() -> dict[str, str]:
+    """What A1111 calls the solvers."""
+    return {name: row.title for name, row in SOLVERS.usable().items()}
 
 
 def _hires(request: Request) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
 
 def _sampler(value: str) -> dict[str, str] | None:
     for suffix, spacing in (("", None), *((f" {label}", name) for name, label in SPACINGS.items())):
-        name = _named(SOLVERS, value[: len(value) - len(suffix)]) if value.lower().endswith(suffix.lower()) else None
+        name = _named(_titles(), value[: len(value) - len(suffix)]) if value.lower().endswith(suffix.lower()) else None
         if name:
             return {"solver": name} | ({"spacing": spacing} if spacing else {})
     return None

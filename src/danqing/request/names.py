@@ -1,45 +1,32 @@
 """Names that a request may state, with what A1111 calls them: known without loading torch.
 
-A test holds the keys equal to what `solve`, `schedule`, `prompt` and `run` offer.
+A test holds the keys equal to what `schedule`, `prompt` and `run` offer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from ..errors import UnknownName
+from ..fields import Among
+from ..solve.solvers import SOLVERS
+from ..tables import Table
 
-#: What can be done.
-RecipeName = Literal[
-    "text2image", "image2image", "inpaint", "outpaint", "reconstruct", "translate", "interpolate", "finish"
-]
-
-SOLVERS: Mapping[str, str] = {
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "euler": "Euler",
-    "euler-a": "Euler a",
-    "heun": "Heun",
-    "lms": "LMS",
-    "plms": "PLMS",
-    "dpm2": "DPM2",
-    "dpm3": "DPM3",
-    "dpmpp-2s": "DPM++ 2S",
-    "dpmpp-2s-a": "DPM++ 2S a",
-    "dpmpp-2m": "DPM++ 2M",
-    "dpmpp-3m": "DPM++ 3M",
-    "dpmpp-sde": "DPM++ SDE",
-    "dpmpp-1m-sde": "DPM++ 1M SDE",
-    "dpmpp-2m-sde": "DPM++ 2M SDE",
-    "dpmpp-3m-sde": "DPM++ 3M SDE",
-    "unipc": "UniPC",
-    "unipc-3": "UniPC 3",
-    "lcm": "LCM",
-    "pc": "Predictor-Corrector",
-}
+#: What a model that denoises can do; each row is a `danqing.painting.loaded.Recipe`.
+RECIPES: Table[Any] = Table(
+    "recipe",
+    {
+        name: f"painting.recipes.denoising:{name.upper()}"
+        for name in ("text2image", "image2image", "inpaint", "outpaint")
+    },
+    kind="painting.loaded:Recipe",
+    columns={"what it does": lambda row: row.does},
+)
+#: What other models can do, and what is done with none.
+OTHER_RECIPES = ("reconstruct", "translate", "interpolate", "finish")
 
 SPACINGS: Mapping[str, str] = {
     "leading": "DDIM",
@@ -61,25 +48,8 @@ ENLARGERS: Mapping[str, str] = {
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
-#: The fields of a request that are one of several names, with those names.
-CHOICES: Mapping[str, Mapping[str, str] | tuple[str, ...]] = {
-    "solver": SOLVERS,
-    "spacing": SPACINGS,
-    "emphasis": EMPHASES,
-    "precision": PRECISIONS,
-}
-
-
-def _among(field: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value not in CHOICES[field]:
-            raise UnknownName(field, value, CHOICES[field])
-        return value
-
-    return check
-
-
-Solver = Annotated[str, AfterValidator(_among("solver"))]
-Spacing = Annotated[str, AfterValidator(_among("spacing"))]
-Emphasis = Annotated[str, AfterValidator(_among("emphasis"))]
-Precision = Annotated[str, AfterValidator(_among("precision"))]
+Solver = Annotated[str, AfterValidator(Among("solver", SOLVERS))]
+Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
+Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
+Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
+RecipeName = Annotated[str, AfterValidator(Among("recipe", ChainMap(dict.fromkeys(OTHER_RECIPES), RECIPES)))]

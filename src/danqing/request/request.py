@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from ..errors import InvalidInput
-from ..finish.records import Finishing, chain
+from ..errors import InvalidInput, UnknownName
+from ..fields import Domain, translate
+from ..finish.records import FINISHES, SHORT, Record, chain
 from . import flat
 from .groups import (
-    GROUPS,
+    PICTURE,
     Edit,
     Generating,
     Group,
@@ -27,12 +28,12 @@ from .groups import (
     Interpolation,
     Refiner,
     Sampling,
+    Source,
     Text,
     Tiling,
     Translation,
 )
 from .names import Precision, RecipeName
-from .words import translate
 
 if TYPE_CHECKING:
     from .options import Options
@@ -48,9 +49,13 @@ class Request(Group, frozen=True):
     name the same fields without their groups (`flat`), and so may whoever makes a request: ``Request(steps=20)`` is
     ``Request(sampling=Sampling(steps=20))``. None states nothing.
 
+    A group of another package's fields is reached by `group`.
+
     Raises:
         InvalidInput: a field outside its domain; UnknownName for an option, solver or choice that is not there.
     """
+
+    model_config = ConfigDict(extra="allow")  # the groups of other packages; __init__ refuses all else
 
     recipe: RecipeName = Field(
         default="text2image",
@@ -96,7 +101,7 @@ class Request(Group, frozen=True):
     tiling: Tiling = Tiling()
     sampling: Sampling = Sampling()
     guidance: Guidance = Guidance()
-    image: str = Field(
+    image: Source = Field(
         default="", description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
     )
     edit: Edit = Edit()
@@ -106,7 +111,9 @@ class Request(Group, frozen=True):
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
-    finish: tuple[Finishing, ...] = Field(
+    finish: Annotated[
+        tuple[SerializeAsAny[Record], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
+    ] = Field(
         default=(),
         description="What is done to the painted picture, in this order: enlarge, faces, tone and others, with their "
         "parameters; none leaves it as it is.",
@@ -128,15 +135,14 @@ class Request(Group, frozen=True):
     else:
 
         def __init__(self, **data: Any):
+            nested = flat.nested(data)
             try:
-                super().__init__(**data)
+                super().__init__(**{name: _other(name, value) for name, value in nested.items()})
             except ValidationError as error:
-                raise translate(error.errors(include_url=False), FIELDS) from None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nested(cls, data: Any) -> Any:
-        return flat.nested(data) if isinstance(data, Mapping) else data
+                errors = error.errors(include_url=False)
+                raise translate(
+                    errors, fields(), "option", lambda loc: flat.name_of(*map(str, (*loc, "")[:2]))
+                ) from None
 
     @field_validator("finish", mode="before")
     @classmethod
@@ -148,6 +154,10 @@ class Request(Group, frozen=True):
 
     def __hash__(self) -> int:
         return hash(self.json_text())
+
+    def group(self, name: str) -> Any:
+        """The group of that name; one that is not stated has its defaults."""
+        return getattr(self, name, None) or flat.GROUPS[name]()
 
     def stated(self) -> dict[str, Any]:
         """The fields that are stated, by their flat names."""
@@ -197,20 +207,40 @@ class Request(Group, frozen=True):
         return Resolved(**{**filled, "precision": precision, **self.stated()})
 
 
-def _fields() -> dict[str, FieldInfo]:
-    found: dict[str, FieldInfo] = {}
-    for name, info in Request.model_fields.items():
-        if name in GROUPS:
-            found |= {flat.NAMES[name, field]: each for field, each in GROUPS[name].model_fields.items()}
-        else:
-            found[name] = info
-    return found
+#: Our own fields by their flat names.
+FIELDS: Mapping[str, FieldInfo] = flat.own_fields(Request)
 
 
-#: Every field by its flat name.
-FIELDS: Mapping[str, FieldInfo] = _fields()
-#: What a field is when neither the request nor the model says; one that is nothing then need not be stated, nor that a
-#: still has one frame.
+def fields() -> Mapping[str, FieldInfo]:
+    """Every field by its flat name, ours and those of other packages."""
+    return {**FIELDS, **flat.other_fields()}
+
+
+def sources() -> set[str]:
+    """The fields that name a given picture."""
+    return {name for name, info in fields().items() if PICTURE in info.metadata}
+
+
+def _other(name: str, value: Any) -> Any:
+    """What is given for a field; for the group of another package, the group.
+
+    Raises:
+        UnknownName: it is no field. InvalidInput: a field of that group is outside its domain.
+    """
+    if name in Request.model_fields:
+        return value
+    if name not in flat.GROUPS:
+        raise UnknownName("option", name, fields())
+    try:
+        return flat.GROUPS[name].model_validate(value)
+    except ValidationError as error:
+        raise translate(
+            error.errors(include_url=False), fields(), "option", lambda loc: flat.name_of(name, *map(str, loc[:1]))
+        ) from None
+
+
+#: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
+#: that a still has one frame.
 DEFAULTS: Mapping[str, Any] = {
     name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and name != "frames"
 }

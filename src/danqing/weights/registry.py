@@ -1,4 +1,4 @@
-"""Every network that a file can hold, and how to tell: one explicit tuple, `FAMILIES`.
+"""Every network that a file can hold, and how to tell: one explicit table, `FAMILIES`.
 
 A family stands in it once a layout: its own (that of diffusers and transformers), and those of other published files.
 """
@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidFile, UnknownName
+from ..tables import Table
 from .families import (
     autoencoder_kl,
     biggan,
@@ -31,8 +32,8 @@ from .formats.format import Header
 if TYPE_CHECKING:
     from torch import nn
 
-#: Networks in the order in which a file is asked for them.
-FAMILIES: tuple[Family, ...] = (
+#: Ours, in the order in which a file is asked for them.
+_OURS: tuple[Family, ...] = (
     unet.UNET,
     unet.DRAFTED_UNET,
     unet.RESIDUAL_UNET,
@@ -69,7 +70,22 @@ FAMILIES: tuple[Family, ...] = (
     gfpgan.GFPGAN,
     gfpgan.RESTORER,
 )
-NAMES = tuple(dict.fromkeys(family.name for family in FAMILIES))
+#: By family, layout and part.
+FAMILIES: Table[Family] = Table(
+    "family",
+    {" ".join(filter(None, (family.name, family.layout, family.part))): family for family in _OURS},
+    kind="weights.family:Family",
+    columns={
+        "network": lambda family: family.name,
+        "layout": lambda family: family.layout,
+        "part of a file": lambda family: family.part,
+    },
+)
+
+
+def names() -> list[str]:
+    """Of every network, once."""
+    return list(dict.fromkeys(family.name for family in FAMILIES.usable().values()))
 
 
 def candidates(header: Header) -> list[Family]:
@@ -79,10 +95,11 @@ def candidates(header: Header) -> list[Family]:
         InvalidFile: the file is ours, of a family that is not known here.
     """
     said = header.metadata.get(FAMILY_KEY)
-    if said is not None and said not in NAMES:
-        unknown = UnknownName("family", said, NAMES)
+    if said is not None and said not in names():
+        unknown = UnknownName("family", said, names())
         raise InvalidFile(f"{header.path} was written by another version of danqing: {unknown}")
-    found = [family for family in FAMILIES if family.detect(header.tensors)]
+    found = [family for family in FAMILIES.known().values() if family.detect(header.tensors)]
+    found = found or [family for family in FAMILIES.usable().values() if family.detect(header.tensors)]
     first = {(family.name, family.part): family for family in reversed(found)}
     return [family for family in found if first[family.name, family.part] is family]
 
@@ -94,13 +111,13 @@ def find(header: Header, name: str | None = None, part: str | None = None) -> Fa
         UnknownName: ``name`` is no family.
         InvalidFile: the file holds no network of a family, not the one named, or several that could be meant.
     """
-    if name is not None and name not in NAMES:
-        raise UnknownName("family", name, NAMES)
+    if name is not None and name not in names():
+        raise UnknownName("family", name, names())
     found = candidates(header)
     if not found:
         raise InvalidFile(
             f"{header.path} holds no network that is known here (it starts with the tensors {some(header.tensors)}). "
-            f"Known are {', '.join(NAMES)}; `danqing inspect` says what else a file may be"
+            f"Known are {', '.join(names())}; `danqing inspect` says what else a file may be"
         )
     wanted = [family for family in found if name in (None, family.name) and part in (None, family.part)]
     wanted = [family for family in wanted if family.whole] or wanted
@@ -123,10 +140,10 @@ def of(module: nn.Module) -> Family:
     Raises:
         UnknownName: it is none.
     """
-    for family in FAMILIES:
+    for family in FAMILIES.usable().values():
         if family.whole and type(module) is family.classes()[0]:
             return family
-    raise UnknownName("network", type(module).__name__, NAMES)
+    raise UnknownName("network", type(module).__name__, names())
 
 
 def some(names: Collection[str], limit: int = 3) -> str:

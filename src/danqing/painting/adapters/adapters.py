@@ -1,4 +1,4 @@
-"""The kinds of adapters that requests ask for, one explicit tuple, `ATTACHMENTS`, and those read for one model."""
+"""The kinds of adapters that requests ask for, one explicit table, `ATTACHMENTS`, and those read for one model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from typing import Any
 
 from ...prompt.towers import Text
 from ...request.request import Resolved
+from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .loras import LORAS
 from .words import WORDS
 
 #: In the order in which they are attached.
-ATTACHMENTS: tuple[Attachment, ...] = (WORDS, LORAS)
+ATTACHMENTS: Table[Attachment] = Table(
+    "adapter",
+    {"words": WORDS, "loras": LORAS},
+    kind="painting.adapters.attachment:Attachment",
+    columns={
+        "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),
+        "fields": lambda row: ", ".join(f"`{name}`" for name in row.uses),
+        "what it does": lambda row: row.does,
+    },
+)
 #: How many adapters of each kind a model keeps.
 KEPT = 8
 
@@ -34,9 +44,9 @@ class Adapters:
         Raises:
             InvalidFile: an adapter that does not fit. UnknownName: where the request is strict, one that is not there.
         """
-        warnings = list[str]()
-        attached = Attached(text, tags_of(request, {tag for kind in ATTACHMENTS for tag in kind.tags}))
-        for kind in ATTACHMENTS:
+        warnings, kinds = list[str](), ATTACHMENTS.usable().values()
+        attached = Attached(text, tags_of(request, {tag for kind in kinds for tag in kind.tags}))
+        for kind in kinds:
             asked = kind.find(request, warnings.append)
             found = ((one, self._adapter(kind, one, request.strict)) for one in asked)
             attached = kind.attach(attached, found, self.target, warnings.append)

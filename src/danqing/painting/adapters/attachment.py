@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from ...prompt.grammar import Tag, parse
 from ...prompt.towers import Text
 from ...request.request import Resolved
 from ...run.shared import Attach
+from ..say import Say
 
 #: Takes a sentence for the picture's warnings.
 Warn = Callable[[str], None]
@@ -44,17 +45,20 @@ def tags_of(request: Resolved, kinds: Collection[str]) -> tuple[Tag, ...]:
 @dataclass(frozen=True)
 class Attached:
     """What a request asks for: the text that knows the learned words, the tags that were acted on or warned of, what is
-    to be said, the files with their times, and what puts the adapters on."""
+    to be said, the files with their times, what puts the adapters on, and what makes, of a request at the size that is
+    painted, a step that adds to what is said."""
 
     text: Text
     tags: tuple[Tag, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[tuple[str, int], ...] = ()
     on: tuple[Attach, ...] = ()
+    say: tuple[Callable[[Resolved], Say], ...] = ()
 
-    def add(self, path: Path, *on: Attach) -> Attached:
-        """One more file, and what puts its adapter on."""
-        return replace(self, files=(*self.files, (str(path), path.stat().st_mtime_ns)), on=(*self.on, *on))
+    def add(self, path: Path, *on: Attach, say: Sequence[Callable[[Resolved], Say]] = ()) -> Attached:
+        """One more file, what puts its adapter on, and what it has said."""
+        files = (*self.files, (str(path), path.stat().st_mtime_ns))
+        return replace(self, files=files, on=(*self.on, *on), say=(*self.say, *say))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,10 +71,14 @@ class Attachment:
         read: (what is asked for, the target, strict) -> the adapter; the latest of each kind are kept.
         attach: (what the kinds before have asked for, each file with its adapter, the target, warn) -> the same with
             what this kind asks for.
+        does: in one sentence.
         tags: the kinds of tags of a prompt that it acts on.
+        uses: the fields of a request that it reads, beside the prompts, by their flat names.
     """
 
     find: Callable[[Resolved, Warn], Iterator[Asked]]
     read: Callable[[Asked, Target, bool], Any]
     attach: Callable[[Attached, Iterable[tuple[Asked, Any]], Target, Warn], Attached]
+    does: str
     tags: Collection[str] = ()
+    uses: Collection[str] = ()

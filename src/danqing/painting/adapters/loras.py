@@ -59,4 +59,10 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, LoRA]], target: Targ
     return attached
 
 
-LORAS = Attachment(find=find, read=read, attach=attach, tags=KINDS)
+LORAS = Attachment(
+    find=find,
+    read=read,
+    attach=attach,
+    does="LoRAs, LoHa, LoKr and their kin, by the tags of a prompt.",
+    tags=KINDS,
+)

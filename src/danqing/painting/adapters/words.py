@@ -50,4 +50,6 @@ def attach(
     return replace(attached, text=text, on=(*attached.on, *on))
 
 
-WORDS = Attachment(find=find, read=read, attach=attach)
+WORDS = Attachment(
+    find=find, read=read, attach=attach, does="Learned words (textual inversion), by their names in a prompt."
+)

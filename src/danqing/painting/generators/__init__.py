@@ -1,1 +1,1 @@
-"""Models that paint without denoising: each family is one row of `families.GENERATORS`."""
+"""Models that paint without denoising: each family is one row of `base.GENERATORS`."""

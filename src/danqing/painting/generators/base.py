@@ -1,4 +1,4 @@
-"""Models that paint without denoising: what they do alike. `families` has the table of them."""
+"""Models that paint without denoising: what they do alike. `GENERATORS` is the one table of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,28 @@ from ...pictures.carried import carried_by, recorded
 from ...pictures.picture import Picture
 from ...request.request import Request, Resolved
 from ...store.model import Model
+from ...tables import Table
 from ...types import State
 from ..classes import classes_of
 from ..loaded import LoadedModel, Recipe, Sibling, from_nothing, from_picture
 
 #: The fields that a picture of a seed uses, beside those that all use.
 SEEDED = frozenset({"seed", "index", "truncation"})
+
+
+#: By the family of the network that paints.
+GENERATORS: Table[type[Generator]] = Table(
+    "generator",
+    {
+        "vae": "painting.generators.families:VAEPainter",
+        "pixelcnn": "painting.generators.families:PixelCNNPainter",
+        "stylegan2": "painting.generators.families:StyleGAN2Painter",
+        "biggan": "painting.generators.families:BigGANPainter",
+        "cyclegan": "painting.generators.families:CycleGANPainter",
+    },
+    kind="painting.generators.base:Generator",
+    columns={"recipes": lambda row: ", ".join(f"`{name}`" for name in row.recipes)},
+)
 
 
 class Generator(LoadedModel):

@@ -1,4 +1,4 @@
-"""The families that paint without denoising, and what each can do: one explicit table, `GENERATORS`."""
+"""The families that paint without denoising, and what each can do."""
 
 from __future__ import annotations
 
@@ -201,13 +201,3 @@ class CycleGANPainter(Generator):
     def check(self, request: Resolved) -> None:
         if request.translation.to not in self.styles:
             raise UnknownName("style", request.translation.to, self.styles)
-
-
-#: By the family of a model's generator.
-GENERATORS: Mapping[str, type[Generator]] = {
-    "vae": VAEPainter,
-    "pixelcnn": PixelCNNPainter,
-    "stylegan2": StyleGAN2Painter,
-    "biggan": BigGANPainter,
-    "cyclegan": CycleGANPainter,
-}

@@ -1,1 +1,1 @@
-"""What a model that denoises can do: each recipe is one row of `denoising.RECIPES`."""
+"""What a model that denoises can do: each recipe is one row of `danqing.request.names.RECIPES`."""

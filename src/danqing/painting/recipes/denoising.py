@@ -1,7 +1,7 @@
 """Recipes: from a resolved Request to a Picture, yielding each step on the way. Each is text2image with one thing
 changed.
 
-`RECIPES` is the one table of them.
+`danqing.request.names.RECIPES` is the one table of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ...pictures import read
 from ...pictures.picture import Picture
 from ...request.request import FIELDS, Request, Resolved
 from ...types import Denoise, State
-from ..beside import Beside
 from ..loaded import Recipe, from_nothing, from_picture
 from ..painter import Painter
+from ..say import Beside
 from ..steps import later, taken
 from .hires import once, twice
 from .refiner import refined
@@ -149,14 +149,42 @@ def keeping(own: Mapping[str, Any]) -> Mapping[str, Any]:
 
 #: The fields of a request that denoising uses: all but those of models that paint without it.
 USED = FIELDS.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
-_TEXT2IMAGE = Recipe(run=text2image, uses=USED - {"strength", "extend"}, inputs=from_nothing, notes=unmasked)
-_IMAGE2IMAGE = Recipe(run=image2image, uses=USED - {"extend"}, inputs=without_mask, notes=unmasked)
-RECIPES: Mapping[str, Recipe] = {
-    "text2image": in_tiles(twice(_TEXT2IMAGE)),
-    "image2image": in_tiles(twice(_IMAGE2IMAGE)),
-    "inpaint": in_tiles(once(Recipe(run=inpaint, uses=USED - {"extend"}, defaults=keeping))),
-    "outpaint": in_tiles(once(Recipe(run=outpaint, uses=USED - {"mask"}, inputs=growing, defaults=keeping))),
-}
+TEXT2IMAGE = in_tiles(
+    twice(
+        Recipe(
+            run=text2image,
+            uses=USED - {"strength", "extend"},
+            inputs=from_nothing,
+            notes=unmasked,
+            does="Paints from nothing but words.",
+        )
+    )
+)
+IMAGE2IMAGE = in_tiles(
+    twice(
+        Recipe(
+            run=image2image,
+            uses=USED - {"extend"},
+            inputs=without_mask,
+            notes=unmasked,
+            does="Paints over a picture.",
+        )
+    )
+)
+INPAINT = in_tiles(
+    once(Recipe(run=inpaint, uses=USED - {"extend"}, defaults=keeping, does="Paints a part of a picture, by a mask."))
+)
+OUTPAINT = in_tiles(
+    once(
+        Recipe(
+            run=outpaint,
+            uses=USED - {"mask"},
+            inputs=growing,
+            defaults=keeping,
+            does="Paints what lies around a picture.",
+        )
+    )
+)
 
 
 def origin(x0: Tensor, shown: Beside, request: Resolved) -> Tensor:

@@ -11,8 +11,8 @@ from ...request.request import Resolved
 from ...solve.core import Point
 from ...store.shipped import DEFAULT
 from ...types import Denoise, Denoised
-from ..beside import Beside
 from ..painter import Painter
+from ..say import Beside
 from .tasks import beside as read_beside
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...request.request import Resolved
-from ..beside import NOTHING, Beside
 from ..painter import Painter
+from ..say import NOTHING, Beside
 
 #: (painter, request, the picture at the size painted, which cells may change (1, 1, h, w)) -> what stands beside.
 Task = Callable[[Painter, Resolved, Image.Image | None, Tensor | None], Beside]

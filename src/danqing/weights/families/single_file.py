@@ -25,7 +25,7 @@ SINGLE_FILE: tuple[Family, ...] = (
     ),
     placed(AUTOENCODER_LDM, "codec", "first_stage_model."),
     placed(CLIP_TEXT, "text", "cond_stage_model.transformer."),
-    placed(CLIP_TEXT_5, "text", "cond_stage_model.transformer."),
+    placed(CLIP_TEXT_5, "text", "cond_stage_model.transformer.", layout="a single file of transformers 5"),
     placed(CLIP_TEXT_OPEN, "text", "cond_stage_model.model.", layout="a single file of SD2"),
     placed(CLIP_TEXT, "text", "conditioner.embedders.0.transformer.", layout="a single file of SDXL"),
     placed(CLIP_TEXT_OPEN, "text_2", "conditioner.embedders.1.model.", layout="a single file of SDXL"),

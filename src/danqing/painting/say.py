@@ -1,14 +1,18 @@
-"""What a denoiser reads beside the noisy latent."""
+"""Steps that add to what is said, of which a model's task is one: what a denoiser reads beside the noisy latent."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from ..types import Conditioning
 
+#: What is said, each with its weight in guidance.
 Terms = tuple[tuple[Conditioning, float], ...]
+#: A step that adds to what is said: (terms, base) -> (terms, base).
+Say = Callable[[Terms, Conditioning], tuple[Terms, Conditioning]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Beside:
     hidden: Tensor | None = None
     keep: float = 1.0
 
-    def guided(self, terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
+    def __call__(self, terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
         """Terms and base with their channels.
 
         Where the picture is hidden from the base, ``x_0 = d(∅, ∅) + s_I (d(∅, I) - d(∅, ∅)) + s_T (d(T, I) - d(∅,
