@@ -25,10 +25,10 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from danqing.noise import Draw, Noise
-from danqing.schedule import VE, VP, Cosine, Flow, ScaledLinear, Schedule
+from danqing.schedule import VE, VP, Cosine, Flow, ScaledLinear, Schedule, spacing
 from danqing.solve import ancestral, classic, core, dpmpp, unipc
 from danqing.solve.core import Estimate, Point
-from danqing.solve.solvers import SOLVERS, solver
+from danqing.solve.solvers import SOLVERS, Row, solver
 from danqing.types import Denoise, Denoised
 
 DOUBLE = torch.float64
@@ -262,6 +262,26 @@ NOISY: dict[str, Claim] = {
     "dpmpp-3m-sde": Claim(lambda: dpmpp.Multistep(order=3, eta=1.0, curvature=0.5), "3", 2, 2),
     "dpmpp-3m-sde, curvature 1": Claim(lambda: dpmpp.Multistep(order=3, eta=1.0), "3", 2, 2),
 }
+
+
+def order_of(row: Row) -> float:
+    """The measured order of a solver: of its covariance, where it draws noise; infinite where it claims none."""
+    if not row.order:
+        return math.inf
+    return weak_order(row.make()) if row.noisy else measured(row.make(), VP(), full_start=True)
+
+
+def looks(row: Row) -> int:
+    """How often a solver asks the denoiser in six steps to clean."""
+    asked = []
+
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
+        asked.append(t)
+        return Denoised(0.5 * x)
+
+    last(denoise, row.make(), core.points(VP(), spacing("linspace")(VP(), 6)), torch.ones(1, 1, 2, 2))
+    return len(asked)
+
 
 SCHEDULES: dict[str, Schedule] = {
     "scaled-linear": ScaledLinear(),

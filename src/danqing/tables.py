@@ -77,14 +77,18 @@ class Table(Mapping[str, Row]):
         Raises:
             InvalidInput: its name is taken, or it does not fit.
         """
-        if name in self:
-            raise InvalidInput(f"the {self.axis} {name!r} is there already: choose another name")
-        self._fits(name, row)
-        self._rows[name] = row
+        self.add(name, row)
         try:
             yield row
         finally:
             del self._rows[name]
+
+    def add(self, name: str, row: Row) -> None:
+        """One row more, as long as the process lives. Raises as `added`."""
+        if name in self:
+            raise InvalidInput(f"the {self.axis} {name!r} is there already: choose another name")
+        self._fits(name, row)
+        self._rows[name] = row
 
     def markdown(self) -> str:
         """The table of the documentation."""

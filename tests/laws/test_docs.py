@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import danqing
+import pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -38,6 +39,10 @@ def test_every_page_stands_once_in_the_navigation_and_in_the_index():
 def test_every_local_link_leads_to_a_file(page):
     local = [link.partition("#")[0] for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
     assert not [link for link in local if link and not (page.parent / link).exists()]
+
+
+def test_pages_hold_the_tables_and_the_code_that_they_name_as_they_are():
+    assert not pages.stale(), "run python benchmarks/pages.py --write"
 
 
 def test_every_public_name_is_described_and_no_other():

@@ -4,13 +4,16 @@ stay as they are."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InvalidInput
-from .options import Examples, fields, placed
+from .options import Examples, fields, placed, several
 from .painting import paint_each
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 #: What every command here is given.
 given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
@@ -26,15 +29,11 @@ def named(name: str) -> dict[str, Any]:
 def parameters(name: str) -> Callable[[Any], Any]:
     """One option for each parameter of a finish; values go to its record as typed, which alone judges them."""
 
-    def decorate(command: Any) -> Any:
-        for field, info in reversed(named(name).items()):
-            default = "" if info.default is None else f" {info.default} where none is given."
-            command = click.option(f"--{field}", default=None, metavar="X", help=f"{info.description}{default}")(
-                command
-            )
-        return command
+    def option(field: str, info: FieldInfo) -> click.Option:
+        usual = "" if info.default is None else f" {info.default} where none is given."
+        return click.Option([f"--{field}"], default=None, metavar="X", help=f"{info.description}{usual}")
 
-    return decorate
+    return several(lambda: [option(field, info) for field, info in named(name).items()])
 
 
 def alone(name: str, images: Sequence[str], options: dict[str, Any], pattern: str) -> None:
@@ -88,7 +87,7 @@ danqing finish "white-balance:method=grey-world,clahe:clip=3" holiday/ -o better
 )
 @click.argument("chain", metavar="CHAIN")
 @given
-@fields(["precision"])
+@fields("precision")
 @placed
 def finish(chain: str, images: tuple[str, ...], **options: Any) -> None:
     """Do to each IMAGE what CHAIN says: finishes in their order, NAME:PARAMETER=VALUE:..., between commas."""
@@ -109,7 +108,7 @@ danqing enlarge "scans/*.tif" --model 4x-UltraSharp.pth --tile 256
 )
 @given
 @parameters("enlarge")
-@fields(["precision"])
+@fields("precision")
 @placed
 def enlarge(images: tuple[str, ...], **options: Any) -> None:
     """Make each IMAGE larger by a network: a picture, a folder of pictures or a pattern such as "*.png".
@@ -132,7 +131,7 @@ danqing faces family.jpg --model GFPGANv1.4.pth --find photographed      pip ins
 )
 @given
 @parameters("faces")
-@fields(["precision"])
+@fields("precision")
 @placed
 def faces(images: tuple[str, ...], **options: Any) -> None:
     """Restore the faces in each IMAGE: a picture, a folder of pictures or a pattern such as "*.png".

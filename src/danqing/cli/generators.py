@@ -20,7 +20,7 @@ danqing reconstruct fox.png --model path/of/a/vae -o seen.png
 """,
 )
 @click.argument("image")
-@fields(["model", "precision"])
+@fields("model", "precision")
 @written
 def reconstruct(image: str, **options: Any) -> None:
     """Paint IMAGE as the latent of a model has it: what few numbers keep of a picture.
@@ -45,7 +45,7 @@ danqing translate photo.jpg --width 128 --height 128
 """,
 )
 @click.argument("image")
-@fields(["to", "width", "height", "model", "precision"])
+@fields("to", "width", "height", "model", "precision")
 @written
 def translate(image: str, **options: Any) -> None:
     """Paint IMAGE in the style --to, or in the first that the model knows.
@@ -72,7 +72,7 @@ danqing interpolate face-1.png face-2.png --model stylegan2 -o way/
 @click.argument("image")
 @click.argument("other")
 @click.option("--count", metavar="N", default="8", help="How many pictures, the ends among them.", show_default=True)
-@fields(["model", "precision"])
+@fields("model", "precision")
 @written
 def interpolate(image: str, other: str, count: str, **options: Any) -> None:
     """Paint the way from IMAGE to OTHER, in pictures at equal distances.

@@ -6,12 +6,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InvalidInput, nearest
 from ..tables import PluginWarning
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
@@ -36,7 +39,11 @@ def plain_warnings() -> Iterator[None]:
 
 
 class Examples(click.Command):
-    """Keeps the line breaks of the examples under the options."""
+    """Keeps the line breaks of the examples under the options, and makes its `Several` options when it is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        found = (*self.params, self.get_help_option(ctx))
+        return [each for one in found if one for each in (one.made() if isinstance(one, Several) else [one])]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -62,37 +69,59 @@ class Group(Examples, click.Group):
             raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
 
 
-def but(*leave_out: str) -> list[str]:
-    """The fields of `Request` that are options, without some."""
+class Several(click.Option):
+    """Stands for options that are made when the command is used: rows of tables may have come since.
+
+    Args:
+        made: () -> the options.
+    """
+
+    def __init__(self, declarations: Sequence[str], *, made: Callable[[], list[click.Option]]):
+        super().__init__(declarations)
+        self.made = made
+
+
+def several(made: Callable[[], list[click.Option]]) -> Callable[[Any], Any]:
+    """The options that ``made`` makes."""
+    return click.option("--several", cls=Several, made=made)
+
+
+def fields(*names: str) -> Callable[[Any], Any]:
+    """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
+    return several(lambda: _options(names))
+
+
+def fields_but(*leave_out: str) -> Callable[[Any], Any]:
+    """One option for each field of `Request` that is one, without some."""
+
+    def made() -> list[click.Option]:
+        from ..request.request import fields
+
+        return _options([name for name in fields() if name not in ELSEWHERE.union(leave_out)])
+
+    return several(made)
+
+
+def _options(names: Sequence[str]) -> list[click.Option]:
     from ..request.request import fields
 
-    return [name for name in fields() if name not in ELSEWHERE.union(leave_out)]
+    infos = fields()
+    return [_option(name, infos[name]) for name in names]
 
 
-def fields(names: Sequence[str]) -> Callable[[Any], Any]:
-    """One option for each of these fields of `Request`; values go to `Request` as typed, which alone judges them."""
+def _option(name: str, info: FieldInfo) -> click.Option:
     from ..fields import choices, domain, kind
-    from ..request.request import fields as every
 
-    with plain_warnings():
-        infos = every()
-
-    def decorate(command: Any) -> Any:
-        for name in reversed(names):
-            info = infos[name]
-            pair, named, form = name == "interval", choices(info), kind(info)
-            what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
-            possible = domain(info)
-            text = f"{info.description} {possible[:1].upper()}{possible[1:]}."
-            if form is str and not named:
-                text = str(info.description)
-            options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
-            if form is bool:
-                options, text = {"is_flag": True}, str(info.description)
-            command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **options)(command)
-        return command
-
-    return decorate
+    pair, named, form = name == "interval", choices(info), kind(info)
+    what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
+    possible = domain(info)
+    text = f"{info.description} {possible[:1].upper()}{possible[1:]}."
+    if form is str and not named:
+        text = str(info.description)
+    options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
+    if form is bool:
+        options, text = {"is_flag": True}, str(info.description)
+    return click.Option([f"--{name.replace('_', '-')}", name], default=None, help=text, **options)
 
 
 def seen_through(command: Any) -> Any:

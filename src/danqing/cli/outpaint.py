@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import Examples, but, fields, outputs
+from .options import Examples, fields_but, outputs
 from .painting import run
 
 SIDES = ("left", "top", "right", "bottom")
@@ -32,8 +32,8 @@ danqing outpaint fox.png --top 64 --mask-blur 8
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @sides
-@fields(
-    but("mask", "extend", "truncation", "mix", "mix_from", "to", "hires", "hires_steps", "hires_strength", "hires_by")
+@fields_but(
+    "mask", "extend", "truncation", "mix", "mix_from", "to", "hires", "hires_steps", "hires_strength", "hires_by"
 )
 @outputs
 def outpaint(image: str, prompts: tuple[str, ...], **options: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
-from .options import Examples, but, fields, number, outputs
+from .options import Examples, fields, fields_but, number, outputs
 from .screen import Screen, leaving, say, screen
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@fields(["recipe", *but("mask", "mask_blur", "extend", "strength", "image_scale", "to")])
+@fields("recipe")
+@fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to")
 @outputs
 def paint(prompts: tuple[str, ...], **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
@@ -63,7 +64,8 @@ danqing edit cut-out.png "a meadow" --holes
 @click.argument("image")
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
-@fields(["recipe", *but("extend", "truncation", "mix", "mix_from", "to")])
+@fields("recipe")
+@fields_but("extend", "truncation", "mix", "mix_from", "to")
 @outputs
 def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import InvalidInput
-from .options import Examples, but, fields, number, placed, seen_through
+from .options import Examples, fields_but, number, placed, seen_through
 from .painting import Destination, paint_each
 
 NAME = "{prompt}.png"
@@ -48,7 +48,7 @@ danqing sheet 猫 狗 鸟 --style "3D风格" --seed 7 --svg -o set/
     "--seed", metavar="N", default=None, help="Where the noise starts, for all of them; drawn when not given."
 )
 @seen_through
-@fields(but("mask", "mask_blur", "extend", "strength", "image_scale", "to", "truncation", "mix", "mix_from", "style"))
+@fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to", "truncation", "mix", "mix_from", "style")
 @placed
 def sheet(
     prompts: tuple[str, ...],

@@ -15,6 +15,11 @@ Terms = tuple[tuple[Conditioning, float], ...]
 Say = Callable[[Terms, Conditioning], tuple[Terms, Conditioning]]
 
 
+def each(change: Callable[[Conditioning], Conditioning], base: Callable[[Conditioning], Conditioning]) -> Say:
+    """A step that changes every term, and the base in its own way."""
+    return lambda terms, said: (tuple((change(term), weight) for term, weight in terms), base(said))
+
+
 @dataclass(frozen=True)
 class Beside:
     """The channels that stand beside the latent, and how guidance counts with them; without channels, neither.

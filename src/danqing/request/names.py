@@ -9,10 +9,10 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from ..fields import Among
-from ..solve.solvers import SOLVERS
+from ..solve.solvers import SOLVERS, name_of
 from ..tables import Table
 
 #: What a model that denoises can do; each row is a `danqing.painting.loaded.Recipe`.
@@ -48,7 +48,7 @@ ENLARGERS: Mapping[str, str] = {
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
-Solver = Annotated[str, AfterValidator(Among("solver", SOLVERS))]
+Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver", SOLVERS))]
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]

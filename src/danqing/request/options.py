@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..finish.records import Record
 from . import groups
 from .names import RecipeName
+
+if TYPE_CHECKING:
+    from ..solve.core import Solver
 
 #: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
 Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
@@ -28,7 +31,7 @@ class Painting(TypedDict, total=False):
     tile: int | None
     panorama: bool | None
     steps: int | None
-    solver: str | None
+    solver: str | Solver | None
     spacing: str | None
     eta: float | None
     scale: float | None

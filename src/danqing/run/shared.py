@@ -12,7 +12,7 @@ from torch import nn
 from .textcache import Memory, TextCache
 
 #: Puts an adapter on the networks; what it returns takes it off again, exactly.
-Attach = Callable[[], Callable[[], None]]
+Attach = Callable[[], Callable[[], object]]
 
 
 class Setup:

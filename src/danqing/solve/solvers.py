@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..errors import InvalidInput, UnknownName
 from ..tables import Table
@@ -75,6 +76,24 @@ SOLVERS: Table[Row] = Table(
         "noise": lambda row: "drawn in each step" if row.noisy else "",
     },
 )
+
+
+#: Solvers that were given as objects.
+_GIVEN: dict[str, Solver] = {}
+
+
+def name_of(solver: object) -> object:
+    """The name of a solver that is given as an object, its class's, by which it is known as long as the process lives;
+    what is no solver stays as it is."""
+    if not hasattr(solver, "step"):
+        return solver
+    made = cast("Solver", solver)
+    names = (f"{type(solver).__name__}-{n}" if n else type(solver).__name__ for n in count())
+    name = next(name for name in names if _GIVEN.get(name) == made or name not in SOLVERS)
+    if name not in SOLVERS:
+        SOLVERS.add(name, Row(name, lambda: made, order=0))
+        _GIVEN[name] = made
+    return name
 
 
 def solver(name: str, **options: Any) -> Solver:

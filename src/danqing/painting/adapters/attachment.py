@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ...denoise import Denoiser
+from ...errors import InvalidFile
 from ...prompt.grammar import Tag, parse
 from ...prompt.towers import Text
 from ...request.request import Resolved
@@ -40,6 +41,23 @@ def tags_of(request: Resolved, kinds: Collection[str]) -> tuple[Tag, ...]:
     """The tags of some kinds, of the prompt and then of the negative prompt."""
     every = *parse(request.prompt).tags, *parse(request.negative, compose=False).tags
     return tuple(tag for tag in every if tag.kind in kinds)
+
+
+def by_file(group: str) -> Callable[[Resolved, Warn], Iterator[Asked]]:
+    """What a group of fields asks for whose ``file`` names the adapter's file; how it is used is the group.
+
+    Raises:
+        InvalidFile: that file is not there.
+    """
+
+    def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
+        how = request.group(group)
+        if how.file and not Path(how.file).is_file():
+            raise InvalidFile(f"{group}_file: {how.file} is no file: state the path of one that holds the adapter")
+        if how.file:
+            yield Asked(Path(how.file), Path(how.file).name, how)
+
+    return find
 
 
 @dataclass(frozen=True)
