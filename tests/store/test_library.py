@@ -249,13 +249,12 @@ def test_headers_and_hashes_are_read_once_and_again_when_a_file_changes(
     first = library.digest(path)
     assert first == store.sha256(path) and listed()["a"].sha256 == first
     reads: list[Any] = []
-    monkeypatch.setattr(library, "identify", lambda path: reads.append(path) or pytest.fail("read again"))
-    monkeypatch.setattr(store, "sha256", lambda path: reads.append(path) or "0" * 64)
-    assert listed()["a"].about.what == "SD1.x" and library.digest(path) == first and reads == []
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "identify", lambda path: reads.append(path) or pytest.fail("read again"))
+        patch.setattr(store, "sha256", lambda path: reads.append(path) or "0" * 64)
+        assert listed()["a"].about.what == "SD1.x" and library.digest(path) == first and reads == []
     put(path, LORA, mark=1.0)
     os.utime(path, ns=(1, 1))
-    monkeypatch.setenv(settings.MODELS, str(models))
     assert library.digest(path) == store.sha256(path) != first and library.about(path).kind == "lora"
 
 

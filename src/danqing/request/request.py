@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack
 
-from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
@@ -112,7 +112,7 @@ class Request(Group, frozen=True):
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
     finish: Annotated[
-        tuple[SerializeAsAny[Record], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
+        tuple[SerializeAsAny[InstanceOf[Record]], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
     ] = Field(
         default=(),
         description="What is done to the painted picture, in this order: enlarge, faces, tone and others, with their "
