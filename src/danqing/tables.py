@@ -49,7 +49,7 @@ class Table(Mapping[str, Row]):
 
     def __getitem__(self, name: str) -> Row:
         """Raises KeyError: there is none. InvalidInput: it cannot be used."""
-        row = self._rows[name] if name in self._rows else self._read(self._others[name])
+        row: Any = self._rows[name] if name in self._rows else self._read(self._others[name])
         self._rows[name] = row = _at(row) if isinstance(row, str) else row
         return row
 
@@ -108,7 +108,7 @@ class Table(Mapping[str, Row]):
                     self._found[entry.name] = entry
         return self._found
 
-    def _read(self, entry: EntryPoint) -> Row:
+    def _read(self, entry: EntryPoint) -> Any:
         if entry.name in self._broken:
             raise self._broken[entry.name]
         try:

@@ -292,7 +292,7 @@ class LoadedModel(ABC):
         said = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
-        used = sources() & self._used(request)
+        used = sources().intersection(self._used(request))
         given = {name: value for name, value in request.stated().items() if value and name in used}
         record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
         return Picture(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -52,4 +52,6 @@ Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver",
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
-RecipeName = Annotated[str, AfterValidator(Among("recipe", ChainMap(dict.fromkeys(OTHER_RECIPES), RECIPES)))]
+RecipeName = Annotated[
+    str, AfterValidator(Among("recipe", ChainMap[str, Any](dict.fromkeys(OTHER_RECIPES), cast(Any, RECIPES))))
+]
