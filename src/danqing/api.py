@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from .errors import DanqingError, InvalidInput
 from .pictures import encode, picture, read
@@ -210,9 +210,7 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
     import numpy as np
 
     carried = carried_by(path)
-    then, encoding = (
-        part if isinstance(part, dict) else {} for part in map((carried.record or {}).get, ("record", "encoding"))
-    )
+    then, encoding = (_part(carried.record or {}, name) for name in ("record", "encoding"))
     if encoding.get("format") not in encode.WRITABLE.values() or not isinstance(encoding.get("quality", 95), int):
         encoding = {"format": carried.format}
     news = encode.reread(encode.to_bytes(picture.image, encoding, picture.frames[1:]))
@@ -226,8 +224,8 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
         how = "resized" if new.size != old.size else "cut"
         why = f"not comparable: the file is {there}, the record paints {here}: it was {how} since"
         return Replay(exact=False, max_abs=255, mean_abs=255.0, why=why, picture=picture)
-    then_now = (np.stack([np.asarray(each.convert("RGBA"), np.int16) for each in every]) for every in (olds, news))
-    apart = np.abs(np.subtract(*then_now))
+    then_now = [np.stack([np.asarray(each.convert("RGBA"), np.int16) for each in every]) for every in (olds, news)]
+    apart = np.abs(np.subtract(then_now[0], then_now[1]))
     most, mean = int(apart.max()), float(apart.mean())
     what = f"exact: every pixel of {old.width}×{old.height} is the same"
     if encoding["format"] != "PNG":
@@ -238,6 +236,11 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
             f"{_reason(then, picture.record, carried, encoding)}"
         )
     return Replay(exact=most == 0, max_abs=most, mean_abs=mean, why=what, picture=picture)
+
+
+def _part(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = record.get(name)
+    return cast("dict[str, Any]", part) if isinstance(part, dict) else {}
 
 
 def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: Carried, encoding: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ used is named by a `PluginWarning`, and the others work.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
@@ -71,7 +71,7 @@ class Table(Mapping[str, Row]):
         return dict(self._rows)
 
     @contextmanager
-    def added(self, name: str, row: Row) -> Iterator[Row]:
+    def added(self, name: str, row: Row) -> Generator[Row, None, None]:
         """One row more for a while.
 
         Raises:

@@ -51,7 +51,7 @@ def _sibling(device: torch.device) -> Sibling:
 
 def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role."""
-    nets = {}
+    nets = dict[str, nn.Module]()
     with store.at_hand(model.path(part.file) for part in model.components.values()):
         for role, part in model.components.items():
             nets[role] = network(

@@ -42,8 +42,8 @@ class Picture:
     frames: tuple[Image.Image, ...]
     request: Request
     warnings: tuple[str, ...] = ()
-    record: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def image(self) -> Image.Image:

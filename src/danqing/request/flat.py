@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic.fields import FieldInfo
 
@@ -85,7 +85,7 @@ def nested(options: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         if isinstance(value, Group) or (name in GROUPS and isinstance(value, Mapping)):
-            inner = stated(value) if isinstance(value, Group) else value
+            inner = stated(value) if isinstance(value, Group) else cast("Mapping[str, Any]", value)
             found.setdefault(name, {}).update({field: each for field, each in inner.items() if each is not None})
         elif name in where:
             group, field = where[name]

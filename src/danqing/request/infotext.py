@@ -37,7 +37,7 @@ class Infotext:
 
     prompt: str = ""
     negative: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read(text: str) -> Infotext:
@@ -177,7 +177,7 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
     plain |= {"Hires denoising strength": ("hires_strength", float)}
     if "Hires upscale" in found.settings and "Hires denoising strength" not in found.settings:
         plain["Denoising strength"] = ("hires_strength", float)
-    ignored = []
+    ignored = list[str]()
     for key, value in found.settings.items():
         if key in plain and re.fullmatch(r"-?\d+(\.\d+)?", value):
             name, kind = plain[key]

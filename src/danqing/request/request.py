@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack, cast
 
 from pydantic import ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -190,7 +190,7 @@ class Request(Group, frozen=True):
             ) from None
         if not isinstance(data, dict):
             raise InvalidInput(f'a request is a JSON object such as {{"prompt": "a fox"}}; given was {text[:80]!r}')
-        return cls(**data)
+        return cls(**cast("dict[str, Any]", data))
 
     def resolve(
         self, defaults: Mapping[str, Any] = {}, used: Collection[str] | None = None, precision: str = "fp32"
@@ -204,7 +204,8 @@ class Request(Group, frozen=True):
         """
         own = {**DEFAULTS, "seed": secrets.randbelow(2**32), **defaults}
         filled = {name: value for name, value in own.items() if used is None or name in used}
-        return Resolved(**{**filled, "precision": precision, **self.stated()})
+        every: dict[str, Any] = {**filled, "precision": precision, **self.stated()}
+        return Resolved(**every)
 
 
 #: Our own fields by their flat names.
