@@ -95,7 +95,7 @@ def trained(runs: Path) -> Drafting | None:
 def groups(model: Drafting) -> list[dict]:
     """The draft by AdamW, since Newton-Schulz on matrices so large costs more than the step; the tower, which knows its
     words already, at a fifth of a rate."""
-    draft = muon_groups(model.draft, lr=0.005, adam_lr=1e-3, edges=["body", "linear"])
+    draft = muon_groups(model.draft, lr=0.005, adam_lr=4e-4, edges=["body", "linear"])
     return [*draft, *muon_groups(model.tower, lr=0.001, adam_lr=2e-4)]
 
 

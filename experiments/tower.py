@@ -44,7 +44,7 @@ def embedded(data: Path, judge: Judge, rows: list[dict]) -> tuple[Tensor, Tensor
     parts = []
     for first in range(0, len(rows), 256):
         some = np.stack([arrays[row["array"]][row["index"]] for row in rows[first : first + 256]])
-        grid, texture = judge.seen(torch.from_numpy(some).movedim(-1, 1))
+        grid, texture = judge.features(torch.from_numpy(some).movedim(-1, 1))
         parts.append((grid.flatten(1).half(), texture))
     grids, textures = zip(*parts, strict=True)
     return torch.cat(grids), torch.cat(textures)
@@ -70,7 +70,7 @@ def matched(seen: Tensor, texture: Tensor, said: dict[str, Tensor], steps: int) 
         said: language -> the embeddings of their captions, (N, captions, D).
     """
     torch.manual_seed(0)
-    net = ImageTower(ImageTowerConfig(seen=seen.shape[1], texture=texture.shape[1], width=said["en"].shape[-1]))
+    net = ImageTower(ImageTowerConfig(grid=seen.shape[1], texture=texture.shape[1], width=said["en"].shape[-1]))
     adam = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.1)
     rate = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, steps, pct_start=0.1)
     order = Order(len(seen), min(BATCH, len(seen)), "tower")

@@ -165,7 +165,7 @@ def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
     """
 
     def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
-        def seen(cut: Cut) -> Denoised:
+        def estimate(cut: Cut) -> Denoised:
             if cut is whole:
                 return denoiser(x, t, cond)
             where = cut(places(x)).movedim(1, -1).expand(cond.batch, -1, -1, -1)  # (B, h, w, 2)
@@ -174,7 +174,7 @@ def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
             return denoiser(cut(x), t, replace(cond, concat=concat, extra=extra, maps=maps))
 
         size = x.shape[-2:]
-        return merge(lambda *parts: tiling.join(size, parts), *map(seen, tiling.cuts(size)))
+        return merge(lambda *parts: tiling.join(size, parts), *map(estimate, tiling.cuts(size)))
 
     return estimate
 

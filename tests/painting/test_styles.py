@@ -69,20 +69,20 @@ def test_a_stated_style_is_added_to_any_prompt_by_whatever_it_is_called(styled):
     for stated in ("flat", "Flat Style", "扁平风格"):
         request = painter.resolve(Request(model=styled, prompt="a fox, 3d style", seed=1, style=stated))
         assert request.style == "flat"
-        assert STYLES.spoken(request.prompt, request.style) == "a fox, 3d style, flat style"
+        assert STYLES.applied(request.prompt, request.style) == "a fox, 3d style, flat style"
 
 
 @settings(deadline=None)
 @given(PROMPTS, st.sampled_from([*STYLES.words, NONE, "another", None]))
 def test_adding_a_style_twice_is_adding_it_once(prompt, style):
-    once = STYLES.spoken(prompt, style)
-    assert STYLES.spoken(once, style) == once
+    once = STYLES.applied(prompt, style)
+    assert STYLES.applied(once, style) == once
     if style not in STYLES.words:
         assert once == prompt
 
 
 def test_every_term_gets_the_style_but_one_that_steers_away():
-    said = STYLES.spoken("a fox AND 猫 :0.5 AND a tree:-1", "3d")
+    said = STYLES.applied("a fox AND 猫 :0.5 AND a tree:-1", "3d")
     assert said == "a fox, 3d style AND 猫，3D风格 :0.5 AND a tree:-1"
 
 

@@ -171,22 +171,22 @@ def paint_each(
             if not as_json:
                 show.tell("\n".join((str(written), *more.values())))
             else:
-                say(
-                    {
-                        "file": str(written),
-                        **more,
-                        "request": picture.request.data(),
-                        "warnings": picture.warnings,
-                        "record": picture.record,
-                        "seconds": picture.timings,
-                    }
-                )
+                say({"file": str(written), **more, **_as_data(picture)})
             done.append(picture)
         if grid and len(done) > 1:
             show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
     if failed:
         sys.exit(2)
     return done
+
+
+def _as_data(picture: Picture) -> dict[str, Any]:
+    return {
+        "request": picture.request.data(),
+        "warnings": picture.warnings,
+        "record": picture.record,
+        "seconds": picture.timings,
+    }
 
 
 def load(request: Request, device: str | None, show: Screen) -> LoadedModel:

@@ -72,7 +72,7 @@ class MTCNN:
         found, scale = [np.empty((0, 5))], 12 / self.smallest
         while min(size := (round(picture.shape[1] * scale), round(picture.shape[0] * scale))) >= 12:
             small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            shifts, scores = self.said(0, small[None])
+            shifts, scores = self.answers(0, small[None])
             rows, columns = np.nonzero(scores[0] > self.thresholds[0])
             corner = 2.0 * np.stack([columns, rows, columns, rows], 1) + (0, 0, 12, 12)
             boxes = (corner + 12 * shifts[0][:, rows, columns].T) / scale
@@ -86,7 +86,7 @@ class MTCNN:
         """What a later network leaves of squares (N, 4): (n, 4), how sure it is (n,), and landmarks (n, 5, 2)."""
         if not len(boxes):
             return boxes, np.empty(0), np.empty((0, 5, 2))
-        *said, scores = self.said(stage, np.stack([cut(picture, box, size) for box in boxes]))
+        *said, scores = self.answers(stage, np.stack([cut(picture, box, size) for box in boxes]))
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]  # (N, 1, 2)
         points = said[-1].reshape(len(boxes), 2, -1).transpose(0, 2, 1) * sides + boxes[:, None, :2]
         moved = boxes + said[0] * np.tile(sides[:, 0], 2)
@@ -95,7 +95,7 @@ class MTCNN:
         return moved[kept] if stage == 2 else squares(moved[kept]), scores[kept], points[kept]
 
     @torch.inference_mode()
-    def said(self, stage: int, pictures: Levels) -> list[Boxes]:
+    def answers(self, stage: int, pictures: Levels) -> list[Boxes]:
         """What a network says of (N, H, W, 3): shifts, (landmarks,) and the probabilities of faces."""
         x = (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() - 127.5) / 128
         net: Stage = self.stages[stage]

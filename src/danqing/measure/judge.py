@@ -1,9 +1,9 @@
 """The judge: what a picture shows, as a network tells it that has seen real art alone.
 
 judge = load()
-told = judge.told(pictures)           bytes (N, 3, H, W)
-told.first("subject")                 of each picture the likeliest word
-told.right("style", ["3d", "flat"])   which of them are so
+found = judge.answers(pictures)        bytes (N, 3, H, W)
+found.first("subject")                 of each picture the likeliest word
+found.right("style", ["3d", "flat"])   which of them are so
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Answers:
     """What is told of N pictures.
 
     Args:
@@ -41,9 +41,9 @@ class Told:
     words: Mapping[str, Sequence[str]]
     logits: Mapping[str, Tensor]
 
-    def at(self, chosen: Sequence[int]) -> Told:
+    def at(self, chosen: Sequence[int]) -> Answers:
         """The same of some pictures."""
-        return Told(words=self.words, logits={question: each[chosen] for question, each in self.logits.items()})
+        return Answers(words=self.words, logits={question: each[chosen] for question, each in self.logits.items()})
 
     def first(self, question: str) -> list[str]:
         """The likeliest word of each picture."""
@@ -82,19 +82,19 @@ class Judge:
         self.net, self.words, self.labels = net, words, labels
 
     @torch.inference_mode()
-    def told(self, pictures: Tensor) -> Told:
+    def answers(self, pictures: Tensor) -> Answers:
         """What bytes (N, 3, H, W) show, N at least 1."""
         where = next(self.net.parameters()).device
         logits = torch.cat([self.net(self.sized(part).to(where)).cpu() for part in pictures.split(BATCH)])
         parts = logits.split([*map(len, self.words.values())], 1)
-        return Told(words=self.words, logits=dict(zip(self.words, parts, strict=True)))
+        return Answers(words=self.words, logits=dict(zip(self.words, parts, strict=True)))
 
     @torch.inference_mode()
-    def seen(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """What the network makes of bytes (N, 3, H, W), for other networks to read: its coarsest grid (N, C, h, w) and
         texture (N, T), on the CPU."""
         where = next(self.net.parameters()).device
-        parts = [self.net.seen(self.sized(part).to(where)) for part in pictures.split(BATCH)]
+        parts = [self.net.features(self.sized(part).to(where)) for part in pictures.split(BATCH)]
         grids, textures = zip(*parts, strict=True)
         return torch.cat(grids).cpu(), torch.cat(textures).cpu()
 

@@ -48,7 +48,7 @@ class Tower:
     @torch.inference_mode()
     def pictures(self, pictures: Tensor) -> Tensor:
         """Bytes (N, 3, H, W) to unit vectors (N, D) on the CPU."""
-        grid, texture = self.judge.seen(pictures)
+        grid, texture = self.judge.features(pictures)
         return self.net(grid.flatten(1), texture)
 
     def words(self, texts: Sequence[str]) -> Tensor:

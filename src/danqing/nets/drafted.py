@@ -52,7 +52,7 @@ MINI = DraftedUNetConfig(
     draft_size=16,
 )
 #: The same with a draft of 13M parameters, 26 MFLOP a picture.
-MLP_MINI = replace(MINI, draft_hidden=1536, draft_blocks=2)
+MLP_MINI = replace(MINI, draft_hidden=1280, draft_blocks=2)
 
 
 class Block(nn.Module):

@@ -215,7 +215,7 @@ class Trace:
         self.pixels: deque[Tensor] = deque(maxlen=layer.past)
         self.linked = weight  # what the vertical stack says to each pixel of the row, (W, B, 2w)
 
-    def seen(self, past: deque[Tensor], now: Tensor | None) -> Tensor:
+    def window(self, past: deque[Tensor], now: Tensor | None) -> Tensor:
         """The cells of the window, stacked behind the channels; ``now`` is the newest, None in a strict layer."""
         cells = [*past] if now is None else [*past, now]
         return torch.stack(cells[:: self.layer.dilation], 2)
@@ -225,7 +225,7 @@ class Trace:
         layer = self.layer
         conv, padding = layer.vertical, (0, layer.side)
         a = F.conv2d(
-            self.seen(self.rows, v), conv.weight, conv.bias, padding=padding, dilation=(1, layer.dilation)
+            self.window(self.rows, v), conv.weight, conv.bias, padding=padding, dilation=(1, layer.dilation)
         )  # (B, 2w, 1, W)
         self.linked = (layer.link(a) + self.c_h)[:, :, 0].permute(2, 0, 1) + layer.horizontal.bias
         self.pixels.extend([self.nothing] * layer.past)
@@ -238,7 +238,7 @@ class Trace:
     def pixel(self, h: Tensor | None, column: int) -> Tensor:
         """The horizontal stack's next pixel, (B, w), from that of the layer before, (B, C)."""
         layer = self.layer
-        window = self.seen(self.pixels, h).flatten(1)  # (B, C·taps)
+        window = self.window(self.pixels, h).flatten(1)  # (B, C·taps)
         b = torch.addmm(self.linked[column], window, layer.horizontal.weight.flatten(1).T)
         out = F.linear(gate(b), layer.out.weight.flatten(1), layer.out.bias)
         if h is None:
@@ -278,9 +278,9 @@ class Walk:
 
     def put(self, x: Tensor) -> None:
         """The pixel that was drawn there, (B, C)."""
-        seen = self.net.head.read(x).flatten(1)  # (B, C·D)
-        self.first.pixels.append(seen)
-        self.drawn.append(seen)
+        values = self.net.head.read(x).flatten(1)  # (B, C·D)
+        self.first.pixels.append(values)
+        self.drawn.append(values)
         self.column += 1
 
 

@@ -50,7 +50,7 @@ class Recogniser(nn.Module):
         grids = list(self.trunk.grids(picture))
         return torch.cat([self.style(self._texture(grids)), self.word(self.trunk.read(grids))], 1)
 
-    def seen(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """The coarsest grid, (B, C, h, w), and what the style is read of, (B, T)."""
         grids = list(self.trunk.grids(picture))
         return F.silu(self.trunk.norm_out(grids[-1])).float(), self._texture(grids)

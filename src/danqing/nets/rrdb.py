@@ -81,10 +81,10 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        seen = x
+        features = x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat([seen, leaky(conv(seen))], 1)  # (B, C + k·growth, H, W)
-        return x + RESIDUAL * self.conv5(seen)
+            features = torch.cat([features, leaky(conv(features))], 1)  # (B, C + k·growth, H, W)
+        return x + RESIDUAL * self.conv5(features)
 
 
 class RRDB(nn.Module):

@@ -1,4 +1,4 @@
-"""The finishes of a request, done to its picture: each loaded once, each told with its network in the picture's
+"""The finishes of a request, done to its picture: each loaded once, each filled with its network in the picture's
 record."""
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def settle(request: Resolved) -> Resolved:
     chain = request.finish
     silent = [isinstance(record, Learned) and record.precision is None for record in chain]
     own = {"precision": request.precision}
-    told = tuple(record.model_copy(update=own) if mute else record for record, mute in zip(chain, silent, strict=True))
-    return request.but(finish=told) if any(silent) else request
+    filled = tuple(
+        record.model_copy(update=own) if mute else record for record, mute in zip(chain, silent, strict=True)
+    )
+    return request.but(finish=filled) if any(silent) else request
 
 
 def apply(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, float]) -> Picture:
@@ -72,8 +74,8 @@ def apply(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, fl
     picture."""
     began, frames, warnings = time.perf_counter(), picture.frames, list(picture.warnings)
     for finish in finishes:
-        finished, said = zip(*(with_warnings(finish, frame) for frame in frames), strict=True)
-        frames, warnings = finished, [*warnings, *dict.fromkeys(chain.from_iterable(said))]
+        finished, found = zip(*(with_warnings(finish, frame) for frame in frames), strict=True)
+        frames, warnings = finished, [*warnings, *dict.fromkeys(chain.from_iterable(found))]
     hashes = {name: library.digest(file(name)) for record in picture.request.finish for name in record.networks}
     more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}

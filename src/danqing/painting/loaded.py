@@ -289,14 +289,14 @@ class LoadedModel(ABC):
 
     def finish(self, request: Resolved, frames: Iterable[Image.Image], notes: Sequence[str] = ()) -> Picture:
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
-        said = self.recipes[request.recipe].notes(self, request)
+        own = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
         used = sources().intersection(self._used(request))
         given = {name: value for name, value in request.stated().items() if value and name in used}
         record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
         return Picture(
-            frames=tuple(frames), request=request, warnings=(*self.notes(request), *said, *notes), record=record
+            frames=tuple(frames), request=request, warnings=(*self.notes(request), *own, *notes), record=record
         )
 
     @property

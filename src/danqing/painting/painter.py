@@ -114,9 +114,9 @@ class Painter(LoadedModel):
         return other
 
     def notes(self, request: Resolved) -> Iterator[str]:
-        said = self.encode(request)
-        own = (*said.warnings, *self._attached.warnings)
-        return iter((*own, *super().notes(request), *_idle(request, said)))
+        prompts = self.encode(request)
+        own = (*prompts.warnings, *self._attached.warnings)
+        return iter((*own, *super().notes(request), *_idle(request, prompts)))
 
     def seeing(self, request: Resolved) -> Painter:
         """The same painter, whose networks see no more of a picture at once than the request's tile, or all of it."""
@@ -131,7 +131,7 @@ class Painter(LoadedModel):
         """What the prompts say, step by step; the latest are remembered."""
         steps = max(1, taken(request)[0])
         words = (
-            self.prompt_styles.spoken(request.prompt, request.style),
+            self.prompt_styles.applied(request.prompt, request.style),
             request.negative,
             steps,
             request.text.emphasis,
@@ -141,8 +141,8 @@ class Painter(LoadedModel):
         def encoded() -> EncodedPrompts:
             with self._shared.using(self._setup):
                 found = encode_prompts(self._attached, *words)
-            for said in (said for scene in found.scenes for said in scene.conditionings):
-                self.finite("the text encoder", said.tokens)
+            for cond in (cond for scene in found.scenes for cond in scene.conditionings):
+                self.finite("the text encoder", cond.tokens)
             return found
 
         return self._encoded.get((*words, self._attached.files), encoded)
@@ -155,18 +155,18 @@ class Painter(LoadedModel):
             points: of the request's steps, by whose times prompts change.
             steps: that add to what is said, before those of what is attached.
         """
-        said = self.encode(request)
+        prompts = self.encode(request)
         say = (*steps, *(make(request) for make in self._attached.say))
-        return by_time([self._guided(request, scene, say) for scene in said.scenes], said.steps, points)
+        return by_time([self._guided(request, scene, say) for scene in prompts.scenes], prompts.steps, points)
 
     def _guided(self, request: Resolved, scene: Scene, say: Sequence[Say]) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)), through the wrappers of guidance."""
 
         def at(scale: float, *more: Say) -> Denoise:
-            terms, base = tuple((said, scale * weight) for said, weight in scene.terms), scene.base
+            terms, base = tuple((cond, scale * weight) for cond, weight in scene.terms), scene.base
             for step in (*say, *more):
                 terms, base = step(terms, base)
-            terms, base = [(said.over(request.frames), w) for said, w in terms], base.over(request.frames)
+            terms, base = [(cond.over(request.frames), w) for cond, w in terms], base.over(request.frames)
             return guide.compose(self._ask, terms, base)
 
         return guided(request, at)
@@ -250,8 +250,10 @@ def solver_of(request: Resolved) -> core.Solver:
         ) from None
 
 
-def _idle(request: Resolved, said: EncodedPrompts) -> Iterator[str]:
+def _idle(request: Resolved, prompts: EncodedPrompts) -> Iterator[str]:
     """What a resolved request states without any effect, a sentence each."""
     scale = request.guidance.scale
-    if request.negative and all(math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in said.scenes):
+    if request.negative and all(
+        math.fsum(scale * weight for _, weight in scene.terms) == 1 for scene in prompts.scenes
+    ):
         yield f"the negative prompt was ignored: at scale {scale:g} nothing guides away from it."

@@ -22,7 +22,7 @@ class Scene(NamedTuple):
     @property
     def conditionings(self) -> tuple[Conditioning, ...]:
         """All that is said in it."""
-        return (*(said for said, _ in self.terms), self.base)
+        return (*(cond for cond, _ in self.terms), self.base)
 
 
 class EncodedPrompts(NamedTuple):
@@ -38,14 +38,14 @@ def encode_prompts(
 ) -> EncodedPrompts:
     """The prompts over so many steps; ``skip`` is `Request.clip_skip`."""
     plans = plan(parse(prompt), steps), plan(parse(negative, compose=False), steps)
-    said, unsaid = attached.text.condition(plans, skip=skip - 1, weighting=emphasis, applied=attached.tags)
+    positive, negative_text = attached.text.condition(plans, skip=skip - 1, weighting=emphasis, applied=attached.tags)
     scenes: dict[tuple[int, ...], tuple[int, Scene]] = {}  # by the identity of what is said: a text is encoded once
     order = []
     for step in range(1, steps + 1):
-        scene = Scene(said.at(step), unsaid.at(step)[0][0])
+        scene = Scene(positive.at(step), negative_text.at(step)[0][0])
         order.append(scenes.setdefault(tuple(map(id, scene.conditionings)), (len(scenes), scene))[0])
     return EncodedPrompts(
-        tuple(scene for _, scene in scenes.values()), tuple(order), (*said.warnings, *unsaid.warnings)
+        tuple(scene for _, scene in scenes.values()), tuple(order), (*positive.warnings, *negative_text.warnings)
     )
 
 

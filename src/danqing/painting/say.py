@@ -17,7 +17,7 @@ Say = Callable[[Terms, Conditioning], tuple[Terms, Conditioning]]
 
 def each(change: Callable[[Conditioning], Conditioning], base: Callable[[Conditioning], Conditioning]) -> Say:
     """A step that changes every term, and the base in its own way."""
-    return lambda terms, said: (tuple((change(term), weight) for term, weight in terms), base(said))
+    return lambda terms, away: (tuple((change(cond), weight) for cond, weight in terms), base(away))
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Beside:
         """
         if self.shown is None:
             return terms, base
-        seen = tuple((replace(said, concat=self.shown), weight) for said, weight in terms)
+        with_it = tuple((replace(cond, concat=self.shown), weight) for cond, weight in terms)
         if self.hidden is None:
-            return seen, replace(base, concat=self.shown)
+            return with_it, replace(base, concat=self.shown)
         more = (replace(base, concat=self.shown), self.keep - sum(weight for _, weight in terms))
-        return (*seen, more), replace(base, concat=self.hidden)
+        return (*with_it, more), replace(base, concat=self.hidden)
 
 
 NOTHING = Beside()

@@ -37,8 +37,8 @@ class Words(NamedTuple):
         """A text with the style, in the text's language; one that names it already, or says nothing, as it is."""
         if not text.strip() or self.within(text):
             return text
-        said = text.rstrip(" ,.，。、")
-        return f"{said}，{self.zh[0]}" if _CHINESE.search(said) else f"{said}, {self.en[0]}"
+        bare = text.rstrip(" ,.，。、")
+        return f"{bare}，{self.zh[0]}" if _CHINESE.search(bare) else f"{bare}, {self.en[0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Styles:
         says nothing."""
         return default if prompt.strip() and not any(words.within(prompt) for words in self.words.values()) else NONE
 
-    def spoken(self, prompt: str, style: str) -> str:
+    def applied(self, prompt: str, style: str) -> str:
         """The prompt as the model hears it: each of its terms with the style."""
         words = self.words.get(style)
         return prompt if words is None else appended(prompt, words.after)

@@ -181,7 +181,7 @@ class Encoded:
     @property
     def conditionings(self) -> Iterator[Conditioning]:
         """Those of every term, run by run."""
-        return (said for run in self.runs for said, _ in run.terms)
+        return (cond for run in self.runs for cond, _ in run.terms)
 
     def at(self, step: int) -> tuple[tuple[Conditioning, float], ...]:
         """The terms at a step, 1 .. steps.
@@ -200,7 +200,7 @@ def _mapped(
 ) -> tuple[EncodedRun, ...]:
     """Runs with what each term says changed, and its weight kept."""
     return tuple(
-        EncodedRun(start, stop, tuple((f(said), weight) for said, weight in terms)) for start, stop, terms in runs
+        EncodedRun(start, stop, tuple((f(cond), weight) for cond, weight in terms)) for start, stop, terms in runs
     )
 
 

@@ -83,8 +83,8 @@ class SideBySide:
         tokens, summaries = [], []
         for tower in self.towers:
             encoder = ClipEncoder(tower=tower.net, skip=self.skip, normed=tower.normed, summary=tower.summary)
-            said, summary = encoder.embed(ids if tower.pad is None else ids.masked_fill(padding, tower.pad))
-            tokens.append(said)
+            embedded, summary = encoder.embed(ids if tower.pad is None else ids.masked_fill(padding, tower.pad))
+            tokens.append(embedded)
             summaries += [] if summary is None else [summary]
         wide = torch.cat(tokens, -1)
         wide = F.pad(wide, (0, max(0, self.width - wide.shape[-1])))
@@ -155,16 +155,16 @@ class Scored:
         self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
     ) -> tuple[Encoded, ...]:
         """Encode the prompts of one picture."""
-        said = self.text.condition(plans, skip=skip, weighting=weighting, applied=applied)
-        return tuple(encoded.map(partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(said))
+        prompts = self.text.condition(plans, skip=skip, weighting=weighting, applied=applied)
+        return tuple(encoded.map(partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(prompts))
 
     def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Scored:
         """The same text that also knows learned words."""
         return replace(self, text=self.text.with_words(words))
 
 
-def scored(heard: Conditioning, score: float) -> Conditioning:
+def scored(cond: Conditioning, score: float) -> Conditioning:
     """A conditioning with the score behind its summary."""
-    if heard.pooled is None:
+    if cond.pooled is None:
         raise InvalidInput("a score stands behind a summary of the text, and this text has none")
-    return replace(heard, pooled=torch.cat([heard.pooled, heard.pooled.new_full((len(heard.pooled), 1), score)], 1))
+    return replace(cond, pooled=torch.cat([cond.pooled, cond.pooled.new_full((len(cond.pooled), 1), score)], 1))

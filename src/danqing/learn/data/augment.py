@@ -34,7 +34,7 @@ class Plain(nn.Module):
     def watch(self, logits: Tensor) -> None:
         """Nothing is learned from them."""
 
-    def said(self) -> dict[str, Tensor]:
+    def figures(self) -> dict[str, Tensor]:
         """Nothing to report."""
         return {}
 
@@ -92,7 +92,7 @@ class Augment(Plain):
             self.p.add_(step).clamp_(0, 1)
             self.signs.zero_()
 
-    def said(self) -> dict[str, Tensor]:
+    def figures(self) -> dict[str, Tensor]:
         """p, for the log."""
         return {"p": self.p.clone()}
 

@@ -229,7 +229,7 @@ class Adversarial:
         on_fake = wide(model.discriminator(model.augment(fake.picture, noise), labels))
         model.augment.watch(on_real)
         discriminator, generator = self.loss.discriminator(on_real, on_fake), self.loss.generator(on_fake)
-        said = {"real": on_real.mean(), "fake": on_fake.mean(), **model.augment.said()}
+        said = {"real": on_real.mean(), "fake": on_fake.mean(), **model.augment.figures()}
         if self.r1:
             said["r1"] = r1(on_real, seen)
             discriminator = discriminator + self.r1 * said["r1"]

@@ -52,14 +52,14 @@ class Measured:
     def pairs(self) -> dict[str, Figure]:
         """Subject and style of held-out pairs, and how much less is right that was asked for in Chinese."""
         (rows, english), (_, chinese), (_, real) = self.kind("pair"), self.kind("pair", "zh"), self.real("pair")
-        en, zh, known = (self.judge.told(each) for each in (english, chinese, real))
+        en, zh, known = (self.judge.answers(each) for each in (english, chinese, real))
         subjects, styles = ([row[name] for row in rows] for name in ("subject", "style"))
-        right, twin, best = (told.right("subject", subjects) for told in (en, zh, known))
+        right, twin, best = (found.right("subject", subjects) for found in (en, zh, known))
         gap = 100 * (right.double() - twin.double())
         return {
             "subject": share(right, best),
-            "subject_in_five": share(*(told.right("subject", subjects, 5) for told in (en, known))),
-            "style": share(*(scores.styles(told, styles) for told in (en, known))),
+            "subject_in_five": share(*(found.right("subject", subjects, 5) for found in (en, known))),
+            "style": share(*(scores.styles(found, styles) for found in (en, known))),
             "chinese_gap": mean(gap),
         }
 

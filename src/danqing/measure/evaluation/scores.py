@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import colours, pieces
-from ..judge import Judge, Told
+from ..judge import Answers, Judge
 from .art import ATTRIBUTES, Row, answers
 
 #: A thing in a scene is right where its subject is among so many guesses: it is small there.
@@ -20,12 +20,12 @@ ENOUGH = 0.2
 SAME = {"gradient": "3d"}
 
 
-def styles(told: Told, wanted: Sequence[str]) -> Tensor:
+def styles(found: Answers, wanted: Sequence[str]) -> Tensor:
     """Whether each picture looks most like the style wanted, (N,) of bool; styles of the same drawings are one."""
-    names = told.words["style"]
+    names = found.words["style"]
     looks = [SAME.get(name, name) for name in names]
     same = torch.tensor([[float(look == other) for other in looks] for look in looks])
-    likely = (told.probability("style") @ same).argmax(1).tolist()
+    likely = (found.probability("style") @ same).argmax(1).tolist()
     return torch.tensor([looks[i] == SAME.get(name, name) for i, name in zip(likely, wanted, strict=True)])
 
 
@@ -45,12 +45,12 @@ def scenes(judge: Judge, pictures: Tensor, rows: Sequence[Row]) -> tuple[Tensor,
     right, placed = torch.zeros(len(rows), 2, dtype=torch.bool), torch.zeros(len(rows), dtype=torch.bool)
     if not shown:
         return right.all(1), placed
-    told = judge.told(torch.stack(shown))
-    right[tuple(zip(*which, strict=True))] = told.right(
+    found = judge.answers(torch.stack(shown))
+    right[tuple(zip(*which, strict=True))] = found.right(
         "subject", [rows[i]["pieces"][place]["subject"] for i, place in which], GUESSES
     )
     word = {name: n for n, name in enumerate(judge.words["subject"])}
-    likely = told.logits["subject"].log_softmax(1)
+    likely = found.logits["subject"].log_softmax(1)
     for n in range(0, len(which), 2):  # the halves of a picture follow each other
         first, second = (word[piece["subject"]] for piece in rows[which[n][0]]["pieces"])
         placed[which[n][0]] = bool(likely[n, first] + likely[n + 1, second] > likely[n, second] + likely[n + 1, first])
@@ -76,10 +76,10 @@ def coloured(pictures: Tensor, wanted: Sequence[str]) -> Tensor:
 
 def portraits(judge: Judge, pictures: Tensor, rows: Sequence[Row]) -> dict[str, Tensor]:
     """Question -> whether each picture of which it is asked has it, of bool."""
-    told, found = judge.told(pictures), {}
+    given, found = judge.answers(pictures), {}
     said = [answers(row["attributes"]) for row in rows]
     for question in ("person", "expression", *ATTRIBUTES):
         asked = [i for i, each in enumerate(said) if each.get(question) in judge.words[question]]
         if asked:
-            found[question] = told.at(asked).right(question, [said[i][question] for i in asked])
+            found[question] = given.at(asked).right(question, [said[i][question] for i in asked])
     return found

@@ -54,8 +54,8 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, LoRA]], target: Targ
         on = (partial(lora.on(role, w).attach, target.nets[role]) for role, w in strengths.items())
         attached = attached.add(path, *on)
         if lora.unused:
-            shown = ", ".join(lora.unused[:LISTED]) + (", …" if len(lora.unused) > LISTED else "")
-            warn(f"{name}: {len(lora.unused)} of its tensors change nothing in this model and were ignored: {shown}.")
+            listed = ", ".join(lora.unused[:LISTED]) + (", …" if len(lora.unused) > LISTED else "")
+            warn(f"{name}: {len(lora.unused)} of its tensors change nothing in this model and were ignored: {listed}.")
     return attached
 
 

@@ -47,8 +47,8 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
     source = read.picture(request.image)
     image = fitted(read.over_white(source), request)
     points = later(painter.points(request), request)
-    x, shown = painter.encode_image(image), beside(painter, request, image)
-    for state in painter.walk(request, points, origin(x, shown, request), refined(painter, request, points, shown)):
+    x, task = painter.encode_image(image), beside(painter, request, image)
+    for state in painter.walk(request, points, origin(x, task, request), refined(painter, request, points, task)):
         yield state
         x = state.x
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
@@ -88,9 +88,9 @@ def within(
     image = fitted(known, request)
     x = painter.encode_image(image)
     free = cells(mask.resize((request.width, request.height), Image.Resampling.BOX), painter.codec.factor).to(x)
-    shown = beside(painter, request, image, free)
-    estimate = hold(free, x)(refined(painter, request, points, shown))
-    for state in painter.walk(request, points, origin(x, shown, request), estimate):
+    task = beside(painter, request, image, free)
+    estimate = hold(free, x)(refined(painter, request, points, task))
+    for state in painter.walk(request, points, origin(x, task, request), estimate):
         yield state
         x = state.x
 
@@ -187,11 +187,11 @@ OUTPAINT = in_tiles(
 )
 
 
-def origin(x0: Tensor, shown: Beside, request: Resolved) -> Tensor:
+def origin(x0: Tensor, task: Beside, request: Resolved) -> Tensor:
     """What is noised: the picture, or nothing where all steps are taken by a denoiser that reads the picture beside the
     noise."""
     kept, steps = taken(request)
-    return torch.zeros_like(x0) if shown.shown is not None and kept == steps else x0
+    return torch.zeros_like(x0) if task.shown is not None and kept == steps else x0
 
 
 def hold(free: Tensor, x0: Tensor) -> Callable[[Denoise], Denoise]:

@@ -46,15 +46,15 @@ def twice(recipe: Recipe) -> Recipe:
     def run(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
         return _twice(recipe.run, painter, request) if request.hires.factor > 1 else recipe.run(painter, request)
 
-    return _said(replace(recipe, run=run), check)
+    return _with(replace(recipe, run=run), check)
 
 
 def once(recipe: Recipe) -> Recipe:
     """A recipe that keeps a part of the picture as it is, at its size, and therefore paints no second time."""
-    return _said(recipe, refuse)
+    return _with(recipe, refuse)
 
 
-def _said(recipe: Recipe, checked: Callable[[Painter, Resolved], None]) -> Recipe:
+def _with(recipe: Recipe, checked: Callable[[Painter, Resolved], None]) -> Recipe:
     """The recipe with a check more, and with what is to be said of a second pass."""
 
     def both(painter: Painter, request: Resolved) -> None:
@@ -134,9 +134,9 @@ def refuse(painter: Painter, request: Resolved) -> None:
 def notes(painter: Painter, request: Resolved) -> Iterator[str]:
     """What a request says of a second pass where there is none."""
     usual, stated = {**DEFAULTS, **painter.defaults}, request.stated()
-    said = [name for name in HOW if stated.get(name, usual[name]) != usual[name]]
-    if said and request.hires.factor == 1:
-        yield f"{', '.join(said)} had no effect: hires is 1, which paints no second time."
+    unused = [name for name in HOW if stated.get(name, usual[name]) != usual[name]]
+    if unused and request.hires.factor == 1:
+        yield f"{', '.join(unused)} had no effect: hires is 1, which paints no second time."
 
 
 # -------------------------------------------------------------------------------------------------------- enlarging
@@ -148,7 +148,7 @@ def latently(painter: Painter, picture: Image.Image, latent: Tensor, size: Size)
     return F.interpolate(latent, (height, width), mode="bicubic")
 
 
-def seen(enlarge: Callable[[Image.Image, Size], Image.Image]) -> Enlarging:
+def by_pixels(enlarge: Callable[[Image.Image, Size], Image.Image]) -> Enlarging:
     """The picture enlarged, then encoded."""
     return lambda painter, picture, latent, size: painter.encode_image(enlarge(picture, size))
 
@@ -158,7 +158,7 @@ def lanczos(picture: Image.Image, size: Size) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-WAYS: Mapping[str, Enlarging] = {"latent": latently, "lanczos": seen(lanczos)}
+WAYS: Mapping[str, Enlarging] = {"latent": latently, "lanczos": by_pixels(lanczos)}
 
 
 def enlarging(painter: Painter, request: Resolved) -> Enlarging:
@@ -174,4 +174,4 @@ def enlarging(painter: Painter, request: Resolved) -> Enlarging:
         network: Any = finishing.make(record("enlarge", model=by, precision=request.precision), painter.device)
     except UnknownName as unknown:
         raise UnknownName("hires_by", by, (*WAYS, *unknown.possible)) from None
-    return seen(network.to)
+    return by_pixels(network.to)

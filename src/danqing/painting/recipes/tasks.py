@@ -30,11 +30,11 @@ def inpainting(painter: Painter, request: Resolved, picture: Image.Image | None,
     """
     if picture is None or free is None:
         free = painter.blank(request)[:, :1] + 1
-        shown = torch.zeros(1, 3, request.height, request.width)
+        masked = torch.zeros(1, 3, request.height, request.width)
     else:
         cells = F.interpolate(free.cpu(), (picture.height, picture.width))  # (1, 1, H, W)
-        shown = painter.levels(picture) * (1 - cells)
-    return Beside(torch.cat([free, painter.encode_levels(shown)], 1))
+        masked = painter.levels(picture) * (1 - cells)
+    return Beside(torch.cat([free, painter.encode_levels(masked)], 1))
 
 
 def instruct(painter: Painter, request: Resolved, picture: Image.Image | None, free: Tensor | None) -> Beside:
