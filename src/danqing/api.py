@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from .errors import DanqingError, InvalidInput
 from .pictures import encode, picture, read
-from .pictures.carried import Carried, carried_by, recorded
+from .pictures.carried import Carried, carried_by
 from .pictures.picture import Picture
 from .request.names import RecipeName
 from .request.options import Finishes, Painting
@@ -196,13 +196,19 @@ class Replay:
     picture: Picture
 
 
-def replay(path: str | os.PathLike[str], *, device: str | None = None) -> Replay:
+def replay(path: str | os.PathLike[str], *, device: str | None = None, trust: bool = False) -> Replay:
     """Paint a file's record again and compare; a lossy file is compared after the same encoding.
+
+    Args:
+        trust: read what the record names outside the folders of models even where it does not hold its SHA-256.
 
     Raises:
         InvalidFile: the file carries no record, or its input picture is gone.
+        InvalidInput: the record names files outside the folders of models that it was not painted with.
     """
-    return compare(path, next(paint_all([recorded(path)], device=device)))
+    from .store.replayed import request_of
+
+    return compare(path, next(paint_all([request_of(path, trust=trust)], device=device)))
 
 
 def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
@@ -247,17 +253,33 @@ def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: Carried, e
     """Why two paintings of one request differ, as far as their records tell."""
     if carried.format != encoding["format"]:
         return f"It was painted as {encoding['format']} and is {carried.format} now: it was converted."
-    changed = [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in now if then.get(key) != now.get(key)]
+    before, after = _flat(then), _flat(now)
+    known = {key.partition(" ")[0] for key in before}
+    keys = [key for key in {**after, **before} if key.partition(" ")[0] in known]
+    changed = [
+        f"{key}: {before.get(key)} then, {after.get(key)} now" for key in keys if before.get(key) != after.get(key)
+    ]
     if changed:
         return "What changed since: " + "; ".join(changed) + "."
-    return "Machine, versions and weights are the same, so the file was edited, or something here is not reproducible."
+    same = "Machine, versions and weights are the same"
+    if unknown := sorted({key for key in after if key.partition(" ")[0] not in known}):
+        return f"{same} as far as the record says: it is older than what it would say of {', '.join(unknown)}."
+    return f"{same}, so the file was edited, or something here is not reproducible."
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says, a name each: "weights text" of its inner ones. Parents are of the past."""
+    inner = [(key, value) for key, value in record.items() if isinstance(value, Mapping)]
+    parts = {f"{key} {name}": each for key, value in inner for name, each in cast("Mapping[str, Any]", value).items()}
+    plain = {key: value for key, value in record.items() if not isinstance(value, Mapping) and key != "parents"}
+    return plain | parts
 
 
 def _source(image: Source) -> str:
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
     if isinstance(image, Picture):
-        return encode.data_uri(image.image, pnginfo=picture.chunks(image, {"format": "PNG"}))
+        return encode.data_uri(image.image, pnginfo=picture.chunks(image, {"format": "PNG"}, whole=False))
     if not hasattr(image, "save"):
         raise InvalidInput(
             f"a {type(image).__name__} was given for a picture; possible are a file's path and a Pillow image"

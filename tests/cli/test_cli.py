@@ -43,6 +43,15 @@ def test_a_prompt_becomes_a_file_named_after_it(run):
     assert carried_by("a-red-fox-3-0.png").record["request"]["seed"] == 3
 
 
+def test_nothing_of_a_strangers_file_steers_the_terminal(run):
+    hostile = "a fox\x1b]0;owned\x07 \u202egnp.exe\r"
+    assert run("paint", hostile, "--seed", "3", "-o", "x.png")[0] == 0
+    code, out, err = run("inspect", "x.png", model=False)
+    assert code == 0 and not set("\x1b\x07\u202e\r") & set(out + err) and "]0;owned" in out
+    code, _, err = run("paint", "fox", "--solver", "\x1b[2J")
+    assert code == 2 and "\x1b" not in err
+
+
 def test_every_prompt_with_every_seed_and_index_and_a_sheet(run):
     code, out, _ = run("paint", "fox", "cat", "--seed", "1", "--seed", "2", "--count", "2", "--grid", "-o", "pets/")
     assert code == 0 and len(out.split()) == 9

@@ -21,7 +21,7 @@ from .models import convert, inspect, models, pull
 from .options import Examples, Group, plain_warnings
 from .outpaint import outpaint
 from .painting import edit, paint, replay
-from .screen import INTERRUPTED
+from .screen import INTERRUPTED, echo
 from .sheet import sheet
 
 
@@ -80,16 +80,16 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except (InvalidInput, InvalidFile) as error:
-        click.echo(f"danqing: {error}", err=True)
+        echo(f"danqing: {error}", err=True)
         sys.exit(2)
     except DanqingError as error:
-        click.echo(f"danqing: {error}", err=True)
+        echo(f"danqing: {error}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(INTERRUPTED, err=True)
+        echo(INTERRUPTED, err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # standard output itself may be a full disk
-        click.echo(f"danqing: {error}", err=True)
+        echo(f"danqing: {error}", err=True)
         sys.exit(1)

@@ -13,7 +13,7 @@ import click
 
 from ..errors import InvalidFile
 from .options import Examples
-from .screen import leaving, say, screen
+from .screen import echo, leaving, say, screen
 
 if TYPE_CHECKING:
     from ..measure.bench import Row
@@ -134,7 +134,7 @@ def _print(rows: Sequence[Row]) -> None:
         shown.add_row(title, *map(cell, rows))
     Console(width=None if sys.stdout.isatty() else 240).print(shown)  # where no one looks, nothing is cut to fit
     for note in table.notes(rows):
-        click.echo(f"- {note}")
+        echo(f"- {note}")
     for claim in table.CLAIMS:
         figures, verdict = claim.verdict(rows)
-        click.echo(f"{claim.said}: {verdict}" + (f", {figures}" if figures else ""))
+        echo(f"{claim.said}: {verdict}" + (f", {figures}" if figures else ""))

@@ -9,7 +9,7 @@ import click
 
 from ..errors import InvalidInput
 from .options import Examples
-from .screen import leaving, say, screen
+from .screen import echo, leaving, say, screen
 
 
 @click.command(
@@ -92,8 +92,8 @@ def evaluate(
     if as_json:
         say(found.plain())
     else:
-        click.echo(page.markdown(found.plain()))
-        click.echo(f"\n{where}")
+        echo(page.markdown(found.plain()))
+        echo(f"\n{where}")
 
 
 def _numbers(seen: str) -> list[int]:

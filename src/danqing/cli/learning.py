@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from ..errors import InvalidInput
+from .screen import echo
 
 EXAMPLES = """
 danqing learn experiments/x.py --settings           what can be set, and to what it is set
@@ -53,14 +54,14 @@ def learn(
         from ..learn.training.experiment import load, overridden, settings
 
         for name, value in settings(overridden(load(Path(file))(), changes)).items():
-            click.echo(f"{name}={'none' if value is None else value}")
+            echo(f"{name}={'none' if value is None else value}")
         return
     home = Path(out) if out else Path("runs") / Path(file).stem
     if exported:
         from ..learn.training.export import export
 
         export(Path(file), changes, home, Path(exported))
-        click.echo(f"{exported} holds what {home} has learned")
+        echo(f"{exported} holds what {home} has learned")
         return
     from ..learn.training import parallel
 
@@ -68,7 +69,7 @@ def learn(
         with parallel.together():
             train(Path(file), changes, home, minutes)
     except KeyboardInterrupt:
-        click.echo("danqing: interrupted; the same command goes on from here", err=True)
+        echo("danqing: interrupted; the same command goes on from here", err=True)
         sys.exit(130)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .options import Examples
-from .screen import leaving, say, screen
+from .screen import echo, leaving, say, screen
 
 
 @click.command(
@@ -34,7 +34,7 @@ def models(hashes: bool, as_json: bool) -> None:
 
     brought = shipped.folders()
     if shipped.DEFAULT not in brought:
-        click.echo(str(installed.missing(shipped.DEFAULT)), err=True)
+        echo(str(installed.missing(shipped.DEFAULT)), err=True)
     for name, folder in brought.items():
         model = read_model(folder)
         size = sum(model.path(part.file).stat().st_size for part in model.components.values())
@@ -53,15 +53,15 @@ def models(hashes: bool, as_json: bool) -> None:
                 }
             )
         else:
-            click.echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
-            click.echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
+            echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
+            echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
     said = settings.read()
     for root in said.models if said.stated else ():
         if not root.is_dir():
-            click.echo(f"there is no folder {root}, which the settings name", err=True)
+            echo(f"there is no folder {root}, which the settings name", err=True)
     found = (line for line in library.listing(hashes=hashes) if line.entry.path not in brought.values())
     for line in map(listing.facts, found) if as_json else listing.lines(found):
-        say(line) if isinstance(line, dict) else click.echo(line)
+        say(line) if isinstance(line, dict) else echo(line)
 
 
 @click.command(
@@ -99,14 +99,14 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
             name, into=Path(os.path.expanduser(into)) if into else None, variant=variant, sha256=sha256
         )
         for note in wanted.notes:
-            click.echo(note, err=True)
+            echo(note, err=True)
         with listing.transfer(quiet=False) as draw:
             for state in pulling.fetch(wanted, force=force):
                 draw(state)
     except KeyboardInterrupt:
-        click.echo("danqing: interrupted; the same command goes on from here", err=True)
+        echo("danqing: interrupted; the same command goes on from here", err=True)
         sys.exit(130)
-    click.echo(str(wanted.path))
+    echo(str(wanted.path))
 
 
 @click.command(
@@ -144,8 +144,8 @@ def convert(source: str, target: str, **options: Any) -> None:
             from ..store import convert as converting
         done = converting.convert(source, target, **options)
     for note in (*converting.summary(done.dropped), *done.notes):
-        click.echo(note, err=True)
-    click.echo(f"{done.path}  {listing.size(done.size)}")
+        echo(note, err=True)
+    echo(f"{done.path}  {listing.size(done.size)}")
 
 
 @click.command(
@@ -165,4 +165,4 @@ def inspect(file: str, as_json: bool) -> None:
         say(found)
         return
     for key, value in found.items():
-        click.echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")
+        echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")

@@ -12,6 +12,7 @@ import click
 
 from ..errors import InvalidInput, nearest
 from ..tables import PluginWarning
+from .screen import echo
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -30,7 +31,7 @@ def plain_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, PluginWarning):
-                click.echo(f"danqing: {message}", err=True)
+                echo(f"danqing: {message}", err=True)
             else:
                 shown(message, category, *place, **more)
 

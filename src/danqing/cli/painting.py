@@ -12,7 +12,7 @@ import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from .options import Examples, fields, fields_but, number, outputs
-from .screen import Screen, leaving, say, screen
+from .screen import Screen, echo, leaving, say, screen
 
 if TYPE_CHECKING:
     from ..painting.loaded import LoadedModel
@@ -87,22 +87,23 @@ def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> N
 @click.argument("picture")
 @click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
-def replay(picture: str, device: str | None, as_json: bool) -> None:
+@click.option("--trust", is_flag=True, help="Read files that the record names outside the folders of models.")
+def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None:
     """Paint PICTURE again from the record inside it, and say whether every pixel is the same.
 
     Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
     """
     from ..api import compare
-    from ..pictures.carried import recorded
+    from ..store.replayed import request_of
 
-    request = recorded(picture)
+    request = request_of(picture, trust=trust)
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         found = compare(picture, show.one(load(request, device, show), request, 1, 1, None))
     if as_json:
         say({"exact": found.exact, "max_abs": found.max_abs, "mean_abs": found.mean_abs, "why": found.why})
     else:
-        click.echo(found.why)
+        echo(found.why)
     sys.exit(0 if found.exact else 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from ..request.request import Request
 
 INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
+
+
+#: Control characters but for the tab and the line's end, and those that turn the direction of writing.
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Screen:
@@ -81,7 +86,7 @@ class Screen:
     def tell(self, line: str, *, err: bool = False) -> None:
         """A line that stays: the bar makes way for it."""
         self.close()
-        click.echo(line, err=err)
+        echo(line, err=err)
         if self.progress is not None:
             self.progress.start()
 
@@ -125,4 +130,10 @@ def leaving(show: Screen) -> Iterator[None]:
 
 
 def say(value: dict[str, Any]) -> None:
+    """A value as a line of JSON, which escapes what steers a terminal."""
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """A text as it can be read: what would steer the terminal, a stranger's too, is shown by its number."""
+    click.echo(STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text)), err=err)

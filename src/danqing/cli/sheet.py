@@ -10,6 +10,7 @@ import click
 from ..errors import InvalidInput
 from .options import Examples, fields_but, number, placed, seen_through
 from .painting import Destination, paint_each
+from .screen import echo
 
 NAME = "{prompt}.png"
 
@@ -76,4 +77,4 @@ def sheet(
     force, as_json = options["force"], options["as_json"]
     done = paint_each(said, options, pattern=NAME)
     path = sheet.write([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
-    click.echo(str(path), err=as_json)
+    echo(str(path), err=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..errors import DanqingError, InvalidInput
 from ..levels import bytes_of, levels_of
 from ..pictures import read
+from ..pictures.past import hash_of, parents
 from ..pictures.picture import Picture
 from ..request.request import Request, Resolved, fields, sources
 from ..run.precision import precision_name
@@ -294,10 +294,16 @@ class LoadedModel(ABC):
         record |= describe(self.device, self.dtype)
         used = sources().intersection(self._used(request))
         given = {name: value for name, value in request.stated().items() if value and name in used}
-        record |= {name: hashlib.sha256(read.data_of(given[name])[0]).hexdigest() for name in given}
+        record |= {name: hash_of(value) for name, value in given.items()}
+        record |= {"weights": self.hashes(request), "parents": parents(given.values())}
         return Picture(
             frames=tuple(frames), request=request, warnings=(*self.notes(request), *own, *notes), record=record
         )
+
+    def hashes(self, request: Resolved) -> dict[str, str]:
+        """The SHA-256 of each file of weights that a request's picture depends on, by its role."""
+        parts = self.model.components.items()
+        return {role: part.sha256 or library.digest(self.model.path(part.file)) for role, part in parts}
 
     @property
     def sha256(self) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -23,10 +25,12 @@ from ..denoise import Denoiser, LearnedVariance
 from ..errors import InvalidInput
 from ..noise import Noise
 from ..pictures import read
+from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
 from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
+from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
 from .adapters.adapters import ATTACHMENTS, Adapters
@@ -217,6 +221,16 @@ class Painter(LoadedModel):
         factor = self.codec.factor
         shape = (1, self.codec.channels, request.height // factor, request.width // factor)
         return torch.zeros(shape, device=self.device)
+
+    def hashes(self, request: Resolved) -> dict[str, str]:
+        own, refiner = super().hashes(request), request.refiner.model
+        late = self.sibling(refiner, request.precision).hashes(request.but(refiner=None)) if refiner else {}
+        files = {f"adapter {Path(file).name}": library.digest(file) for file, _ in self._attached.files}
+        return {**own, **{f"refiner {role}": sha256 for role, sha256 in late.items()}, **files}
+
+    def finish(self, request: Resolved, frames: Iterable[Image.Image], notes: Sequence[str] = ()) -> Picture:
+        picture, named = super().finish(request, frames, notes), self._attached.named
+        return replace(picture, record={**picture.record, "hashes": named}) if named else picture
 
     def encode_image(self, image: Image.Image) -> Tensor:
         """An RGB picture as its most probable latent, (1, C, h, w)."""

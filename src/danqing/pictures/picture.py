@@ -21,6 +21,7 @@ from ..request.request import Request
 from ..request.upgrade import VERSION
 from . import files, svg
 from .encode import NAMESPACE, format_of, to_bytes, xmp
+from .places import portable
 
 #: What one JPEG segment holds, less its headers.
 SEGMENT = 65_000
@@ -61,11 +62,15 @@ class Picture:
         return write(self, Path(path), overwrite=overwrite, quality=quality)
 
 
-def record_of(picture: Picture, encoding: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written into a file: enough to paint the picture again and to judge the result."""
+def record_of(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> dict[str, Any]:
+    """What is written into a file: enough to paint the picture again and to judge the result.
+
+    Args:
+        whole: pictures that were given in memory are held too; else their hashes are.
+    """
     return {
         "danqing": VERSION,
-        "request": picture.request.data(),
+        "request": portable(picture.request.data(), whole),
         "record": dict(picture.record),
         "warnings": list(picture.warnings),
         "encoding": dict(encoding),
@@ -108,16 +113,17 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     return written
 
 
-def _texts(picture: Picture, encoding: Mapping[str, Any]) -> tuple[str, str]:
-    """The record as JSON, and the A1111 text."""
-    record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
-    return record, infotext.write(picture.request, picture.record)
+def _texts(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> tuple[str, str]:
+    """The record as JSON, and the A1111 text; of a picture that was finished alone, the given one's."""
+    record = json.dumps(record_of(picture, encoding, whole), ensure_ascii=False, separators=(",", ":"))
+    parents = picture.record.get("parents") if picture.request.recipe == "finish" else None
+    return record, parents[0]["parameters"] if parents else infotext.write(picture.request, picture.record)
 
 
-def chunks(picture: Picture, encoding: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+def chunks(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> PngImagePlugin.PngInfo:
     """Both texts as a PNG carries them."""
     found = PngImagePlugin.PngInfo()
-    record, parameters = _texts(picture, encoding)
+    record, parameters = _texts(picture, encoding, whole)
     found.add_itxt("danqing", record)
     found.add_text("parameters", parameters)
     return found

@@ -78,18 +78,25 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Style": request.style if request.style != "none" else None,
         "Size": f"{request.width}x{request.height}" if "width" in stated else None,
         "Model hash": str(record.get("sha256", ""))[:10] or None,
-        "Model": request.model,
+        "Model": _stem(request.model),
         "Denoising strength": _number(stated.get("strength")) if request.recipe != "text2image" else None,
         **_hires(request),
         "Clip skip": request.text.clip_skip if request.text.clip_skip > 1 else None,
         "Mask blur": request.edit.blur or None,
-        "Refiner": request.refiner.model or None,
+        "Refiner": _stem(request.refiner.model) or None,
         "Refiner switch at": _number(request.refiner.at) if request.refiner.model else None,
         "Index": request.index or None,
         "RNG": "CPU",
+        **{key: ", ".join(f"{n}: {h}" for n, h in named.items()) for key, named in record.get("hashes", {}).items()},
         "Version": f"danqing {record.get('danqing', '')}".strip(),
     }
     return compose(request.prompt, request.negative, settings)
+
+
+def _stem(model: str) -> str:
+    """The name of a model that is given by its path, as other programs show it."""
+    name = re.split(r"[/\\]", model.rstrip("/\\"))[-1]
+    return re.sub(r"\.(safetensors|ckpt|pt|pth|bin|gguf)$", "", name)
 
 
 def _titles() -> dict[str, str]:

@@ -252,11 +252,28 @@ def digest(path: str | os.PathLike[str]) -> str:
         return _digest(memory, Path(path))
 
 
-def _digest(memory: Cache, path: Path) -> str:
-    known = memory.get(path, "sha256")
+def tensors_digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's tensors without its header, by which Civitai knows a LoRA; remembered as `digest`.
+
+    Raises:
+        InvalidFile: it cannot be read.
+    """
+    with Cache() as memory:
+        return _digest(memory, Path(path), "tensors")
+
+
+def remembered(sha256: str) -> Path | None:
+    """A file of this SHA-256 among those that were read before and are as they were."""
+    memory = Cache()
+    paths = (Path(path) for path, facts in memory.known.items() if facts.get("sha256") == sha256)
+    return next((path for path in paths if memory.get(path, "sha256") == sha256), None)
+
+
+def _digest(memory: Cache, path: Path, fact: str = "sha256") -> str:
+    known = memory.get(path, fact)
     if known is None:
-        known = store.sha256(path)
-        memory.put(path, "sha256", known)
+        known = store.sha256(path, tensors=True) if fact == "tensors" else store.sha256(path)
+        memory.put(path, fact, known)
     return known
 
 

@@ -26,6 +26,7 @@ needs, such as a schedule of a generator, is left out. ``config`` holds the fiel
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -94,10 +95,11 @@ class Model:
 
     @property
     def stamped(self) -> tuple[Path, int]:
-        """Its source, whole, and when that was changed: two models of the same are the same."""
+        """Its source, whole, and a number of the times and sizes of its files: two models of the same are the same."""
         source = Path(self.source).resolve()
         file = source / "model.json" if (source / "model.json").is_file() else source
-        return source, file.stat().st_mtime_ns
+        files = [file, *(path for part in self.components.values() if (path := self.folder / part.file).is_file())]
+        return source, hash(tuple((found.st_mtime_ns, found.st_size) for found in map(os.stat, files)))
 
     def path(self, file: str) -> Path:
         """A file of the model.

@@ -211,14 +211,19 @@ def _bytes(tensor: Tensor) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
+def sha256(path: str | os.PathLike[str], *, tensors: bool = False) -> str:
     """The SHA-256 of a file, in hex.
+
+    Args:
+        tensors: of what follows the header of a safetensors file alone, which other metadata leave as it is.
 
     Raises:
         InvalidFile: it cannot be read.
     """
     try:
         with Path(path).open("rb") as file:
+            if tensors and Path(path).suffix == ".safetensors":
+                file.seek(8 + int.from_bytes(file.read(8), "little"))
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InvalidFile(f"cannot read {path}: {error.strerror or error}") from None

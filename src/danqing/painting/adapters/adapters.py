@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...prompt.towers import Text
@@ -47,9 +48,13 @@ class Adapters:
         warnings, kinds = list[str](), ATTACHMENTS.usable().values()
         attached = Attached(text, tags_of(request, {tag for kind in kinds for tag in kind.tags}))
         for kind in kinds:
-            asked = kind.find(request, warnings.append)
+            asked = tuple(kind.find(request, warnings.append))
             found = ((one, self._adapter(kind, one, request.strict)) for one in asked)
             attached = kind.attach(attached, found, self.target, warnings.append)
+            if kind.hashes and asked:
+                key, hashed = kind.hashes
+                names = {Path(one.name).stem: hashed(one.path)[:12] for one in asked}
+                attached = replace(attached, named={**attached.named, key: names})
         return replace(attached, warnings=tuple(warnings))
 
     def _adapter(self, kind: Attachment, asked: Asked, strict: bool) -> Any:

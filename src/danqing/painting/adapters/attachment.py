@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +72,8 @@ class Attached:
     files: tuple[tuple[str, int], ...] = ()
     on: tuple[Attach, ...] = ()
     say: tuple[Callable[[Resolved], Say], ...] = ()
+    #: What A1111's text says of the files: its key -> a name -> a short hash.
+    named: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
     def add(self, path: Path, *on: Attach, say: Sequence[Callable[[Resolved], Say]] = ()) -> Attached:
         """One more file, what puts its adapter on, and what it has said."""
@@ -92,6 +94,8 @@ class Attachment:
         does: in one sentence.
         tags: the kinds of tags of a prompt that it acts on.
         uses: the fields of a request that it reads, beside the prompts, by their flat names.
+        hashes: the key of A1111's text under which its files are named, with what hashes one, of which twelve digits
+            stand there.
     """
 
     find: Callable[[Resolved, Warn], Iterator[Asked]]
@@ -100,3 +104,4 @@ class Attachment:
     does: str
     tags: Collection[str] = ()
     uses: Collection[str] = ()
+    hashes: tuple[str, Callable[[Path], str]] | None = None

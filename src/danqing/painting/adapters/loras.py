@@ -65,4 +65,5 @@ LORAS = Attachment(
     attach=attach,
     does="LoRAs, LoHa, LoKr and their kin, by the tags of a prompt.",
     tags=KINDS,
+    hashes=("Lora hashes", library.tensors_digest),
 )

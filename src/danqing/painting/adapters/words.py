@@ -51,5 +51,9 @@ def attach(
 
 
 WORDS = Attachment(
-    find=find, read=read, attach=attach, does="Learned words (textual inversion), by their names in a prompt."
+    find=find,
+    read=read,
+    attach=attach,
+    does="Learned words (textual inversion), by their names in a prompt.",
+    hashes=("TI hashes", library.digest),
 )
