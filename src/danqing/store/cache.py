@@ -83,7 +83,7 @@ class Cache:
                 if len(files) > MANY:
                     files = {path: fact for path, fact in files.items() if os.path.exists(path)}
                 data = {"danqing": __version__, "files": files}
-                atomic.write(self.path, json.dumps(data, ensure_ascii=False).encode())
+                atomic.write(self.path, json.dumps(data).encode())
 
 
 def stamp(path: Path) -> list[int]:

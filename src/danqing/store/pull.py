@@ -1,8 +1,7 @@
-"""Models from the network: what there is to fetch for a name, an address or an id of the hub, and fetching it.
+"""Models from the network: what there is to fetch for a name, an address or an id of the hub.
 
 An id reads ``owner/name``, with ``@revision`` and ``:file`` behind it where wanted. Of a whole model's folder only what
-is needed to
-paint comes: for each network one set of weights, safetensors before pickles, and the small files beside.
+is needed to paint comes: for each network one set of weights, safetensors before pickles, and the small files beside.
 """
 
 from __future__ import annotations
