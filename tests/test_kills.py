@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -36,8 +37,8 @@ def folder(work: Path, url: str) -> None:
             (beside / name).write_bytes(b"new" * 4000)
 
 
-def pulled(work: Path, url: str) -> None:
-    for _ in fetch.fetch(pull.plan(f"{url}/x.pt", into=work, sha256=SUM), force=True):
+def pulled(work: Path, url: str, sha256: str = SUM) -> None:
+    for _ in fetch.fetch(pull.plan(f"{url}/x.pt", into=work, sha256=sha256), force=True):
         pass
 
 
@@ -122,19 +123,38 @@ def test_two_pulls_of_one_file_at_once_give_the_right_file_and_both_say_so(
         assert pair(address, tmp_path / "place", options, gap=0.1) == []
 
 
+def test_who_waits_for_a_pull_still_wants_the_hash_that_was_stated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    work, log = tmp_path / "work", tmp_path / "log"
+    work.mkdir()
+    with serving(pause=0.03) as address, ThreadPoolExecutor(2) as both:
+        first = both.submit(forked, lambda: pulled(work, address, ""), log)
+        time.sleep(0.1)
+        second = both.submit(forked, lambda: pulled(work, address, "0" * 64), log)
+        assert (first.result()[0], second.result()[0]) == (0, 70)
+    assert "not 000000000000" in log.read_text() and (work / "x.pt").read_bytes() == DATA
+
+
+def test_who_waits_for_a_pull_that_is_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    work, log = tmp_path / "work", tmp_path / "log"
+    work.mkdir()
+    with serving(pause=0.03) as address, ThreadPoolExecutor(2) as both:
+        first = both.submit(forked, lambda: pulled(work, address), log, Knife(work, 12))
+        time.sleep(0.1)
+        second = both.submit(forked, lambda: pulled(work, address), log)
+        assert (first.result()[0], second.result()[0]) == (-9, 0), log.read_text()
+    assert os.listdir(work) == ["x.pt"] and (work / "x.pt").read_bytes() == DATA
+
+
 def together(count: int, work: Callable[[int], object], log: Path) -> list[int]:
     """How so many processes end that do their work at once."""
-    ended: dict[int, int] = {}
-
-    def one(n: int) -> None:
-        ended[n] = forked(lambda: work(n), log)[0]
-
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [ended[n] for n in range(count)]
+    with ThreadPoolExecutor(count) as threads:
+        return [code for code, _ in threads.map(lambda n: forked(lambda: work(n), log), range(count))]
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
@@ -174,7 +194,7 @@ def test_of_two_folders_made_in_one_place_at_once_the_second_is_refused(tmp_path
     def make(n: int) -> None:
         with atomic.folder(tmp_path / "made") as beside:
             (beside / str(n)).touch()
-            threading.Event().wait(0.3)
+            time.sleep(0.3)
 
     assert sorted(together(2, make, tmp_path / "log")) == [0, 70]
     assert "another process has made" in (tmp_path / "log").read_text() and len(os.listdir(tmp_path / "made")) == 1

@@ -238,7 +238,8 @@ def test_what_is_there_stays_unless_force_says_otherwise(server: Any, tmp_path: 
     assert (tmp_path / "x.safetensors").read_bytes() == b"precious"
     assert fetched(server.url + "/x.safetensors", into=tmp_path, force=True).read_bytes() == DATA
     asked = len(server.seen)
-    fetched(server.url + "/x.safetensors", into=tmp_path, sha256=SUM)
+    for sha in (SUM, SUM.upper()):
+        fetched(server.url + "/x.safetensors", into=tmp_path, sha256=sha)
     assert len(server.seen) == asked  # it was here already
 
 

@@ -80,9 +80,10 @@ def _turn(file: File, stack: ExitStack) -> Iterator[Progress]:
 
 
 def _come(file: File, before: list[int]) -> bool:
-    """Whether another process has fetched the same address meanwhile."""
+    """Whether another process has fetched the same address meanwhile, and what is wanted of it."""
     with Cache() as memory:
-        return stamp(file.path) != before and memory.get(file.path, "address") == key_of(file.url)
+        same = memory.get(file.path, "address") == key_of(file.url)
+        return stamp(file.path) != before and same and file.sha256 in ("", memory.get(file.path, "sha256"))
 
 
 def _fetch(client: httpx2.Client, file: File) -> Iterator[Progress]:

@@ -73,7 +73,7 @@ def plan(name: str, *, into: Path | None = None, variant: str = "", sha256: str 
         hub = parts.hostname in (*HUBS, urlsplit(settings.read().mirror).hostname)
         match = PAGE.fullmatch(unquote(parts.path)) if hub else None
         if match is None:
-            return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256),))
+            return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256.lower()),))
     else:
         match = ID.fullmatch(SHORT.get(name, name))
     if match is None:
