@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.server
 import io
 import json
 import os
@@ -23,21 +22,19 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.knife import Knife, forked
+from benchmarks.knife import Knife, command, forked, place
+from benchmarks.pulls import DATA, PULL, SUM, pair, serving
 
 RECORDS = Path(__file__).parents[1] / "tests" / "records"
 MODELS, LIBRARY = RECORDS / "models", RECORDS / "library"
-DATA = bytes(range(256)) * 1200
-SUM = hashlib.sha256(DATA).hexdigest()
 #: The training of `learn`: a network of one layer, which exports itself.
 EXPERIMENT = """
 from dataclasses import dataclass
@@ -108,7 +105,7 @@ def _experiment(work: Path) -> None:
 
 def _trained(work: Path) -> None:
     _experiment(work)
-    _command(["learn", "line.py", "--out", "run"])
+    command(["learn", "line.py", "--out", "run"])
 
 
 def _trained_over(work: Path) -> None:
@@ -142,7 +139,6 @@ def _tensors(value: Any) -> list[Any]:
 
 
 PAINT = ("paint", "a red fox", "--model", str(MODELS / "tiny"), "--seed", "1", "--steps", "1")
-PULL = ("pull", "{url}/x.safetensors", "--into", ".")
 FOLDER = ("--layout", "danqing")
 CASES = (
     Case(name="paint", args=(*PAINT, "-o", "out/")),
@@ -173,26 +169,6 @@ CASES = (
 # ---------------------------------------------------------------------------------------------------------- the places
 
 
-@contextmanager
-def place(root: Path, case: Case) -> Iterator[Path]:
-    """A fresh folder to work in, with what lies there before, and a home of its own."""
-    home, work = root / "home", root / "work"
-    work.mkdir(parents=True)
-    kept, at = dict(os.environ), os.getcwd()
-    os.environ |= {name: str(home) for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")}
-    os.environ |= {"DANQING_MODELS": str(work), "NO_PROXY": "*", "MPLBACKEND": "agg"}
-    os.chdir(work)
-    try:
-        with redirect_stdout(io.StringIO()):
-            case.before(work)
-        yield work
-    finally:
-        os.chdir(at)
-        os.environ.clear()
-        os.environ.update(kept)
-        shutil.rmtree(root)
-
-
 def snapshot(work: Path, facts: Callable[[Path], str]) -> Snapshot:
     """Everything that a person sees in a folder; a folder in it is one thing, but a run's files are each one."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -204,17 +180,6 @@ def snapshot(work: Path, facts: Callable[[Path], str]) -> Snapshot:
             unit = name.parts[0] if name.parts[0] in ("made", "library") else name.as_posix()
             found.setdefault(unit, []).append((name.as_posix(), facts(path)))
     return {unit: tuple(files) for unit, files in found.items()}
-
-
-def _command(args: Sequence[str]) -> None:
-    """A command of danqing's, which says nothing of how it ended where it ended well."""
-    from danqing.cli import app
-
-    try:
-        app.main([*args])
-    except SystemExit as stop:
-        if stop.code:
-            raise
 
 
 # ------------------------------------------------------------------------------------------------------------ the kills
@@ -233,19 +198,19 @@ def sweep(case: Case, url: str, root: Path, *, every: int = 1) -> Result:
     """Kill a command at every call, or at every so-manieth."""
     args = [arg.format(url=url) for arg in case.args]
     log = root.with_suffix(".log")
-    with place(root, case), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    with place(root, case.before), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         for warm in (args, ["models"]):  # what is imported and loaded here is there in every child
-            _command(warm)
-    with place(root, case) as work:
+            command(warm)
+    with place(root, case.before) as work:
         before = snapshot(work, case.facts)
-        code, calls = forked(lambda: _command(args), log, Knife(root, 0))
+        code, calls = forked(lambda: command(args), log, Knife(root, 0))
         if code:
             raise SystemExit(f"{case.name} ended with {code}: {log.read_text()[-2000:]}")
         after = snapshot(work, case.facts)
     result = Result(0, [], set())
     for at in range(1, len(calls) + 1, every):
-        with place(root, case) as work:
-            code, _ = forked(lambda: _command(args), log, Knife(root, at))
+        with place(root, case.before) as work:
+            code, _ = forked(lambda: command(args), log, Knife(root, at))
             result.kills += code == -9
             told = [f"{case.name}, killed at call {at} ({calls[at - 1]}): {wrong}"
                     for wrong in _wrong(case, args, work, log, before, after)]  # fmt: skip
@@ -257,7 +222,7 @@ def sweep(case: Case, url: str, root: Path, *, every: int = 1) -> Result:
 
 def _wrong(case: Case, args: list[str], work: Path, log: Path, before: Snapshot, after: Snapshot) -> Iterator[str]:
     """What is not as it should be after a kill, at the next start and when the command is given again."""
-    if (code := forked(lambda: _command(["models"]), log)[0]) != 0:
+    if (code := forked(lambda: command(["models"]), log)[0]) != 0:
         yield f"danqing models ended with {code}"
     try:
         now = snapshot(work, case.facts)
@@ -268,7 +233,7 @@ def _wrong(case: Case, args: list[str], work: Path, log: Path, before: Snapshot,
         steps = unit.startswith("run/") and unit in after  # a run's files, which were read, may be of any of its steps
         if now.get(unit) not in (before.get(unit), after.get(unit)) and not steps:
             yield f"{unit} is {'lost' if unit not in now else 'half'}"
-    code, _ = forked(lambda: _command(args), log)
+    code, _ = forked(lambda: command(args), log)
     final = snapshot(work, case.facts)
     if code != 0 and now != after:
         yield f"given again it ended with {code}"
@@ -276,74 +241,6 @@ def _wrong(case: Case, args: list[str], work: Path, log: Path, before: Snapshot,
     for unit in {*after, *final}:
         if final.get(unit) != after.get(unit, final.get(unit)) or final[unit][0][1] not in wanted:
             yield f"given again, {unit} is {'lost' if unit not in final else 'another'}"
-
-
-# ------------------------------------------------------------------------------------------------------------ the pairs
-
-
-class Slow(http.server.BaseHTTPRequestHandler):
-    """Serves one file, with ranges, a few pieces a second."""
-
-    protocol_version = "HTTP/1.1"
-    pause = 0.0
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        start = int(asked[1]) if asked and int(asked[1]) < len(DATA) else 0
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(DATA) - 1}/{len(DATA)}")
-        self.send_header("ETag", '"1"')
-        self.send_header("Content-Length", str(len(DATA) - start))
-        self.end_headers()
-        for at in range(start, len(DATA), 32_768):
-            self.wfile.write(DATA[at : at + 32_768])
-            time.sleep(self.pause)
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """One that is not surprised when somebody is killed."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
-
-
-@contextmanager
-def serving(pause: float = 0.0) -> Iterator[str]:
-    """A server on the loopback; its address."""
-    http_server = Server(("127.0.0.1", 0), type("Own", (Slow,), {"pause": pause}))
-    threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{http_server.server_port}"
-    finally:
-        http_server.shutdown()
-        http_server.server_close()
-
-
-def pair(url: str, root: Path, options: Sequence[str], gap: float) -> list[str]:
-    """Two pulls of one file at once, the second a moment later; what is wrong."""
-    args = [arg.format(url=url) for arg in (*PULL, *options)]
-    with place(root, Case(name="pair", args=args)) as work:
-        ended: list[int] = []
-
-        def second() -> None:
-            ended.append(forked(lambda: _command(args), root.with_suffix(".log"))[0])
-
-        both = [threading.Thread(target=second) for _ in range(2)]
-        for one in both:
-            one.start()
-            time.sleep(gap)
-        for one in both:
-            one.join()
-        file = work / "x.safetensors"
-        right = file.is_file() and file.read_bytes() == DATA
-        left = sorted(path.name for path in work.iterdir() if path != file)
-        return [] if right and ended == [0, 0] and not left else [f"exit codes {ended}, right {right}, left {left}"]
 
 
 def main() -> int:

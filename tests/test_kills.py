@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx2
 import pytest
 import torch
-from benchmarks.kills import DATA, SUM, pair, serving
 from benchmarks.knife import Knife, forked
+from benchmarks.pulls import DATA, SUM, pair, serving
 
 from danqing import atomic
 from danqing.errors import InvalidFile
