@@ -200,6 +200,24 @@ def test_of_two_folders_made_in_one_place_at_once_the_second_is_refused(tmp_path
     assert "another process has made" in (tmp_path / "log").read_text() and len(os.listdir(tmp_path / "made")) == 1
 
 
+def test_what_another_process_was_killed_over_stays_where_the_next_one_fails(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "old").touch()
+
+    def fail() -> None:
+        with atomic.folder(made):
+            raise RuntimeError
+
+    with ThreadPoolExecutor(1) as other:
+        with atomic.alone(made):
+            second = other.submit(forked, fail, tmp_path / "log")
+            time.sleep(0.3)
+            made.rename(tmp_path / ".made.old")
+        assert second.result()[0] == 70
+    assert sorted(os.listdir(tmp_path)) == ["log", "made"] and os.listdir(made) == ["old"]
+
+
 def test_of_two_files_made_in_one_place_at_once_the_second_is_refused_unless_forced(tmp_path: Path) -> None:
     for n in range(2):
         store.write(tmp_path / f"{n}.safetensors", {"a": torch.full((100,), float(n))})

@@ -125,12 +125,13 @@ def folder(path: Path, *, parents: bool = False) -> Iterator[Path]:
         InvalidFile: the place cannot be written, or another process has made it meanwhile.
     """
     path = path.resolve()
-    restore(path)
-    part, old, there = path.with_name(f".{path.name}.part"), _old(path), path.exists()
+    part, old = path.with_name(f".{path.name}.part"), _old(path)
+    there = path.exists() or old.exists()
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path):
+            restore(path)
             if path.exists() and not there:
                 raise InvalidFile(f"another process has made {path} meanwhile, which stays: choose another place")
             for left in (part, old):  # by a kill
