@@ -20,7 +20,7 @@ import pytest
 
 from danqing.cli import app
 from danqing.errors import DanqingError, InvalidFile, InvalidInput, UnknownName
-from danqing.store import download, library, pull, settings
+from danqing.store import download, fetch, library, pull, settings
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 SUM = hashlib.sha256(DATA).hexdigest()
@@ -148,7 +148,7 @@ def alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 
 def fetched(name: str, *, force: bool = False, **options: Any) -> Path:
     wanted = pull.plan(name, **options)
-    for _ in pull.fetch(wanted, force=force):
+    for _ in fetch.fetch(wanted, force=force):
         pass
     return wanted.path
 
@@ -188,7 +188,7 @@ def test_a_connection_that_breaks_goes_on_from_where_it_was(server: Any, tmp_pat
 
 def test_what_was_interrupted_resumes_in_the_next_run(server: Any, tmp_path: Path) -> None:
     server.paths["/x.safetensors"] = served = Served(cut=300_000, cuts=99)
-    states = pull.fetch(pull.plan(server.url + "/x.safetensors", into=tmp_path))
+    states = fetch.fetch(pull.plan(server.url + "/x.safetensors", into=tmp_path))
     next(states), next(states)
     states.close()
     begun = (tmp_path / "x.safetensors.part").stat().st_size
@@ -202,7 +202,7 @@ def test_what_was_interrupted_resumes_in_the_next_run(server: Any, tmp_path: Pat
 def test_a_part_that_cannot_be_trusted_is_fetched_from_the_beginning(server: Any, tmp_path: Path, change: str) -> None:
     server.paths["/x.safetensors"] = served = Served(cut=300_000, cuts=1, etag="" if change == "no tag" else '"v1"')
     server.paths["/other/x.safetensors"] = Served(body=DATA[::-1])
-    states = pull.fetch(pull.plan(server.url + "/x.safetensors", into=tmp_path))
+    states = fetch.fetch(pull.plan(server.url + "/x.safetensors", into=tmp_path))
     next(states), next(states)
     states.close()
     if change == "replaced":
@@ -238,7 +238,8 @@ def test_what_is_there_stays_unless_force_says_otherwise(server: Any, tmp_path: 
     assert (tmp_path / "x.safetensors").read_bytes() == b"precious"
     assert fetched(server.url + "/x.safetensors", into=tmp_path, force=True).read_bytes() == DATA
     asked = len(server.seen)
-    fetched(server.url + "/x.safetensors", into=tmp_path, sha256=SUM)
+    for sha in (SUM, SUM.upper()):
+        fetched(server.url + "/x.safetensors", into=tmp_path, sha256=sha)
     assert len(server.seen) == asked  # it was here already
 
 
@@ -489,7 +490,7 @@ def test_the_command_says_where_the_file_is_and_how_it_ended(
     assert ended(server.url + "/x.safetensors", "--sha256", "12")[0] == 2
     code, err = ended(server.url + "/gone.safetensors")
     assert code == 2 and err.startswith("danqing: ") and len(err.splitlines()) == 1
-    monkeypatch.setattr(pull, "fetch", lambda wanted, force: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(fetch, "fetch", lambda wanted, force: (_ for _ in ()).throw(KeyboardInterrupt))
     code, err = ended(server.url + "/x.safetensors")
     assert code == 130 and "goes on from here" in err
 

@@ -92,6 +92,7 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
     Short names are sd1.5, sd1.5-inpainting, sdxl, sdxl-refiner, sd3-medium, sd3.5-medium and sd3.5-large.
     """
     from ..store import pull as pulling
+    from ..store.fetch import fetch
     from . import listing
 
     try:
@@ -101,7 +102,7 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
         for note in wanted.notes:
             echo(note, err=True)
         with listing.transfer(quiet=False) as draw:
-            for state in pulling.fetch(wanted, force=force):
+            for state in fetch(wanted, force=force):
                 draw(state)
     except KeyboardInterrupt:
         echo("danqing: interrupted; the same command goes on from here", err=True)

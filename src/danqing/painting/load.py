@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import UnknownName
 from ..request.names import RECIPES
-from ..run.device import find_device
+from ..run.device import find_device, survive_forks
 from ..run.precision import find_precision
 from ..store.find import AnyModel, find
 from ..store.model import Model
@@ -36,6 +36,7 @@ def load(model: AnyModel = DEFAULT, device: str | None = None, precision: str | 
         UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or
             foreign.
     """
+    survive_forks()
     described = None if model == NONE else find(model)
     where = find_device(device)
     dtype = find_precision(where, precision)

@@ -62,7 +62,10 @@ def _claim(part: Path, name: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:  # a filesystem without links
-        os.replace(part, name)
+        with atomic.alone(name):
+            if name.exists():
+                return False
+            os.replace(part, name)
     return True
 
 

@@ -121,3 +121,11 @@ def threads() -> int:
     """How many threads to compute with: torch's own choice, but no more than this process may run on, >= 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(torch.get_num_threads(), allowed, quota())))
+
+
+@functools.cache
+def survive_forks() -> None:
+    """From now on a process that is forked from this one computes with one thread: the others of OpenMP are not in it,
+    and it would wait for them for ever."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))

@@ -6,16 +6,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .. import atomic
+from ..errors import InvalidFile
 from ..version import __version__
 from . import settings
 
 #: Above so many entries, those of files that are gone are forgotten.
 MANY = 4096
+#: How many seconds others may keep it from being written before it is given up.
+PATIENCE = 5.0
 
 
 class Cache:
@@ -48,9 +52,19 @@ class Cache:
         known = self.known.get(os.path.abspath(path), {})
         return known.get(fact) if known and known["stamp"] == stamp(path) else None
 
-    def put(self, path: Path, fact: str, value: Any) -> None:
-        """Remember a fact about the file or folder as it is now."""
-        key, now = os.path.abspath(path), stamp(path)
+    def of(self, path: Path, fact: str, find: Callable[[], Any]) -> Any:
+        """A fact about the file or folder, found out where it is not known. It is remembered of the file as it was
+        before: what changes meanwhile is looked at again."""
+        known = self.get(path, fact)
+        if known is None:
+            before = stamp(path)
+            known = find()
+            self.put(path, before, fact, known)
+        return known
+
+    def put(self, path: Path, now: list[int], fact: str, value: Any) -> None:
+        """Remember a fact about the file or folder as its `stamp` says."""
+        key = os.path.abspath(path)
         known = self.known.get(key, {})
         self.known[key] = self.new[key] = {**(known if known.get("stamp") == now else {}), "stamp": now, fact: value}
 
@@ -62,12 +76,14 @@ class Cache:
     ) -> None:
         if not self.new:
             return
-        files = {**self._read(), **self.new}  # another process may have written in between
-        if len(files) > MANY:
-            files = {path: fact for path, fact in files.items() if os.path.exists(path)}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, InvalidFile):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(self.path, json.dumps({"danqing": __version__, "files": files}, ensure_ascii=False).encode())
+            with atomic.alone(self.path, PATIENCE):
+                files = {**self._read(), **self.new}  # another process may have written in between
+                if len(files) > MANY:
+                    files = {path: fact for path, fact in files.items() if os.path.exists(path)}
+                data = {"danqing": __version__, "files": files}
+                atomic.write(self.path, json.dumps(data).encode())
 
 
 def stamp(path: Path) -> list[int]:

@@ -98,7 +98,8 @@ def convert(
 
     Raises:
         UnknownName: no such model, dtype, layout or prediction. InvalidInput: the target cannot hold such a model.
-        InvalidFile: the source is damaged or lacks a part, or the target is there or cannot be written.
+        InvalidFile: the source is damaged or lacks a part, or the target is there, perhaps since another process has
+            written it meanwhile, or cannot be written.
     """
     for what, given, possible in (
         ("dtype", dtype, DTYPES),
@@ -115,16 +116,30 @@ def convert(
             f"{made.name}: files are written as .safetensors alone, which every program reads and which cannot "
             "run anything"
         )
-    _guard(given, made, single, force)
-    if single and given.is_file():
-        return _again(given, made, wanted, prune)
-    model = find(given.absolute())
-    if prediction:
-        model = replace(model, prediction=prediction)
+    with atomic.alone(made.resolve()):
+        _guard(given, made, single, force)
+        if single and given.is_file():
+            return _again(given, made, wanted, prune)
+        model = find(given.absolute())
+        model = replace(model, prediction=prediction or model.prediction)
+        return _anew(model, given, made, wanted, layout)
+
+
+def _source(source: str | os.PathLike[str]) -> Path:
+    given = os.fspath(source)
+    path = Path(os.path.expanduser(given))
+    atomic.restore(path)
+    if path.exists():
+        return path
+    return shipped.folders().get(given) or library.locate(given)
+
+
+def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, layout: str) -> Converted:
+    """A model's networks, in a file by its ending or in a folder."""
     networks, left = parts(model, wanted)
     dropped = [name for name in left if name not in MARKS]
     notes = _left_out(model, given)
-    if single:
+    if made.suffix.lower() == ".safetensors":
         _single(model, networks, made, notes)
     elif layout == "danqing":
         with atomic.folder(made) as folder:
@@ -135,16 +150,9 @@ def convert(
     return Converted(path=made, size=_size(made), dropped=tuple(dropped), notes=tuple(notes))
 
 
-def _source(source: str | os.PathLike[str]) -> Path:
-    given = os.fspath(source)
-    path = Path(os.path.expanduser(given))
-    if path.exists():
-        return path
-    return shipped.folders().get(given) or library.locate(given)
-
-
 def _guard(source: Path, target: Path, single: bool, force: bool) -> None:
     """Refuse to write over what is there, or over what is no model at all."""
+    atomic.restore(target)
     if not target.exists():
         return
     there, given = target.resolve(), source.resolve()

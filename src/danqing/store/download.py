@@ -2,8 +2,9 @@
 on.
 
 A transfer lies in ``NAME.part`` with a note of what it is of in ``NAME.part.json``. It is continued where the server
-still has the
-same file: by its ETag or its date (RFC 9110, sections 13.1.5 and 14), or because its SHA-256 is known beforehand.
+still has the same file: by its ETag or its date (RFC 9110, sections 13.1.5 and 14), or because its SHA-256 is known
+beforehand. One process at a time writes there (`danqing.atomic.alone`), and the SHA-256 is that of the part as it lies
+on the disk.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +26,8 @@ import httpx2
 from .. import atomic
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
+from ..weights import store
 
-CHUNK = 1 << 20
 #: Attempts in a row that bring nothing before it is given up, and the seconds before each of them.
 WAITS = (1.0, 2.0, 4.0, 8.0)
 AGENT = f"danqing/{__version__}"
@@ -66,7 +67,8 @@ def download(
     sha256: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> Generator[Progress, None, str]:
-    """Fetch a file to its place, saying after each piece how far it is; returns its SHA-256.
+    """Fetch a file to its place, saying after each piece how far it is; returns its SHA-256. Others are to be kept from
+    the place.
 
     Args:
         path: where it goes; a file that is there is replaced once the new one is whole.
@@ -79,21 +81,21 @@ def download(
         InvalidInput: there is no such file. InvalidFile: another file came than was promised, or the place cannot be
             written.
     """
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     failures, reached = 0, False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            before = _length(part)
+            before = arrived(part)
             try:
-                found = yield from _attempt(client, url, path, part, size, sha256.lower(), headers or {})
+                yield from _attempt(client, url, path, part, size, sha256.lower(), headers or {})
                 break
             except (httpx2.TransportError, _Again) as error:
-                failures = 0 if _length(part) > before else failures + 1
+                failures = 0 if arrived(part) > before else failures + 1
                 reached = reached or not isinstance(error, httpx2.ConnectError)
                 if failures > len(WAITS) or not reached:  # whoever is offline should know at once
                     raise NotReached(_unreached(url, error, part)) from None
                 time.sleep(WAITS[max(failures - 1, 0)])
+        found = store.sha256(part)
         if sha256 and found != sha256.lower():
             _forget(part)
             raise InvalidFile(
@@ -104,7 +106,7 @@ def download(
         os.replace(part, path)
         _note(part).unlink(missing_ok=True)
     except OSError as error:
-        raise InvalidFile(_unwritable(path, part, error)) from None
+        raise InvalidFile(unwritable(path, error)) from None
     except httpx2.InvalidURL as error:
         raise InvalidInput(f"{shown(url)} is no address: {error}") from None
     except httpx2.HTTPError as error:
@@ -120,11 +122,11 @@ def _attempt(
     size: int | None,
     sha256: str,
     headers: Mapping[str, str],
-) -> Generator[Progress, None, str]:
-    """Ask once for what is missing; the SHA-256 of all when it has come."""
-    key = sha256 or hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()  # an address may hold a secret
+) -> Iterator[Progress]:
+    """Ask once for what is missing."""
+    key = sha256 or key_of(url)
     mark = _read(part, key)
-    have = _length(part) if mark or (sha256 and mark is not None) else 0
+    have = arrived(part) if mark or (sha256 and mark is not None) else 0
     asked = {"User-Agent": AGENT, **headers, "Accept-Encoding": "identity"}
     if have:
         asked |= {"Range": f"bytes={have}-", **({"If-Range": mark} if mark else {})}
@@ -132,7 +134,7 @@ def _attempt(
         code = response.status_code
         if code == 416 and have:
             if response.headers.get("Content-Range", "").removeprefix("bytes */") == str(have):
-                return _hash(part, have)[0].hexdigest()
+                return
             _forget(part)
             raise _Again("it has another length now")
         refuse(response, url, path)
@@ -148,22 +150,21 @@ def _attempt(
                 f"{path.name} has {total:,} bytes at {shown(url)} instead of {size:,}: it was replaced. Try again"
             )
         _room(path, (total or 0) - have)
+        if not have:
+            _forget(part)  # a kill must not leave the note of one file beside the part of another
         tag, date = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
         _write_note(
             part, key, date if tag.startswith("W/") else tag or date
         )  # a weak tag is no promise of the same bytes
-        summed, have = _hash(part, have)
         yield Progress(path.name, have, total)
         with part.open("ab" if have else "wb") as file:
             for chunk in response.iter_raw():
                 file.write(chunk)
-                summed.update(chunk)
                 have += len(chunk)
                 yield Progress(path.name, have, total)
             atomic.keep(file)
     if total is not None and have != total:
         raise _Again(f"it ended after {have:,} of {total:,} bytes")
-    return summed.hexdigest()
 
 
 def refuse(response: httpx2.Response, url: str, path: Path) -> None:
@@ -201,18 +202,19 @@ def shown(url: str) -> str:
 
 def _unreached(url: str, error: Exception, part: Path) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
-    kept = f" What has come lies in {part}; the same command goes on from there." if _length(part) else ""
+    kept = f" What has come lies in {part}; the same command goes on from there." if arrived(part) else ""
     return (
         f"cannot get {shown(url)}: {reason}. Check the network, try later, or set a mirror of the hub with "
         f"HF_ENDPOINT.{kept}"
     )
 
 
-def _unwritable(path: Path, part: Path, error: OSError) -> str:
+def unwritable(path: Path, error: OSError) -> str:
+    """Why a file cannot be written, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"the disk of {path.parent} is full: make room and give the same command, which goes on from "
-            f"{part}, or choose --into"
+            f"{part_of(path)}, or choose --into"
         )
     return f"cannot write {path}: {error.strerror or error}. Choose a folder that you may write to with --into"
 
@@ -232,21 +234,22 @@ def _room(path: Path, needed: int) -> None:
 # ------------------------------------------------------------------------------------------------------------ the part
 
 
-def _length(part: Path) -> int:
+def part_of(path: Path) -> Path:
+    """Where a file lies until it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+def arrived(part: Path) -> int:
+    """How many bytes of a file are here."""
     try:
         return part.stat().st_size
     except OSError:
         return 0
 
 
-def _hash(part: Path, length: int) -> tuple[hashlib._Hash, int]:
-    """The sum so far over what is here of a file."""
-    summed = hashlib.sha256()
-    if length:
-        with part.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                summed.update(chunk)
-    return summed, length
+def key_of(url: str) -> str:
+    """What an address is remembered by, for it may hold a secret."""
+    return hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()
 
 
 def _note(part: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .. import atomic
 from ..errors import InvalidFile
 from . import foreign, library, shipped
 from .model import Model, read_model
@@ -29,6 +30,7 @@ def find(model: AnyModel) -> Model:
     folder = Path(os.path.expanduser(given))
     if folder.name == "model.json" and os.path.isfile(folder):
         folder = folder.parent
+    atomic.restore(folder)
     if os.path.isfile(folder / "model.json"):
         return read_model(folder)
     if foreign.is_foreign(folder):

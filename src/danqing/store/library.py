@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import installed
+from .. import atomic, installed
 from ..errors import DanqingError, InvalidInput, UnknownName, nearest
 from ..weights import store
 from ..weights.identify import identify
@@ -137,7 +137,8 @@ def _walk(root: Path, base: Path) -> Iterator[Entry]:
             yield Entry(name=name, path=here, place="model", root=root)
             folders.clear()
             continue
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        hidden = [folder for folder in folders if folder.startswith(".")]
+        folders[:] = sorted({*folders, *atomic.restored(here, hidden)} - {*hidden})
         split = any(name.endswith(".index.json") for name in names)
         for name in sorted(names):
             known = name.lower().endswith(foreign.ENDS) or name.endswith(".index.json")
@@ -195,10 +196,7 @@ def about(path: Path) -> About:
 
 
 def _about(memory: Cache, entry: Entry) -> About:
-    known = memory.get(entry.path, "about")
-    if known is None:
-        known = asdict(about(entry.path))
-        memory.put(entry.path, "about", known)
+    known = memory.of(entry.path, "about", lambda: asdict(about(entry.path)))
     told = About(**{**known, "dtypes": tuple(known["dtypes"])})
     # A file that is broken, or of no layout that is known here, is what its folder says.
     return told if told.kind != "unknown" or not entry.place else About(**{**known, "kind": entry.place})
@@ -270,11 +268,7 @@ def remembered(sha256: str) -> Path | None:
 
 
 def _digest(memory: Cache, path: Path, fact: str = "sha256") -> str:
-    known = memory.get(path, fact)
-    if known is None:
-        known = store.sha256(path, tensors=True) if fact == "tensors" else store.sha256(path)
-        memory.put(path, fact, known)
-    return known
+    return memory.of(path, fact, lambda: store.sha256(path, tensors=fact == "tensors"))
 
 
 # -------------------------------------------------------------------------------------------------------------- by name

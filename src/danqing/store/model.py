@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..errors import InvalidFile
 from ..weights.store import sha256
 
@@ -211,5 +212,5 @@ def write_model(
     }
     path = folder / "model.json"
     stated = {name: value for name, value in data.items() if value not in ("", {})}
-    path.write_text(json.dumps(stated, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    atomic.write(path, (json.dumps(stated, indent=2, ensure_ascii=False) + "\n").encode())
     return read_model(folder)

@@ -1,23 +1,21 @@
-"""Models from the network: what there is to fetch for a name, an address or an id of the hub, and fetching it.
+"""Models from the network: what there is to fetch for a name, an address or an id of the hub.
 
 An id reads ``owner/name``, with ``@revision`` and ``:file`` behind it where wanted. Of a whole model's folder only what
-is needed to
-paint comes: for each network one set of weights, safetensors before pickles, and the small files beside.
+is needed to paint comes: for each network one set of weights, safetensors before pickles, and the small files beside.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ..errors import InvalidFile, InvalidInput, UnknownName
 from . import foreign, library, settings
-from .cache import Cache
-from .download import AGENT, NotAllowed, NotReached, Progress, connect, download, refuse, shown
+from .download import AGENT, NotAllowed, NotReached, refuse, shown
+from .fetch import File, Plan
 
 #: Models by short names. The conditions of the last three are to be accepted at the hub.
 SHORT = {
@@ -44,32 +42,6 @@ PARTS = {
     *("tokenizer", "tokenizer_2", "tokenizer_3", "scheduler"),
 }
 SMALL = (".json", ".txt", ".model")
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """One file to fetch: from where to where, and what is known of it beforehand."""
-
-    url: str
-    path: Path
-    size: int | None = None
-    sha256: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What `fetch` fetches.
-
-    Args:
-        path: what it makes: a file, or the folder of a model.
-        files: in order; what makes a folder a model comes last, so that half of one is none.
-        notes: what is not as asked for, in words.
-    """
-
-    path: Path
-    files: tuple[File, ...]
-    notes: tuple[str, ...] = ()
 
 
 class Remote(NamedTuple):
@@ -101,48 +73,12 @@ def plan(name: str, *, into: Path | None = None, variant: str = "", sha256: str 
         hub = parts.hostname in (*HUBS, urlsplit(settings.read().mirror).hostname)
         match = PAGE.fullmatch(unquote(parts.path)) if hub else None
         if match is None:
-            return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256),))
+            return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256.lower()),))
     else:
         match = ID.fullmatch(SHORT.get(name, name))
     if match is None:
         raise UnknownName("model to pull", name, [*SHORT, "an id of the hub such as owner/name", "an address"])
     return _hub(match["repo"], match["revision"], match["file"], into, variant, sha256.lower())
-
-
-def fetch(wanted: Plan, *, force: bool = False) -> Iterator[Progress]:
-    """Fetch what is planned, file by file; what is here already stays.
-
-    Args:
-        force: replace files that are here and differ.
-
-    Raises:
-        InvalidFile: a file is here that is another, or may be.
-        NotAllowed, NotReached, InvalidInput: as for `danqing.store.download.download`.
-    """
-    missing = [file for file in wanted.files if not _here(file, force)]
-    with connect() as client:
-        for file in missing:
-            found = yield from download(
-                client, file.url, file.path, size=file.size, sha256=file.sha256, headers=file.headers
-            )
-            with Cache() as memory:
-                memory.put(file.path, "sha256", found)
-
-
-def _here(file: File, force: bool) -> bool:
-    if not file.path.exists():
-        return False
-    known = file.sha256 or file.size is not None
-    same = file.path.is_file() and file.size in (None, file.path.stat().st_size)
-    if known and same and file.sha256 in ("", library.digest(file.path)):
-        return True
-    if not force:
-        raise InvalidFile(
-            f"{file.path} is here already, and {'is another file' if known else 'may be another file'}: --force "
-            "replaces it, --into"
-            " puts the new one elsewhere"
-        )
-    return False
 
 
 # -------------------------------------------------------------------------------------------------------------- the hub

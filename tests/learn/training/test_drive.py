@@ -4,6 +4,7 @@ one."""
 import itertools
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from danqing import atomic
+from danqing.errors import InvalidFile
 from danqing.learn.data.order import Order
 from danqing.learn.training import drive as driving
 from danqing.learn.training.drive import between_steps, drive
@@ -159,3 +162,14 @@ def test_curves_and_samples_are_drawn_on_the_way_and_curves_without_samples_too(
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == ["samples-000005.png", "samples-000010.png"]
     drive(training(), tmp_path / "b", 12, log_every=2, sample_every=5)
     assert drawn == [2, 5, 6] * 2
+
+
+def test_a_folder_takes_one_training_at_a_time(tmp_path):
+    turn = atomic.alone(tmp_path / "log.jsonl")
+    with ThreadPoolExecutor(1) as other:
+        other.submit(turn.__enter__).result()
+        with pytest.raises(InvalidFile, match="another process is writing.*log.jsonl"):
+            drive(training(), tmp_path, 3)
+        other.submit(turn.__exit__, None, None, None).result()
+    drive(training(), tmp_path, 3)
+    assert (tmp_path / "last.pt").exists()

@@ -21,7 +21,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.writing(path, path.with_suffix(".part")) as file:  # one name, so that kills leave one file at most
+        # One name, so that kills leave one file at most.
+        with atomic.alone(path), atomic.writing(path, path.with_suffix(".part")) as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch wraps some errors of the file in its own
         cause = next((e for e in (error, error.__context__) if isinstance(e, OSError)), None)

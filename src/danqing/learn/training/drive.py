@@ -6,14 +6,15 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from ... import atomic
 from . import parallel
-from .journal import Journal, bar, clock, curve
+from .journal import bar, clock, curve, journal
 from .loop import Training
 
 #: What a process wants after a step; the most that any of them wants is done.
@@ -70,7 +71,8 @@ def drive(
         tensorboard: also write all of this for TensorBoard, into the folder's tensorboard/.
 
     Raises:
-        InvalidFile: last.pt is damaged or of another training, or cannot be written.
+        InvalidFile: last.pt is damaged or of another training, or cannot be written; or another process trains in the
+            folder.
         Diverged: a loss is no number; the last checkpoint stays.
         KeyboardInterrupt: by Ctrl-C or a polite kill, after the step is done and saved. An error saves nothing, since
             it may
@@ -79,25 +81,25 @@ def drive(
     checkpoint, first = folder / "last.pt", parallel.rank() == 0
     for note in run.notes if first else ():
         print(note, flush=True)
-    if run.resume(checkpoint) and first:
-        print(f"resumed at step {run.step}", flush=True)
-    journal = (
-        Journal(folder / "log.jsonl", run.step, folder / "tensorboard" if tensorboard else None) if first else None
-    )
-    began = saved = time.monotonic()
-    start, ending = run.step, GO_ON
     cores = torch.get_num_threads() * parallel.count()
     seen: list[Mapping[str, float]] = []  # since the last line of the log
-    with between_steps() as asked, bar(run.step, steps, quiet=not first) as show:
+    with (
+        _resumed(run, checkpoint, first),
+        between_steps() as asked,
+        journal(folder, run.step, tensorboard=tensorboard) if first else nullcontext() as log,
+        bar(run.step, steps, quiet=not first) as show,
+    ):
+        began = saved = time.monotonic()
+        start, ending = run.step, GO_ON
         for progress in run.run(steps):
             step, now = progress.step, time.monotonic()
             left = min((steps - step) * (now - began) / (step - start), minutes * 60 - (now - began))
             seen.append({**progress.losses, "seconds": progress.seconds})
             if show is not None:
                 show(step, progress.losses, left)
-            if journal is not None and step % log_every == 0:
+            if log is not None and step % log_every == 0:
                 means = _means(seen)  # the first line after resuming may be over fewer steps
-                journal.write(step=step, **means, cores=cores)
+                log.write(step=step, **means, cores=cores)
                 if show is None and step % (10 * log_every) == 0:
                     print(step, {k: round(v, 4) for k, v in means.items()}, f"{clock(left)} left", flush=True)
                 seen = []
@@ -106,24 +108,35 @@ def drive(
                 saved = now
             # No process may leave alone, or the others would wait for it.
             ending = parallel.most(STOP if asked else DONE if now - began > minutes * 60 else GO_ON)
-            if journal is not None and ending != STOP:
+            if log is not None and ending != STOP:
                 if evaluate is not None and step % evaluate_every == 0:
-                    journal.write(step=step, **evaluate())
+                    log.write(step=step, **evaluate())
                 if step % sample_every == 0:
                     curve(folder)
                     if sample is not None and (sheet := sample()) is not None:
-                        sheet.save(folder / f"samples-{step:06}.png")
-                        journal.picture(sheet, step)
+                        with atomic.writing(folder / f"samples-{step:06}.png") as file:
+                            sheet.save(file, format="PNG")
+                        log.picture(sheet, step)
             if ending != GO_ON:
                 break
         run.save(checkpoint)
-    if journal is not None:
-        journal.close()
+    if first:
         print(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     if ending == STOP or asked:
         raise KeyboardInterrupt
     if first:
         curve(folder)
+
+
+@contextmanager
+def _resumed(run: Training, checkpoint: Path, first: bool) -> Iterator[None]:
+    """A training goes on from its checkpoint, in a folder where nobody else trains meanwhile."""
+    if first:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.alone(checkpoint.parent / "log.jsonl", 0) if first else nullcontext():
+        if run.resume(checkpoint) and first:
+            print(f"resumed at step {run.step}", flush=True)
+        yield
 
 
 def _means(lines: list[Mapping[str, float]]) -> dict[str, float]:

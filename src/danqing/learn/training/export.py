@@ -12,6 +12,7 @@ import torch
 from ... import atomic
 from ...errors import InvalidFile, InvalidInput
 from .experiment import load, overridden, settings
+from .journal import rows
 
 
 def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None:
@@ -26,6 +27,7 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
         InvalidInput: the run has no checkpoint, or the experiment exports nothing.
         InvalidFile: the checkpoint is of other settings; the folder is there and holds no model, or cannot be written.
     """
+    atomic.restore(folder)
     if folder.exists() and not _is_model(folder):
         raise InvalidFile(
             f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder"
@@ -53,10 +55,9 @@ def core_hours(log: Path, step: int) -> float:
     A line of the log stands for all steps since the line before it, the last for those after it too. Lines that do not
     say how many cores there were count as this process's threads.
     """
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
-    rows = [row for row in rows if "seconds" in row and row["step"] <= step]
-    if not rows:
+    timed = [row for row in rows(log) if "seconds" in row and row["step"] <= step]
+    if not timed:
         return 0.0
-    ends = [0, *(row["step"] for row in rows[:-1]), step]
-    spent = (row["seconds"] * row.get("cores", torch.get_num_threads()) for row in rows)
+    ends = [0, *(row["step"] for row in timed[:-1]), step]
+    spent = (row["seconds"] * row.get("cores", torch.get_num_threads()) for row in timed)
     return sum((end - begin) * each for (begin, end), each in zip(pairwise(ends), spent, strict=True)) / 3600

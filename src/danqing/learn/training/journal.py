@@ -27,10 +27,8 @@ class Journal:
     """
 
     def __init__(self, path: Path, step: int, board: Path | None = None):
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(path, "".join(line + "\n" for line in kept).encode())
+        kept = [json.dumps(row) + "\n" for row in rows(path) if row["step"] <= step]
+        atomic.write(path, "".join(kept).encode())
         self.file, self.board = path.open("a"), None
         if board is not None:
             from tensorboardX import SummaryWriter  # the extra "train" brings it
@@ -58,6 +56,22 @@ class Journal:
             self.board.close()
 
 
+@contextmanager
+def journal(folder: Path, step: int, *, tensorboard: bool = False) -> Iterator[Journal]:
+    """The log of a run in its folder, log.jsonl, closed at the end."""
+    found = Journal(folder / "log.jsonl", step, folder / "tensorboard" if tensorboard else None)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, but for one that a crash cut short; none where there is no log."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
 def curve(folder: Path) -> None:
     """Draw log.jsonl as curve.png: every logged number over the steps."""
     import matplotlib
@@ -65,19 +79,19 @@ def curve(folder: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    names = [
-        n for n in dict.fromkeys(name for row in rows for name in row) if n not in ("step", "seconds", "cores", "hours")
-    ]
+    logged = rows(folder / "log.jsonl")
+    apart = ("step", "seconds", "cores", "hours")
+    names = [name for name in dict.fromkeys(name for row in logged for name in row) if name not in apart]
     figure, axes = plt.subplots(1, max(1, len(names)), figsize=(4 * max(1, len(names)), 3), squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
-        there = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
+        there = [(row["step"], row[name]) for row in logged if math.isfinite(row.get(name, math.nan))]
         axis.plot([step for step, _ in there], [value for _, value in there])
         axis.set_title(name)
         if all(value > 0 for _, value in there):
             axis.set_yscale("log")
     figure.tight_layout()
-    figure.savefig(folder / "curve.png")
+    with atomic.writing(folder / "curve.png") as file:
+        figure.savefig(file, format="png")
     plt.close(figure)
 
 
