@@ -12,9 +12,13 @@ ABSENT = ("nothing",)
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """One text for each place where they differ: its path, and both values; of two texts, the lines that differ."""
+    """One text for each place where they differ: its path, and both values; of two texts, the lines that differ.
+
+    Of a request only what the new one states is compared: what is left out is as if it had never been stated, which the
+    pixels show.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys((*old, *new)):
+        for key in new if where.endswith(" > request") else dict.fromkeys((*old, *new)):
             yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{where} > {key}" if where else key)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (one, other) in enumerate(zip(old, new, strict=True)):

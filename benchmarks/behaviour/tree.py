@@ -59,7 +59,8 @@ class Tree:
     def plain(self, value: Any) -> Any:
         """A value of JSON without what is volatile."""
         if isinstance(value, dict):
-            return {self.plain(key): self.plain(v) for key, v in value.items() if key not in VOLATILE}
+            flat = {key: _flat(v) if key == "request" else v for key, v in value.items() if key not in VOLATILE}
+            return {self.plain(key): self.plain(v) for key, v in flat.items()}
         if isinstance(value, list | tuple):
             return [self.plain(each) for each in value]
         if not isinstance(value, str):
@@ -170,6 +171,22 @@ class Tree:
 
 def _each(value: Any) -> Iterable[Any]:
     return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+
+
+def _flat(request: Any) -> Any:
+    """A request by the names of its fields without groups, which not every tree has."""
+    try:
+        from danqing.request.request import Request  # pyright: ignore[reportMissingImports]
+
+        return {name: _plain(value) for name, value in Request(**request).stated().items()}
+    except (ImportError, AttributeError, TypeError):
+        return request
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 def _json(text: str) -> Any:
