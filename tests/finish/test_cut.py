@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -135,9 +134,3 @@ def test_the_record_makes_the_same_cut_and_refuses_what_is_none() -> None:
     assert finishing("cut-out", tolerance=0.1).make()(picture).tobytes() == CutOut(tolerance=0.1)(picture).tobytes()
     with pytest.raises(InvalidInput, match="0 to 1"):
         CutOut(tolerance=2)
-
-
-def test_without_opencv_it_is_refused_before_there_is_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(InvalidInput, match="cut-out needs OpenCV"):
-        CutOut()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -164,12 +163,6 @@ def test_on_whole_levels_clahe_is_opencvs() -> None:
 def test_clahe_of_an_even_picture_is_even() -> None:
     picture = np.full((40, 50, 3), (30, 90, 160), np.uint8)
     assert np.unique(tone.clahe(picture).reshape(-1, 3), axis=0).shape == (1, 3)
-
-
-def test_without_opencv_clahe_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(InvalidInput, match=r"pip install 'danqing\[finish\]'"):
-        tone.clahe(smooth(np.uint8))
 
 
 # --- white balance

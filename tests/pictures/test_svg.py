@@ -1,6 +1,5 @@
 """Laws of pictures as curves: drawn again they are nearly the picture, at any size, and they carry the record."""
 
-import importlib.util
 import io
 import math
 import os
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw
 
 import danqing
 from danqing.cli import app
-from danqing.errors import InvalidFile, InvalidInput
+from danqing.errors import InvalidFile
 from danqing.pictures import encode, svg
 from danqing.pictures.carried import carried_by
 from danqing.request.request import Request
@@ -72,14 +71,3 @@ def test_paint_writes_curves_beside_or_alone(tiny, tmp_path, monkeypatch, capsys
     app.main(["paint", "a fox", "--model", str(tiny), "--seed", "1", "-o", "z.svg", "--svg"])
     written = ["x.png", "x.svg", "y.svg", "z.svg"]
     assert capsys.readouterr().out.split() == written == sorted(os.listdir())
-
-
-def test_without_the_package_it_is_said_before_anything_is_painted(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(svg, "find_spec", lambda name: None if name == "vtracer" else importlib.util.find_spec(name))
-    for args in (["-o", "x.svg"], ["--svg"]):
-        with pytest.raises(SystemExit) as stop:
-            app.main(["paint", "a fox", "--model", str(tiny), *args])
-        assert stop.value.code == 2 and "danqing[svg]" in capsys.readouterr().err and os.listdir() == []
-    with pytest.raises(InvalidInput, match=r"danqing\[svg\]"):
-        svg.traced(drawing((0, 0, 0, 0)), "{}", encode.NAMESPACE)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
-from .pixels import opencv
 
 Array = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -86,15 +86,14 @@ def moved(picture: Array, matrix: Array, size: tuple[int, int]) -> Array:
     Raises:
         InvalidInput: OpenCV is not installed.
     """
-    cv2 = opencv()
     scale, (height, width) = magnification(matrix), picture.shape[:2]
     if scale < 1:
         smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
         ratio = np.array([width / smaller[0], height / smaller[1]])
         # A pixel q of the smaller picture lies at ratio (q + 1/2) - 1/2 of the picture.
         matrix = np.column_stack([matrix[:, :2] * ratio, applied(matrix, ratio / 2 - 0.5)])
-        picture = cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA)
-    answer = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        picture = resized(picture, smaller)
+    answer: Any = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return answer.reshape(size[1], size[0], -1)
 
 
@@ -125,3 +124,9 @@ def beyond(corners: Array, width: int, height: int) -> Flags:
     room = 1e-3 - 0.5
     outside = np.concatenate([corners <= room, corners >= np.array([width, height]) - 1 - room], -1)  # (2, 2, 4)
     return np.array([outside.all(0).any(-1), outside.all(1).any(-1)])
+
+
+def resized(picture: Any, size: tuple[int, int]) -> Any:
+    """A picture (H, W, C) at another (width, height): each pixel a mean where it becomes smaller, else between two."""
+    smaller = size[0] < picture.shape[1]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

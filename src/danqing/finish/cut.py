@@ -6,11 +6,12 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
-from .pixels import Raster, apart, bled, filled, opencv, together, top
+from .pixels import Raster, apart, bled, filled, together, top
 from .warned import WithWarnings
 
 Array = NDArray[np.floating[Any]]
@@ -49,7 +50,6 @@ class CutOut(WithWarnings):
     def __init__(self, *, tolerance: float = 0.06):
         if not 0 <= tolerance <= 1:
             raise InvalidInput(f"tolerance: {tolerance!r} was given; possible is a number from 0 to 1")
-        opencv("cut-out")  # asked for here, so that its absence is known before a picture is painted
         self.tolerance = tolerance
 
     def with_warnings(self, picture: Raster) -> tuple[Raster, tuple[str, ...]]:
@@ -133,13 +133,13 @@ def fitted(image: Array, tolerance: float) -> tuple[Array, float]:
 
 def joined(near: Mask) -> Mask:
     """The part of a mask that is joined to the border, through sides of pixels."""
-    _, parts = opencv().connectedComponents(near.astype(np.uint8), connectivity=4)
+    _, parts = cv2.connectedComponents(near.astype(np.uint8), connectivity=4)
     return np.isin(parts, edge(parts)) & near
 
 
 def grown(mask: Mask, by: int) -> Mask:
     """A mask and all that is so many pixels or fewer from it, diagonals counted as one."""
-    return opencv().dilate(mask.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8)) > 0
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8)) > 0
 
 
 def parted(image: Array, ground: Array, tolerance: float) -> tuple[Array, Mask, Mask]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..errors import InvalidInput
 from ..nets.mtcnn import Stage, onet, pnet, rnet
 from ..run.device import find_device
-from .align import template
+from .align import resized, template
 from .faces import Face
-from .pixels import Levels, opencv
+from .pixels import Levels
 
 Boxes = NDArray[np.floating[Any]]
 #: Pixels along the longer side in which faces are looked for: larger pictures are made smaller.
@@ -53,13 +53,10 @@ class MTCNN:
 
     def detect(self, picture: Levels) -> list[Face]:
         """The faces of (H, W, 3) of uint8, RGB, the surest first."""
-        cv2 = opencv()
         height, width = picture.shape[:2]
         ratio = min(1.0, LONGEST / max(height, width))
         if ratio < 1:
-            picture = cv2.resize(
-                picture, (max(1, round(width * ratio)), max(1, round(height * ratio))), interpolation=cv2.INTER_AREA
-            )
+            picture = resized(picture, (max(1, round(width * ratio)), max(1, round(height * ratio))))
         boxes = self.proposed(picture)
         boxes, _, _ = self.closer(picture, boxes, 1, 24)
         boxes, scores, landmarks = self.closer(picture, boxes, 2, 48)
@@ -68,10 +65,9 @@ class MTCNN:
 
     def proposed(self, picture: Levels) -> Boxes:
         """What the first network takes for faces, squares (N, 4)."""
-        cv2 = opencv()
         found, scale = [np.empty((0, 5))], 12 / self.smallest
         while min(size := (round(picture.shape[1] * scale), round(picture.shape[0] * scale))) >= 12:
-            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            small = resized(picture, size)
             shifts, scores = self.answers(0, small[None])
             rows, columns = np.nonzero(scores[0] > self.thresholds[0])
             corner = 2.0 * np.stack([columns, rows, columns, rows], 1) + (0, 0, 12, 12)
@@ -161,11 +157,10 @@ def apart(boxes: Boxes, scores: Boxes, most: float, *, within: bool = False) -> 
 
 def cut(picture: Levels, box: Boxes, size: int) -> Levels:
     """A square of the picture in ``size`` px, black beyond the rim."""
-    cv2 = opencv()
     left, upper, right, lower = np.rint(box).astype(int)
     side = max(1, right - left, lower - upper)
     part = picture[max(0, upper) : max(0, upper + side), max(0, left) : max(0, left + side)]
     whole = np.zeros((side, side, 3), np.uint8)
     y, x = max(0, -upper), max(0, -left)
     whole[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return cv2.resize(whole, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+    return resized(whole, (size, size))

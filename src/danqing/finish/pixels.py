@@ -147,16 +147,3 @@ def resized(levels: Levels, size: tuple[int, int]) -> Levels:
         return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS))
     channels = (Image.fromarray(np.ascontiguousarray(levels[..., c])) for c in range(levels.shape[2]))
     return np.stack([np.asarray(channel.resize(size, Image.Resampling.LANCZOS)) for channel in channels], 2)
-
-
-def opencv(what: str = "this") -> Any:
-    """The module.
-
-    Raises:
-        InvalidInput: it is not installed; ``what`` needs it.
-    """
-    try:
-        import cv2
-    except ImportError:
-        raise InvalidInput(f"{what} needs OpenCV: pip install 'danqing[finish]'") from None
-    return cv2

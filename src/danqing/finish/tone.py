@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from ..errors import InvalidInput
 from .colour import LUMINANCE, Array, encoded, lab, lightness, linear, shown
 from .curve import Point, monotone
-from .pixels import Levels, Pixels, Raster, apart, opencv, together, top
+from .pixels import Levels, Pixels, Raster, apart, together, top
 
 #: How many pixels are computed with at once.
 BAND = 2**18
@@ -111,7 +112,7 @@ def equalised(light: Array, clip: float, tiles: int, shifts: int) -> Array:
     """
     height, width = light.shape
     grid = (max(1, min(tiles, width // 8)), max(1, min(tiles, height // 8)))
-    maps = opencv("CLAHE").createCLAHE(clip, grid)
+    maps = cv2.createCLAHE(clip, grid)
     total = np.zeros(light.shape, np.float32)  # exact up to 2^24, and 255 · 256 is less
     for j in range(shifts):
         total += maps.apply((255 * light + np.float32((j + 0.5) / shifts)).astype(np.uint8))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-from importlib.util import find_spec
 
 from PIL import Image
-
-from ..errors import InvalidInput
 
 #: Chosen by eye and by what comes back: levels of one colour that stay apart, the smallest spot in pixels, digits after
 #: the point.
@@ -21,15 +18,6 @@ SETTINGS = {
 }
 
 
-def check() -> None:
-    """
-    Raises:
-        InvalidInput: the package vtracer is not installed.
-    """
-    if find_spec("vtracer") is None:
-        raise InvalidInput("an SVG is traced by a package that is not installed: run `pip install 'danqing[svg]'`")
-
-
 def traced(image: Image.Image, record: str, namespace: str) -> bytes:
     """The picture traced into stacked areas of one colour each, transparent where it is, the record in its metadata.
 
@@ -39,11 +27,7 @@ def traced(image: Image.Image, record: str, namespace: str) -> bytes:
     Args:
         record: the text that becomes the attribute ``danqing:record``, as in XMP.
         namespace: of ``danqing``.
-
-    Raises:
-        InvalidInput: as `check`.
     """
-    check()
     import vtracer
 
     solid = image.convert("RGBA")
