@@ -17,8 +17,10 @@ from .. import installed
 from ..errors import DanqingError, InvalidInput, UnknownName, nearest
 from ..weights import store
 from ..weights.identify import identify
-from . import foreign, settings
+from . import settings
 from .cache import Cache
+from .foreign import read as foreign
+from .foreign.folder import snapshot
 from .model import read_model
 
 #: What lies in a folder of this name, in ComfyUI's and A1111's trees and in anybody's.
@@ -133,15 +135,16 @@ def _walk(root: Path, base: Path) -> Iterator[Entry]:
         seen.add(real)
         place, below = _place(base, here)
         if "model.json" in names or "model_index.json" in names:
-            name = here.relative_to(below).as_posix() if here != below else here.name
+            name = _of_hub(here) or (here.relative_to(below).as_posix() if here != below else here.name)
             yield Entry(name=name, path=here, place="model", root=root)
             folders.clear()
             continue
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        names = [name for name in names if not name.startswith(".")]
         split = any(name.endswith(".index.json") for name in names)
         for name in sorted(names):
             known = name.lower().endswith(foreign.ENDS) or name.endswith(".index.json")
-            if known and not name.startswith(".") and not (split and SHARD.search(name)):
+            if known and not (split and SHARD.search(name)):
                 yield Entry(
                     name=_bare((here / name).relative_to(below).as_posix()), path=here / name, place=place, root=root
                 )
@@ -155,6 +158,14 @@ def _place(base: Path, here: Path) -> tuple[str, Path]:
         if folder == base:
             break
     return "", base
+
+
+def _of_hub(folder: Path) -> str:
+    """What the hub calls a model whose main revision this is, in its cache (models--OWNER--NAME); else ""."""
+    cached = folder.parent.parent
+    if folder.parent.name != "snapshots" or not cached.name.startswith("models--") or snapshot(cached) != folder:
+        return ""
+    return cached.name.removeprefix("models--").replace("--", "/")
 
 
 def _bare(name: str) -> str:
@@ -218,7 +229,7 @@ def _weights(path: Path) -> About:
 
 def _folder(path: Path) -> About:
     model = read_model(path) if (path / "model.json").is_file() else foreign.describe(path)
-    header = store.header(model.path(model.components[model.core].file))
+    header = store.header(model.file_of(model.core))
     said = model.licence if (path / "model.json").is_file() else _card(path)
     return About(kind="model", what=model.summary, dtypes=tuple(header.dtypes), size=_size(path), licence=said)
 
