@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 import torch
 import transformers
 from safetensors.numpy import save_file
-from tests.store.test_foreign import SCALE, SIDE, STEPS, sd1, sd2, sdxl, shaken, vae, words
+from tests.store.test_foreign import SCALE, SIDE, STEPS, sd1, sd2, sdxl, shaken, tokenizer, tower, unet, vae, words
 
-from danqing.errors import InvalidFile, InvalidInput, UnknownName
+from danqing.errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from danqing.noise import Noise
 from danqing.painting.load import load
 from danqing.request.request import Request
@@ -331,6 +332,23 @@ def test_words_of_another_vocabulary_or_without_vectors_are_told(words: Path, tm
     assert any("another vocabulary" in warning for warning in find(tmp_path / "a").warnings)
 
 
+def test_what_fills_the_window_is_the_word_that_the_tokenizer_says(words: Path, tmp_path: Path) -> None:
+    theirs = sd2(words)
+    theirs.tokenizer = tokenizer(words)
+    theirs.unet = unet(use_linear_projection=True, cross_attention_dim=1024)
+    theirs.text_encoder = tower(transformers.CLIPTextModel, hidden_size=1024, num_attention_heads=2)
+    theirs.save_pretrained(tmp_path / "a")
+    painter = load(tmp_path / "a", "cpu", "fp32")
+    assert painter.model.text == {"kind": "openclip"} and not painter.model.warnings
+    said = painter.encode(painter.resolve(REQUEST)).scenes[0].terms[0][0].tokens
+    ids = theirs.tokenizer(REQUEST.prompt, padding="max_length", return_tensors="pt").input_ids
+    torch.testing.assert_close(said, theirs.text_encoder(ids).last_hidden_state, atol=1e-3, rtol=1e-3)
+    for file in ("tokenizer_config.json", "tokenizer.json"):
+        if (tmp_path / "a" / "tokenizer" / file).is_file():
+            change(tmp_path / "a" / "tokenizer" / file, pad_token="[PAD]")
+    assert "'[PAD]'" in find(tmp_path / "a").warnings[0]
+
+
 def test_what_classes_of_diffusers_say_by_default_is_no_warning(words: Path, tmp_path: Path) -> None:
     for name, made in (("sd1", sd1), ("sd2", sd2), ("sdxl", sdxl)):
         made(words).save_pretrained(tmp_path / name)
@@ -436,3 +454,29 @@ def test_a_long_yaml_is_read_in_time_that_grows_as_it_does(tmp_path: Path) -> No
     began = time.perf_counter()
     find(path)
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "told"),
+    [("tokenizer", "window", "its tokenizer's window is 200000000"), ("schedule", "count", "up to 1,048,576")],
+)
+def test_a_description_asks_for_no_more_than_its_networks_hold(
+    where: str, field: str, told: str, tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny, tmp_path / "a")
+    said = json.loads((tiny / "model.json").read_text())
+    said |= {"schedule": {"kind": "linear"}, "prediction": "eps"}
+    said[where][field] = 200_000_000
+    (tmp_path / "a" / "model.json").write_text(json.dumps(said))
+    with pytest.raises(DanqingError, match=told):
+        load(tmp_path / "a", "cpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"danqing": 1, "self": 1, "components": {}}', '{"danqing": 1, "warnings": []}']
+)
+def test_a_description_that_is_none_is_refused_and_said_to_be_so(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(InvalidFile):
+        find(tmp_path)
+    assert library.about(tmp_path).wrong

@@ -62,10 +62,17 @@ def _words(model: Model, nets: Nets, tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with the words that were added to a model's own.
 
     Raises:
-        InvalidFile: its text encoder has no vectors for one.
+        InvalidFile: its text encoder has no vectors for one, or reads less at once than the tokenizer's window.
     """
+    towers = [net.config for net in nets.values() if isinstance(net, CLIPText)]
+    room = min((tower.max_position_embeddings for tower in towers), default=tokenizer.window)
+    if tokenizer.window > room:
+        raise InvalidFile(
+            f"{model.source or model.folder}: its tokenizer's window is {tokenizer.window}, and its text encoder reads "
+            f"{room} at once"
+        )
     words = {word: tuple(ids) for word, ids in model.tokenizer.get("words", {}).items()}
-    rooms = [net.config.vocab_size for net in nets.values() if isinstance(net, CLIPText)]
+    rooms = [tower.vocab_size for tower in towers]
     for word, ids in words.items():
         if not all(0 <= n < room for n in ids for room in rooms):
             raise InvalidFile(
@@ -97,7 +104,7 @@ def _clip(model: Model, nets: Nets) -> TextAndNet:
 
 
 def _openclip(model: Model, nets: Nets) -> TextAndNet:
-    tokenizer = _words(model, nets, clip_tokenizer(pad=OPEN))
+    tokenizer = _words(model, nets, clip_tokenizer(pad=model.tokenizer.get("pad", OPEN)))
     return TextAndNet(ClipText(tokenizer=tokenizer, towers=(_tower(model, nets),)), nets["denoiser"])
 
 
@@ -138,7 +145,7 @@ def _sd3(model: Model, nets: Nets) -> TextAndNet:
                 f"{model.source or model.folder}: its {part} must be a {kind.__name__}, but is {type(tower).__name__}"
             )
     text = sd3_text(
-        clip=clip_tokenizer(),
+        clip=_words(model, nets, clip_tokenizer()),
         clip_l=left,  # pyright: ignore[reportArgumentType]
         clip_g=right,  # pyright: ignore[reportArgumentType]
         t5=t5,  # pyright: ignore[reportArgumentType]

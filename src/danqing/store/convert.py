@@ -250,6 +250,8 @@ def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: lis
         said["modelspec.license"] = model.licence
     said |= _meaning(model)
     tensors |= _marks(model)
+    if model.tokenizer.get("words"):
+        notes.append(f"a single file holds no words: {', '.join(model.tokenizer['words'])} of the source are not in it")
     write(target, tensors, said)
     again = foreign.describe(target)
     if {**again.schedule} != {**model.schedule}:

@@ -39,6 +39,8 @@ KINDS = {
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
 }
+#: Tensors of a learned word that are not named as it is.
+UNNAMED = ("emb_params", "clip_l", "clip_g")
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
 LICENCE = re.compile(r"^license:[ \t]*(\S.*)$", re.MULTILINE)
@@ -281,8 +283,28 @@ def loras() -> dict[str, Path]:
 
 
 def embeddings() -> dict[str, Path]:
-    """The same of every learned word (textual inversion)."""
-    return _named("embedding")
+    """The same of every learned word (textual inversion), and the name that stands in the file: of many that are called
+    learned_embeds it is the only one that tells them apart."""
+    found = _named("embedding")
+    with Cache() as memory:
+        for path in list(dict.fromkeys(found.values())):
+            inside = memory.get(path, "word")
+            if inside is None:
+                memory.put(path, "word", inside := _word(path))
+            if inside:
+                found.setdefault(inside, path)
+    return found
+
+
+def _word(path: Path) -> str:
+    """What a file of a learned word calls it: diffusers by its tensor's name, A1111 beside it; "" where it does not
+    say."""
+    try:
+        header = store.header(path)
+    except (DanqingError, OSError):
+        return ""
+    alone = [name for name in header.tensors if len(header.tensors) == 1 and name not in UNNAMED]
+    return alone[0] if alone and not alone[0].startswith("string_to_param.") else header.metadata.get("name", "")
 
 
 def finishes() -> dict[str, Path]:

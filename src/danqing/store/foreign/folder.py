@@ -17,7 +17,7 @@ from . import fields
 from .beside import Said
 from .habits import BETAS, HABITS, SIGMAS, STRENGTHS, Habit
 from .single import vocabulary
-from .words import words_of
+from .words import PADS, Words, words_of
 
 #: Our parts by the folders of diffusers.
 FOLDERS = {
@@ -178,6 +178,7 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
     words, more = words_of(path)
     model, task = _model(store.header(path / parts["denoiser"].file).shapes, parts, words)
     habit = HABITS[model]
+    filling, odd = _filling(words, habit)
     if model == "SDXL refiner" and "text_2" in parts:  # its one tower, which diffusers counts as the second
         parts["text"] = parts.pop("text_2")
     scheduler = path / "scheduler" / "scheduler_config.json"
@@ -190,7 +191,7 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
         source=str(path),
         name=path.name,
         components=parts,
-        tokenizer={**pieces, **({"words": dict(words.added)} if words.added else {})},
+        tokenizer={**pieces, **filling, **({"words": dict(words.added)} if words.added else {})},
         schedule=said.schedule,
         prediction=said.prediction,
         text={"kind": habit.text},
@@ -199,7 +200,7 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
         summary=f"{' '.join(filter(None, (model, task)))}, a folder of {index.get('_class_name', 'diffusers')}",
         licence="as its author says",
         defaults=_defaults(path, model, habit, parts) | spacing | STRENGTHS.get(task, {}),
-        warnings=(*warnings, *said.warnings, *more),
+        warnings=(*warnings, *said.warnings, *more, *odd),
     )
     return found, model, habit.needs
 
@@ -212,13 +213,24 @@ def _component(path: Path, folder: Path, said: Mapping[str, Any]) -> Component:
     return Component(family=family, file=str(_file(folder).relative_to(path)), config=STATED[family](said))
 
 
+def _filling(words: Words, habit: Habit) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What fills the window of a prompt, where the tokenizer says another word than is usual; where that cannot be
+    done, a warning."""
+    usual = "!" if habit.text == "openclip" else "<|endoftext|>"
+    if words.pad in ("", usual) or habit.text == "sdxl-refiner":
+        return {}, ()
+    if words.pad in PADS and habit.text in ("clip", "openclip"):
+        return {"pad": PADS[words.pad]}, ()
+    return {}, (f"the tokenizer fills prompts with {words.pad!r:.40}, and here {usual!r} does, as is usual.",)
+
+
 def _defaults(path: Path, model: str, habit: Habit, parts: Mapping[str, Component]) -> dict[str, Any]:
     side = json_of(path / (parts["denoiser"].file.split(os.sep)[0]) / "config.json").get("sample_size")
     sized = {"width": 8 * side, "height": 8 * side} if model == "SD2.x" and isinstance(side, int) else {}
     return {**habit.defaults, **sized}
 
 
-def _model(shapes: Shapes, parts: Mapping[str, Component], words: Any) -> tuple[str, str]:
+def _model(shapes: Shapes, parts: Mapping[str, Component], words: Words) -> tuple[str, str]:
     """Model and task, by what the denoiser reads: channels, summaries and text; of a width of text that was not
     published, by what fills the window of its words."""
     if parts["denoiser"].family == "mmdit":

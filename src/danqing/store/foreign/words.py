@@ -16,6 +16,8 @@ COUNT = 49408
 MAX_BYTES = 2**24
 #: Some of CLIP's words and their ids, by which its vocabulary is known without reading it all.
 KNOWN = {"!": 0, "a</w>": 320, "the</w>": 518, "<|startoftext|>": COUNT - 2, "<|endoftext|>": COUNT - 1}
+#: Words that fill a window, and their ids.
+PADS = {"!": 0, "<|endoftext|>": COUNT - 1}
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
 
