@@ -23,8 +23,7 @@ PARAMETERISATIONS = {"eps": "eps", "v": "v", "x0": "x0"}
 SCALINGS = {"EpsScaling": "eps", "VScaling": "v", "EDMScaling": "edm", "VScalingWithEDMcNoise": "edm-v"}
 VAES = (".vae.safetensors", ".vae.pt", ".vae.ckpt")
 _PARAMS, _UNET = "model.params.", "model.params.unet_config.params."
-#: Where a schedule's fields stand, and what they are called here.
-SCHEDULE = {"linear_start": "start", "linear_end": "end", "timesteps": "count"}
+TARGET = "model.params.denoiser_config.params.scaling_config.target"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,37 +102,36 @@ def flattened(said: Any) -> dict[str, Any]:
     return flat
 
 
-def _number(value: Any, kind: type = float) -> bool:
-    return type(value) in (int, kind) and math.isfinite(value) and value > 0
+def _count(value: Any) -> int:
+    """A whole number above 0; 0 for anything else."""
+    return value if type(value) is int and value > 0 else 0
+
+
+def _real(value: Any) -> float:
+    """A number above 0; 0 for anything else."""
+    return float(value) if type(value) in (int, float) and 0 < value < math.inf else 0.0
+
+
+#: Where a schedule's fields stand, what they are called here, and what reads them.
+SCHEDULE = {"linear_start": ("start", _real), "linear_end": ("end", _real), "timesteps": ("count", _count)}
 
 
 def _said(source: str, flat: Mapping[str, Any]) -> Said:
     """The fields that are used, each only if it is of its kind: any other is told with those that are not read."""
-    target = flat.get(_PARAMS + "denoiser_config.params.scaling_config.target", "")
-    scaling = SCALINGS.get(str(target).rpartition(".")[2], "")
-    stated = flat.get(_PARAMS + "parameterization")
-    prediction = PARAMETERISATIONS.get(str(stated), "") or scaling
-    schedule = {
-        name: value
-        for given, name in SCHEDULE.items()
-        if _number(value := flat.get(_PARAMS + given), int if name == "count" else float)
-    }
-    scale = flat.get(_PARAMS + "scale_factor")
-    heads, width = flat.get(_UNET + "num_heads"), flat.get(_UNET + "num_head_channels")
-    odd = {
-        name: value
-        for name, value in flat.items()
-        if (name == _PARAMS + "parameterization" and value is not None and str(value) not in PARAMETERISATIONS)
-        or (name.endswith("scaling_config.target") and value and not scaling)
-        or (name in {_PARAMS + given for given in SCHEDULE} and not _number(value))
-    }
+    scaling = str(flat.get(TARGET, "")).rpartition(".")[2]
+    prediction = PARAMETERISATIONS.get(str(flat.get(_PARAMS + "parameterization", "")), SCALINGS.get(scaling, ""))
+    found = {name: kind(flat.get(_PARAMS + given)) for given, (name, kind) in SCHEDULE.items()}
+    scale = _real(flat.get(_PARAMS + "scale_factor"))
+    odd = {_PARAMS + given for given, (name, _) in SCHEDULE.items() if not found[name]}
+    odd |= {_PARAMS + "scale_factor"} if not scale else set()
+    odd |= {_PARAMS + "parameterization", TARGET} if not prediction else set()
     return Said(
         source=source,
         prediction=prediction,
-        schedule=schedule,
-        codec={"scaling_factor": float(scale)} if _number(scale) else {},
-        heads=(heads if _number(heads, int) else 0, width if _number(width, int) else 0),
-        warnings=YAML._replace(used=YAML.used - odd.keys()).unread(source, flat),
+        schedule={name: value for name, value in found.items() if value},
+        codec={"scaling_factor": scale} if scale else {},
+        heads=(_count(flat.get(_UNET + "num_heads")), _count(flat.get(_UNET + "num_head_channels"))),
+        warnings=YAML._replace(used=YAML.used - odd).unread(source, flat),
     )
 
 

@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
     header = store.header(path)
     kind, said = kinds.kind(header), config_of(path)
     habit = HABITS[kind.model]
-    sources = kind.predictions | ({said.source: said.prediction} if said.prediction else {})
+    sources = dict(kind.predictions) | ({said.source: said.prediction} if said.prediction else {})
     prediction = next(iter(sources.values()), kind.usual)
     pieces = vocabulary(path.parent)
     known = [part for part in (*habit.needs, *habit.optional) if part != "text_3" or pieces]
