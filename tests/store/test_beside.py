@@ -292,10 +292,13 @@ def test_a_folder_outside_which_a_name_leads_is_refused(tiny: Path, tmp_path: Pa
 
 
 @torch.no_grad()
-def test_a_model_of_noise_without_end_paints_what_diffusers_paints(words: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "meaning"), [(0.5, "epsilon"), (1.0, "v_prediction")])
+def test_a_model_of_noise_without_end_paints_what_diffusers_paints(
+    data: float, meaning: str, words: Path, tmp_path: Path
+) -> None:
     theirs = sdxl(words)
     theirs.vae = vae(scaling_factor=0.5, latents_mean=[-1.6, 1.9, -1.4, 2.5], latents_std=[2.4, 1.9, 1.5, 1.2])
-    theirs.scheduler = diffusers.EDMEulerScheduler()
+    theirs.scheduler = diffusers.EDMEulerScheduler(sigma_data=data, prediction_type=meaning)
     theirs.set_progress_bar_config(disable=True)
     theirs.save_pretrained(tmp_path / "edm")
     painter = load(tmp_path / "edm", "cpu", "fp32")
@@ -308,6 +311,20 @@ def test_a_model_of_noise_without_end_paints_what_diffusers_paints(words: Path, 
     ).images  # fmt: skip
     assert np.abs(ours - np.round(image[0] * 255)).max() <= 1
     assert not painter.model.warnings
+    convert(tmp_path / "edm", tmp_path / "again")
+    again = find(tmp_path / "again")
+    assert (again.schedule, again.prediction) == (painter.model.schedule, painter.model.prediction)
+    assert again.components["codec"].config["latents_std"] == [2.4, 1.9, 1.5, 1.2] and not again.warnings
+
+
+def test_a_file_that_is_a_link_is_itself(tmp_path: Path) -> None:
+    put(tmp_path / "blob", SD1)
+    (tmp_path / "a.safetensors").symlink_to(tmp_path / "blob")
+    (tmp_path / "a.yaml").write_text('model: {params: {parameterization: "v"}}')
+    model = find(tmp_path / "a.safetensors")
+    assert find(model.stamped[0]) == model and model.prediction == "v"
+    os.utime(tmp_path / "a.yaml", ns=(1, 2**62))
+    assert model.stamped[1] == 2**62  # so that what was loaded before is not taken for this
 
 
 def test_words_that_were_added_to_a_tokenizer_are_read(words: Path, tmp_path: Path) -> None:
@@ -372,6 +389,8 @@ def test_what_classes_of_diffusers_say_by_default_is_no_warning(words: Path, tmp
         ("scheduler/scheduler_config.json", {"trained_betas": [0.1]}, "trained_betas"),
         ("scheduler/scheduler_config.json", {"_class_name": "LCMScheduler"}, "LCMScheduler"),
         ("tokenizer/tokenizer_config.json", {"do_lower_case": 2}, "do_lower_case"),
+        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXLPipeline"),
+        ("model_index.json", {"_class_name": "LatentConsistencyModelPipeline"}, "LatentConsistencyModelPipeline"),
         ("model_index.json", {"adapter": ["diffusers", "T2IAdapter"]}, "adapter"),
     ],
 )
@@ -383,7 +402,7 @@ def test_a_field_that_is_neither_read_nor_harmless_is_a_warning_of_every_picture
     (warning,) = find(tmp_path / "a").warnings
     assert told in warning
     assert warning in describe(tmp_path / "a")["warnings"]
-    if file == "model_index.json":
+    if "adapter" in more:
         assert warning in load(tmp_path / "a", "cpu", "fp32").paint(REQUEST).warnings
 
 
@@ -448,12 +467,12 @@ def test_what_macos_keeps_beside_a_file_is_said_to_be_that(tmp_path: Path) -> No
         find(tmp_path / "._a.safetensors")
 
 
-def test_a_long_yaml_is_read_in_time_that_grows_as_it_does(tmp_path: Path) -> None:
+def test_the_longest_yaml_is_read_at_once(tmp_path: Path) -> None:
     path = put(tmp_path / "a.safetensors", SD1)
     path.with_suffix(".yaml").write_text("model: {a: [" + "x, " * 5000 + "]}")
-    began = time.perf_counter()
+    began = time.process_time()
     find(path)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

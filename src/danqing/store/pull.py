@@ -33,7 +33,10 @@ SHORT = {
 }
 ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^:\s]+))?(?::(?P<file>\S.*))?")
 #: An address of the hub's own pages: a model, a revision of it, a file.
-PAGE = re.compile(r"/(?P<repo>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+)(?:/(?P<file>.+))?)?/?")
+PAGE = re.compile(
+    r"/(?P<repo>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:tree|blob|resolve)/(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+)(?:/(?P<file>.+))?)?/?"
+)
 HUBS = ("huggingface.co", "hf.co", "www.huggingface.co")
 #: Folders of a model that are needed to paint with it.
 PARTS = {

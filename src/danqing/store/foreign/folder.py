@@ -41,6 +41,9 @@ WEIGHTS = re.compile(
     r"\.(?P<format>safetensors|bin)(?P<index>\.index(?:\.(?P<later>[\w-]+))?\.json)?"
 )
 PIECE = re.compile(r"-\d{5}-of-\d{5}|\.index\.")
+#: A pipeline's class, and the models that it is of.
+CLASS = re.compile(r"StableDiffusion(XL|3|)(?:Img2Img|Inpaint|InstructPix2Pix)?Pipeline")
+PIPELINES = {"": ("SD1", "SD2"), "XL": ("SDXL",), "3": ("SD3",)}
 CURVES = {"scaled_linear": "scaled-linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
 MEANINGS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
 #: What a network of Karras et al. predicts, by the deviation of its data and by its scheduler's word.
@@ -179,6 +182,7 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
     model, task = _model(store.header(path / parts["denoiser"].file).shapes, parts, words)
     habit = HABITS[model]
     filling, odd = _filling(words, habit)
+    odd += _pipeline(str(index.get("_class_name") or ""), model)
     if model == "SDXL refiner" and "text_2" in parts:  # its one tower, which diffusers counts as the second
         parts["text"] = parts.pop("text_2")
     scheduler = path / "scheduler" / "scheduler_config.json"
@@ -203,6 +207,14 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
         warnings=(*warnings, *said.warnings, *more, *odd),
     )
     return found, model, habit.needs
+
+
+def _pipeline(name: str, model: str) -> tuple[str, ...]:
+    """A warning where the class of a folder's pipeline is of another model than its networks, or of none known here."""
+    match = CLASS.fullmatch(name)
+    if not name or (match and model.startswith(PIPELINES[match[1]])):
+        return ()
+    return (f"model_index.json says {name:.60}, and the networks are painted with as those of {model}.",)
 
 
 def _component(path: Path, folder: Path, said: Mapping[str, Any]) -> Component:
