@@ -33,9 +33,10 @@ class Codec(Protocol):
 
 
 class VAECodec:
-    """The codec of latent diffusion: ``latent = (z - shift) · scale`` and back.
+    """The codec of latent diffusion: ``latent = (z - shift - mean) · scale / std`` and back, mean and std by channel.
 
-    Source: Rombach et al. 2022, appendix G (scale); Esser et al. 2024 (shift).
+    Source: Rombach et al. 2022, appendix G (scale); Esser et al. 2024 (shift); Li et al. 2024, Playground v2.5 (mean
+    and std).
 
     Args:
         vae: an autoencoder; its config holds scale and shift. It computes in its own weights' type, and the answer
@@ -44,8 +45,15 @@ class VAECodec:
 
     def __init__(self, vae: AutoencoderKL):
         self.vae = vae
-        self.scale, self.shift = vae.config.scaling_factor, vae.config.shift_factor
-        self.factor, self.channels = vae.config.factor, vae.config.latent_channels
+        config = vae.config
+        self.scale, self.factor, self.channels = config.scaling_factor, config.factor, config.latent_channels
+        mean, std = (
+            torch.tensor(each, dtype=torch.float64).view(1, -1, 1, 1)
+            for each in (config.latents_mean, config.latents_std)
+        )
+        self.shift, self.rate = config.shift_factor + mean, config.scaling_factor / std  # (1, 1 or C, 1, 1)
+        if not {mean.numel(), std.numel()} <= {1, self.channels} or not (std > 0).all():
+            raise InvalidInput(f"latents_mean and latents_std are one number or {self.channels}, each std above 0")
 
     @property
     def _weight(self) -> Tensor:
@@ -67,11 +75,12 @@ class VAECodec:
             )
         posterior = self.vae.encode(image.to(self._weight))
         z = posterior.mode() if noise is None else posterior.sample(noise.to(self._weight))
-        return (_wide(z) - self.shift) * self.scale
+        z = _wide(z)
+        return (z - self.shift.to(z)) * self.rate.to(z)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent (B, C, h, w) -> picture (B, 3, h·f, w·f)."""
-        z = latent / self.scale + self.shift
+        z = latent / self.rate.to(latent) + self.shift.to(latent)
         return _wide(self.vae.decode(z.to(self._weight)))
 
 

@@ -42,15 +42,16 @@ class Parametrisation(NamedTuple):
     time: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
-def edm(data: float = 0.5) -> Parametrisation:
-    """Karras et al. 2022, table 1, kappa for their sigma; ``data`` is the standard deviation of x_0."""
+def edm(data: float = 0.5, sign: float = 1.0) -> Parametrisation:
+    """Karras et al. 2022, table 1, kappa for their sigma; ``data`` is the standard deviation of x_0, ``sign`` the
+    network's: -1 where F is v, as of data 1 it is."""
 
     def norm(alpha: Tensor, sigma: Tensor) -> Tensor:
         return (sigma.square() + (data * alpha).square()).sqrt()
 
     return Parametrisation(
-        a=lambda alpha, sigma: sigma / (data * norm(alpha, sigma)),
-        b=lambda alpha, sigma: -data * alpha / norm(alpha, sigma),
+        a=lambda alpha, sigma: sign * sigma / (data * norm(alpha, sigma)),
+        b=lambda alpha, sigma: -sign * data * alpha / norm(alpha, sigma),
         c_in=lambda alpha, sigma: 1 / norm(alpha, sigma),
         time=lambda alpha, sigma: (sigma / alpha).log() / 4,
     )
@@ -63,6 +64,7 @@ PARAMETRISATIONS: Mapping[str, Parametrisation] = {
     "score": Parametrisation(a=lambda alpha, sigma: 0 * alpha, b=lambda alpha, sigma: -1 / sigma),
     "flow": Parametrisation(a=lambda alpha, sigma: -torch.ones_like(alpha), b=lambda alpha, sigma: 0 * alpha + 1),
     "edm": edm(),
+    "edm-v": edm(data=1.0, sign=-1.0),
 }
 #: "score" of a network that is told sigma itself for the time, as `nets.pixel_unet.ScoreUNet` is.
 SCORE_OF_SIGMA = PARAMETRISATIONS["score"]._replace(time=lambda alpha, sigma: sigma)

@@ -21,6 +21,9 @@ from torch import Tensor
 
 from .errors import InvalidInput, UnknownName
 
+#: How many levels a table may have: a thousand times as many as any network was trained with.
+MAX_LEVELS = 2**20
+
 
 class Schedule(Protocol):
     """t -> (alpha, sigma) and back. Tensors of any shape; what is returned has the argument's shape and dtype."""
@@ -63,8 +66,9 @@ def _require(schedule: Schedule, holds: bool, domain: str) -> None:
     """Refuse options outside their domain; every kind counts two levels at least."""
     if not holds:
         raise InvalidInput(f"{schedule} is no schedule: give {domain}")
-    if isinstance(schedule.levels, bool) or not isinstance(schedule.levels, int) or schedule.levels < 2:
-        raise InvalidInput(f"{schedule} is no schedule: give a whole number of levels from 2 up")
+    levels = schedule.levels
+    if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MAX_LEVELS:
+        raise InvalidInput(f"{schedule} is no schedule: give a whole number of levels from 2 up to {MAX_LEVELS:,}")
 
 
 # Tables -------------------------------------------------------------------------------------------------------------

@@ -51,8 +51,7 @@ def test_every_layout_gives_the_same_word(bench) -> None:
         learned = read(tensors, "wool")
         assert learned.name == "wool" and learned.count == 3 and torch.equal(learned.vectors["text"], vectors)
     assert torch.equal(learned.vectors["text_2"], second)
-    assert read({"<wool>": vectors}, "learned_embeds").also == ("<wool>",)
-    assert read({"wool": vectors[0]}, "Wool").also == () and read({"wool": vectors[0]}, "Wool").count == 1
+    assert read({"wool": vectors[0]}, "Wool").count == 1
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,16 @@ def test_a_learned_word_speaks_where_its_name_stands_and_nowhere_else(painter, f
     np.testing.assert_array_equal(pixels(painter, "a fox, mystyle"), unknown)
 
 
+def test_a_learned_word_speaks_by_the_name_that_stands_in_its_file(painter, folder):
+    plain = pixels(painter, "a <sks> fox")
+    (folder / "embeddings" / "one").mkdir()
+    store.write(folder / "embeddings" / "one" / "learned_embeds.safetensors", {"<sks>": torch.randn(2, 16)})
+    learned = pixels(painter, "a <sks> fox")
+    assert (learned != plain).any()
+    np.testing.assert_array_equal(learned, pixels(painter, "a learned_embeds fox"))
+    assert not painter.paint(Request(prompt="a <sks> fox, learned_embeds", steps=2)).warnings
+
+
 def test_a_learned_word_of_another_model_is_read_as_text_and_said_so(painter, folder):
     unknown = pixels(painter, "a fox, mystyle")
     store.write(folder / "embeddings" / "mystyle.safetensors", {"emb_params": torch.randn(2, 24)})

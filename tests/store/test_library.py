@@ -308,3 +308,22 @@ def test_the_command_lists_what_is_installed_and_what_is_there(
     app.main(["models", "--json"])
     found = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found["fox"]["sha256"] == store.sha256(path) and found["bad"]["wrong"] and found["ink"]["kind"] == "lora"
+
+
+def test_a_learned_word_is_found_by_its_files_name_and_by_the_name_in_it(models: Path) -> None:
+    for n, name in enumerate(("<sks>", "<wool>")):
+        put(models / "embeddings" / str(n) / "learned_embeds.safetensors", {name: (1, 768)})
+    saved = {"string_to_param": {"*": torch.zeros(1, 768)}, "string_to_token": {"*": 265}, "name": "felt"}
+    torch.save(saved, models / "embeddings" / "old.pt")
+    put(models / "embeddings" / "plain.safetensors", WORD)
+    found = library.embeddings()
+    own = {name: path for name, path in found.items() if path.is_relative_to(models) and "/" not in name}
+    assert own.keys() == {"learned_embeds", "<sks>", "<wool>", "old", "felt", "plain"}
+    assert own["<wool>"].parent.name == "1" and own["felt"].name == "old.pt"
+
+
+def test_what_lies_beside_files_by_names_with_a_dot_is_none_of_them(models: Path) -> None:
+    put(models / "a.safetensors", SD1)
+    for name in ("._a.safetensors", "._b.safetensors.index.json"):
+        (models / name).write_bytes(b"\x00\x05\x16\x07")
+    assert listed().keys() == {"a"}

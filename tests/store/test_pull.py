@@ -499,3 +499,14 @@ def test_help_names_every_short_name(capsys: pytest.CaptureFixture[str]) -> None
     app.main(["pull", "--help"])
     out = capsys.readouterr().out
     assert all(name in out for name in pull.SHORT)
+
+
+@pytest.mark.parametrize("page", ["tree/refs%2Fpr%2F1", "blob/refs%2Fpr%2F1/a%20b/x.safetensors", "tree/refs/pr/1"])
+def test_an_address_of_a_revision_whose_name_has_slashes_is_told_apart(
+    page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(pull, "_hub", lambda *given: asked.extend(given[:3]))
+    pull.plan(f"https://huggingface.co/o/n/{page}", into=tmp_path)
+    file = "a b/x.safetensors" if "blob" in page else None
+    assert asked == ["o/n", "refs/pr/1", file]

@@ -124,8 +124,10 @@ def test_a_record_tells_no_folder_of_the_home_and_is_found_from_any(model, tmp_p
 
 
 def test_a_given_picture_that_was_moved_is_found_by_its_content(model, picture, tmp_path):
+    (tmp_path / "new").mkdir()
+    Image.effect_noise((32, 32), 50).save(picture)  # of which no other is known
     edited = danqing.edit(picture, "a fox", model=str(model), seed=1, steps=2, precision="fp32")
-    path = edited.save(tmp_path / "new" / "fox.png") if (tmp_path / "new").mkdir() is None else tmp_path
+    path = edited.save(tmp_path / "new" / "fox.png")
     picture.rename(tmp_path / "new" / "renamed.png")
     assert danqing.replay(path).exact
     Image.new("RGB", (32, 32)).save(tmp_path / "new" / "renamed.png")

@@ -33,12 +33,10 @@ class LearnedWord:
     Args:
         name: what is typed for it.
         vectors: role of a text tower ("text", "text_2", "text_3") -> (k, D), the same k for all.
-        also: what else may be typed for it.
     """
 
     name: str
     vectors: Mapping[str, Tensor]
-    also: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -52,19 +50,18 @@ def read(tensors: Mapping[str, Tensor], name: str) -> LearnedWord:
 
     Args:
         tensors: by name, as `danqing.weights.store.read` gives them, nested names joined by dots.
-        name: what to call the word; usually the file's name without its ending.
+        name: what to call the word: the file's name without its ending, or the one that stands in it.
 
     Raises:
         InvalidFile: there are no vectors, or several words' where one was expected.
     """
     names = list(tensors)
     web_ui = [key for key in names if key.startswith("string_to_param.") or key == "emb_params"]
-    chosen, also = {"text": web_ui[0]} if len(web_ui) == 1 else {}, ()
+    chosen = {"text": web_ui[0]} if len(web_ui) == 1 else {}
     if names and all(key in TOWERS for key in names):
         chosen = {TOWERS[key]: key for key in names}
     elif len(names) == 1 and not web_ui:
         chosen = {"text": names[0]}
-        also = () if names[0].casefold() == name.casefold() else (names[0],)
     if not chosen:
         shown = (
             ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no tensor"
@@ -86,7 +83,7 @@ def read(tensors: Mapping[str, Tensor], name: str) -> LearnedWord:
         raise InvalidFile(
             f"{name} holds {shapes}, not the vectors of one word, (k, D) with the same k for each text encoder"
         )
-    return LearnedWord(name=name, vectors=flat, also=also)
+    return LearnedWord(name=name, vectors=flat)
 
 
 class Extended(nn.Module):
@@ -121,7 +118,7 @@ class Vocabulary:
     words: tuple[LearnedWord, ...]
 
     def __post_init__(self) -> None:
-        names = [name.casefold() for word in self.words for name in (word.name, *word.also)]
+        names = [word.name.casefold() for word in self.words]
         if twice := {name for name in names if names.count(name) > 1}:
             raise InvalidInput(f"two learned words are called {min(twice)!r}: rename one of the files")
 
@@ -132,7 +129,7 @@ class Vocabulary:
         following = FIRST
         for word in self.words:
             own = tuple(range(following, following + word.count))
-            ids |= dict.fromkeys((word.name, *word.also), own)
+            ids[word.name] = own
             following += word.count
         return ids
 

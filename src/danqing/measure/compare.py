@@ -193,7 +193,7 @@ def prompts(model: Model, classes: Sequence[str]) -> tuple[str, ...]:
 
 def parameters(model: Model) -> int:
     """How many numbers the files of its networks hold."""
-    files = {model.path(each.file) for each in model.components.values()}
+    files = {model.file_of(role) for role in model.components}
     return sum(math.prod(tensor.shape) for file in files for tensor in store.header(file).tensors.values())
 
 

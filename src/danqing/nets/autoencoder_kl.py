@@ -28,6 +28,8 @@ class AutoencoderKLConfig:
         mid_block_add_attention: one self-attention over the coarsest grid.
         use_quant_conv, use_post_quant_conv: 1×1 convolutions at the two sides of the latent.
         scaling_factor, shift_factor: latent = (z - shift) * scale has unit variance; a codec applies them.
+        latents_mean, latents_std: the same for each channel, latent = (z - shift - mean) * scale / std; one number for
+            all, or C.
         patch: side of the pixel blocks folded into channels before the encoder and unfolded after the decoder, >= 1.
     """
 
@@ -42,6 +44,8 @@ class AutoencoderKLConfig:
     use_post_quant_conv: bool = True
     scaling_factor: float = 0.18215
     shift_factor: float = 0.0
+    latents_mean: tuple[float, ...] = (0.0,)
+    latents_std: tuple[float, ...] = (1.0,)
     patch: int = 1
 
     @property
@@ -247,6 +251,11 @@ class AutoencoderKL(nn.Module):
         return self.decode(posterior.sample(noise)), posterior
 
 
+def _neutral(config: AutoencoderKLConfig) -> bool:
+    """Whether all channels of the latent have the mean 0 and the deviation 1."""
+    return not any(config.latents_mean) and set(config.latents_std) == {1.0}
+
+
 def diffusers_config(config: AutoencoderKLConfig) -> dict[str, Any]:
     """The keyword arguments of diffusers' `AutoencoderKL` of the same weights; ``patch`` stays outside, around it."""
     depth = len(config.block_out_channels)
@@ -259,6 +268,7 @@ def diffusers_config(config: AutoencoderKLConfig) -> dict[str, Any]:
         "layers_per_block": config.layers_per_block,
         "latent_channels": config.latent_channels,
         "norm_num_groups": config.norm_num_groups,
+        **({} if _neutral(config) else {"latents_mean": config.latents_mean, "latents_std": config.latents_std}),
         "mid_block_add_attention": config.mid_block_add_attention,
         "use_quant_conv": config.use_quant_conv,
         "use_post_quant_conv": config.use_post_quant_conv,

@@ -53,10 +53,10 @@ def _sibling(device: torch.device) -> Sibling:
 def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role."""
     nets = dict[str, nn.Module]()
-    with store.at_hand(model.path(part.file) for part in model.components.values()):
+    with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
             nets[role] = network(
-                model.path(part.file),
+                model.file_of(role),
                 family=part.family,
                 part=part.part or None,
                 config=part.config or None,

@@ -161,6 +161,7 @@ class LoadedModel(ABC):
 
     def notes(self, request: Resolved) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
+        yield from self.model.warnings
         used, usual = self._used(request), fields()
         for name, value in request.stated().items():
             if name not in used and (value or value != usual[name].default):

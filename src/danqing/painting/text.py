@@ -20,7 +20,7 @@ from ..nets.unet import UNet
 from ..prompt.joint import sd3_text
 from ..prompt.labels import ClassText
 from ..prompt.t5 import t5_tokenizer
-from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer
+from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer, with_words
 from ..prompt.towers import ClipText, Scored, Text, Tower
 from ..store.model import Model
 from .classes import classes_of
@@ -58,6 +58,30 @@ def _tower(model: Model, nets: Nets, part: str = "text", **options: Any) -> Towe
     return Tower(net=net, **options)
 
 
+def _words(model: Model, nets: Nets, tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with the words that were added to a model's own.
+
+    Raises:
+        InvalidFile: its text encoder has no vectors for one, or reads less at once than the tokenizer's window.
+    """
+    towers = [net.config for net in nets.values() if isinstance(net, CLIPText)]
+    room = min((tower.max_position_embeddings for tower in towers), default=tokenizer.window)
+    if tokenizer.window > room:
+        raise InvalidFile(
+            f"{model.source or model.folder}: its tokenizer's window is {tokenizer.window}, and its text encoder reads "
+            f"{room} at once"
+        )
+    words = {word: tuple(ids) for word, ids in model.tokenizer.get("words", {}).items()}
+    rooms = [tower.vocab_size for tower in towers]
+    for word, ids in words.items():
+        if not all(0 <= n < room for n in ids for room in rooms):
+            raise InvalidFile(
+                f"{model.source or model.folder}: its word {word!r} has the number {max(ids)}, and its text encoder "
+                f"knows {min(rooms)}: its folders are of different versions. Copy or download them again"
+            )
+    return with_words(tokenizer, words)
+
+
 def _summary(net: nn.Module) -> Literal["projected", "pooled"]:
     """A tower of a single file may have lost its projection, which was the identity there."""
     return "projected" if isinstance(net, CLIPText) and net.config.projection_dim else "pooled"
@@ -70,12 +94,18 @@ def _clip(model: Model, nets: Nets) -> TextAndNet:
     even = not isinstance(net, UNet)
     summary = None if isinstance(net, UNet) and not net.config.pooled_channels else "pooled"
     return TextAndNet(
-        ClipText(tokenizer=tokenizer_of(model), towers=(_tower(model, nets, summary=summary),), even=even), net
+        ClipText(
+            tokenizer=_words(model, nets, tokenizer_of(model)),
+            towers=(_tower(model, nets, summary=summary),),
+            even=even,
+        ),
+        net,
     )
 
 
 def _openclip(model: Model, nets: Nets) -> TextAndNet:
-    return TextAndNet(ClipText(tokenizer=clip_tokenizer(pad=OPEN), towers=(_tower(model, nets),)), nets["denoiser"])
+    tokenizer = _words(model, nets, clip_tokenizer(pad=model.tokenizer.get("pad", OPEN)))
+    return TextAndNet(ClipText(tokenizer=tokenizer, towers=(_tower(model, nets),)), nets["denoiser"])
 
 
 def _unet(model: Model, nets: Nets, **options: Any) -> Sized:
@@ -93,15 +123,14 @@ def _sdxl(model: Model, nets: Nets) -> TextAndNet:
         _tower(model, nets, normed=False),
         _tower(model, nets, "text_2", pad=OPEN, normed=False, summary=_summary(nets["text_2"])),
     )
-    return TextAndNet(ClipText(tokenizer=clip_tokenizer(), towers=towers), _unet(model, nets))
+    return TextAndNet(ClipText(tokenizer=_words(model, nets, clip_tokenizer()), towers=towers), _unet(model, nets))
 
 
 def _refiner(model: Model, nets: Nets) -> TextAndNet:
     part = "text" if "text" in nets else "text_2"
     tower = _tower(model, nets, part, pad=OPEN, normed=False, summary=_summary(nets[part]))
-    return TextAndNet(
-        Scored(text=ClipText(tokenizer=clip_tokenizer(), towers=(tower,))), _unet(model, nets, scored=True)
-    )
+    text = ClipText(tokenizer=_words(model, nets, clip_tokenizer()), towers=(tower,))
+    return TextAndNet(Scored(text=text), _unet(model, nets, scored=True))
 
 
 def _sd3(model: Model, nets: Nets) -> TextAndNet:
@@ -116,7 +145,7 @@ def _sd3(model: Model, nets: Nets) -> TextAndNet:
                 f"{model.source or model.folder}: its {part} must be a {kind.__name__}, but is {type(tower).__name__}"
             )
     text = sd3_text(
-        clip=clip_tokenizer(),
+        clip=_words(model, nets, clip_tokenizer()),
         clip_l=left,  # pyright: ignore[reportArgumentType]
         clip_g=right,  # pyright: ignore[reportArgumentType]
         t5=t5,  # pyright: ignore[reportArgumentType]
@@ -156,6 +185,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
     """The vocabulary that a model.json states: {"kind": "bilingual", "file": ...} or {"kind": "clip", "pad": ...};
     CLIP's by default."""
     options = dict(model.tokenizer)
+    options.pop("words", None)  # those of another program's folder, which `_words` adds
     kind = options.pop("kind", "clip")
     try:
         if kind == "bilingual":

@@ -23,10 +23,14 @@ from ..errors import InvalidFile, InvalidInput, UnknownName
 from ..nets.clip import CLIPText
 from ..prompt.tokenize import clip_vocabulary
 from ..weights.family import CONFIG_KEY, FAMILY_KEY
-from ..weights.kinds import told
-from . import diffusers, foreign, library, shipped
+from ..weights.formats.format import Header
+from ..weights.kinds import PREDICTION_MARKS, told
+from . import diffusers, library, shipped
 from .diffusers import PROJECTED, Place
 from .find import find
+from .foreign import read as foreign
+from .foreign import single as alone
+from .foreign.hand import ByHand
 from .model import Model, write_model
 from .tensors import Due, Part, Reader, fit, outward, parts, write
 
@@ -38,7 +42,7 @@ INSIDE = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "
 #: What looks as if it were inside, but is left over too: losses of the autoencoder.
 OUTSIDE = ("first_stage_model.loss.",)
 #: Keys without numbers that say what a model predicts and where its schedule ends.
-MARKS = ("v_pred", "ztsnr", "edm_mean", "edm_std")
+MARKS = (*PREDICTION_MARKS, "ztsnr", "edm_std", "edm_vpred.sigma_min")
 #: Copies and leftovers in files of any other kind.
 LEFTOVER = re.compile(r"(model_)?ema\..*|model_ema.*|optimizer.*|lr_schedulers.*|callbacks.*|loops\..*|loss\..*")
 
@@ -93,7 +97,8 @@ def convert(
         layout: of a folder, one of `LAYOUTS`.
         prune: of a file that stays a file, leave out the copies and leftovers of its training. Other conversions take
             the networks alone anyhow.
-        prediction: what the network predicts, "eps" or "v", where the source does not say.
+        prediction: what the network predicts, "eps" or "v", where the source does not say, or says it wrongly. The
+            target says it by the marks that other programs read too.
         force: replace what is there: a file, or a folder that is a model.
 
     Raises:
@@ -119,9 +124,8 @@ def convert(
     with atomic.alone(made.resolve()):
         _guard(given, made, single, force)
         if single and given.is_file():
-            return _again(given, made, wanted, prune)
-        model = find(given.absolute())
-        model = replace(model, prediction=prediction or model.prediction)
+            return _again(given, made, wanted, prune, prediction)
+        model = find(given.absolute(), ByHand(prediction=prediction))
         return _anew(model, given, made, wanted, layout)
 
 
@@ -138,7 +142,7 @@ def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, lay
     """A model's networks, in a file by its ending or in a folder."""
     networks, left = parts(model, wanted)
     dropped = [name for name in left if name not in MARKS]
-    notes = _left_out(model, given)
+    notes = [*model.warnings, *_left_out(model, given)]
     if made.suffix.lower() == ".safetensors":
         _single(model, networks, made, notes)
     elif layout == "danqing":
@@ -188,12 +192,13 @@ def _size(path: Path) -> int:
 # ------------------------------------------------------------------------------------------------------- file to file
 
 
-def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool) -> Converted:
-    """A file as safetensors, its names kept."""
+def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool, prediction: str) -> Converted:
+    """A file as safetensors, its names kept; what is stated of its prediction, or said beside it, stands in it then."""
     reader = Reader(source)
     header = reader.header
     dropped = [name for name in header.tensors if prune and _is_left_over(name, told(header.shapes) is not None)]
-    gone = set(dropped)
+    stated, marks, notes = _stated(header, prediction)
+    gone = {*dropped, *(PREDICTION_MARKS if stated else ())}
 
     def make(name: str) -> torch.Tensor:
         return fit(reader.take(name), reader.dtype(name, dtype), name)
@@ -206,8 +211,24 @@ def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool) -
     # Other formats tell in their metadata how they store, which is no longer so.
     own = source.name.lower().endswith((".safetensors", ".index.json"))
     kept = {key: text for key, text in header.metadata.items() if own or key.startswith(("modelspec.", "ss_"))}
-    write(target, tensors, {"format": "pt", **kept})
-    return Converted(path=target, size=_size(target), dropped=tuple(dropped), notes=())
+    write(target, {**tensors, **marks}, {"format": "pt", **kept, **stated})
+    return Converted(path=target, size=_size(target), dropped=tuple(dropped), notes=notes)
+
+
+def _stated(header: Header, prediction: str) -> tuple[dict[str, str], dict[str, Due], tuple[str, ...]]:
+    """Metadata and marks that say in a whole model's file what was stated of it, or what lies beside it; and warnings.
+
+    Raises:
+        InvalidInput: a prediction is stated of a file that paints nothing.
+    """
+    if told(header.shapes) is None:
+        if prediction:
+            raise InvalidInput(f"--prediction is of a whole model, and {header.path} is none: leave it out")
+        return {}, {}, ()
+    model = ByHand(prediction=prediction).of(alone.read(header.path)[0])
+    if not prediction and not alone.said_beside(header.path):
+        return {}, {}, ()
+    return _meaning(model), _marks(model), model.warnings
 
 
 def _is_left_over(name: str, whole: bool) -> bool:
@@ -231,25 +252,15 @@ def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: lis
             f"{model.name} is of no shape that has been published as a single file: convert it to a folder"
         )
     said = {
-        foreign.CONFIGS_KEY: json.dumps({role: asdict(part.config) for role, part in networks.items()}, sort_keys=True)
+        alone.CONFIGS_KEY: json.dumps({role: asdict(part.config) for role, part in networks.items()}, sort_keys=True)
     }
     said |= {"format": "pt", "modelspec.title": model.name}
     if model.licence and model.licence != "as its author says":
         said["modelspec.license"] = model.licence
-    # What the names of the tensors do not tell, the file says by the marks that others read too.
-    if model.prediction not in ("eps", "v", "flow", ""):
-        raise InvalidInput(
-            f"{model.name} predicts {model.prediction}, which a single file cannot say: convert it to a folder"
-        )
-    if model.prediction in ("eps", "v"):
-        said["modelspec.prediction_type"] = {"eps": "epsilon", "v": "v"}[model.prediction]
-    marks = [
-        mark
-        for mark, there in (("v_pred", model.prediction == "v"), ("ztsnr", model.schedule.get("zero_snr")))
-        if there
-    ]
-    if model.text.get("kind") != "openclip" or model.schedule.get("zero_snr"):
-        tensors |= {mark: Due(dtype=torch.float32, shape=(0,), make=partial(torch.empty, 0)) for mark in marks}
+    said |= _meaning(model)
+    tensors |= _marks(model)
+    if model.tokenizer.get("words"):
+        notes.append(f"a single file holds no words: {', '.join(model.tokenizer['words'])} of the source are not in it")
     write(target, tensors, said)
     again = foreign.describe(target)
     if {**again.schedule} != {**model.schedule}:
@@ -257,6 +268,29 @@ def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: lis
             f"a single file says nothing of the schedule {dict(model.schedule)}: it will be read as "
             f"{dict(again.schedule)}"
         )
+
+
+def _meaning(model: Model) -> dict[str, str]:
+    """What the network predicts, as the metadata of a single file say it.
+
+    Raises:
+        InvalidInput: no file can say so.
+    """
+    if model.prediction not in ("eps", "v", "flow", ""):
+        raise InvalidInput(
+            f"{model.name} predicts {model.prediction}, which a single file cannot say: convert it to a folder"
+        )
+    words = {"eps": "epsilon", "v": "v"}
+    return {"modelspec.prediction_type": words[model.prediction]} if model.prediction in words else {}
+
+
+def _marks(model: Model) -> dict[str, Due]:
+    """The same as keys without numbers, which others read too; of 2.x they guess it, except where it ends in noise."""
+    zero = bool(model.schedule.get("zero_snr"))
+    if model.text.get("kind") == "openclip" and not zero:
+        return {}
+    marks = [mark for mark, there in (("v_pred", model.prediction == "v"), ("ztsnr", zero)) if there]
+    return {mark: Due(dtype=torch.float32, shape=(0,), make=partial(torch.empty, 0)) for mark in marks}
 
 
 def _kernels(part: Part) -> dict[str, Due]:

@@ -208,6 +208,8 @@ def index(model: Model, places: Mapping[str, Place]) -> dict[str, Any]:
 
 
 MEANINGS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+#: Deviation of the data, and the scheduler's word, of networks that are told the noise itself.
+EDM = {"edm": (0.5, "epsilon"), "edm-v": (1.0, "v_prediction")}
 CURVES = {"scaled-linear": "scaled_linear", "linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 
@@ -218,6 +220,10 @@ def scheduler(model: Model) -> dict[str, Any]:
         InvalidInput: diffusers has no such schedule, or it is not known what the network predicts.
     """
     said, version = dict(model.schedule), {"_diffusers_version": VERSION}
+    if model.prediction in EDM:
+        data, meaning = EDM[model.prediction]
+        ends = {name: said[name] for name in ("sigma_min", "sigma_max")}
+        return {"_class_name": "EDMEulerScheduler", **version, **ends, "sigma_data": data, "prediction_type": meaning}
     if said["kind"] == "flow":
         return {
             "_class_name": "FlowMatchEulerDiscreteScheduler",

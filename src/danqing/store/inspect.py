@@ -63,5 +63,15 @@ def _model(path: Path) -> dict[str, Any]:
 
 def _weights(path: Path) -> dict[str, Any]:
     found = asdict(identify(path))
+    whole = _whole(path) if found["family"] == "checkpoint" and found["loadable"] else {}
     kind = " ".join(filter(None, (found.pop("family"), found.pop("variant"))))
-    return {"file": str(found.pop("path")), "is": f"weights: {kind}", **found, "sha256": store.sha256(path)}
+    return {"file": str(found.pop("path")), "is": f"weights: {kind}", **found, **whole, "sha256": store.sha256(path)}
+
+
+def _whole(path: Path) -> dict[str, Any]:
+    """What is said of a single file as a model, in it and beside it, or why it is none."""
+    try:
+        model = find(path)
+    except InvalidFile as error:
+        return {"as a model": str(error)}
+    return {"prediction": model.prediction, "schedule": dict(model.schedule), "warnings": list(model.warnings)}

@@ -11,14 +11,17 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from .. import atomic, installed
 from ..errors import DanqingError, InvalidInput, UnknownName, nearest
 from ..weights import store
 from ..weights.identify import identify
-from . import foreign, settings
+from . import settings
 from .cache import Cache
+from .foreign import read as foreign
+from .foreign.folder import snapshot
 from .model import read_model
 
 #: What lies in a folder of this name, in ComfyUI's and A1111's trees and in anybody's.
@@ -37,6 +40,8 @@ KINDS = {
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
 }
+#: Tensors of a learned word that are not named as it is.
+UNNAMED = ("emb_params", "clip_l", "clip_g")
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
 LICENCE = re.compile(r"^license:[ \t]*(\S.*)$", re.MULTILINE)
@@ -133,16 +138,17 @@ def _walk(root: Path, base: Path) -> Iterator[Entry]:
         seen.add(real)
         place, below = _place(base, here)
         if "model.json" in names or "model_index.json" in names:
-            name = here.relative_to(below).as_posix() if here != below else here.name
+            name = _of_hub(here) or (here.relative_to(below).as_posix() if here != below else here.name)
             yield Entry(name=name, path=here, place="model", root=root)
             folders.clear()
             continue
         hidden = [folder for folder in folders if folder.startswith(".")]
         folders[:] = sorted({*folders, *atomic.restored(here, hidden)} - {*hidden})
+        names = [name for name in names if not name.startswith(".")]
         split = any(name.endswith(".index.json") for name in names)
         for name in sorted(names):
             known = name.lower().endswith(foreign.ENDS) or name.endswith(".index.json")
-            if known and not name.startswith(".") and not (split and SHARD.search(name)):
+            if known and not (split and SHARD.search(name)):
                 yield Entry(
                     name=_bare((here / name).relative_to(below).as_posix()), path=here / name, place=place, root=root
                 )
@@ -156,6 +162,14 @@ def _place(base: Path, here: Path) -> tuple[str, Path]:
         if folder == base:
             break
     return "", base
+
+
+def _of_hub(folder: Path) -> str:
+    """What the hub calls a model whose main revision this is, in its cache (models--OWNER--NAME); else ""."""
+    cached = folder.parent.parent
+    if folder.parent.name != "snapshots" or not cached.name.startswith("models--") or snapshot(cached) != folder:
+        return ""
+    return cached.name.removeprefix("models--").replace("--", "/")
 
 
 def _bare(name: str) -> str:
@@ -216,7 +230,7 @@ def _weights(path: Path) -> About:
 
 def _folder(path: Path) -> About:
     model = read_model(path) if (path / "model.json").is_file() else foreign.describe(path)
-    header = store.header(model.path(model.components[model.core].file))
+    header = store.header(model.file_of(model.core))
     said = model.licence if (path / "model.json").is_file() else _card(path)
     return About(kind="model", what=model.summary, dtypes=tuple(header.dtypes), size=_size(path), licence=said)
 
@@ -281,8 +295,25 @@ def loras() -> dict[str, Path]:
 
 
 def embeddings() -> dict[str, Path]:
-    """The same of every learned word (textual inversion)."""
-    return _named("embedding")
+    """The same of every learned word (textual inversion), and the name that stands in the file: of many that are called
+    learned_embeds it is the only one that tells them apart."""
+    found = _named("embedding")
+    with Cache() as memory:
+        for path in list(dict.fromkeys(found.values())):
+            if inside := memory.of(path, "word", partial(_word, path)):
+                found.setdefault(inside, path)
+    return found
+
+
+def _word(path: Path) -> str:
+    """What a file of a learned word calls it: diffusers by its tensor's name, A1111 beside it; "" where it does not
+    say."""
+    try:
+        header = store.header(path)
+    except (DanqingError, OSError):
+        return ""
+    alone = [name for name in header.tensors if len(header.tensors) == 1 and name not in UNNAMED]
+    return alone[0] if alone and not alone[0].startswith("string_to_param.") else header.metadata.get("name", "")
 
 
 def finishes() -> dict[str, Path]:

@@ -25,6 +25,7 @@ needs, such as a schedule of a generator, is left out. ``config`` holds the fiel
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Mapping
@@ -72,6 +73,9 @@ class Model:
         text: how its prompts are read, {"kind": one of `danqing.painting.text.TEXTS`}.
         trained: what its training took, for people: "steps", "pictures", "core_hours", "machine".
         task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
+        given: files of networks by role that stand outside its folder, as somebody stated by hand.
+        warnings: what lies beside the weights and may change its pictures, but is not read or is contradicted: a
+            sentence each. Every picture of it carries them.
     """
 
     folder: Path
@@ -88,6 +92,8 @@ class Model:
     trained: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     source: str = ""
+    given: Mapping[str, Path] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def core(self) -> str:
@@ -96,24 +102,34 @@ class Model:
 
     @property
     def stamped(self) -> tuple[Path, int]:
-        """Its source, whole, and a number of the times and sizes of its files: two models of the same are the same."""
-        source = Path(self.source).resolve()
+        """Its source, whole, and a number of the times and sizes of its files and of those of its name beside them: two
+        models of the same are the same."""
+        source = Path(os.path.abspath(self.source))
         file = source / "model.json" if (source / "model.json").is_file() else source
-        files = [file, *(path for part in self.components.values() if (path := self.folder / part.file).is_file())]
-        return source, hash(tuple((found.st_mtime_ns, found.st_size) for found in map(os.stat, files)))
+        beside = source.parent.glob(f"{glob.escape(source.stem)}.*") if source.is_file() else ()
+        parts = (path for part in self.components.values() if (path := self.folder / part.file).is_file())
+        return source, hash(tuple((one.stat().st_mtime_ns, one.stat().st_size) for one in (file, *beside, *parts)))
 
     def path(self, file: str) -> Path:
-        """A file of the model.
+        """A file of the model, which may be a link to elsewhere, as all are in the cache of the hub.
 
         Raises:
-            InvalidFile: it lies outside the folder, or is not there.
+            InvalidFile: its name leads outside the folder, or it is not there.
         """
-        path = self.folder / file
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        path = Path(os.path.normpath(self.folder / file))
+        if "\0" in file or not path.is_relative_to(os.path.normpath(self.folder)):
             raise InvalidFile(f"{self.folder / 'model.json'} names {file!r}, which lies outside its folder: refused")
         if not path.is_file():
             raise InvalidFile(f"the model {self.name!r} lacks its file {path}: copy the whole folder again")
         return path
+
+    def file_of(self, role: str) -> Path:
+        """The file of a network.
+
+        Raises:
+            InvalidFile: as for `path`.
+        """
+        return self.given.get(role) or self.path(self.components[role].file)
 
     def verify(self, role: str) -> None:
         """Hold a network's file to the SHA-256 that was written down for it, where one was.
@@ -122,7 +138,7 @@ class Model:
             InvalidFile: the file is missing, or another than was described.
         """
         part = self.components[role]
-        if part.sha256 and (found := sha256(path := self.path(part.file))) != part.sha256:
+        if part.sha256 and (found := sha256(path := self.file_of(role))) != part.sha256:
             raise InvalidFile(
                 f"{path} is not the file that its model.json describes: its SHA-256 is {found[:12]}…, not "
                 f"{part.sha256[:12]}…; it was"
@@ -139,13 +155,14 @@ def read_model(folder: Path) -> Model:
     path = folder / "model.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"cannot read {path}: {error}") from None
     if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
         raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
     try:
         parts = {role: Component(**part) for role, part in data.pop("components").items()}
-        model = Model(folder=folder, source=str(folder), components=parts, **data)
+        own = {"folder": folder, "source": str(folder), "given": {}, "warnings": ()}
+        model = Model(**own, components=parts, **data)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
     for part in (model, *parts.values()):

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ..errors import InvalidFile, InvalidInput, UnknownName
-from . import foreign, library, settings
+from . import library, settings
 from .download import AGENT, NotAllowed, NotReached, refuse, shown
 from .fetch import File, Plan
+from .foreign import read as foreign
+from .foreign.folder import FOLDERS, preferred, variants, whole
 
 #: Models by short names. The conditions of the last three are to be accepted at the hub.
 SHORT = {
@@ -29,16 +31,14 @@ SHORT = {
 }
 ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^:\s]+))?(?::(?P<file>\S.*))?")
 #: An address of the hub's own pages: a model, a revision of it, a file.
-PAGE = re.compile(r"/(?P<repo>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+)(?:/(?P<file>.+))?)?/?")
-HUBS = ("huggingface.co", "hf.co", "www.huggingface.co")
-#: A file of weights: name, variant, which of how many, format. Either place of the variant occurs.
-WEIGHTS = re.compile(
-    r"(?P<stem>diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>[\w-]+?))?(?:-\d{5}-of-\d{5})?(?:\.(?P<late>[\w-]+))?"
-    r"\.(?P<format>safetensors|bin)(?P<index>\.index(?:\.(?P<later>[\w-]+))?\.json)?"
+PAGE = re.compile(
+    r"/(?P<repo>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:tree|blob|resolve)/(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+)(?:/(?P<file>.+))?)?/?"
 )
+HUBS = ("huggingface.co", "hf.co", "www.huggingface.co")
 #: Folders of a model that are needed to paint with it.
 PARTS = {
-    *(name for names in foreign.FOLDERS.values() for name in names),
+    *(name for names in FOLDERS.values() for name in names),
     *("tokenizer", "tokenizer_2", "tokenizer_3", "scheduler"),
 }
 SMALL = (".json", ".txt", ".model")
@@ -71,14 +71,17 @@ def plan(name: str, *, into: Path | None = None, variant: str = "", sha256: str 
     parts = urlsplit(name)
     if parts.scheme in ("http", "https"):
         hub = parts.hostname in (*HUBS, urlsplit(settings.read().mirror).hostname)
-        match = PAGE.fullmatch(unquote(parts.path)) if hub else None
+        match = PAGE.fullmatch(parts.path) if hub else None
         if match is None:
             return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256.lower()),))
     else:
         match = ID.fullmatch(SHORT.get(name, name))
     if match is None:
         raise UnknownName("model to pull", name, [*SHORT, "an id of the hub such as owner/name", "an address"])
-    return _hub(match["repo"], match["revision"], match["file"], into, variant, sha256.lower())
+    # A slash within a revision's name is written %2F in an address, whose parts are told apart before that is undone.
+    plain = unquote if parts.scheme else str
+    repo, revision, file = (part and plain(part) for part in match.group("repo", "revision", "file"))
+    return _hub(repo, revision, file, into, variant, sha256.lower())
 
 
 # -------------------------------------------------------------------------------------------------------------- the hub
@@ -172,46 +175,31 @@ def _single(repo: str, remote: Collection[Remote], file: str | None) -> Remote:
 
 def _chosen(repo: str, remote: Collection[Remote], variant: str) -> tuple[list[Remote], tuple[str, ...]]:
     """The files of a model that are needed to paint with it, and what is not as asked for."""
-    small, weights, plain, variants = [], [], [], set[str]()
+    small, weights, plain, called = [], [], [], set[str]()
     for part in sorted({one.name.partition("/")[0] for one in remote if one.name.count("/") == 1} & PARTS):
-        inside = [one for one in remote if one.name.startswith(part + "/") and one.name.count("/") == 1]
-        sets: dict[tuple[str, str], list[Remote]] = {}
-        for one in inside:
-            match = WEIGHTS.fullmatch(one.name.rpartition("/")[2])
-            if match:
-                called = match["variant"] or match["late"] or match["later"] or ""
-                sets.setdefault((match["format"], called), []).append(one)
-            elif one.name.endswith(SMALL) and ".index." not in one.name:
-                small.append(one)
-        sets = {key: files for key, files in sets.items() if any(not one.name.endswith(".json") for one in files)}
-        variants |= {called for _, called in sets if called}
-        order = [
-            (form, called) for form in ("safetensors", "bin") for called in (variant, "", "fp16", *sorted(variants))
-        ]
-        best = next((key for key in order if key in sets), None)
+        inside = {one.name.removeprefix(part + "/"): one for one in remote if one.name.startswith(part + "/")}
+        inside = {name: one for name, one in inside.items() if "/" not in name}
+        sets = variants(inside)
+        small += [one for name, one in inside.items() if name.endswith(SMALL) and ".index." not in name]
+        called |= {name for _, name in sets if name}
+        best = preferred(sets, variant)
         if best is None:
             continue
-        weights += _undoubled(sets[best])
+        weights += [inside[name] for name in whole(sets[best])]
         if variant and best[1] != variant:
             plain.append(part)
     if not weights:
         raise InvalidInput(
             f"{repo} holds no weights in the formats that are read: safetensors, or a .bin of torch.save"
         )
-    if variant and variant not in variants:
-        raise UnknownName(f"variant of {repo}", variant, variants or ["none, so leave --variant out"])
+    if variant and variant not in called:
+        raise UnknownName(f"variant of {repo}", variant, called or ["none, so leave --variant out"])
     words = [
         one for one in remote if "/" not in one.name and (one.name == "README.md" or one.name.startswith("LICENSE"))
     ]
     index = [one for one in remote if one.name == "model_index.json"]
     notes = (f"no variant {variant!r} of {', '.join(plain)}: the plain weights come instead",) if plain else ()
     return [*words, *small, *weights, *index], notes
-
-
-def _undoubled(files: list[Remote]) -> list[Remote]:
-    """One whole file where the same weights are there in pieces too."""
-    whole = [one for one in files if not re.search(r"-\d{5}-of-\d{5}|\.index\.", one.name)]
-    return whole[:1] or files
 
 
 # ------------------------------------------------------------------------------------------------------------ addresses

@@ -138,7 +138,7 @@ def parts(model: Model, dtype: torch.dtype | None) -> tuple[dict[str, Part], lis
     used: dict[Path, set[str]] = {}
     found: dict[str, Part] = {}
     for role, component in model.components.items():
-        path = model.path(component.file)
+        path = model.file_of(role)
         reader = readers.setdefault(path, Reader(path))
         which = registry.find(reader.header, component.family, component.part or None)
         sources = which.sources(reader.header)

@@ -195,11 +195,14 @@ def checked(value: Any, default: Any, where: str) -> Any:
 
     All whole numbers of a config count something, so that none is below zero.
     """
+    real = isinstance(default, tuple) and any(isinstance(v, float) for v in default)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if isinstance(value, list | tuple):
         value = tuple(value)
-        if isinstance(default, tuple) and all(type(v) is int and v >= 0 for v in value):
+        if real and value and all(type(v) in (int, float) and math.isfinite(v) for v in value):
+            return tuple(map(float, value))
+        if not real and isinstance(default, tuple) and all(type(v) is int and v >= 0 for v in value):
             return value
     odd = type(value) is not type(default) or isinstance(default, tuple)
     if odd or (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and value < 0):

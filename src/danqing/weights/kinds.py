@@ -25,6 +25,11 @@ TASKS = {4: "", 9: "inpainting", 8: "instruct-pix2pix", 5: "depth"}
 #: What metadata say of the prediction, in our words.
 PREDICTIONS = {"epsilon": "eps", "eps": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 
+#: What the published architectures of Stable Diffusion 2 predict.
+ARCHITECTURES = {"stable-diffusion-v2-768-v": "v", "stable-diffusion-v2-512": "eps"}
+#: Keys that say by being there what a denoiser predicts.
+PREDICTION_MARKS = {"v_pred": "v", "edm_mean": "edm", "edm_vpred.sigma_max": "edm-v"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -37,17 +42,24 @@ class Kind:
         networks: by part, "denoiser", "codec", "text", "text_2", "text_3": those that the file holds; the others are in
             files of their own. The tower "text" of SD3 has no projection in a single file: what is read of its summary
             is the pooled one.
-        prediction: what the denoiser's output means, as in `danqing.denoise`: as the file says, else as in all
-            published files of the model. "" for SD2.x, which was published with either (512 px: eps, 768 px: v), where
-            the file does not say.
+        predictions: what the denoiser's output means, as in `danqing.denoise`, by each of the places in the file that
+            say so, the most telling first.
+        usual: the same as in all published files of the model. "" for SD2.x, which was published with either (512 px:
+            eps, 768 px: v).
         zero_snr: the file says that its noise schedule ends in pure noise.
     """
 
     model: str
     task: str
     networks: Mapping[str, Family]
-    prediction: str
+    predictions: Mapping[str, str]
+    usual: str
     zero_snr: bool = False
+
+    @property
+    def prediction(self) -> str:
+        """What the denoiser's output means: as the file says first, else as usual."""
+        return next(iter(self.predictions.values()), self.usual)
 
 
 def told(shapes: Shapes) -> tuple[str, str] | None:
@@ -72,6 +84,11 @@ def kind(header: Header) -> Kind:
     """
     found = told(header.shapes)
     if found is None:
+        if any(name.startswith("model_ema.") for name in header.tensors):
+            raise InvalidFile(
+                f"{header.path} holds of its denoiser only the running mean of its training (model_ema.*), in names "
+                "that no program reads: get the file that holds model.diffusion_model.* too, often called pruned"
+            )
         raise InvalidFile(
             f"{header.path} is no single file of a model that is known here (it starts with the tensors "
             f"{some(header.tensors)}). "
@@ -84,23 +101,17 @@ def kind(header: Header) -> Kind:
         model=model,
         task=task,
         networks=networks,
-        prediction=prediction(header, model, task),
+        predictions=predictions(header),
+        usual="flow" if model.startswith("SD3") else "eps" if model != "SD2.x" or task else "",
         zero_snr="ztsnr" in header.tensors,
     )
 
 
-def prediction(header: Header, model: str, task: str) -> str:
-    """What the denoiser's output means: by the keys that mark it, the metadata, and the habit of the model, in this
-    order."""
-    if "v_pred" in header.tensors:
-        return "v"
-    if "edm_mean" in header.tensors:
-        return "edm"
-    if said := PREDICTIONS.get(header.metadata.get("modelspec.prediction_type", "").lower()):
-        return said
-    if model.startswith("SD3"):
-        return "flow"
-    if model != "SD2.x" or task:
-        return "eps"
-    architecture = header.metadata.get("modelspec.architecture", "")
-    return {"stable-diffusion-v2-768-v": "v", "stable-diffusion-v2-512": "eps"}.get(architecture, "")
+def predictions(header: Header) -> dict[str, str]:
+    """What a file says of its denoiser's output: by the keys that mark it, then by the metadata."""
+    found = {f"its mark {mark}": meaning for mark, meaning in PREDICTION_MARKS.items() if mark in header.tensors}
+    said = {
+        "modelspec.prediction_type": PREDICTIONS.get(header.metadata.get("modelspec.prediction_type", "").lower()),
+        "modelspec.architecture": ARCHITECTURES.get(header.metadata.get("modelspec.architecture", "")),
+    }
+    return found | {name: meaning for name, meaning in said.items() if meaning}

@@ -25,6 +25,7 @@ from .formats.ncnn import NCNN
 from .formats.safe import SAFETENSORS
 from .formats.saved import SAVED
 from .formats.sharded import over
+from .wrapped import unwrapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +64,7 @@ MAGIC = (
     (b"version https://git-lfs", "is a pointer of git-lfs, not the weights: run `git lfs pull` in its repository"),
     (b"<!", PAGE),
     (b"<html", PAGE),
+    (b"\x00\x05\x16\x07", "is what macOS keeps beside a file, not weights: name the file without ._ before its name"),
     (b"\x89HDF", "is an HDF5 file: get the .safetensors file of the same model"),
     (b"\x89PNG", "is a picture, not weights"),
     (b"\xff\xd8\xff", "is a picture, not weights"),
@@ -143,7 +145,7 @@ def _known(path: Path) -> tuple[Format, Header]:
     if hand is not None and path in hand:
         return hand[path]
     form = find(path, FORMATS)
-    found = (form, form.header(path)) if form else _refuse(path)
+    found = (form, unwrapped(form.header(path)) if form in SINGLE else form.header(path)) if form else _refuse(path)
     if hand is not None:
         hand[path] = found
     return found

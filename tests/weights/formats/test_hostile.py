@@ -473,3 +473,17 @@ def test_any_mutation_ends_in_tensors_or_in_an_invalid_file(tmp_path_factory, na
         assert {key: tuple(tensor.clone().shape) for key, tensor in back.items()} == shapes
     except InvalidFile as error:
         assert re.search(r"mutated|part\.safetensors", str(error))
+
+
+def test_a_file_makes_no_more_numbers_than_its_size_lets_it(tmp_path):
+    one, shared = torch.zeros(1), torch.zeros(256, 1024)
+    torch.save({f"a{n}": one.expand(2**24) for n in range(32)}, tmp_path / "a.pt")
+    assert (tmp_path / "a.pt").stat().st_size < 4096
+    refused(tmp_path / "b.pt", "would make 2,147,483,648 of them", (tmp_path / "a.pt").read_bytes())
+    # Weights that two layers share, and a buffer that repeats itself, are no attack.
+    torch.save({"a": shared, "b": shared, "c": torch.zeros(1).expand(2**17)}, tmp_path / "c.pt")
+    assert {name: tensor.numel() for name, tensor in read(tmp_path / "c.pt").items()} == {
+        "a": 2**18,
+        "b": 2**18,
+        "c": 2**17,
+    }

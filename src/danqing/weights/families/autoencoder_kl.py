@@ -53,8 +53,11 @@ AUTOENCODER_KL = Family(
     fixed(ATTENTION),
 )
 
+#: What its training leaves in a file.
+LEFT = (("loss.{key*}", None), ("model_ema.{key*}", None))
+
 AUTOENCODER_LDM = AUTOENCODER_KL._replace(
     layout="LDM",
     detect=has("encoder.down.0.block.0.conv1.weight", "decoder.up.0.block.0.conv1.weight", no=("quantize.", "time_")),
-    keymap=lambda shapes: KeyMap(((("loss.{key*}", None),), *ldm.autoencoder(shapes).stages)),
+    keymap=lambda shapes: KeyMap((LEFT, *ldm.autoencoder(shapes).stages)),
 )

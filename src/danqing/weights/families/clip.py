@@ -58,6 +58,9 @@ def clip_facts(shapes: Shapes) -> Facts:
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.
 POSITIONS = (("{tower}.embeddings.position_ids", None),)
 
+#: What a tower holds, as it was named before transformers 4.
+TWICE = ("embeddings", "encoder", "final_layer_norm")
+
 TEXT_KEY = "text_model.embeddings.token_embedding.weight"
 IMAGE_KEY = "vision_model.embeddings.patch_embedding.weight"
 
@@ -69,7 +72,9 @@ CLIP_TEXT = Family(
     has(TEXT_KEY, no=("vision_model.",)),
     clip_text_facts,
     network("clip.CLIPText"),
-    fixed((*POSITIONS, ("logit_scale", None))),  # the temperature of the contrast, which a tower alone has no use for
+    # The temperature of the contrast, which a tower alone has no use for; and what merges with older files left twice,
+    # without the prefix.
+    fixed((*POSITIONS, ("logit_scale", None), *((f"{name}.{{key*}}", None) for name in TWICE))),
 )
 
 CLIP_VISION = Family(

@@ -10,10 +10,15 @@ from ..facts import Facts, Shapes, count, groups
 from ..family import Family, fixed, has, network
 from ..layouts import ldm
 
+#: The width of the text that Stable Diffusion reads: 1.x, which has 8 heads in every level; 2.x, XL, its refiner.
+EIGHT = 768
+TEXTS = (EIGHT, 1024, 2048, 1280)
+
 
 def unet_facts(shapes: Shapes) -> Facts:
-    """`danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384: 8 a level where
-    convolutions stand around the transformers (1.x), width / 64 where linear layers do (2.x, XL)."""
+    """`danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384, are told by the width
+    of the text: 8 a level in 1.x, width / 64 in 2.x and XL. What stands around the transformers is a linear layer in
+    the latter, though some files hold it as a 1×1 convolution."""
     levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
     block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
@@ -33,13 +38,15 @@ def unet_facts(shapes: Shapes) -> Facts:
     if not stages:
         unknown["cross_attention_dim"] = "no level reads the text"
         return Facts(told=told, assumed=assumed, unknown=unknown)
-    told["use_linear_projection"] = linear = len(shapes[f"{stages[0]}.attentions.0.proj_in.weight"]) == 2
-    first = f"{stages[0]}.attentions.0.transformer_blocks.0"
-    told["cross_attention_dim"] = shapes[f"{first}.attn2.to_k.weight"][1]
-    if widths[0] in (320, 384):
-        assumed["attention_heads"] = tuple(width // 64 if linear else 8 for width in widths)
+    first = f"{stages[0]}.attentions.0"
+    told["cross_attention_dim"] = text = shapes[f"{first}.transformer_blocks.0.attn2.to_k.weight"][1]
+    published = widths[0] in (320, 384) and text in TEXTS
+    told["use_linear_projection"] = len(shapes[f"{first}.proj_in.weight"]) == 2 or (published and text != EIGHT)
+    if published:
+        assumed["attention_heads"] = tuple(8 if text == EIGHT else width // 64 for width in widths)
     else:
-        unknown["attention_heads"] = f"the widths {widths} are none of Stable Diffusion's"
+        what = f"the widths {widths} and the text's {text}"
+        unknown["attention_heads"] = f"{what} are none of Stable Diffusion's"
     return Facts(told=told, assumed=assumed, unknown=unknown)
 
 

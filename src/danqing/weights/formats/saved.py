@@ -27,6 +27,8 @@ ZIP = b"PK\x03\x04"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 #: How deep names may nest, and how long one may be.
 MAX_DEPTH, MAX_NAME = 32, 1024
+#: How many times its own size a file's tensors may come to, which share and repeat numbers, and how many bytes more.
+SWELL, ROOM = 4, 2**20
 #: What a file of training puts around the weights, most telling first. The last three are common words: these are a
 #: wrapper only where nothing else holds tensors but what training leaves.
 WRAPPERS = ("state_dict", "params_ema", "params-ema", "params", "model_state_dict", "model", "module", "net")
@@ -77,6 +79,12 @@ def header(path: Path) -> Header:
             if len(tensors) == MAX_TENSORS:
                 raise ValueError(f"it holds more than {MAX_TENSORS:,} tensors")
             tensors[name] = _view(found, places[found.storage.key])
+    swollen = sum(spec.count * BYTES[spec.dtype] for spec in tensors.values())
+    if swollen > SWELL * size + ROOM:
+        raise InvalidFile(
+            f"{path} has {size:,} bytes and would make {swollen:,} of them by repeating its numbers, which no weights "
+            "need: it is damaged, or an attack. Get the .safetensors file of the model from its author"
+        )
     if not tensors:
         raise InvalidFile(f"{path} holds no tensor that has a name. {REMEDY}")
     return Header(path=path, tensors=tensors, metadata=metadata, size=size)

@@ -1,0 +1,1 @@
+"""Models of other programs, described as ours are: a single file, or a folder of diffusers."""
