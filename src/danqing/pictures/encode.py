@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..errors import InvalidInput, UnknownName
 from . import svg
 from .read import opened, over_white, plain
 
+#: Pixels along a side at most, as the formats' libraries write them.
+SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".svg": "SVG"}
 #: The formats that hold clips.
 ANIMATED = ("PNG", "WEBP")
@@ -38,6 +41,19 @@ def format_of(path: Path, frames: int = 1) -> str:
     if found == "SVG":
         svg.check()
     return found
+
+
+def check_size(path: Path, width: float, height: float) -> None:
+    """Refuse a picture that the format of a file's name cannot hold.
+
+    Raises:
+        InvalidInput: a side is too long.
+    """
+    most = SIDES.get(WRITABLE.get(path.suffix.lower(), ""), 2**31 - 1)
+    if max(width, height) > most:
+        raise InvalidInput(
+            f"{path.name} would hold {width:.0f}×{height:.0f} pixels; possible are up to {most} along a side: write a .png"
+        )
 
 
 def to_bytes(
@@ -65,6 +81,15 @@ def reread(data: bytes) -> list[Image.Image]:
 def data_uri(image: Image.Image, **metadata: Any) -> str:
     """A picture in memory as a ``data:`` URI, PNG."""
     return "data:image/png;base64," + base64.b64encode(to_bytes(image, {"format": "PNG"}, **metadata)).decode()
+
+
+def exif(comment: str) -> bytes:
+    """The EXIF block that holds a user comment alone, of the type UNDEFINED and in UTF-16 with the code before it that
+    says so. Source: CIPA DC-008 (Exif 3.0), sections 4.6.2 and 4.6.6."""
+    body = b"UNICODE\0" + comment.encode("utf-16-be", "replace")
+    first = struct.pack(">HHHIII", 1, 0x8769, 4, 1, 26, 0)  # one entry: where the second directory lies, a LONG
+    second = struct.pack(">HHHIII", 1, 0x9286, 7, len(body), 44, 0)  # one entry: the comment, behind it
+    return b"Exif\0\0MM\0*" + (8).to_bytes(4, "big") + first + second + body
 
 
 def xmp(record: str) -> bytes:

@@ -38,7 +38,7 @@ KINDS = {
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
 }
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
-TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
+TITLE = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]")
 LICENCE = re.compile(r"^license:[ \t]*(\S.*)$", re.MULTILINE)
 #: How many names a refusal lists.
 LISTED = 30
@@ -189,9 +189,10 @@ def about(path: Path) -> About:
     try:
         return _folder(path) if path.is_dir() else _weights(path)
     except (DanqingError, OSError) as error:
-        return About(
-            kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(str(error).split())
-        )
+        wrong = str(error)
+    except Exception as error:  # one file that nobody foresaw must not hide all others
+        wrong = f"it cannot be read ({type(error).__name__}: {error})"
+    return About(kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(wrong.split()))
 
 
 def _about(memory: Cache, entry: Entry) -> About:
@@ -238,7 +239,7 @@ def _size(path: Path) -> int:
     try:
         files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
         return sum(file.stat().st_size for file in files)
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
@@ -302,7 +303,7 @@ def locate(given: str) -> Path:
         UnknownName: there is none of that name, or only one whose hash is known to be another.
         InvalidInput: the name fits several, or is of ours and not installed.
     """
-    title = TITLE.match(given)
+    title = TITLE.fullmatch(given)
     wanted, short = (title["name"], title["hash"].lower()) if title else (given, "")
     wanted = wanted.replace("\\", "/").removeprefix("./")
     models = [entry for entry in entries() if entry.place in ("", "model")]

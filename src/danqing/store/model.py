@@ -31,10 +31,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidFile
+from ..errors import InvalidFile, InvalidInput
+from ..parse import json_of
+from ..request.request import Request
 from ..weights.store import sha256
 
 FORMAT = 1
+#: The largest number of pixels that sizes may have to divide by.
+MULTIPLE = 4096
 #: The networks that paint, one of which every model has.
 CORES = ("denoiser", "generator")
 #: The kinds of the fields below, by their annotations.
@@ -135,8 +139,8 @@ def read_model(folder: Path) -> Model:
     """
     path = folder / "model.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        data = json_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InvalidFile(f"cannot read {path}: {error}") from None
     if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
         raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
@@ -151,10 +155,15 @@ def read_model(folder: Path) -> Model:
                 raise InvalidFile(
                     f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}"
                 )
-    if model.multiple < 1:
+    if not 1 <= model.multiple <= MULTIPLE:
         raise InvalidFile(
-            f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1"
+            f"{path}: multiple is {str(model.multiple)[:80]}; it is the number of pixels that sizes divide by, 1 to "
+            f"{MULTIPLE}"
         )
+    try:
+        Request(**model.defaults)
+    except InvalidInput as error:
+        raise InvalidFile(f"{path}: among its defaults is one that no request may have: {error}") from None
     if not any(role in parts for role in CORES):
         raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
     return model
