@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -125,7 +126,7 @@ def paint_each(
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ..pictures import encode, files, sheet
+    from ..pictures import encode, files, kept, sheet
     from ..request.request import Request
 
     output, device = options.pop("output"), options.pop("device")
@@ -149,6 +150,8 @@ def paint_each(
             show.styles(base, wanted)
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
+        for request, name in zip(wanted, names, strict=True):
+            encode.check_size(name, *sides(request))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
             shown = (
                 files.free(name.with_suffix(".preview.png")) if preview else None
@@ -156,16 +159,16 @@ def paint_each(
             try:
                 picture = show.one(loaded, request, n, len(wanted), shown)
                 over = force and name not in taken
-                written = picture.save(name, overwrite=over)
-                more = (
-                    {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))}
-                    if svg and written.suffix != ".svg"
-                    else {}
-                )
-            except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
+                written, amiss = kept.save(picture, name, overwrite=over)
+                curves = written.with_suffix(".svg") if svg and written.suffix != ".svg" else None
+                more = {"svg": str(picture.save(curves, overwrite=over))} if curves else {}
+            except DanqingError as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
                 continue
+            if amiss is not None:
+                failed.append(amiss)
+                show.tell(f"danqing: {amiss}", err=True)
             taken.add(name)
             show.finished(picture, written)
             if not as_json:
@@ -176,7 +179,7 @@ def paint_each(
         if grid and len(done) > 1:
             show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
     if failed:
-        sys.exit(2)
+        sys.exit(2 if any(isinstance(error, InvalidInput | InvalidFile) for error in failed) else 1)
     return done
 
 
@@ -187,6 +190,14 @@ def _as_data(picture: Picture) -> dict[str, Any]:
         "record": picture.record,
         "seconds": picture.timings,
     }
+
+
+def sides(request: Request) -> tuple[float, float]:
+    """Width and height of a resolved request's picture after its finishes, in pixels, as far as it states them; 0 where
+    it does not."""
+    stated = request.stated()
+    times = math.prod(getattr(record, "scale", None) or 1 for record in request.finish)
+    return stated.get("width", 0) * times, stated.get("height", 0) * times
 
 
 def load(request: Request, device: str | None, show: Screen) -> LoadedModel:
@@ -235,7 +246,7 @@ class Destination:
             "to": request.translation.to,
         }
         named = {
-            name: files.slug(Path(source).stem)
+            name: files.stem(source, 200 if not request.interpolation.other else 90)
             for name, source in (("image", request.image), ("other", request.interpolation.other))
         }
         return self.folder / files.fill(

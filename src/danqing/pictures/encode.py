@@ -52,7 +52,8 @@ def check_size(path: Path, width: float, height: float) -> None:
     most = SIDES.get(WRITABLE.get(path.suffix.lower(), ""), 2**31 - 1)
     if max(width, height) > most:
         raise InvalidInput(
-            f"{path.name} would hold {width:.0f}×{height:.0f} pixels; possible are up to {most} along a side: write a .png"
+            f"{path.name} would hold {width:.0f}×{height:.0f} pixels; possible are up to {most} along a side: "
+            "write a .png"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,11 +50,11 @@ def _readable(given: str, found: Iterable[Path], warn: Callable[[str], object]) 
     """Of some files the pictures that are read here, by name."""
     named = sorted(each for each in found if each.suffix.lower() in SUFFIXES and not each.name.startswith("."))
     read = [each for each in named if SUFFIXES[each.suffix.lower()] in ("", *formats())]
-    if other := sorted({each.suffix.lower() for each in named} - {each.suffix.lower() for each in read}):
-        more = ": install 'danqing[heic]' for HEIC" if {".heic", ".heif"} & set(other) else ""
-        warn(
-            f"{len(named) - len(read)} pictures in {given} were passed over, for {', '.join(other)} is not read{more}."
-        )
+    others = Counter(each.suffix.lower() for each in named if each not in read)
+    if others:
+        more = ": HEIC is read after `pip install 'danqing[heic]'`" if {".heic", ".heif"} & set(others) else ""
+        counts = ", ".join(f"{count} of {end}" for end, count in sorted(others.items()))
+        warn(f"{given} holds pictures of formats that are not read here, which were passed over: {counts}{more}")
     return read
 
 

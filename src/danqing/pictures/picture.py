@@ -111,9 +111,8 @@ def _texts(picture: Picture, encoding: Mapping[str, Any]) -> tuple[str, str]:
     """The record as JSON, and the A1111 text; a name of a file that is no Unicode stands in the one as JSON escapes it,
     and in the other with question marks."""
     record = json.dumps(record_of(picture, encoding), ensure_ascii=False, separators=(",", ":"))
-    texts = record, infotext.write(picture.request, picture.record)
-    record, parameters = (t.encode("utf-8", how).decode() for t, how in zip(texts, ("backslashreplace", "replace")))
-    return record, parameters
+    parameters = infotext.write(picture.request, picture.record)
+    return record.encode("utf-8", "backslashreplace").decode(), parameters.encode("utf-8", "replace").decode()
 
 
 def chunks(picture: Picture, encoding: Mapping[str, Any]) -> PngImagePlugin.PngInfo:

@@ -67,7 +67,8 @@ class Cache:
             files = {path: fact for path, fact in files.items() if os.path.exists(path)}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(self.path, json.dumps({"danqing": __version__, "files": files}, ensure_ascii=False).encode())
+            text = json.dumps({"danqing": __version__, "files": files}, ensure_ascii=False)
+            atomic.write(self.path, text.encode("utf-8", "backslashreplace"))  # a path need not be Unicode
 
 
 def stamp(path: Path) -> list[int]:
