@@ -18,13 +18,13 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx2
 
 from .. import atomic
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
+from .addresses import split_address
 
 CHUNK = 1 << 20
 #: Attempts in a row that bring nothing before it is given up, and the seconds before each of them.
@@ -195,7 +195,7 @@ def refuse(response: httpx2.Response, url: str, path: Path) -> None:
 
 def shown(url: str) -> str:
     """An address without what may be secret in it."""
-    parts = urlsplit(url)
+    parts = split_address(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
