@@ -93,7 +93,7 @@ class BytePairTokenizer:
     end: str = ""
 
     def __post_init__(self) -> None:
-        if self.window < 3:
+        if not isinstance(self.window, int) or self.window < 3:
             raise InvalidInput(f"a window of {self.window} ids holds no text: it must be at least 3 (bos, one id, eos)")
 
     def normalise(self, text: str) -> str:
