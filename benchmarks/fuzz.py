@@ -386,13 +386,14 @@ def tiny(folder: Path) -> None:
 
 
 def tried(kind: str, seed: int, number: int, home: Path) -> tuple[str, float, str]:
-    """One input: what came of it, "read", "refused" or an error's name, the seconds, and the error's traceback."""
+    """One input: what came of it, "read", "refused" or an error's name, the seconds of
+    the processor, and the error's traceback."""
     from danqing.errors import DanqingError
 
     draw, place = random.Random(f"{seed} {kind} {number}"), home / "place"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         KINDS[kind](draw, place)
         what, trace = "read", ""
@@ -402,7 +403,7 @@ def tried(kind: str, seed: int, number: int, home: Path) -> tuple[str, float, st
         if isinstance(error, KeyboardInterrupt):
             raise
         what, trace = type(error).__name__, traceback.format_exc()
-    return what, time.perf_counter() - begun, trace
+    return what, time.process_time() - begun, trace
 
 
 @contextmanager

@@ -308,3 +308,36 @@ def test_the_command_lists_what_is_installed_and_what_is_there(
     app.main(["models", "--json"])
     found = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found["fox"]["sha256"] == store.sha256(path) and found["bad"]["wrong"] and found["ink"]["kind"] == "lora"
+
+
+HOSTILE = {
+    "deep": "[" * 100_000,
+    "deep-value": '{"danqing": 1, "trained": {"a": ' + "[" * 300 + "]" * 300 + "}}",
+    "self": '{"danqing": 1, "self": 1, "name": "x", "components": {"denoiser": {"family": "unet", "file": "x"}}}',
+    "self-part": '{"danqing": 1, "name": "x", "components": {"denoiser": {"self": 1}}}',
+    "nul": '{"danqing": 1, "name": "a\\u0000b", "components": {"denoiser": {"family": "unet", "file": "a\\u0000b"}}}',
+    "long": f'{{"danqing": 1, "name": "x", "components": {{"denoiser": {{"family": "u", "file": "{"x" * 5000}"}}}}}}',
+    "digits": f'{{"danqing": 1, "multiple": {"9" * 400}, "name": "x", "components": {{}}}}',
+    "infinite": '{"danqing": 1, "schedule": {"shift": 1e999}, "name": "x", "components": {}}',
+    "surrogate": '{"danqing": 1, "name": "\\ud800", "components": {"denoiser": {"family": "x", "file": "\\ud800"}}}',
+    "list": '{"danqing": 1, "name": "x", "components": []}',
+    "text": "nothing",
+    "bytes": "\udcff\udcfe",
+}
+
+
+def test_no_description_and_no_name_of_a_file_ends_the_list(home: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(settings.MODELS, str(home))
+    for name, text in HOSTILE.items():
+        (home / name).mkdir()
+        (home / name / "model.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    put(home / "loras" / "good.safetensors", LORA)
+    os.rename(put(home / "loras" / "x.safetensors", LORA), os.fsencode(home / "loras") + b"/\xd5\xd5.safetensors")
+    for form in ([], ["--json"], ["--json"]):  # the second time from what is remembered
+        app.main(["models", *form])
+        out = capsys.readouterr().out
+        assert "good" in out and all(name in out for name in HOSTILE)
+        if form:
+            found = {one["name"]: one for one in map(json.loads, out.splitlines())}
+            assert all(found[name]["wrong"] for name in HOSTILE) and not found["good"]["wrong"]
+            assert not found["\udcd5\udcd5"]["wrong"]

@@ -183,7 +183,7 @@ def _tag(found: re.Match[str]) -> Tag:
             unread.append(part)
     te = read.get("te", 1.0)
     unet = read.get("unet", te)
-    return Tag(kind=found[1], name=name, te=te, unet=unet, text=found[0], unread=tuple(unread))
+    return Tag(kind=found[1], name=name, te=te, unet=unet, text=found[0], unread=tuple(p for p in rest if p in unread))
 
 
 class _Open(NamedTuple):

@@ -26,7 +26,8 @@ FOREIGN = tuple(
         (r"(?<!\w)__[\w./*-]{1,99}?__(?!\w)", "no list of words is put in its place"),
         (rf"[:：]\s{{0,9}}{_NUMBER},{_NUMBER}\s{{0,9}}[)）]", "a weight is written with a point, (words:1.3)"),
         (
-            rf"：\s{{0,9}}{_NUMBER}\s{{0,9}}[)）]|:\s{{0,9}}{_NUMBER}\s{{0,9}}）|[（(][^()（）:：]*:\s{{0,9}}[0-9]*[０-９．]",
+            rf"：\s{{0,9}}{_NUMBER}\s{{0,9}}[)）]|:\s{{0,9}}{_NUMBER}\s{{0,9}}）|"
+            r":\s{0,9}[0-9.]{0,20}[０-９．][0-9０-９.．]{0,20}\s{0,9}[)）]",
             "a weight is written with ASCII's signs, (words:1.2)",
         ),
         (r"\bembedding:[\w.-]{1,99}", "a learned word is its name alone"),
