@@ -167,9 +167,9 @@ def record(draw: random.Random, place: Path) -> None:
         key = b"danqing" if how else b"parameters"
         data = data[:33] + chunk(draw, key, body) + data[33:]
     else:
-        more = {"xmp": encode.xmp(said), "exif": encode.exif(words(draw))}
+        told, exif = encode.xmp(said)[:64_000], encode.exif(words(draw))[:64_000]
         kind = "JPEG" if how == 2 else "WEBP"
-        data = encode.to_bytes(image, {"format": kind, "quality": 9}, **{k: v[:64_000] for k, v in more.items()})
+        data = encode.to_bytes(image, {"format": kind, "quality": 9}, xmp=told, exif=exif)
     path = place / draw.choice(("x.png", "x.bin"))
     path.write_bytes(data)
     describe(path)

@@ -160,12 +160,16 @@ def paint_each(
                 picture = show.one(loaded, request, n, len(wanted), shown)
                 over = force and name not in taken
                 written, amiss = kept.save(picture, name, overwrite=over)
-                curves = written.with_suffix(".svg") if svg and written.suffix != ".svg" else None
-                more = {"svg": str(picture.save(curves, overwrite=over))} if curves else {}
             except DanqingError as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
                 continue
+            more = dict[str, str]()
+            if svg and written.suffix != ".svg":
+                try:
+                    more["svg"] = str(picture.save(written.with_suffix(".svg"), overwrite=over))
+                except DanqingError as error:  # the picture itself is written
+                    amiss = amiss or error
             if amiss is not None:
                 failed.append(amiss)
                 show.tell(f"danqing: {amiss}", err=True)
@@ -196,7 +200,7 @@ def sides(request: Request) -> tuple[float, float]:
     """Width and height of a resolved request's picture after its finishes, in pixels, as far as it states them; 0 where
     it does not."""
     stated = request.stated()
-    times = math.prod(getattr(record, "scale", None) or 1 for record in request.finish)
+    times = math.prod(float(getattr(record, "scale", None) or 1) for record in request.finish)
     return stated.get("width", 0) * times, stated.get("height", 0) * times
 
 

@@ -85,11 +85,12 @@ def data_uri(image: Image.Image, **metadata: Any) -> str:
 
 
 def exif(comment: str) -> bytes:
-    """The EXIF block that holds a user comment alone, of the type UNDEFINED and in UTF-16 with the code before it that
-    says so. Source: CIPA DC-008 (Exif 3.0), sections 4.6.2 and 4.6.6."""
+    """The EXIF block that holds a user comment, of the type UNDEFINED and in UTF-16 with the code before it that says
+    so. Source: CIPA DC-008 (Exif 2.32), sections 4.6.2 and 4.6.5."""
     body = b"UNICODE\0" + comment.encode("utf-16-be", "replace")
     first = struct.pack(">HHHIII", 1, 0x8769, 4, 1, 26, 0)  # one entry: where the second directory lies, a LONG
-    second = struct.pack(">HHHIII", 1, 0x9286, 7, len(body), 44, 0)  # one entry: the comment, behind it
+    version = struct.pack(">HHHI4s", 2, 0x9000, 7, 4, b"0232")  # of two entries, the version that readers ask for
+    second = version + struct.pack(">HHIII", 0x9286, 7, len(body), 56, 0)  # and the comment, behind them
     return b"Exif\0\0MM\0*" + (8).to_bytes(4, "big") + first + second + body
 
 

@@ -273,7 +273,8 @@ def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokeni
     with understood(path, "tokenizer.json of a danqing model"):
         bpe = vetted.tokenizer(Path(path).read_text(encoding="utf-8"))
         bpe.encode("a ½ 狐")
-        ids = [bpe.token_to_id(name) for name in ("<bos>", "<eos>", "<pad>")]
-        if None in ids:
+        marks = [bpe.token_to_id(name) for name in ("<bos>", "<eos>", "<pad>")]
+        ids = [mark for mark in marks if mark is not None]
+        if len(ids) < len(marks):
             raise ValueError("it has no <bos>, <eos> or <pad>")
     return BytePairTokenizer(bpe=bpe, bos=ids[0], eos=ids[1], pad=ids[2], window=window)

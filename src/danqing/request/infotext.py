@@ -26,7 +26,7 @@ from .names import ENLARGERS, SPACINGS
 if TYPE_CHECKING:
     from .request import Request
 
-#: A key begins the line or follows a comma, and has a bounded length: it is not looked for at every letter of a long text.
+#: A key begins the line or follows a comma, and has a bounded length: so it is not looked for at every letter.
 SETTING = re.compile(r'(?:^|(?<=,))\s{0,9}(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 NEGATIVE = "Negative prompt:"

@@ -172,7 +172,9 @@ def _check(path: Path, model: Model) -> None:
                 )
     for name in ("tokenizer", "schedule", "text"):
         for key, value in getattr(model, name).items():
-            if (key == "kind" and not isinstance(value, str)) or (type(value) in (int, float) and abs(value) > LARGE):
+            if (key == "kind" and not isinstance(value, str)) or (
+                isinstance(value, int | float) and abs(value) > LARGE
+            ):
                 raise InvalidFile(f"{path}: the {key} of its {name} is {str(value)[:80]!r}, which cannot be")
     for name, value in model.defaults.items():
         if value is None or (name in ("width", "height") and type(value) is not int):
