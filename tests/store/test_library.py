@@ -341,3 +341,12 @@ def test_no_description_and_no_name_of_a_file_ends_the_list(home: Path, monkeypa
             found = {one["name"]: one for one in map(json.loads, out.splitlines())}
             assert all(found[name]["wrong"] for name in HOSTILE) and not found["good"]["wrong"]
             assert not found["\udcd5\udcd5"]["wrong"]
+
+
+def test_a_broken_model_of_a_package_is_listed_as_broken(home: Path, monkeypatch, capsys) -> None:
+    (home / "brought").mkdir()
+    (home / "brought" / "model.json").write_text("[" * 100_000)
+    monkeypatch.setattr(installed, "folders", lambda: [home])
+    app.main(["models", "--json"])
+    (found,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert found["name"] == "brought" and "deep" in found["wrong"]
