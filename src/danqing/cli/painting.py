@@ -117,9 +117,17 @@ def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
 
 def paint_each(
     changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME
-) -> list[Picture]:
-    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. All of them
-    are returned.
+) -> None:
+    """`attempt_each`; the process ends with its exit code."""
+    if code := attempt_each(changes, options, count, pattern)[1]:
+        sys.exit(code)
+
+
+def attempt_each(
+    changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME
+) -> tuple[list[Picture], int]:
+    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. Those that
+    could be painted are returned, with the exit code that the others come to.
 
     Args:
         options: those of `outputs` or `written`, and fields of `Request` that all share.
@@ -182,9 +190,7 @@ def paint_each(
             done.append(picture)
         if grid and len(done) > 1:
             show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
-    if failed:
-        sys.exit(2 if any(isinstance(error, InvalidInput | InvalidFile) for error in failed) else 1)
-    return done
+    return done, max((2 if isinstance(error, InvalidInput | InvalidFile) else 1 for error in failed), default=0)
 
 
 def _as_data(picture: Picture) -> dict[str, Any]:

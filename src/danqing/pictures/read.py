@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import os
 import stat
 import warnings
@@ -20,6 +21,8 @@ from ..errors import InvalidFile, InvalidInput, nearest
 from . import png
 
 T = TypeVar("T")
+#: What Pillow logs of a damaged file, our error says.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 #: More than this is refused before it is decoded: a small file can claim any size.
