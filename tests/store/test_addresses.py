@@ -2,7 +2,7 @@
 
 import pytest
 
-from danqing.errors import InvalidInput
+from danqing.errors import DanqingError, InvalidInput
 from danqing.store import pull
 from danqing.store.addresses import check_way, split_address
 
@@ -46,14 +46,14 @@ def test_what_is_no_address_is_refused_wherever_it_is_given(tmp_path, monkeypatc
 )
 def test_a_variable_that_leads_nowhere_is_named_with_the_remedy(tmp_path, monkeypatch, name, value, remedy):
     monkeypatch.setenv(name, value)
-    with pytest.raises(InvalidInput, match=rf"(?s){name}.*{remedy}"):
+    with pytest.raises(DanqingError, match=rf"(?s){name}.*{remedy}"):
         pull.plan("http://127.0.0.1:9/x.safetensors", into=tmp_path)
 
 
 def test_socks_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://user:secret@127.0.0.1:1")
     monkeypatch.setattr("danqing.store.addresses.find_spec", lambda name: None)
-    with pytest.raises(InvalidInput, match="pip install socksio") as refused:
+    with pytest.raises(DanqingError, match="pip install socksio") as refused:
         check_way()
     assert "secret" not in str(refused.value)
 

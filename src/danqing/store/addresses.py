@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from urllib.parse import SplitResult, urlsplit
 
-from ..errors import InvalidInput
+from ..errors import DanqingError, InvalidInput
 
 PROXIES = ("http", "https", "socks5", "socks5h")
 
@@ -32,22 +32,22 @@ def check_way() -> None:
     """Refuse what the environment says of proxies and certificates, where it leads nowhere.
 
     Raises:
-        InvalidInput: the variable, and what to do.
+        DanqingError: the variable, and what to do.
     """
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if (path := os.environ.get(name)) and not os.path.exists(path):
-            raise InvalidInput(f"{name} is {path!r}, and nothing is there: unset it, or name certificates that are")
+            raise DanqingError(f"{name} is {path!r}, and nothing is there: unset it, or name certificates that are")
     for name, url in os.environ.items():
         kind, named, _ = url.partition("://")
         if not named or not name.lower().endswith("_proxy") or name.lower() == "no_proxy":
             continue
         if kind.lower() not in PROXIES:
-            raise InvalidInput(
+            raise DanqingError(
                 f"{name} names a proxy of the kind {kind}://; possible are {', '.join(PROXIES)}: write one of these "
                 "before ://, or unset it"
             )
         if kind.lower().startswith("socks") and find_spec("socksio") is None:
-            raise InvalidInput(
+            raise DanqingError(
                 f"{name} names a proxy of the kind {kind}, for which a package is not installed: run "
                 "`pip install socksio`, or name a proxy of the kind http"
             )
