@@ -18,7 +18,8 @@ from PIL import Image
 import danqing
 from danqing import installed
 from danqing.cli import app, painting
-from danqing.pictures import files
+from danqing.errors import DanqingError, InvalidFile
+from danqing.pictures import encode, files
 from danqing.pictures.carried import carried_by
 from danqing.request.names import RECIPES
 from danqing.request.request import Request
@@ -214,6 +215,52 @@ def test_what_is_cut_or_ignored_is_told_on_standard_error_and_in_the_json(run):
     told = json.loads(out)["warnings"]
     assert len(told) == 2 and "<lora:ink:1>" in told[0] and "negative" in told[1]
     assert err.splitlines() == [f"warning: {line}" for line in told] and carried_by("x.png").record["warnings"] == told
+
+
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_painting(run, monkeypatch):
+    monkeypatch.setitem(encode.SIDES, "WEBP", 50)
+    monkeypatch.setattr(painting.Screen, "one", lambda *_: pytest.fail("it was painted"))
+    code, _, err = run("paint", "fox", "--finish", "enlarge:scale=2", "-o", "x.webp")
+    assert code == 2 and "64×64" in err and os.listdir() == []
+
+
+def test_a_failure_costs_the_picture_that_fails_alone(run, monkeypatch):
+    real = painting.Screen.one
+
+    def one(self, loaded, request, n, *rest):
+        if n == 2:
+            raise DanqingError("not finite")
+        return real(self, loaded, request, n, *rest)
+
+    monkeypatch.setattr(painting.Screen, "one", one)
+    code, out, err = run("paint", "fox", "--count", "3", "-o", "{index}.png")
+    assert code == 1 and out.split() == ["0.png", "2.png"] and err.count("not finite") == 1
+
+
+def test_a_painted_picture_is_kept_where_its_name_can_no_longer_be_written(run, monkeypatch):
+    real = painting.Screen.one
+
+    def one(self, *rest):
+        Path("x.png").parent.joinpath("sub").rmdir()
+        return real(self, *rest)
+
+    Path("sub").mkdir()
+    monkeypatch.setattr(painting.Screen, "one", one)
+    monkeypatch.setattr("tempfile.tempdir", str(Path.cwd()))
+    code, out, err = run("paint", "fox", "--seed", "7", "-o", "sub/x.png")
+    assert code == 2 and "written to" in err and carried_by(out.strip()).record["request"]["seed"] == 7
+
+
+def test_a_preview_that_cannot_be_written_costs_no_picture(run, monkeypatch):
+    def full(path, *_, **__):
+        raise InvalidFile("the disk is full") if "preview" in path.name else pytest.fail("another file")
+
+    monkeypatch.setattr("danqing.pictures.files.put", full)
+    monkeypatch.setattr("danqing.pictures.picture.files.put", files.put)
+    with monkeypatch.context() as patched:
+        patched.setattr("danqing.pictures.kept.save", lambda picture, path, **_: (path, None))
+        code, _, _ = run("paint", "fox", "--preview", "-o", "x.png")
+    assert code == 0
 
 
 def test_output_that_nobody_can_take_is_an_error_in_one_line(run, monkeypatch):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from danqing.cli import painting
+from danqing.errors import DanqingError
 from danqing.pictures import sheet
 from danqing.pictures.carried import recorded
 
@@ -78,3 +80,16 @@ def test_bad_input_is_told_with_code_2_and_paints_nothing(run, args, told):
         and out == ""
         and not any(name.endswith(".png") for _, _, names in os.walk(".") for name in names)
     )
+
+
+def test_a_picture_that_fails_costs_its_cell_alone(run, monkeypatch):
+    real = painting.Screen.one
+
+    def one(self, loaded, request, n, *rest):
+        if n == 2:
+            raise DanqingError("not finite")
+        return real(self, loaded, request, n, *rest)
+
+    monkeypatch.setattr(painting.Screen, "one", one)
+    code, out, err = run("sheet", "fox", "cat", "owl", "--seed", "5", "-o", "set/")
+    assert code == 1 and out.split() == ["set/fox.png", "set/owl.png", "set/sheet.png"] and "not finite" in err

@@ -16,6 +16,7 @@ MAY = {
     "tables": {"errors"},
     "fields": {"errors"},
     "version": set(),
+    "parse": set(),
     "installed": {"errors"},
     "atomic": {"errors"},
     "noise": set(),
@@ -26,7 +27,7 @@ MAY = {
     "solve": CORE | {"schedule", "denoise", "noise", "tables"},
     "guide": CORE | {"schedule", "denoise"},
     "nets": {"errors"},
-    "prompt": CORE | {"nets"},
+    "prompt": CORE | {"nets", "parse"},
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
@@ -34,11 +35,11 @@ MAY = {
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets", "atomic", "tables"},
-    "request": {"errors", "finish", "solve", "tables", "fields"},
-    "pictures": {"request", "errors", "version", "atomic"},
-    "store": {"installed", "pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
+    "request": {"errors", "parse", "finish", "solve", "tables", "fields"},
+    "pictures": {"request", "errors", "parse", "version", "atomic"},
+    "store": {"installed", "parse", "pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
     "painting": PROCESS
-    | {"tables"}
+    | {"tables", "parse"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},

@@ -123,6 +123,22 @@ def test_a_learned_word_of_another_model_is_read_as_text_and_said_so(painter, fo
 # A kind of one's own --------------------------------------------------------------------------------------------------
 
 
+def test_a_damaged_learned_word_is_read_as_text_and_said_so_or_refused(painter, folder):
+    plain = pixels(painter, "a mystyle fox")
+    (folder / "embeddings" / "mystyle.pt").write_bytes(bytes(range(256)) * 16)
+    picture = painter.paint(Request(prompt="a mystyle fox", seed=1, steps=2))
+    np.testing.assert_array_equal(np.asarray(picture.image), plain)
+    assert any("'mystyle' was read as plain text" in line for line in picture.warnings)
+    with pytest.raises(InvalidFile, match="mystyle"):
+        painter.paint(Request(prompt="a mystyle fox", seed=1, steps=2, strict=True))
+
+
+def test_arguments_of_a_tag_that_mean_nothing_here_are_said(painter, folder):
+    store.write(folder / "loras" / "wild.safetensors", lora(painter.adapters.target.nets["denoiser"], "lora_unet_", 0))
+    picture = painter.paint(Request(prompt="a fox <lora:wild:0,5:lbw=MIDD>", seed=1, steps=1))
+    assert any("0,5, lbw=MIDD was ignored" in line for line in picture.warnings)
+
+
 def test_another_kind_is_a_row_of_the_table(painter, folder):
     """A control asked for by ``<glow:name:strength>``, whose file holds what it adds to the middle of the UNet."""
     store.write(folder / "loras" / "warm.safetensors", {"warmth": torch.full((1, 16, 1, 1), 3.0)})

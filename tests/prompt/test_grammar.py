@@ -264,7 +264,7 @@ def test_tags_leave_the_text_and_keep_their_strengths():
         ("lora", "n", 0.4, 0.2),
     ]
     assert plan(prompt, 3).tags == prompt.tags
-    assert parse("<lora:a:much>").tags == (Tag(kind="lora", name="a", text="<lora:a:much>"),)
+    assert parse("<lora:a:much>").tags == (Tag(kind="lora", name="a", text="<lora:a:much>", unread=("much",)),)
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------------

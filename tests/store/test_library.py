@@ -327,3 +327,45 @@ def test_what_lies_beside_files_by_names_with_a_dot_is_none_of_them(models: Path
     for name in ("._a.safetensors", "._b.safetensors.index.json"):
         (models / name).write_bytes(b"\x00\x05\x16\x07")
     assert listed().keys() == {"a"}
+
+
+HOSTILE = {
+    "deep": "[" * 100_000,
+    "deep-value": '{"danqing": 1, "trained": {"a": ' + "[" * 300 + "]" * 300 + "}}",
+    "self": '{"danqing": 1, "self": 1, "name": "x", "components": {"denoiser": {"family": "unet", "file": "x"}}}',
+    "self-part": '{"danqing": 1, "name": "x", "components": {"denoiser": {"self": 1}}}',
+    "nul": '{"danqing": 1, "name": "a\\u0000b", "components": {"denoiser": {"family": "unet", "file": "a\\u0000b"}}}',
+    "long": f'{{"danqing": 1, "name": "x", "components": {{"denoiser": {{"family": "u", "file": "{"x" * 5000}"}}}}}}',
+    "digits": f'{{"danqing": 1, "multiple": {"9" * 400}, "name": "x", "components": {{}}}}',
+    "infinite": '{"danqing": 1, "schedule": {"shift": 1e999}, "name": "x", "components": {}}',
+    "surrogate": '{"danqing": 1, "name": "\\ud800", "components": {"denoiser": {"family": "x", "file": "\\ud800"}}}',
+    "list": '{"danqing": 1, "name": "x", "components": []}',
+    "text": "nothing",
+    "bytes": "\udcff\udcfe",
+}
+
+
+def test_no_description_and_no_name_of_a_file_ends_the_list(home: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(settings.MODELS, str(home))
+    for name, text in HOSTILE.items():
+        (home / name).mkdir()
+        (home / name / "model.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    put(home / "loras" / "good.safetensors", LORA)
+    os.rename(put(home / "loras" / "x.safetensors", LORA), os.fsencode(home / "loras") + b"/\xd5\xd5.safetensors")
+    for form in ([], ["--json"], ["--json"]):  # the second time from what is remembered
+        app.main(["models", *form])
+        out = capsys.readouterr().out
+        assert "good" in out and all(name in out for name in HOSTILE)
+        if form:
+            found = {one["name"]: one for one in map(json.loads, out.splitlines())}
+            assert all(found[name]["wrong"] for name in HOSTILE) and not found["good"]["wrong"]
+            assert not found["\udcd5\udcd5"]["wrong"]
+
+
+def test_a_broken_model_of_a_package_is_listed_as_broken(home: Path, monkeypatch, capsys) -> None:
+    (home / "brought").mkdir()
+    (home / "brought" / "model.json").write_text("[" * 100_000)
+    monkeypatch.setattr(installed, "folders", lambda: [home])
+    app.main(["models", "--json"])
+    (found,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert found["name"] == "brought" and "deep" in found["wrong"]

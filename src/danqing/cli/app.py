@@ -5,6 +5,7 @@ torch is loaded by the first command that paints, so help and refusals come at o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -73,6 +74,9 @@ def main(args: list[str] | None = None) -> None:
     # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when
     # torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):  # a name of a file need not be Unicode, and a terminal not UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with plain_warnings():
             danqing.main(args, standalone_mode=False)

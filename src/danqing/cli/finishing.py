@@ -4,6 +4,7 @@ stay as they are."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,7 +59,8 @@ def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern:
     """Do to each picture what a chain of finishes says, in any of its forms."""
     from ..pictures import paths
 
-    each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images)]
+    told = partial(click.echo, err=True)
+    each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images, told)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import DanqingError
 from .options import Examples
 from .screen import echo, leaving, say, screen
+
+if TYPE_CHECKING:
+    from ..store.model import Model
 
 
 @click.command(
@@ -35,33 +40,40 @@ def models(hashes: bool, as_json: bool) -> None:
     brought = shipped.folders()
     if shipped.DEFAULT not in brought:
         echo(str(installed.missing(shipped.DEFAULT)), err=True)
+    told = set[Path]()
     for name, folder in brought.items():
-        model = read_model(folder)
-        size = sum(model.path(part.file).stat().st_size for part in model.components.values())
-        if as_json:
-            say(
-                {
-                    "name": name,
-                    "kind": "model",
-                    "what": "installed",
-                    "summary": model.summary,
-                    "licence": model.licence,
-                    "bytes": size,
-                    "sha256": model.components[model.core].sha256,
-                    "defaults": dict(model.defaults),
-                    "folder": str(model.folder),
-                }
-            )
-        else:
-            echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
-            echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
+        with suppress(DanqingError):  # what is broken is listed below, with the reason
+            _tell(name, read_model(folder), as_json)
+            told.add(folder)
     said = settings.read()
     for root in said.models if said.stated else ():
         if not root.is_dir():
             echo(f"there is no folder {root}, which the settings name", err=True)
-    found = (line for line in library.listing(hashes=hashes) if line.entry.path not in brought.values())
+    found = (line for line in library.listing(hashes=hashes) if line.entry.path not in told)
     for line in map(listing.facts, found) if as_json else listing.lines(found):
         say(line) if isinstance(line, dict) else echo(line)
+
+
+def _tell(name: str, model: Model, as_json: bool) -> None:
+    """What an installed package brings."""
+    size = sum(model.path(part.file).stat().st_size for part in model.components.values())
+    if as_json:
+        say(
+            {
+                "name": name,
+                "kind": "model",
+                "what": "installed",
+                "summary": model.summary,
+                "licence": model.licence,
+                "bytes": size,
+                "sha256": model.components[model.core].sha256,
+                "defaults": dict(model.defaults),
+                "folder": str(model.folder),
+            }
+        )
+        return
+    echo(f"{name}  {size / 1e6:.0f} MB  {model.licence}\n    {model.summary}")
+    echo("    " + ", ".join(f"{key} {value}" for key, value in model.defaults.items()))
 
 
 @click.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -117,16 +118,24 @@ def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
 
 def paint_each(
     changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME
-) -> list[Picture]:
-    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. All of them
-    are returned.
+) -> None:
+    """`attempt_each`; the process ends with its exit code."""
+    if code := attempt_each(changes, options, count, pattern)[1]:
+        sys.exit(code)
+
+
+def attempt_each(
+    changes: Iterable[Mapping[str, Any]], options: dict[str, Any], count: int = 1, pattern: str = NAME
+) -> tuple[list[Picture], int]:
+    """Paint what each of the changes makes of the options, and write each picture as soon as it is done. Those that
+    could be painted are returned, with the exit code that the others come to.
 
     Args:
         options: those of `outputs` or `written`, and fields of `Request` that all share.
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ..pictures import encode, files, sheet
+    from ..pictures import encode, files, kept, sheet
     from ..request.request import Request
 
     output, device = options.pop("output"), options.pop("device")
@@ -150,6 +159,8 @@ def paint_each(
             show.styles(base, wanted)
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
+        for request, name in zip(wanted, names, strict=True):
+            encode.check_size(name, *sides(request))
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
             shown = (
                 files.free(name.with_suffix(".preview.png")) if preview else None
@@ -157,16 +168,20 @@ def paint_each(
             try:
                 picture = show.one(loaded, request, n, len(wanted), shown)
                 over = force and name not in taken
-                written = picture.save(name, overwrite=over)
-                more = (
-                    {"svg": str(picture.save(written.with_suffix(".svg"), overwrite=over))}
-                    if svg and written.suffix != ".svg"
-                    else {}
-                )
-            except (InvalidInput, InvalidFile) as error:  # one bad picture of many does not cost the others
+                written, amiss = kept.save(picture, name, overwrite=over)
+            except DanqingError as error:  # one bad picture of many does not cost the others
                 failed.append(error)
                 show.tell(f"danqing: {error}", err=True)
                 continue
+            more = dict[str, str]()
+            if svg and written.suffix != ".svg":
+                try:
+                    more["svg"] = str(picture.save(written.with_suffix(".svg"), overwrite=over))
+                except DanqingError as error:  # the picture itself is written
+                    amiss = amiss or error
+            if amiss is not None:
+                failed.append(amiss)
+                show.tell(f"danqing: {amiss}", err=True)
             taken.add(name)
             show.finished(picture, written)
             if not as_json:
@@ -176,9 +191,7 @@ def paint_each(
             done.append(picture)
         if grid and len(done) > 1:
             show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
-    if failed:
-        sys.exit(2)
-    return done
+    return done, max((2 if isinstance(error, InvalidInput | InvalidFile) else 1 for error in failed), default=0)
 
 
 def _as_data(picture: Picture) -> dict[str, Any]:
@@ -188,6 +201,14 @@ def _as_data(picture: Picture) -> dict[str, Any]:
         "record": picture.record,
         "seconds": picture.timings,
     }
+
+
+def sides(request: Request) -> tuple[float, float]:
+    """Width and height of a resolved request's picture after its finishes, in pixels, as far as it states them; 0 where
+    it does not."""
+    stated = request.stated()
+    times = math.prod(float(getattr(record, "scale", None) or 1) for record in request.finish)
+    return stated.get("width", 0) * times, stated.get("height", 0) * times
 
 
 def load(request: Request, device: str | None, show: Screen) -> LoadedModel:
@@ -236,7 +257,7 @@ class Destination:
             "to": request.translation.to,
         }
         named = {
-            name: files.slug(Path(source).stem)
+            name: files.stem(source, 200 if not request.interpolation.other else 90)
             for name, source in (("image", request.image), ("other", request.interpolation.other))
         }
         return self.folder / files.fill(

@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DanqingError
+from ..errors import DanqingError, InvalidFile
 
 if TYPE_CHECKING:
     from ..painting.loaded import LoadedModel
@@ -63,7 +63,8 @@ class Screen:
                         pace=f"{pace * 1000:.0f} ms a step",
                     )
                 if preview is not None:
-                    files.put(preview, encode.to_bytes(loaded.preview(state), {"format": "PNG"}), overwrite=True)
+                    with suppress(InvalidFile):  # the picture is worth more than its preview
+                        files.put(preview, encode.to_bytes(loaded.preview(state), {"format": "PNG"}), overwrite=True)
         finally:
             if preview is not None:
                 preview.unlink(missing_ok=True)
@@ -96,10 +97,15 @@ class Screen:
             self.progress.stop()
 
 
+def watched() -> bool:
+    """Whether someone looks at standard error, which may be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def screen(*, quiet: bool) -> Iterator[Screen]:
     """A live bar where someone looks, plain lines elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not watched():
         yield Screen(None)
         return
     from rich.console import Console

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import Any
 
 import click
 
 from ..errors import InvalidInput
 from .options import Examples, fields_but, number, placed, seen_through
-from .painting import Destination, paint_each
+from .painting import Destination, attempt_each
 from .screen import echo
 
 NAME = "{prompt}.png"
@@ -75,6 +76,9 @@ def sheet(
     added = "" if style == "none" else style
     said = [{**same, **stated, "prompt": ", ".join(filter(None, (prompt, added)))} for prompt in wanted]
     force, as_json = options["force"], options["as_json"]
-    done = paint_each(said, options, pattern=NAME)
-    path = sheet.write([p.image for p in done], where.folder / "sheet.png", columns=across, gap=gap, overwrite=force)
-    echo(str(path), err=as_json)
+    done, code = attempt_each(said, options, pattern=NAME)
+    if done:
+        place, images = where.folder / "sheet.png", [picture.image for picture in done]
+        echo(str(sheet.write(images, place, columns=across, gap=gap, overwrite=force)), err=as_json)
+    if code:
+        sys.exit(code)

@@ -63,7 +63,7 @@ class Record(BaseModel, ABC):
 
     if not TYPE_CHECKING:  # checkers keep the generated signature
 
-        def __init__(self, **data: Any):
+        def __init__(self, /, **data: Any):
             try:
                 super().__init__(**data)
             except ValidationError as error:

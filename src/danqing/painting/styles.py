@@ -7,7 +7,6 @@ prompt that names none, ``"defaults": {"style": "3d"}``.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import InvalidFile, UnknownName
+from ..parse import json_of
 from ..prompt.grammar import appended
 from ..store.model import Model
 
@@ -59,9 +59,9 @@ class Styles:
             return cls()
         path = model.path(file)
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            return cls(words={row["style"]: Words(tuple(row["en"]), tuple(row["zh"])) for row in rows})
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+            rows = json_of(path.read_text(encoding="utf-8"))
+            return cls(words={str(row["style"]): Words(_texts(row["en"]), _texts(row["zh"])) for row in rows})
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidFile(f"{path} is no list of styles: {error}. Copy the whole folder again") from None
 
     def named(self, stated: str) -> str:
@@ -84,6 +84,12 @@ class Styles:
         """The prompt as the model hears it: each of its terms with the style."""
         words = self.words.get(style)
         return prompt if words is None else appended(prompt, words.after)
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not given or not all(isinstance(text, str) and text.strip() for text in given):
+        raise ValueError(f"{given!r:.80} is no list of words")
+    return tuple(given)
 
 
 def _plain(text: str) -> str:

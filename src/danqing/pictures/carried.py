@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidFile, InvalidInput
+from ..parse import json_of
 from ..request.request import Request
 from ..request.upgrade import upgrade
 from ..version import __version__
+from . import png
 from .files import record_beside
 from .read import damaged_as, data_of, opened
 
@@ -40,13 +41,12 @@ def carried_by(source: str | os.PathLike[str]) -> Carried:
     if data.lstrip()[:4] in (b"<?xm", b"<svg"):
         return Carried(record=_value(_from_xmp(data)), parameters=None, format="SVG")
     with opened(data, name) as image:
-        text = getattr(image, "text", {}) if image.format == "PNG" else {}
         xmp = image.info.get("xmp", b"")
-        record = text.get("danqing") or _from_xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+        record = png.text(data, "danqing") or _from_xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
         if not record and not os.fspath(source).startswith("data:") and record_beside(Path(source)).is_file():
             record = record_beside(Path(source)).read_text(encoding="utf-8", errors="replace")
         comment = damaged_as(None, lambda: image.getexif().get_ifd(0x8769).get(0x9286))
-        parameters = text.get("parameters") or _comment(comment)
+        parameters = png.text(data, "parameters") or _comment(comment)
         return Carried(
             record=_value(record),
             parameters=str(parameters) if parameters else None,
@@ -77,7 +77,7 @@ def recorded(path: str | os.PathLike[str]) -> Request:
 def _value(record: str | None) -> dict[str, Any] | None:
     """The JSON object of a text; None where it is none."""
     try:
-        value = json.loads(record) if record else None
+        value = json_of(record) if record else None
     except ValueError:
         value = None
     return value if isinstance(value, dict) else None
@@ -86,7 +86,10 @@ def _value(record: str | None) -> dict[str, Any] | None:
 def _from_xmp(packet: bytes) -> str | None:
     """Our property alone, by pattern: an XML parser on a stranger's file is a risk and no gain."""
     found = re.search(rb'danqing:record="([^"]*)"', packet)
-    return html.unescape(found[1].decode("utf-8", "replace")) if found else None
+    try:
+        return html.unescape(found[1].decode("utf-8", "replace")) if found else None
+    except ValueError:  # a number of thousands of digits for a character
+        return None
 
 
 def _comment(value: Any) -> str | None:

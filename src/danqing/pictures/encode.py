@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image, ImageSequence
 from ..errors import InvalidInput, UnknownName
 from .read import opened, over_white, plain
 
+#: Pixels along a side at most, as the formats' libraries write them.
+SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".svg": "SVG"}
 #: The formats that hold clips.
 ANIMATED = ("PNG", "WEBP")
@@ -35,6 +38,20 @@ def format_of(path: Path, frames: int = 1) -> str:
     if frames > 1 and found not in ANIMATED:
         raise InvalidInput(f"{path.name} was given for a clip of {frames} frames; possible are .png and .webp")
     return found
+
+
+def check_size(path: Path, width: float, height: float) -> None:
+    """Refuse a picture that the format of a file's name cannot hold.
+
+    Raises:
+        InvalidInput: a side is too long.
+    """
+    most = SIDES.get(WRITABLE.get(path.suffix.lower(), ""), 2**31 - 1)
+    if max(width, height) > most:
+        raise InvalidInput(
+            f"{path.name} would hold {width:.0f}×{height:.0f} pixels; possible are up to {most} along a side: "
+            "write a .png"
+        )
 
 
 def to_bytes(
@@ -62,6 +79,16 @@ def reread(data: bytes) -> list[Image.Image]:
 def data_uri(image: Image.Image, **metadata: Any) -> str:
     """A picture in memory as a ``data:`` URI, PNG."""
     return "data:image/png;base64," + base64.b64encode(to_bytes(image, {"format": "PNG"}, **metadata)).decode()
+
+
+def exif(comment: str) -> bytes:
+    """The EXIF block that holds a user comment, of the type UNDEFINED and in UTF-16 with the code before it that says
+    so. Source: CIPA DC-008 (Exif 2.32), sections 4.6.2 and 4.6.5."""
+    body = b"UNICODE\0" + comment.encode("utf-16-be", "replace")
+    first = struct.pack(">HHHIII", 1, 0x8769, 4, 1, 26, 0)  # one entry: where the second directory lies, a LONG
+    version = struct.pack(">HHHI4s", 2, 0x9000, 7, 4, b"0232")  # of two entries, the version that readers ask for
+    second = version + struct.pack(">HHIII", 0x9286, 7, len(body), 56, 0)  # and the comment, behind them
+    return b"Exif\0\0MM\0*" + (8).to_bytes(4, "big") + first + second + body
 
 
 def xmp(record: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import unicodedata
@@ -105,6 +106,17 @@ def slug(text: str, length: int = 40) -> str:
     """A prompt as part of a file's name: letters of any script, digits and hyphens."""
     plain = unicodedata.normalize("NFKC", text).lower()
     return re.sub(r"[\W_]+", "-", plain).strip("-")[:length].strip("-") or "picture"
+
+
+def stem(source: str, most: int = 200) -> str:
+    """What a picture's file is called, without its ending; of a name of more bytes its begin and a sum of the whole, so
+    that two names stay two. What is no file is called picture."""
+    if source.startswith("data:"):
+        return "picture"
+    whole = os.fsencode(Path(source).stem)
+    if len(whole) <= most:
+        return Path(source).stem
+    return whole[:most].decode("utf-8", "ignore") + "~" + hashlib.sha256(whole).hexdigest()[:8]
 
 
 def fill(pattern: str, values: Mapping[str, Any]) -> str:

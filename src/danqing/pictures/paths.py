@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import InvalidFile
-from .read import READABLE, data_of
+from .read import data_of, formats
 
-#: How names of pictures end, of the kinds that are read.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+#: How names of pictures end, by the format that must be read for them.
+SUFFIXES = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"), ""),
+    **{".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".jxl": "JXL", ".psd": "PSD"},
+}
 
 
-def pictures(given: Iterable[str]) -> list[Path]:
-    """The files that are meant: each a picture, a folder's pictures by name, or what a pattern with ``*`` finds.
+def pictures(given: Iterable[str], warn: Callable[[str], object] = lambda said: None) -> list[Path]:
+    """The files that are meant: each a picture, a folder's pictures by name, or what a pattern with ``*`` finds; hidden
+    ones only by their own names.
+
+    Args:
+        warn: takes a sentence on the pictures among them of formats that are not read here.
 
     Raises:
         InvalidFile: a folder or a pattern without any. A file that is not there is refused when it is read.
@@ -24,20 +32,30 @@ def pictures(given: Iterable[str]) -> list[Path]:
     for text in given:
         path = Path(os.path.expanduser(text))
         if os.path.isdir(path):
-            some = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+            some = _readable(text, path.iterdir(), warn)
         elif any(sign in text for sign in "*?[") and not os.path.exists(path):
-            some = sorted(
-                each for each in map(Path, glob.glob(str(path), recursive=True)) if each.suffix.lower() in SUFFIXES
-            )
+            some = _readable(text, map(Path, glob.glob(str(path), recursive=True)), warn)
         else:
             some = [path]
         if not some:
-            kinds = ", ".join(READABLE)
+            kinds = ", ".join(formats())
             raise InvalidFile(
                 f"{text} holds no picture: name a picture, a folder of them or a pattern; possible are {kinds}"
             )
         found += some
     return found
+
+
+def _readable(given: str, found: Iterable[Path], warn: Callable[[str], object]) -> list[Path]:
+    """Of some files the pictures that are read here, by name."""
+    named = sorted(each for each in found if each.suffix.lower() in SUFFIXES and not each.name.startswith("."))
+    read = [each for each in named if SUFFIXES[each.suffix.lower()] in ("", *formats())]
+    others = Counter(each.suffix.lower() for each in named if each not in read)
+    if others:
+        more = ": HEIC is read after `pip install 'danqing[heic]'`" if {".heic", ".heif"} & set(others) else ""
+        counts = ", ".join(f"{count} of {end}" for end, count in sorted(others.items()))
+        warn(f"{given} holds pictures of formats that are not read here, which were passed over: {counts}{more}")
+    return read
 
 
 def lines(source: str) -> list[str]:

@@ -20,7 +20,7 @@ from ..request import infotext
 from ..request.request import Request
 from ..request.upgrade import VERSION
 from . import files, svg
-from .encode import NAMESPACE, format_of, to_bytes, xmp
+from .encode import NAMESPACE, check_size, exif, format_of, to_bytes, xmp
 from .places import portable
 
 #: What one JPEG segment holds, less its headers.
@@ -84,11 +84,12 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
         the path written: numbered (``fox-2.png``) where the name was taken and ``overwrite`` is not set.
 
     Raises:
-        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, or one that holds no clip, or a quality outside 1
-            .. 100.
+        InvalidInput: a suffix other than .png .jpg .jpeg .webp .svg, one that holds no clip or no picture as large, or
+            a quality outside 1 .. 100.
         InvalidFile: the folder cannot be written to, or the disk is full.
     """
     kind = format_of(path, len(picture.frames))
+    check_size(path, *picture.image.size)
     if quality not in range(1, 101):
         raise InvalidInput(f"quality: {quality!r} was given; possible is a whole number from 1 to 100")
     encoding = {"format": kind} if kind == "PNG" else {"format": kind, "quality": quality}
@@ -100,9 +101,7 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     if kind == "PNG":
         return files.put(path, to_bytes(*frames, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
     record, parameters = _texts(picture, encoding)
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
-    metadata = {"xmp": xmp(record), "exif": exif.tobytes()}
+    metadata = {"xmp": xmp(record), "exif": exif(parameters)}
     fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
     if "xmp" in fitting:
         return files.put(path, to_bytes(*frames, **fitting), overwrite=overwrite)
@@ -114,10 +113,12 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
 
 
 def _texts(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> tuple[str, str]:
-    """The record as JSON, and the A1111 text; of a picture that was finished alone, the given one's."""
+    """The record as JSON, and the A1111 text, of a picture that was finished alone the given one's; a file's name that
+    is no Unicode stands in the one as JSON escapes it, and in the other with question marks."""
     record = json.dumps(record_of(picture, encoding, whole), ensure_ascii=False, separators=(",", ":"))
     parents = picture.record.get("parents") if picture.request.recipe == "finish" else None
-    return record, parents[0]["parameters"] if parents else infotext.write(picture.request, picture.record)
+    parameters = parents[0]["parameters"] if parents else infotext.write(picture.request, picture.record)
+    return record.encode("utf-8", "backslashreplace").decode(), parameters.encode("utf-8", "replace").decode()
 
 
 def chunks(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> PngImagePlugin.PngInfo:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import os
 import stat
 import warnings
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +18,18 @@ from typing import Any, TypeVar
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InvalidFile, InvalidInput, nearest
+from . import png
 
 T = TypeVar("T")
+#: What Pillow logs of a damaged file, our error says.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 #: More than this is refused before it is decoded: a small file can claim any size.
 MAX_PIXELS = 64_000_000
-READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+#: TIFF's tag of the bits that each channel has.
+BITS_PER_SAMPLE = 258
 
 
 def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
@@ -95,14 +103,23 @@ def whole(source: str | os.PathLike[str]) -> tuple[Image.Image, tuple[str, ...]]
     data, name = data_of(source)
     with opened(data, name) as image:
         frames = damaged_as(1, lambda: getattr(image, "n_frames", 1))
-        deep = image.format == "PNG" and data[24] == 16 and image.mode in ("RGB", "RGBA")  # the header's depth in bits
+        deep = image.mode in ("RGB", "RGBA") and damaged_as(8, _depth, image, data) > 8
         said = [f"{name} holds {frames} pictures, of which the first was taken."] if frames > 1 else []
         said += [f"{name} has 16 bits a colour, of which 8 were read."] if deep else []
         return damaged_as(image, _upright, image), tuple(said)
 
 
+def _depth(image: Image.Image, data: bytes) -> int:
+    """Bits a colour of an opened file, as far as it says."""
+    if image.format == "PNG":
+        return data[24]  # in its header
+    return max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,)))
+
+
 def plain(image: Image.Image) -> Image.Image:
-    """Any mode as RGB, or RGBA where something is transparent, 8 bits a colour."""
+    """Any mode as RGB, or RGBA where something is transparent, 8 bits a colour; floating point counts from 0 to 1."""
+    if image.mode == "F":
+        image = image.point(lambda v: v * 255 + 0.5).convert("L")
     if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; a plain conversion would clip at 255
         image = image.point(lambda v: v / 256).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -117,23 +134,49 @@ def opened(data: bytes, name: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=READABLE)
-        except Image.DecompressionBombError:
-            raise _bomb(name, "far too many") from None
-        except Exception:  # a decoder may raise anything on a hostile file
-            kinds = ", ".join(READABLE)
-            raise InvalidFile(
-                f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {kinds}"
-            ) from None
-        if image.width * image.height > MAX_PIXELS:
-            raise _bomb(name, f"{image.width}×{image.height}")
-        try:
-            image.load()
-        except Exception as error:
-            raise InvalidFile(
-                f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again"
-            ) from None
+            return _decoded(data, name)
+        except InvalidFile:
+            if not data.startswith(png.SIGNATURE):
+                raise
+            image = _decoded(png.bare(data), name)  # texts or a profile may be what is wrong
+            if profile := png.profile(data):
+                image.info["icc_profile"] = profile
+            return image
+
+
+def _decoded(data: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats())
+    except Image.DecompressionBombError:
+        raise _bomb(name, "far too many") from None
+    except Exception:  # a decoder may raise anything on a hostile file
+        heic = (
+            "" if "HEIF" in formats() or data[4:8] != b"ftyp" else ". HEIC is read after `pip install 'danqing[heic]'`"
+        )
+        raise InvalidFile(
+            f"{name} is not a picture that danqing reads ({len(data)} bytes); possible are {', '.join(formats())}{heic}"
+        ) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise _bomb(name, f"{image.width}×{image.height}")
+    try:
+        image.load()
+    except Exception as error:
+        raise InvalidFile(
+            f"{name} is a damaged or truncated {image.format} file ({error}): copy or export it again"
+        ) from None
     return image
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of `READABLE` that this installation reads: old releases of Pillow know no AVIF, and HEIC needs a package
+    of its own."""
+    if find_spec("pi_heif"):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+    Image.init()
+    return tuple(kind for kind in READABLE if kind in Image.OPEN)
 
 
 def _bomb(name: str, size: str) -> InvalidFile:

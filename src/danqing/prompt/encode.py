@@ -285,5 +285,14 @@ def _warnings(
 
 
 def unapplied(plan: Plan, applied: Collection[Tag]) -> list[str]:
-    """A warning for each tag that the caller does not act on."""
-    return [f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied]
+    """A warning for each tag that the caller does not act on, or of which it reads but a part, and for what else of the
+    prompt was not understood."""
+    ignored = [
+        f"{tag.text} was ignored: nothing of that name is applied here." for tag in plan.tags if tag not in applied
+    ]
+    partly = [
+        f"of {tag.text} {', '.join(tag.unread)} was ignored: it reads <{tag.kind}:name:strength>, or te= and unet=."
+        for tag in plan.tags
+        if tag in applied and tag.unread
+    ]
+    return [*ignored, *partly, *plan.unread]

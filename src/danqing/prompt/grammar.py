@@ -12,8 +12,8 @@
 =====================  =======================================================================================
 
 ``when`` with a point is a fraction of the steps (0.25 of 20 is step 5), otherwise a step; steps count from 1, and a
-switch comes after step ``when``. What does not parse, an unbalanced bracket above all, is text: no string is an error,
-and the time taken is linear in its length.
+switch comes after step ``when``. What does not parse, an unbalanced bracket above all, is text, of which a sentence is
+said (`unread`): no string is an error, and the time taken is linear in its length.
 
 This module imports no torch.
 """
@@ -28,6 +28,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..errors import InvalidInput
+from .unread import unread
 
 #: Schedules nested deeper than this are text.
 DEPTH = 64
@@ -58,6 +59,7 @@ class Tag:
         te: strength on the text encoder; 1 where none is written.
         unet: strength on the backbone; ``te`` where none is written.
         text: the tag as written.
+        unread: what of its arguments means nothing here.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Tag:
     te: float = 1.0
     unet: float = 1.0
     text: str = ""
+    unread: tuple[str, ...] = ()
 
 
 class Piece(NamedTuple):
@@ -118,10 +121,12 @@ Nodes = tuple[Node, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A parsed prompt: terms (nodes, weight), and the tags that stood in it."""
+    """A parsed prompt: terms (nodes, weight), the tags that stood in it, and a sentence on each thing that was not
+    understood."""
 
     terms: tuple[tuple[Nodes, float], ...]
     tags: tuple[Tag, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class Run(NamedTuple):
@@ -139,12 +144,13 @@ class Plan:
     Args:
         steps: how many steps there are.
         runs: the steps in order, in the fewest runs of equal terms.
-        tags: the prompt's.
+        tags, unread: the prompt's.
     """
 
     steps: int
     runs: tuple[Run, ...]
     tags: tuple[Tag, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[Weighted, ...]:
@@ -166,16 +172,18 @@ class Plan:
 
 
 def _tag(found: re.Match[str]) -> Tag:
-    name, *rest = found[2].split(":")
-    named = dict(part.strip().split("=", 1) for part in rest if "=" in part)  # <lora:x:te=0.5:unet=1>
-    placed = [part for part in rest if "=" not in part]
-
-    def strength(key: str, place: int, default: float) -> float:
-        given = named.get(key, placed[place] if place < len(placed) else "").strip()
-        return float(given) if re.fullmatch(_NUMBER, given) else default
-
-    te = strength("te", 0, 1.0)
-    return Tag(kind=found[1], name=name.strip(), te=te, unet=strength("unet", 1, te), text=found[0])
+    name, *rest = (part.strip() for part in found[2].split(":"))
+    read, unread, places = dict[str, float](), list[str](), iter(("te", "unet"))
+    for part in sorted(rest, key=lambda part: "=" not in part):  # <lora:x:te=0.5:unet=1> goes before <lora:x:0.5:1>
+        key, _, value = part.rpartition("=")
+        key = key.strip() or next(places, "")
+        if key in ("te", "unet") and key not in read and re.fullmatch(_NUMBER, value.strip()):
+            read[key] = _held(float(value))
+        elif part:
+            unread.append(part)
+    te = read.get("te", 1.0)
+    unet = read.get("unet", te)
+    return Tag(kind=found[1], name=name, te=te, unet=unet, text=found[0], unread=tuple(p for p in rest if p in unread))
 
 
 class _Open(NamedTuple):
@@ -253,15 +261,16 @@ def parse(prompt: str, *, compose: bool = True) -> Prompt:
     """
     tags = tuple(_tag(found) for found in _TAG.finditer(prompt))
     text = _untagged(prompt)
+    said = tuple(unread(text))
     texts = _AND.split(text) if compose else [text]
     if len(texts) == 1:  # without AND, "at 10:30" ends in no weight
-        return Prompt(terms=((_schedules(text), 1.0),), tags=tags)
+        return Prompt(terms=((_schedules(text), 1.0),), tags=tags, unread=said)
     terms = []
     for text in texts:
         found = _TERM_WEIGHT.search(text)
         weight = _held(float(found[1])) if found else 1.0
         terms.append((_schedules((text[: found.start()] if found else text).strip()), weight))
-    return Prompt(terms=tuple(terms), tags=tags)
+    return Prompt(terms=tuple(terms), tags=tags, unread=said)
 
 
 def appended(prompt: str, after: Callable[[str], str]) -> str:
@@ -424,4 +433,4 @@ def plan(prompt: Prompt | str, steps: int, *, first: int | None = None) -> Plan:
             runs[-1] = runs[-1]._replace(stop=following - 1)
         else:
             runs.append(Run(start, following - 1, terms))
-    return Plan(steps=steps, runs=tuple(runs), tags=prompt.tags)
+    return Plan(steps=steps, runs=tuple(runs), tags=prompt.tags, unread=prompt.unread)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +21,14 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-from ..errors import DanqingError, InvalidFile, InvalidInput
+from ..errors import InvalidFile, InvalidInput
 from ..nets.t5 import T5
+from . import vetted
 from .batches import Batched
 from .encode import Encoded, condition
 from .grammar import Plan, Tag
 from .tokenize import Tokenizer, _whole
+from .vetted import understood
 
 FILES = ("tokenizer.json", "spiece.model")
 #: The largest vocabularies of this kind hold a quarter of a million pieces in 20 MB.
@@ -170,30 +171,12 @@ class PieceTokenizer:
         Raises:
             InvalidFile: the vocabulary's table of characters leads nowhere.
         """
-        with understood("the vocabulary of T5"):
+        with understood("the tokenizer", "vocabulary of T5"):
             return self.pieces.encode(_whole(text), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without eos and padding; what is unknown shows as "<unk>"."""
         return self.pieces.decode([i for i in ids if i not in (self.eos, self.pad)], skip_special_tokens=False)
-
-
-@contextmanager
-def understood(what: object) -> Iterator[None]:
-    """Whatever goes wrong within makes an `InvalidFile` that names it."""
-    try:
-        yield
-    except DanqingError:
-        raise
-    except OSError as error:
-        raise InvalidFile(f"cannot read the tokenizer {what}: {error.strerror or error}") from error
-    except BaseException as error:
-        # what the library did not foresee in a damaged file it raises as no Exception
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise InvalidFile(
-            f"{what} is no vocabulary of T5 ({error}): restore it from where the model came from"
-        ) from None
 
 
 def t5_tokenizer(path: str | Path, *, window: int = 256) -> PieceTokenizer:
@@ -208,7 +191,7 @@ def t5_tokenizer(path: str | Path, *, window: int = 256) -> PieceTokenizer:
         InvalidInput: a window below 2.
     """
     path = Path(path)
-    with understood(path):
+    with understood(path, "vocabulary of T5"):
         if path.is_dir():
             found = [path / name for name in FILES if (path / name).is_file()]
             if not found:
@@ -219,12 +202,9 @@ def t5_tokenizer(path: str | Path, *, window: int = 256) -> PieceTokenizer:
                 f"{path} has {path.stat().st_size:,} bytes: no vocabulary of T5 has more than {MAX_FILE:,}"
             )
         data = path.read_bytes()
-        pieces = tokenizers.Tokenizer.from_str(data.decode("utf-8")) if data[:1] == b"{" else unigram(spiece(data))
+        pieces = vetted.tokenizer(data.decode("utf-8")) if data[:1] == b"{" else unigram(spiece(data))
         if not isinstance(pieces.model, models.Unigram):
             raise ValueError(f"it is of the kind {type(pieces.model).__name__}, not unigram")
-        # a file may carry the habits of whoever saved it; here a text is cut and filled by its windows alone
-        pieces.no_truncation()
-        pieces.no_padding()
         pieces.encode("a ½ 狐")  # a damaged table of characters shows when it is read
         eos, pad = pieces.token_to_id("</s>"), pieces.token_to_id("<pad>")
         if eos is None or pad is None:

@@ -19,7 +19,9 @@ from typing import Protocol
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
-from ..errors import InvalidFile, InvalidInput
+from ..errors import InvalidInput
+from . import vetted
+from .vetted import understood
 
 CLIP_BOS, CLIP_EOS = 49406, 49407
 
@@ -91,7 +93,7 @@ class BytePairTokenizer:
     end: str = ""
 
     def __post_init__(self) -> None:
-        if self.window < 3:
+        if not isinstance(self.window, int) or self.window < 3:
             raise InvalidInput(f"a window of {self.window} ids holds no text: it must be at least 3 (bos, one id, eos)")
 
     def normalise(self, text: str) -> str:
@@ -101,7 +103,8 @@ class BytePairTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text of any length, without bos, eos and padding."""
-        return self.bpe.encode(_whole(text), add_special_tokens=False).ids
+        with understood("the tokenizer", "vocabulary that can be used"):
+            return self.bpe.encode(_whole(text), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without bos, eos and padding; part of a character shows as U+FFFD."""
@@ -267,19 +270,11 @@ def bilingual_tokenizer(path: str | Path, *, window: int = 32) -> BytePairTokeni
     Raises:
         InvalidFile: the file is missing, damaged or of another kind.
     """
-    try:
-        bpe = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidFile(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
-    except Exception as error:  # the library raises nothing narrower
-        raise InvalidFile(
-            f"{path} is no tokenizer.json ({error}): restore it from where the model came from"
-        ) from error
-
-    def special(name: str) -> int:
-        found = bpe.token_to_id(name)
-        if found is None:
-            raise InvalidFile(f"{path} has no {name}: it is not the vocabulary of a danqing model")
-        return found
-
-    return BytePairTokenizer(bpe=bpe, bos=special("<bos>"), eos=special("<eos>"), pad=special("<pad>"), window=window)
+    with understood(path, "tokenizer.json of a danqing model"):
+        bpe = vetted.tokenizer(Path(path).read_text(encoding="utf-8"))
+        bpe.encode("a ½ 狐")
+        marks = [bpe.token_to_id(name) for name in ("<bos>", "<eos>", "<pad>")]
+        ids = [mark for mark in marks if mark is not None]
+        if len(ids) < len(marks):
+            raise ValueError("it has no <bos>, <eos> or <pad>")
+    return BytePairTokenizer(bpe=bpe, bos=ids[0], eos=ids[1], pad=ids[2], window=window)

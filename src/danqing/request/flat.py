@@ -89,7 +89,8 @@ def nested(options: Mapping[str, Any]) -> dict[str, Any]:
             found.setdefault(name, {}).update({field: each for field, each in inner.items() if each is not None})
         elif name in where:
             group, field = where[name]
-            found.setdefault(group, {})[field] = value
+            if isinstance(inner := found.setdefault(group, {}), dict):  # what else a group is given, is refused as such
+                inner[field] = value
         else:
             found[name] = value
     return found

@@ -26,7 +26,8 @@ from .names import ENLARGERS, SPACINGS
 if TYPE_CHECKING:
     from .request import Request
 
-SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+#: A key begins the line or follows a comma, and has a bounded length: so it is not looked for at every letter.
+SETTING = re.compile(r'(?:^|(?<=,))\s{0,9}(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 NEGATIVE = "Negative prompt:"
 
@@ -186,10 +187,10 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
         plain["Denoising strength"] = ("hires_strength", float)
     ignored = list[str]()
     for key, value in found.settings.items():
-        if key in plain and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        if key in plain and re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", value):
             name, kind = plain[key]
             options[name] = kind(float(value)) if kind is int and "." in value else kind(value)
-        elif key == "Size" and (size := re.fullmatch(r"(\d+)x(\d+)", value)):
+        elif key == "Size" and (size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", value)):
             options |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Sampler" and (sampler := _sampler(value)):
             options |= sampler

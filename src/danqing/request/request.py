@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from ..errors import InvalidInput, UnknownName
 from ..fields import Domain, translate
 from ..finish.records import FINISHES, SHORT, Record, chain
+from ..parse import json_of
 from . import flat
 from .groups import (
     PICTURE,
@@ -134,7 +135,7 @@ class Request(Group, frozen=True):
 
     else:
 
-        def __init__(self, **data: Any):
+        def __init__(self, /, **data: Any):
             nested = flat.nested(data)
             try:
                 super().__init__(**{name: _other(name, value) for name, value in nested.items()})
@@ -183,7 +184,7 @@ class Request(Group, frozen=True):
             InvalidInput: not JSON, not an object, or a field outside its domain.
         """
         try:
-            data = json.loads(text)
+            data = json_of(text)
         except ValueError as error:
             raise InvalidInput(
                 f'a request is a JSON object such as {{"prompt": "a fox"}}; this is not JSON: {error}'

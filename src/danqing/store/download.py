@@ -19,7 +19,6 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx2
 
@@ -27,6 +26,7 @@ from .. import atomic
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
 from ..weights import store
+from .addresses import split_address
 
 #: Attempts in a row that bring nothing before it is given up, and the seconds before each of them.
 WAITS = (1.0, 2.0, 4.0, 8.0)
@@ -196,7 +196,7 @@ def refuse(response: httpx2.Response, url: str, path: Path) -> None:
 
 def shown(url: str) -> str:
     """An address without what may be secret in it."""
-    parts = urlsplit(url)
+    parts = split_address(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 

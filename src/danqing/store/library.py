@@ -43,7 +43,7 @@ KINDS = {
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
-TITLE = re.compile(r"(?P<name>.+?)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]$")
+TITLE = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]")
 LICENCE = re.compile(r"^license:[ \t]*(\S.*)$", re.MULTILINE)
 #: How many names a refusal lists.
 LISTED = 30
@@ -204,9 +204,10 @@ def about(path: Path) -> About:
     try:
         return _folder(path) if path.is_dir() else _weights(path)
     except (DanqingError, OSError) as error:
-        return About(
-            kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(str(error).split())
-        )
+        wrong = str(error)
+    except Exception as error:  # one file that nobody foresaw must not hide all others
+        wrong = f"it cannot be read ({type(error).__name__}: {error})"
+    return About(kind="unknown", what="", dtypes=(), size=_size(path), licence="", wrong=" ".join(wrong.split()))
 
 
 def _about(memory: Cache, entry: Entry) -> About:
@@ -250,7 +251,7 @@ def _size(path: Path) -> int:
     try:
         files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
         return sum(file.stat().st_size for file in files)
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
@@ -344,7 +345,7 @@ def locate(given: str) -> Path:
         UnknownName: there is none of that name, or only one whose hash is known to be another.
         InvalidInput: the name fits several, or is of ours and not installed.
     """
-    title = TITLE.match(given)
+    title = TITLE.fullmatch(given)
     wanted, short = (title["name"], title["hash"].lower()) if title else (given, "")
     wanted = wanted.replace("\\", "/").removeprefix("./")
     models = [entry for entry in entries() if entry.place in ("", "model")]

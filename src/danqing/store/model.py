@@ -34,10 +34,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import atomic
-from ..errors import InvalidFile
+from ..errors import InvalidFile, InvalidInput
+from ..parse import json_of
+from ..request.request import Request
 from ..weights.store import sha256
 
 FORMAT = 1
+#: The largest number of pixels that sizes may have to divide by.
+MULTIPLE = 4096
+#: No number of a schedule or a tokenizer is larger.
+LARGE = 1e6
 #: The networks that paint, one of which every model has.
 CORES = ("denoiser", "generator")
 #: The kinds of the fields below, by their annotations.
@@ -117,9 +123,14 @@ class Model:
             InvalidFile: its name leads outside the folder, or it is not there.
         """
         path = Path(os.path.normpath(self.folder / file))
-        if "\0" in file or not path.is_relative_to(os.path.normpath(self.folder)):
+        try:
+            inside, there = path.is_relative_to(os.path.normpath(self.folder)), path.is_file()
+        except (OSError, ValueError, TypeError) as error:  # too long, with a NUL in it, or no text
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidFile(f"{self.folder / 'model.json'} names the file {file!r:.80}: {reason}") from None
+        if not inside:
             raise InvalidFile(f"{self.folder / 'model.json'} names {file!r}, which lies outside its folder: refused")
-        if not path.is_file():
+        if not there:
             raise InvalidFile(f"the model {self.name!r} lacks its file {path}: copy the whole folder again")
         return path
 
@@ -154,8 +165,8 @@ def read_model(folder: Path) -> Model:
     """
     path = folder / "model.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        data = json_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InvalidFile(f"cannot read {path}: {error}") from None
     if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
         raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
@@ -165,19 +176,38 @@ def read_model(folder: Path) -> Model:
         model = Model(**own, components=parts, **data)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidFile(f"{path} has a missing or unknown field: {error}") from None
-    for part in (model, *parts.values()):
+    _check(path, model)
+    if not any(role in parts for role in CORES):
+        raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
+    return model
+
+
+def _check(path: Path, model: Model) -> None:
+    """Refuse values that whoever loads the model would stumble over."""
+    for part in (model, *model.components.values()):
         for name, kind in {f.name: KINDS[f.type] for f in fields(part) if f.type in KINDS}.items():
             if not isinstance(value := getattr(part, name), kind):
                 raise InvalidFile(
                     f"{path}: {name} is {str(value)[:80]!r}, of the wrong kind: it must be of the kind {kind.__name__}"
                 )
-    if model.multiple < 1:
+    for name in ("tokenizer", "schedule", "text"):
+        for key, value in getattr(model, name).items():
+            if (key == "kind" and not isinstance(value, str)) or (
+                isinstance(value, int | float) and abs(value) > LARGE
+            ):
+                raise InvalidFile(f"{path}: the {key} of its {name} is {str(value)[:80]!r}, which cannot be")
+    for name, value in model.defaults.items():
+        if value is None or (name in ("width", "height") and type(value) is not int):
+            raise InvalidFile(f"{path}: the {name} among its defaults is {str(value)[:80]!r}, which cannot be")
+    if not 1 <= model.multiple <= MULTIPLE:
         raise InvalidFile(
-            f"{path}: multiple is {model.multiple}; it is the number of pixels that sizes divide by, at least 1"
+            f"{path}: multiple is {str(model.multiple)[:80]}; it is the number of pixels that sizes divide by, 1 to "
+            f"{MULTIPLE}"
         )
-    if not any(role in parts for role in CORES):
-        raise InvalidFile(f"{path} names no {' and no '.join(CORES)} among its components: one of them has to paint")
-    return model
+    try:
+        Request(**model.defaults)
+    except InvalidInput as error:
+        raise InvalidFile(f"{path}: among its defaults is one that no request may have: {error}") from None
 
 
 def write_model(

@@ -10,10 +10,11 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import InvalidFile, InvalidInput, UnknownName
 from . import library, settings
+from .addresses import check_way, split_address
 from .download import AGENT, NotAllowed, NotReached, refuse, shown
 from .fetch import File, Plan
 from .foreign import read as foreign
@@ -68,9 +69,10 @@ def plan(name: str, *, into: Path | None = None, variant: str = "", sha256: str 
     into = library.home() if into is None else into
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"--sha256 {sha256[:80]!r} is no SHA-256: it has 64 digits of 0 to 9 and a to f")
-    parts = urlsplit(name)
+    check_way()
+    parts = split_address(name)
     if parts.scheme in ("http", "https"):
-        hub = parts.hostname in (*HUBS, urlsplit(settings.read().mirror).hostname)
+        hub = parts.hostname in (*HUBS, split_address(settings.read().mirror).hostname)
         match = PAGE.fullmatch(parts.path) if hub else None
         if match is None:
             return Plan(path=(path := into / _named(name)), files=(File(url=name, path=path, sha256=sha256.lower()),))
@@ -207,7 +209,7 @@ def _chosen(repo: str, remote: Collection[Remote], variant: str) -> tuple[list[R
 
 def _named(url: str) -> str:
     """The name of an address's file: its own, else what the server calls it."""
-    name = _clean(unquote(urlsplit(url).path))
+    name = _clean(unquote(split_address(url).path))
     if name.lower().endswith(foreign.ENDS):
         return name
     import httpx2

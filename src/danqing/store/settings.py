@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InvalidFile, InvalidInput, UnknownName
+from .addresses import split_address
 
 NAME = "danqing"
 FILE = "settings.toml"
@@ -54,7 +55,7 @@ def read() -> Settings:
     given = [Path(os.path.expanduser(one)) for one in os.environ.get(MODELS, "").split(os.pathsep) if one]
     named = given or [path.parent / os.path.expanduser(one) for one in said.get("models", ())]
     mirror = (os.environ.get(MIRROR) or said.get("mirror") or HUB).rstrip("/")
-    if not mirror.startswith(("https://", "http://")):
+    if not mirror.startswith(("https://", "http://")) or not split_address(mirror).hostname:
         raise InvalidInput(f"the mirror {mirror!r} is no address: {MIRROR}, or mirror in {path}, reads like {HUB}")
     return Settings(models=tuple(named) or (place("data") / "models",), mirror=mirror, stated=bool(named))
 

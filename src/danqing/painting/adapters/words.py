@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...adapt import embedding
+from ...errors import InvalidFile
 from ...nets.clip import CLIPText
 from ...request.request import Resolved
 from ...store import library
@@ -23,13 +24,22 @@ def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
             yield Asked(path, name)
 
 
-def read(asked: Asked, target: Target, strict: bool) -> embedding.LearnedWord:
-    """The vectors of a word. Raises InvalidFile."""
-    return embedding.read(store.read(asked.path), asked.name)
+def read(asked: Asked, target: Target, strict: bool) -> embedding.LearnedWord | InvalidFile:
+    """The vectors of a word, or why there are none: its name may stand in a prompt by chance.
+
+    Raises:
+        InvalidFile: there are none, where ``strict``.
+    """
+    try:
+        return embedding.read(store.read(asked.path), asked.name)
+    except InvalidFile as error:
+        if strict:
+            raise
+        return error
 
 
 def attach(
-    attached: Attached, found: Iterable[tuple[Asked, embedding.LearnedWord]], target: Target, warn: Warn
+    attached: Attached, found: Iterable[tuple[Asked, embedding.LearnedWord | InvalidFile]], target: Target, warn: Warn
 ) -> Attached:
     """One vocabulary of the words that were learned for this model; of others it warns.
 
@@ -39,6 +49,9 @@ def attach(
     widths = {role: net.config.hidden_size for role, net in target.nets.items() if isinstance(net, CLIPText)}
     words = list[embedding.LearnedWord]()
     for asked, word in found:
+        if isinstance(word, InvalidFile):
+            warn(f"the learned word {asked.name!r} was read as plain text: {word}.")
+            continue
         if {role: vectors.shape[1] for role, vectors in word.vectors.items()} != widths:
             warn(f"the learned word {asked.name!r} was made for another model, and was read as plain text.")
             continue
