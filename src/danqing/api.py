@@ -269,8 +269,8 @@ def _reason(then: Mapping[str, Any], now: Mapping[str, Any], carried: Carried, e
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says, a name each: "weights text" of its inner ones. Parents are of the past."""
-    inner = [(key, value) for key, value in record.items() if isinstance(value, Mapping)]
-    parts = {f"{key} {name}": each for key, value in inner for name, each in cast("Mapping[str, Any]", value).items()}
+    inner = {key: cast("Mapping[str, Any]", value) for key, value in record.items() if isinstance(value, Mapping)}
+    parts = {f"{key} {name}": each for key, value in inner.items() for name, each in value.items()}
     plain = {key: value for key, value in record.items() if not isinstance(value, Mapping) and key != "parents"}
     return plain | parts
 
