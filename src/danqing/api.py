@@ -59,9 +59,9 @@ def states(request: Request, *, device: str | None = None) -> Iterator[State | P
     Raises:
         InvalidInput, InvalidFile: as `paint`.
     """
-    from .painting.load import load
+    from .painting.load import load_for
 
-    return load(request.model, device, request.precision).states(request)
+    return load_for(request, device).states(request)
 
 
 def models() -> list[str]:
@@ -172,10 +172,10 @@ def _anew(recipe: RecipeName, model: str, image: Source, device: str | None, opt
 
 def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iterator[Picture]:
     """Paint several requests, each as if it were alone: no picture depends on the others or on their order."""
-    from .painting.load import load
+    from .painting.load import load_for
 
     for request in requests:
-        yield load(request.model, device, request.precision).paint(request)
+        yield load_for(request, device).paint(request)
 
 
 @dataclass(frozen=True, kw_only=True)

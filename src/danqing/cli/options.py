@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
 #: What help calls the text of a field that names a file or a folder.
-FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME", "finish": "CHAIN", "hires_by": "NAME"}
+FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
 
 
 @contextmanager

@@ -215,7 +215,7 @@ def load(request: Request, device: str | None, show: Screen) -> LoadedModel:
     with leaving(show):
         from ..painting import load as loading
 
-    return loading.load(request.model, device, request.precision)
+    return loading.load_for(request, device)
 
 
 class Destination:

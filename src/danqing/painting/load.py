@@ -12,9 +12,11 @@ from torch import nn
 
 from ..errors import UnknownName
 from ..request.names import RECIPES
+from ..request.request import Request
 from ..run.device import find_device, survive_forks
 from ..run.precision import find_precision
 from ..store.find import AnyModel, find
+from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
@@ -28,26 +30,38 @@ from .text import text_of
 from .untouched import NONE, Untouched
 
 
-def load(model: AnyModel = DEFAULT, device: str | None = None, precision: str | None = None) -> LoadedModel:
+def load(
+    model: AnyModel = DEFAULT, device: str | None = None, precision: str | None = None, hand: ByHand = NOTHING
+) -> LoadedModel:
     """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
     "none" is no model. The latest two of those that denoise are kept, and of those that do not.
+
+    Args:
+        hand: what is said of the model, before all that its files say.
 
     Raises:
         UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or
             foreign.
     """
     survive_forks()
-    described = None if model == NONE else find(model)
+    described = None if model == NONE else find(model, hand)
     where = find_device(device)
     dtype = find_precision(where, precision)
     if described is None:
         return Untouched(device=where, dtype=dtype, sibling=_sibling(where))
-    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype)
+    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype, hand)
 
 
-def _sibling(device: torch.device) -> Sibling:
-    """What loads other models on a device."""
-    return lambda model, precision: load(model, str(device), precision)
+def load_for(request: Request, device: str | None = None) -> LoadedModel:
+    """The model that a request names, as the request says it to be."""
+    own = request.override
+    hand = ByHand(prediction=own.prediction, vae=own.vae, schedule=own.noise_schedule)
+    return load(request.model, device, request.precision, hand)
+
+
+def _sibling(device: torch.device, source: str = "", hand: ByHand = NOTHING) -> Sibling:
+    """What loads other models on a device, or the same, of which something is said by hand."""
+    return lambda model, precision: load(model, str(device), precision, hand if model == source else NOTHING)
 
 
 def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
@@ -68,10 +82,10 @@ def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dty
 
 
 @lru_cache(maxsize=2)
-def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Painter:
+def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, hand: ByHand) -> Painter:
     """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
     same."""
-    model = find(source)
+    model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
@@ -89,12 +103,12 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype)
         device=device,
         dtype=dtype,
         recipes=RECIPES,
-        sibling=_sibling(device),
+        sibling=_sibling(device, model.source, hand),
     )
 
 
 @lru_cache(maxsize=2)
-def _generator(source: Path, stamp: int, device: torch.device, dtype: torch.dtype) -> Generator:
+def _generator(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, hand: ByHand) -> Generator:
     """A model that paints without denoising."""
     model = find(source)
     family = model.components[model.core].family

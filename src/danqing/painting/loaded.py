@@ -30,7 +30,11 @@ from . import finishing
 from .styles import NONE, Styles
 
 #: The fields of a request that every recipe of every model uses.
-ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"})
+ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"}) | {
+    "prediction",
+    "noise_schedule",
+    "vae",
+}
 #: How much of a value a warning quotes, in characters.
 QUOTED = 60
 #: How many times the model's own area is painted at most: memory grows with its square.
@@ -304,7 +308,7 @@ class LoadedModel(ABC):
     def hashes(self, request: Resolved) -> dict[str, str]:
         """The SHA-256 of each file of weights that a request's picture depends on, by its role."""
         parts = self.model.components.items()
-        return {role: part.sha256 or library.digest(self.model.path(part.file)) for role, part in parts}
+        return {role: part.sha256 or library.digest(self.model.file_of(role)) for role, part in parts}
 
     @property
     def sha256(self) -> str:

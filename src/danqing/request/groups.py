@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
 from ..fields import Domain
-from .names import Emphasis, Solver, Spacing
+from .names import Emphasis, NoiseSchedule, Prediction, Solver, Spacing
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Marks a field that names a given picture: a file, or a data: URI.
@@ -154,6 +154,16 @@ class Text(Group, frozen=True):
         le=12,
         description="Which layer of the text encoder speaks: 1 the last, 2 the one before.",
     )
+
+
+class Override(Group, frozen=True):
+    """What is said of a model by hand, before all that its files say."""
+
+    prediction: Prediction = Field(default="", description="What the model predicts, where its files say it wrongly.")
+    noise_schedule: NoiseSchedule = Field(
+        default="", description="The noise schedule it was trained on; zero-snr keeps its own, ended in noise."
+    )
+    vae: str = Field(default="", description="An autoencoder's file, in place of the model's or where it has none.")
 
 
 class Generating(Group, frozen=True):

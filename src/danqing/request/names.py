@@ -46,11 +46,16 @@ ENLARGERS: Mapping[str, str] = {
 }
 
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
+#: What a denoiser may be said to predict, and the noise schedules that it may be said to be trained on.
+PREDICTIONS = ("eps", "v", "x0", "flow", "edm", "edm-v")
+NOISE_SCHEDULES = ("scaled-linear", "linear", "cosine", "flow", "edm", "zero-snr")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver", SOLVERS))]
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
+Prediction = Annotated[str, AfterValidator(Among("prediction", PREDICTIONS))]
+NoiseSchedule = Annotated[str, AfterValidator(Among("noise schedule", NOISE_SCHEDULES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
 RecipeName = Annotated[
     str, AfterValidator(Among("recipe", ChainMap[str, Any](dict.fromkeys(OTHER_RECIPES), cast(Any, RECIPES))))

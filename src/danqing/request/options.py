@@ -49,6 +49,9 @@ class Painting(TypedDict, total=False):
     refiner_at: float | None
     emphasis: str | None
     clip_skip: int | None
+    prediction: str | None
+    noise_schedule: str | None
+    vae: str | None
     truncation: float | None
     mix: int | None
     mix_from: int | None
@@ -61,6 +64,7 @@ class Painting(TypedDict, total=False):
     guidance: groups.Guidance
     edit: groups.Edit
     text: groups.Text
+    override: groups.Override
     generating: groups.Generating
     interpolation: groups.Interpolation
     translation: groups.Translation

@@ -27,6 +27,7 @@ from .groups import (
     Guidance,
     Hires,
     Interpolation,
+    Override,
     Refiner,
     Sampling,
     Source,
@@ -109,6 +110,7 @@ class Request(Group, frozen=True):
     hires: Hires = Hires()
     refiner: Refiner = Refiner()
     text: Text = Text()
+    override: Override = Override()
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()

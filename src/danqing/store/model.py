@@ -114,7 +114,8 @@ class Model:
         file = source / "model.json" if (source / "model.json").is_file() else source
         beside = source.parent.glob(f"{glob.escape(source.stem)}.*") if source.is_file() else ()
         parts = (path for part in self.components.values() if (path := self.folder / part.file).is_file())
-        return source, hash(tuple((one.stat().st_mtime_ns, one.stat().st_size) for one in (file, *beside, *parts)))
+        files = [one.stat() for one in (file, *beside, *parts, *self.given.values())]
+        return source, hash(tuple((found.st_mtime_ns, found.st_size) for found in files))
 
     def path(self, file: str) -> Path:
         """A file of the model, which may be a link to elsewhere, as all are in the cache of the hub.

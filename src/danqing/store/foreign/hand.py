@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InvalidInput, UnknownName
+from ...request.names import PREDICTIONS
 from ...weights import registry, store
 from ..model import Component, Model
 from .habits import BETAS, SIGMAS, XL_CODEC
 
-PREDICTIONS = ("eps", "v", "x0", "flow", "edm", "edm-v")
 #: By the names that people know; "zero-snr" keeps the curve, and ends it in pure noise.
 SCHEDULES = {
     "scaled-linear": BETAS,
