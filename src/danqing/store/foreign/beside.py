@@ -9,14 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .fields import YAML
 
 #: Longer files are no configs.
 MAX_BYTES = 2**14
-#: Deeper than any config nests.
-MAX_DEPTH = 32
 #: More fields than any config has.
 MAX_FIELDS = 2**12
 PARAMETERISATIONS = {"eps": "eps", "v": "v", "x0": "x0"}
@@ -50,34 +46,20 @@ class Said:
 NOTHING = Said()
 
 
-class _Plain(yaml.SafeLoader):
-    """Values alone: a name for a value, by which a short file could become a long one, is refused, and so is depth."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it repeats its parts by name (&, *)")
-        if self.depth == MAX_DEPTH:
-            raise yaml.YAMLError(f"it nests more than {MAX_DEPTH} deep")
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
 def config_of(path: Path) -> Said:
     """What the .yaml beside a single file says, where there is one; what cannot be read is a warning."""
     beside = next((p for end in (".yaml", ".yml") if (p := path.with_suffix(end)).is_file()), None)
     if beside is None:
         return NOTHING
+    from .plain import values  # which takes a while to import, and few models need
+
     try:
         with beside.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise ValueError(f"it is longer than {MAX_BYTES:,} bytes")
-        flat = flattened(yaml.load(text.decode("utf-8"), Loader=_Plain))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        flat = flattened(values(text.decode("utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
         return Said(warnings=(f"{beside} cannot be read ({why}), and what it says of the weights is not known.",))
     return _said(beside.name, flat) if any(name.startswith("model.") for name in flat) else NOTHING
