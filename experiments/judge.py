@@ -28,7 +28,7 @@ from danqing.learn.training.optim import muon_groups
 from danqing.levels import from_arrays
 from danqing.measure import judge
 from danqing.measure.evaluation.art import answers
-from danqing.measure.evaluation.asked import APART
+from danqing.measure.evaluation.asked import apart
 from danqing.nets.features import FeatureConfig
 from danqing.nets.recogniser import Recogniser, RecogniserConfig
 from danqing.noise import keyed
@@ -67,7 +67,7 @@ def said(row: Mapping, has: Mapping[str, frozenset[str]]) -> dict[str, str]:
 
 def kept(row: Mapping) -> bool:
     """Whether a line of the ledger is kept from the judge."""
-    return row["split"] != "train" or (row["array"] == "portraits" and row["index"] % APART == 0)
+    return row["split"] != "train" or (row["array"] == "portraits" and apart(row))
 
 
 def hue(pictures: Tensor, noise: torch.Generator) -> Tensor:
@@ -129,11 +129,11 @@ class Recognise(Experiment):
         average: decay of the averaged weights.
     """
 
-    steps: Free[Count] = 1650
-    decay: Free[Count] = 750
+    steps: Free[Count] = 1900
+    decay: Free[Count] = 800
     evaluate_every: Free[Count] = 300
     data: Free[Path] = DATA
-    small: Count = 1350
+    small: Count = 1600
     batch: Count = 128
     portraits: float = 0.2
     rate: float = 0.02

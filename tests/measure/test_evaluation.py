@@ -9,7 +9,7 @@ import torch
 from danqing.errors import InvalidFile, InvalidInput
 from danqing.measure.evaluation import page
 from danqing.measure.evaluation.art import Art, counted, noun
-from danqing.measure.evaluation.asked import PARTS, asked
+from danqing.measure.evaluation.asked import PARTS, apart, asked
 from danqing.measure.evaluation.evaluate import Evaluation, evaluate
 from danqing.measure.evaluation.measured import Measured
 from danqing.measure.evaluation.prompts import CHINESE, ENGLISH, PROMPTS
@@ -142,3 +142,9 @@ def test_what_cannot_be_measured_is_refused_with_what_to_do(run, tiny, generator
         _ = Art(tmp_path / "damaged").rows
     with pytest.raises(InvalidInput):
         next(iter(evaluate(str(tiny), art, tmp_path, pictures=-1)))
+
+
+def test_of_every_set_of_portraits_that_take_turns_a_tenth_is_kept_from_the_judge() -> None:
+    rows = [{"index": i, "style": f"set {i % 10}"} for i in range(1000)]
+    kept = [row["style"] for row in rows if apart(row)]
+    assert all(kept.count(f"set {n}") == 10 for n in range(10))

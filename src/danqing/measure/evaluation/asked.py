@@ -121,13 +121,18 @@ def _colours(art: Art, count: int) -> list[Asked]:
     ]
 
 
+def apart(row: Row) -> bool:
+    """Whether a portrait is kept from the judge: one of `APART` of each set, for the sets take turns."""
+    return row["index"] // APART % APART == 0
+
+
 def _portraits(art: Art, count: int) -> list[Asked]:
     """Those that are held out, or else from the judge."""
     rows = art.of("portraits")
-    apart = [row for row in rows if row["split"] != "train"] or [row for row in rows if row["index"] % APART == 0]
+    held = [row for row in rows if row["split"] != "train"] or list(filter(apart, rows))
     return [
         Asked(kind="portrait", lang="en", prompt=art.portrait(row, "en"), row=row, real=row)
-        for row in drawn(apart, "portrait")[:count]
+        for row in drawn(held, "portrait")[:count]
     ]
 
 
