@@ -17,7 +17,7 @@ import torch
 from danqing import installed
 from danqing.cli import app
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
-from danqing.store import library, settings
+from danqing.store import library, settings, short
 from danqing.store.find import find
 from danqing.weights import store
 from danqing.weights.store import write
@@ -184,6 +184,17 @@ def test_an_unknown_name_is_told_with_its_nearest_and_never_with_hundreds(models
     with pytest.raises(UnknownName, match="watercolour") as error:
         find("watercolor")
     assert len(str(error.value)) < 1500
+
+
+@pytest.mark.parametrize("name", short.SHORT)
+def test_a_short_name_is_what_was_pulled_by_it_and_before_that_the_command_that_pulls_it(
+    models: Path, tiny: Path, name: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"`danqing pull {name}`"):
+        find(name)
+    folder = models / short.SHORT[name].rpartition("/")[2]
+    folder.symlink_to(tiny, target_is_directory=True)
+    assert find(name).folder == find(name.upper()).folder == folder
 
 
 def test_a_model_is_found_by_name_wherever_a_model_is_named(models: Path, tiny: Path) -> None:

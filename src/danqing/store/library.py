@@ -23,6 +23,7 @@ from .cache import Cache
 from .foreign import read as foreign
 from .foreign.folder import snapshot
 from .model import read_model
+from .short import SHORT
 
 #: What lies in a folder of this name, in ComfyUI's and A1111's trees and in anybody's.
 PLACES = {
@@ -338,12 +339,13 @@ def names() -> list[str]:
 
 
 def locate(given: str) -> Path:
-    """The file or the folder of a model by its name: the file's without ending, its path below a folder of models, or
-    A1111's ``name.safetensors [abcdef0123]``; letters' case does not matter where the name is clear without it.
+    """The file or the folder of a model by its name: the file's without ending, its path below a folder of models,
+    A1111's ``name.safetensors [abcdef0123]``, or a short name of `SHORT`; letters' case does not matter where the name
+    is clear without it.
 
     Raises:
         UnknownName: there is none of that name, or only one whose hash is known to be another.
-        InvalidInput: the name fits several, or is of ours and not installed.
+        InvalidInput: the name fits several, is of ours and not installed, or short and not pulled.
     """
     title = TITLE.fullmatch(given)
     wanted, short = (title["name"], title["hash"].lower()) if title else (given, "")
@@ -359,7 +361,18 @@ def locate(given: str) -> Path:
                 return _one(given, hits)
     if any(given in names for names in installed.BRINGS.values()):
         raise installed.missing(given)
+    if (repo := SHORT.get(given.casefold())) is not None:
+        return _pulled(given.casefold(), repo.rpartition("/")[2])
     raise UnknownName("model", given, _some(given, list(dict.fromkeys(entry.name for entry in models))))
+
+
+def _pulled(short: str, folder: str) -> Path:
+    """The model of a short name, in the folder that `danqing.store.pull` makes for it."""
+    try:
+        return locate(folder)
+    except UnknownName:
+        why = f"the model {short!r} is not here: `danqing pull {short}` fetches it, as {folder}"
+        raise InvalidInput(f"{why}; `danqing models` lists what is here") from None
 
 
 def _paths(entry: Entry) -> set[str]:

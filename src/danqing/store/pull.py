@@ -19,17 +19,8 @@ from .download import AGENT, NotAllowed, NotReached, refuse, shown
 from .fetch import File, Plan
 from .foreign import read as foreign
 from .foreign.folder import FOLDERS, preferred, variants, whole
+from .short import SHORT
 
-#: Models by short names. The conditions of the last three are to be accepted at the hub.
-SHORT = {
-    "sd1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sd1.5-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
-    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
-    "sdxl-refiner": "stabilityai/stable-diffusion-xl-refiner-1.0",
-    "sd3-medium": "stabilityai/stable-diffusion-3-medium-diffusers",
-    "sd3.5-medium": "stabilityai/stable-diffusion-3.5-medium",
-    "sd3.5-large": "stabilityai/stable-diffusion-3.5-large",
-}
 ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^:\s]+))?(?::(?P<file>\S.*))?")
 #: An address of the hub's own pages: a model, a revision of it, a file.
 PAGE = re.compile(
