@@ -121,6 +121,10 @@ def test_every_spacing_ends_in_a_picture_after_so_many_steps(painter, spacing, s
     assert [s.step for s in states] == list(range(1, steps + 1)) and last.image.size == (32, 32)
 
 
+def test_a_loaded_model_is_told_by_its_name_device_and_precision(painter):
+    assert repr(painter) == "<Painter tiny on cpu in fp32>"
+
+
 def test_the_number_of_threads_moves_a_picture_by_at_most_a_level(painter):
     request, before, found = painter.resolve(Request(prompt="a red fox", seed=1)), torch.get_num_threads(), []
     try:

@@ -76,6 +76,28 @@ def test_a_png_is_lossless_and_the_same_picture_gives_the_same_file(tmp_path):
     assert read.picture(one).tobytes() == noise().tobytes()
 
 
+def test_a_notebook_shows_the_bytes_of_the_file(tmp_path):
+    still = painted()
+    clip = Picture(frames=(noise(), noise(seed=1)), request=still.request)
+    for picture in (still, clip):
+        assert picture._repr_png_() == picture.save(tmp_path / "x.png", overwrite=True).read_bytes()
+
+
+def test_show_opens_the_picture_in_the_systems_viewer(monkeypatch):
+    seen = []
+    monkeypatch.setattr(Image.Image, "show", lambda image: seen.append(image))
+    picture = painted()
+    picture.show()
+    assert seen == [picture.image]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_picture_is_told_in_a_line_that_names_its_words_seed_and_model(prompt):
+    told = repr(painted(prompt, model="m" * 500))
+    assert len(told) < 250 and told.isprintable() and "24×16" in told and "seed 3" in told and "m" * 60 in told
+    assert prompt[:5] in told or not prompt[:5].isprintable()
+
+
 def test_an_existing_file_is_kept_and_the_new_one_numbered(tmp_path):
     (tmp_path / "x.png").write_bytes(b"precious")
     assert [painted().save(tmp_path / "x.png").name for _ in range(2)] == ["x-2.png", "x-3.png"]

@@ -76,6 +76,17 @@ def test_flat_names_are_told_apart_and_every_field_has_one():
     assert set(flat.places().values()) == set(places)
 
 
+@given(requests)
+def test_a_request_is_told_by_what_is_not_usual_of_it_and_in_short(request):
+    for told in (repr(request), str(request.resolve())):
+        assert len(told) < 700 and told.startswith(("Request(", "Resolved("))
+
+
+def test_what_is_usual_is_not_told_and_what_is_long_not_whole():
+    assert repr(Request(prompt="a fox", steps=9, index=0)) == "Request(prompt='a fox', steps=9)"
+    assert len(repr(Request(image="data:image/png;base64," + "A" * 10_000))) < 100
+
+
 def test_a_field_that_is_taken_back_is_as_if_it_had_never_been_stated():
     assert Request(steps=3, prompt="x").but(steps=None) == Request(prompt="x") != Request(prompt="x", steps=20)
 

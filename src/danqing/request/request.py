@@ -40,6 +40,8 @@ from .names import Precision, RecipeName
 if TYPE_CHECKING:
     from .options import Options
 
+#: How many fields a request names at most where it is shown, and how much of each, in characters.
+SHOWN, QUOTED = 8, 60
 #: What width and height are.
 SIDE = "In pixels, before any enlarging; a multiple of what the model works in."
 
@@ -158,6 +160,15 @@ class Request(Group, frozen=True):
     def __hash__(self) -> int:
         return hash(self.json_text())
 
+    def __repr__(self) -> str:
+        """What is not usual of it: `data` is all that is stated."""
+        usual = {name: info.default for name, info in fields().items()}
+        said = [f"{name}={shorten(value)}" for name, value in self.stated().items() if value != usual[name]]
+        more = ["…"] if len(said) > SHOWN else []
+        return f"{type(self).__name__}({', '.join((*said[:SHOWN], *more))})"
+
+    __str__ = __repr__
+
     def group(self, name: str) -> Any:
         """The group of that name; one that is not stated has its defaults."""
         return getattr(self, name, None) or flat.GROUPS[name]()
@@ -255,6 +266,12 @@ class Resolved(Request, frozen=True):
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     precision: Precision = Field()
+
+
+def shorten(value: object) -> str:
+    """A value as Python shows it, its middle left out where it is long."""
+    text = repr(value)
+    return text if len(text) <= QUOTED else f"{text[: QUOTED // 2]}…{text[1 - QUOTED // 2 :]}"
 
 
 def spread(count: int) -> list[float]:
