@@ -21,6 +21,7 @@ MAY = {
     "atomic": {"errors"},
     "noise": set(),
     "levels": set(),
+    "log": set(),
     "types": {"errors"},
     "schedule": CORE,
     "denoise": CORE | {"schedule", "nets"},
@@ -34,12 +35,24 @@ MAY = {
     "finish": {"errors", "installed", "nets", "run", "tables", "fields"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "run": CORE | {"nets"},
-    "weights": {"errors", "nets", "atomic", "tables"},
+    "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "parse", "finish", "solve", "tables", "fields"},
-    "pictures": {"request", "errors", "parse", "version", "atomic"},
-    "store": {"installed", "parse", "pictures", "request", "errors", "version", "atomic", "nets", "prompt", "weights"},
+    "pictures": {"request", "errors", "parse", "version", "atomic", "log"},
+    "store": {
+        "installed",
+        "parse",
+        "log",
+        "pictures",
+        "request",
+        "errors",
+        "version",
+        "atomic",
+        "nets",
+        "prompt",
+        "weights",
+    },
     "painting": PROCESS
-    | {"tables", "parse"}
+    | {"tables", "parse", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
@@ -58,6 +71,7 @@ MAY = {
         "learn",
         "errors",
         "version",
+        "log",
     },
     "__main__": {"cli"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 
 import click
 
@@ -41,8 +42,15 @@ danqing paint --help                            every option, with examples
 """,
 )
 @click.version_option(__version__, prog_name="danqing")
-def danqing() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say which files are opened, and the seconds of each stage.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors: no bar, no warnings.")
+@click.pass_context
+def danqing(ctx: click.Context, verbose: bool, quiet: bool) -> None:
     """丹青 danqing: paint pictures from words, offline, on your own machine."""
+    if verbose:
+        from ..log import heard
+
+        ctx.with_resource(heard(partial(echo, err=True)))
 
 
 for command in (

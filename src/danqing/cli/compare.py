@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidFile
-from .options import Examples
+from .options import Examples, computing
 from .screen import echo, leaving, say, screen
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ danqing compare vae ddpm --art heldout/ --json
     help="Of the models that have one: 1 is all of their variety.",
 )
 @click.option("--scale", metavar="X", type=float, default=None, help="Guidance of the models that have one: 1 is none.")
-@click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
+@computing
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each, as soon as it is measured.")
 @click.option(
     "-o",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import InvalidInput
-from .options import Examples
+from .options import Examples, computing
 from .screen import echo, leaving, say, screen
 
 
@@ -41,7 +41,7 @@ danqing evaluate path/of/a/model --art data/ -o evaluation/ --json
     default=None,
     help="How many of the fixed prompts are recognisable, half so, and not, as you see them.",
 )
-@click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
+@computing
 @click.option("--json", "as_json", is_flag=True, help="All figures as one line of JSON.")
 @click.option(
     "-o",

@@ -13,7 +13,7 @@ import click
 
 from ..errors import DanqingError
 from .options import Examples
-from .screen import echo, leaving, say, screen
+from .screen import asked, echo, leaving, note, say, screen
 
 if TYPE_CHECKING:
     from ..store.model import Model
@@ -39,7 +39,7 @@ def models(hashes: bool, as_json: bool) -> None:
 
     brought = shipped.folders()
     if shipped.DEFAULT not in brought:
-        echo(str(installed.missing(shipped.DEFAULT)), err=True)
+        note(installed.missing(shipped.DEFAULT))
     told = set[Path]()
     for name, folder in brought.items():
         with suppress(DanqingError):  # what is broken is listed below, with the reason
@@ -48,7 +48,7 @@ def models(hashes: bool, as_json: bool) -> None:
     said = settings.read()
     for root in said.models if said.stated else ():
         if not root.is_dir():
-            echo(f"there is no folder {root}, which the settings name", err=True)
+            note(f"there is no folder {root}, which the settings name")
     found = (line for line in library.listing(hashes=hashes) if line.entry.path not in told)
     for line in map(listing.facts, found) if as_json else listing.lines(found):
         say(line) if isinstance(line, dict) else echo(line)
@@ -111,9 +111,9 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
         wanted = pulling.plan(
             name, into=Path(os.path.expanduser(into)) if into else None, variant=variant, sha256=sha256
         )
-        for note in wanted.notes:
-            echo(note, err=True)
-        with listing.transfer(quiet=False) as draw:
+        for word in wanted.notes:
+            note(word)
+        with listing.transfer(quiet=asked("quiet")) as draw:
             for state in fetch(wanted, force=force):
                 draw(state)
     except KeyboardInterrupt:
@@ -156,8 +156,8 @@ def convert(source: str, target: str, **options: Any) -> None:
         with leaving(screened):
             from ..store import convert as converting
         done = converting.convert(source, target, **options)
-    for note in (*converting.summary(done.dropped), *done.notes):
-        echo(note, err=True)
+    for word in (*converting.summary(done.dropped), *done.notes):
+        note(word)
     echo(f"{done.path}  {listing.size(done.size)}")
 
 

@@ -3,6 +3,8 @@ paints."""
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import click
 
 from ..errors import InvalidInput, nearest
 from ..tables import PluginWarning
-from .screen import echo
+from .screen import note
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -31,7 +33,7 @@ def plain_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, PluginWarning):
-                echo(f"danqing: {message}", err=True)
+                note(f"danqing: {message}")
             else:
                 shown(message, category, *place, **more)
 
@@ -160,19 +162,40 @@ def written(command: Any) -> Any:
 
 def placed(command: Any) -> Any:
     """The options of every command that writes pictures."""
+    command = computing(command)
     for option in (
         click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
         click.option("--svg", is_flag=True, help="Also write each picture as curves, an SVG beside it."),
         click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
-        click.option(
-            "--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."
-        ),
         click.option("-o", "--output", "output", metavar="PATH", default=None,
                      help="A file (.png .jpg .webp .svg), a folder, or a pattern"
                      " of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def computing(command: Any) -> Any:
+    """The options of every command that computes: on what, which the request does not say, nor how many threads."""
+    for option in (
+        click.option(
+            "--threads", metavar="N", type=click.IntRange(1, 1024), expose_value=False, callback=_threads,
+            help="At most so many of the processor; OMP_NUM_THREADS, or all that it has, when not given.",
+        ),
+        click.option(
+            "--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _threads(ctx: click.Context, option: click.Parameter, count: int | None) -> None:
+    """Have the process compute with so many threads, whether torch is loaded yet or reads this when it loads."""
+    if count is not None:
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(count)
 
 
 def number(name: str, text: str) -> int:

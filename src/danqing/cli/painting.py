@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
-from .options import Examples, fields, fields_but, number, outputs
+from .options import Examples, computing, fields, fields_but, number, outputs
 from .screen import Screen, echo, leaving, say, screen
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> N
     epilog="danqing replay fox.png\ndanqing replay fox.png --json",
 )
 @click.argument("picture")
-@click.option("--device", metavar="NAME", default=None, help="cpu, cuda, mps; the best one when not given.")
+@computing
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
 @click.option("--trust", is_flag=True, help="Read files that the record names outside the folders of models.")
 def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: a bar, lines that stay, and what an interrupt does."""
+"""What a person sees while a command works: a bar, lines that stay, how much of them, and what an interrupt does."""
 
 from __future__ import annotations
 
@@ -74,15 +74,20 @@ class Screen:
         """Say which style is added where nobody stated one."""
         added = {request.style for request in resolved} - {request.style for request in stated} - {"none"}
         for style in sorted(added):
-            self.tell(f"{style} style was added, for the prompt names none; --style chooses, none adds none", err=True)
+            self.note(f"{style} style was added, for the prompt names none; --style chooses, none adds none")
 
     def finished(self, picture: Picture, written: Path) -> None:
         from ..pictures import files
 
         for warning in picture.warnings:
-            self.tell(f"warning: {warning}", err=True)
+            self.note(f"warning: {warning}")
         if files.record_beside(written).exists():
-            self.tell(f"the record lies beside, in {files.record_beside(written)}", err=True)
+            self.note(f"the record lies beside, in {files.record_beside(written)}")
+
+    def note(self, line: str) -> None:
+        """`tell` on standard error, what -q leaves out."""
+        if not asked("quiet"):
+            self.tell(line, err=True)
 
     def tell(self, line: str, *, err: bool = False) -> None:
         """A line that stays: the bar makes way for it."""
@@ -105,7 +110,7 @@ def watched() -> bool:
 @contextmanager
 def screen(*, quiet: bool) -> Iterator[Screen]:
     """A live bar where someone looks, plain lines elsewhere."""
-    if quiet or not watched():
+    if quiet or asked("quiet") or asked("verbose") or not watched():
         yield Screen(None)
         return
     from rich.console import Console
@@ -133,6 +138,18 @@ def leaving(show: Screen) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def asked(name: str) -> bool:
+    """Whether an option of the group ``danqing`` is given: quiet or verbose."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.find_root().params.get(name))
+
+
+def note(text: object) -> None:
+    """A word on standard error beside what a command is for, which -q leaves out."""
+    if not asked("quiet"):
+        echo(text, err=True)
 
 
 def say(value: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import UnknownName
+from ..log import timed
 from ..request.names import RECIPES
 from ..request.request import Request
 from ..run.device import find_device, survive_forks
@@ -69,15 +70,16 @@ def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dty
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
-            nets[role] = network(
-                model.file_of(role),
-                family=part.family,
-                part=part.part or None,
-                config=part.config or None,
-                device=device,
-                dtype=dtypes[role],
-            )
-            model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
+            with timed(f"{model.name}: its {role} loaded and verified"):
+                nets[role] = network(
+                    model.file_of(role),
+                    family=part.family,
+                    part=part.part or None,
+                    config=part.config or None,
+                    device=device,
+                    dtype=dtypes[role],
+                )
+                model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
     return nets
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import DanqingError, InvalidInput
 from ..levels import bytes_of, levels_of
+from ..log import log
 from ..pictures import read
 from ..pictures.past import hash_of, parents
 from ..pictures.picture import Picture
@@ -124,6 +125,9 @@ class LoadedModel(ABC):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
         self.sibling = sibling
         self.prompt_styles = Styles.of(model)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model.name} on {self.device} in {self.precision}>"
 
     def in_precision(self, precision: str | None) -> LoadedModel:
         """The same model in another precision."""
@@ -277,7 +281,11 @@ class LoadedModel(ABC):
             with self.attached(resolved) as model:
                 for state in self.recipes[resolved.recipe].run(model, resolved):
                     clock.append(time.perf_counter())
-                    yield finishing.apply(state, finishes, _timings(clock)) if isinstance(state, Picture) else state
+                    yield (
+                        _done(finishing.apply(state, finishes, _timings(clock)))
+                        if isinstance(state, Picture)
+                        else state
+                    )
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
@@ -339,6 +347,12 @@ class LoadedModel(ABC):
         if not value.isfinite().all():
             raise NotFinite(stage, self.precision)
         return value
+
+
+def _done(picture: Picture) -> Picture:
+    """The picture as it is, its seconds told."""
+    log.info("painted: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in picture.timings.items()))
+    return picture
 
 
 def _timings(clock: Sequence[float]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from .. import schedule as schedules
 from ..codec import Codec
 from ..denoise import Denoiser, LearnedVariance
 from ..errors import InvalidInput
+from ..log import timed
 from ..noise import Noise
 from ..pictures import read
 from ..pictures.picture import Picture
@@ -143,7 +144,7 @@ class Painter(LoadedModel):
         )
 
         def encoded() -> EncodedPrompts:
-            with self._shared.using(self._setup):
+            with timed("prompts encoded"), self._shared.using(self._setup):
                 found = encode_prompts(self._attached, *words)
             for cond in (cond for scene in found.scenes for cond in scene.conditionings):
                 self.finite("the text encoder", cond.tokens)

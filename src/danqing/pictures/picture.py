@@ -16,8 +16,9 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from ..errors import InvalidInput
+from ..log import timed
 from ..request import infotext
-from ..request.request import Request
+from ..request.request import Request, shorten
 from ..request.upgrade import VERSION
 from . import files, svg
 from .encode import NAMESPACE, check_size, exif, format_of, to_bytes, xmp
@@ -59,7 +60,22 @@ class Picture:
             InvalidInput: another suffix. InvalidFile: the folder cannot be written, or the disk is full; nothing is
                 left behind.
         """
-        return write(self, Path(path), overwrite=overwrite, quality=quality)
+        with timed(f"{os.fspath(path)} written"):
+            return write(self, Path(path), overwrite=overwrite, quality=quality)
+
+    def show(self) -> None:
+        """Open the first frame in the system's viewer of pictures."""
+        self.image.show()
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the bytes of the PNG that `save` writes, with the record inside."""
+        return _png(self)
+
+    def __repr__(self) -> str:
+        size, request = "×".join(map(str, self.image.size)), self.request
+        frames = f", {len(self.frames)} frames" if len(self.frames) > 1 else ""
+        words = f", {shorten(request.prompt)}" if request.prompt else ""
+        return f"<Picture {size}{frames}{words}, seed {request.seed}, index {request.index}, by {request.model:.60}>"
 
 
 def record_of(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> dict[str, Any]:
@@ -99,7 +115,7 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
             path, svg.traced(picture.image, _texts(picture, {"format": kind})[0], NAMESPACE), overwrite=overwrite
         )
     if kind == "PNG":
-        return files.put(path, to_bytes(*frames, pnginfo=chunks(picture, encoding)), overwrite=overwrite)
+        return files.put(path, _png(picture), overwrite=overwrite)
     record, parameters = _texts(picture, encoding)
     metadata = {"xmp": xmp(record), "exif": exif(parameters)}
     fitting = {key: value for key, value in metadata.items() if kind == "WEBP" or len(value) <= SEGMENT}
@@ -110,6 +126,12 @@ def write(picture: Picture, path: Path, *, overwrite: bool = False, quality: int
     written = files.put(path, to_bytes(*frames, **fitting), overwrite=overwrite)
     files.put(files.record_beside(written), record.encode(), overwrite=True)
     return written
+
+
+def _png(picture: Picture) -> bytes:
+    """A picture as a PNG with its record."""
+    encoding = {"format": "PNG"}
+    return to_bytes(picture.image, encoding, picture.frames[1:], pnginfo=chunks(picture, encoding))
 
 
 def _texts(picture: Picture, encoding: Mapping[str, Any], whole: bool = True) -> tuple[str, str]:

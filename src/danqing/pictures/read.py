@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InvalidFile, InvalidInput, nearest
+from ..log import log
 from . import png
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ def data_of(source: str | os.PathLike[str]) -> tuple[bytes, str]:
             raise InvalidFile(f"{path} is a folder, a device or a pipe: name a picture file")
         if found.st_size > 1 << 30:
             raise InvalidFile(f"{path} has {found.st_size >> 20} MiB, which no picture here needs; at most 1024")
+        log.info("opened %s", path)
         return path.read_bytes(), str(path)
     except FileNotFoundError:
         raise UnknownFile(path) from None

@@ -35,6 +35,7 @@ from typing import Any
 
 from .. import atomic
 from ..errors import InvalidFile, InvalidInput
+from ..log import log
 from ..parse import json_of
 from ..request.request import Request
 from ..weights.store import sha256
@@ -169,6 +170,7 @@ def read_model(folder: Path) -> Model:
         data = json_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidFile(f"cannot read {path}: {error}") from None
+    log.info("opened %s", path)
     if not isinstance(data, dict) or data.pop("danqing", None) != FORMAT:
         raise InvalidFile(f'{path} is not a model description of format {FORMAT}: "danqing": {FORMAT} must stand in it')
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import atomic
 from ..errors import InvalidFile
+from ..log import log
 from .formats.format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
 from .formats.gguf import GGUF
 from .formats.ncnn import NCNN
@@ -112,6 +113,7 @@ def _taken(form: Format, head: Header, names: Iterable[str], device: str) -> Ite
     wanted = list(dict.fromkeys(names))
     if absent := [name for name in wanted if name not in head.tensors]:
         raise InvalidFile(f"{head.path} has no tensor {absent[0]!r}")
+    log.info("opened %s for %d of its tensors", head.path, len(wanted))
     return form.tensors(head, wanted, device)
 
 
