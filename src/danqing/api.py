@@ -69,7 +69,7 @@ def models() -> list[str]:
     models; a path may stand for a model too."""
     from .store import library, shipped
 
-    return [*shipped.names(), *library.names()]
+    return list(dict.fromkeys((*shipped.names(), *library.names())))
 
 
 def edit(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidFile
+from . import completion
 from .options import Examples, computing
 from .screen import echo, leaving, say, screen
 
@@ -29,12 +30,21 @@ danqing compare vae stylegan2 --art portraits/ --count 100 --minutes 5
 danqing compare vae ddpm --art heldout/ --json
 """,
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=completion.models)
 @click.option(
-    "--art", metavar="FOLDER", required=True, help="Pictures that no model was trained on; its subfolders are classes."
+    "--art",
+    metavar="FOLDER",
+    shell_complete=completion.files,
+    required=True,
+    help="Pictures that no model was trained on; its subfolders are classes.",
 )
 @click.option(
-    "--trained-on", "known", metavar="FOLDER", default=None, help="Those that they were trained on, laid out alike."
+    "--trained-on",
+    "known",
+    metavar="FOLDER",
+    shell_complete=completion.files,
+    default=None,
+    help="Those that they were trained on, laid out alike.",
 )
 @click.option("--count", metavar="N", type=int, default=500, show_default=True, help="How many pictures each paints.")
 @click.option(
@@ -61,6 +71,7 @@ danqing compare vae ddpm --art heldout/ --json
     "-o",
     "--output",
     metavar="FOLDER",
+    shell_complete=completion.files,
     default=None,
     help="Where to write compare.md and the contact sheet compare.png.",
 )

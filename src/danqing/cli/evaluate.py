@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import InvalidInput
+from .completion import files, models
 from .options import Examples, computing
 from .screen import echo, leaving, say, screen
 
@@ -23,9 +24,14 @@ danqing evaluate danqing-mini --seen 23,20,21       the same, with what a person
 danqing evaluate path/of/a/model --art data/ -o evaluation/ --json
 """,
 )
-@click.argument("model")
+@click.argument("model", shell_complete=models)
 @click.option(
-    "--art", metavar="FOLDER", default="data", show_default=True, help="Of real art: `python -m experiments.data`."
+    "--art",
+    metavar="FOLDER",
+    shell_complete=files,
+    default="data",
+    show_default=True,
+    help="Of real art: `python -m experiments.data`.",
 )
 @click.option(
     "--pictures",
@@ -47,6 +53,7 @@ danqing evaluate path/of/a/model --art data/ -o evaluation/ --json
     "-o",
     "--output",
     metavar="FOLDER",
+    shell_complete=files,
     default=None,
     help="For evaluation.json, index.html and what is painted; evaluation/MODEL when not given.",
 )

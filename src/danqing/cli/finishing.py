@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidInput
+from .completion import files, finishers, finishes
 from .options import Examples, fields, placed, several
 from .painting import paint_each
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 #: What every command here is given.
-given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", shell_complete=files)
 
 
 def named(name: str) -> dict[str, Any]:
@@ -32,7 +33,9 @@ def parameters(name: str) -> Callable[[Any], Any]:
 
     def option(field: str, info: FieldInfo) -> click.Option:
         usual = "" if info.default is None else f" {info.default} where none is given."
-        return click.Option([f"--{field}"], default=None, metavar="X", help=f"{info.description}{usual}")
+        complete = finishers if field == "model" else None
+        help = f"{info.description}{usual}"
+        return click.Option([f"--{field}"], default=None, metavar="X", help=help, shell_complete=complete)
 
     return several(lambda: [option(field, info) for field, info in named(name).items()])
 
@@ -87,7 +90,7 @@ danqing finish enlarge:scale=2,tone fox.png
 danqing finish "white-balance:method=grey-world,clahe:clip=3" holiday/ -o better/
 """,
 )
-@click.argument("chain", metavar="CHAIN")
+@click.argument("chain", metavar="CHAIN", shell_complete=finishes)
 @given
 @fields("precision")
 @placed

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .completion import files
 from .options import Examples, fields, number, written
 from .painting import paint_each
 
@@ -19,7 +20,7 @@ danqing reconstruct fox.png
 danqing reconstruct fox.png --model path/of/a/vae -o seen.png
 """,
 )
-@click.argument("image")
+@click.argument("image", shell_complete=files)
 @fields("model", "precision")
 @written
 def reconstruct(image: str, **options: Any) -> None:
@@ -44,7 +45,7 @@ danqing translate fox.png -o redrawn.png
 danqing translate photo.jpg --width 128 --height 128
 """,
 )
-@click.argument("image")
+@click.argument("image", shell_complete=files)
 @fields("to", "width", "height", "model", "precision")
 @written
 def translate(image: str, **options: Any) -> None:
@@ -69,8 +70,8 @@ danqing paint --model stylegan2 --seed 1 --seed 2 -o "face-{seed}.png"
 danqing interpolate face-1.png face-2.png --model stylegan2 -o way/
 """,
 )
-@click.argument("image")
-@click.argument("other")
+@click.argument("image", shell_complete=files)
+@click.argument("other", shell_complete=files)
 @click.option("--count", metavar="N", default="8", help="How many pictures, the ends among them.", show_default=True)
 @fields("model", "precision")
 @written

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from ..errors import InvalidInput
+from .completion import files
 from .screen import echo
 
 EXAMPLES = """
@@ -26,7 +27,7 @@ tensorboard --logdir runs
 """
 
 
-@click.argument("file")
+@click.argument("file", shell_complete=files)
 @click.option(
     "--set",
     "changes",
@@ -35,11 +36,20 @@ tensorboard --logdir runs
     help="Change a setting of the experiment; repeat it for more.",
 )
 @click.option(
-    "--out", metavar="FOLDER", default=None, help="Where checkpoints, log and samples go; runs/ and FILE's name else."
+    "--out",
+    metavar="FOLDER",
+    shell_complete=files,
+    default=None,
+    help="Where checkpoints, log and samples go; runs/ and FILE's name else.",
 )
 @click.option("--minutes", metavar="X", type=float, default=math.inf, help="Stop after so long, as if interrupted.")
 @click.option(
-    "--export", "exported", metavar="FOLDER", default=None, help="Write what the last checkpoint holds; train nothing."
+    "--export",
+    "exported",
+    metavar="FOLDER",
+    shell_complete=files,
+    default=None,
+    help="Write what the last checkpoint holds; train nothing.",
 )
 @click.option("--settings", "listed", is_flag=True, help="List the settings and train nothing.")
 def learn(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DanqingError
+from .completion import files, pulled
 from .options import Examples
 from .screen import asked, echo, leaving, note, say, screen
 
@@ -87,10 +88,11 @@ danqing pull owner/name@revision:file.safetensors
 danqing pull https://example.org/x.safetensors --sha256 6ce0161689...
 """,
 )
-@click.argument("name")
+@click.argument("name", shell_complete=pulled)
 @click.option(
     "--into",
     metavar="FOLDER",
+    shell_complete=files,
     default=None,
     help="The folder that takes it; the first folder of models when not given.",
 )
@@ -133,8 +135,8 @@ danqing convert model.safetensors folder/        a folder of diffusers
 danqing convert folder/ model.safetensors        and back
 """,
 )
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=files)
+@click.argument("target", shell_complete=files)
 @click.option("--dtype", metavar="NAME", default=None, help="fp16, bf16 or fp32; as it is when not given.")
 @click.option(
     "--layout", metavar="NAME", default="diffusers", help="Of a folder: diffusers, or danqing.", show_default=True
@@ -167,7 +169,7 @@ def convert(source: str, target: str, **options: Any) -> None:
     short_help="Say what a file is: a picture, weights, a model.",
     epilog="danqing inspect fox.png\ndanqing inspect model.safetensors\ndanqing inspect path/of/a/model --json",
 )
-@click.argument("file")
+@click.argument("file", shell_complete=files)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def inspect(file: str, as_json: bool) -> None:
     """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole."""

@@ -14,6 +14,7 @@ import click
 
 from ..errors import InvalidInput, nearest
 from ..tables import PluginWarning
+from .completion import files, finishers, finishes, models, names
 from .screen import note
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
 #: What help calls the text of a field that names a file or a folder.
-FILES = {"mask": "FILE", "model": "NAME", "refiner": "NAME", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
+FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
+#: How the shell completes it.
+COMPLETED = {"FILE": files, "MODEL": models, "CHAIN": finishes, "NAME": finishers}
 
 
 @contextmanager
@@ -122,9 +125,12 @@ def _option(name: str, info: FieldInfo) -> click.Option:
     if form is str and not named:
         text = str(info.description)
     options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
+    complete = names(lambda: named) if named else COMPLETED.get(what)
     if form is bool:
         options, text = {"is_flag": True}, str(info.description)
-    return click.Option([f"--{name.replace('_', '-')}", name], default=None, help=text, **options)
+    return click.Option(
+        [f"--{name.replace('_', '-')}", name], default=None, help=text, shell_complete=complete, **options
+    )
 
 
 def seen_through(command: Any) -> Any:
@@ -167,7 +173,7 @@ def placed(command: Any) -> Any:
         click.option("--force", is_flag=True, help="Overwrite an existing file instead of numbering the new one."),
         click.option("--svg", is_flag=True, help="Also write each picture as curves, an SVG beside it."),
         click.option("--json", "as_json", is_flag=True, help="One line of JSON for each picture on standard output."),
-        click.option("-o", "--output", "output", metavar="PATH", default=None,
+        click.option("-o", "--output", "output", metavar="PATH", default=None, shell_complete=files,
                      help="A file (.png .jpg .webp .svg), a folder, or a pattern"
                      " of {prompt} {seed} {index} {n} {model} {image} {other} {to}."),
     ):  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .completion import files
 from .options import Examples, fields_but, outputs
 from .painting import run
 
@@ -29,7 +30,7 @@ danqing outpaint fox.png "a fox in a meadow" --left 128 --right 128
 danqing outpaint fox.png --top 64 --mask-blur 8
 """,
 )
-@click.argument("image")
+@click.argument("image", shell_complete=files)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @sides
 @fields_but(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
+from .completion import files
 from .options import Examples, computing, fields, fields_but, number, outputs
 from .screen import Screen, echo, leaving, say, screen
 
@@ -62,7 +63,7 @@ danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
 danqing edit cut-out.png "a meadow" --holes
 """,
 )
-@click.argument("image")
+@click.argument("image", shell_complete=files)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
 @fields("recipe")
@@ -85,7 +86,7 @@ def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> N
     short_help="Paint a picture again from its record; is it the same?",
     epilog="danqing replay fox.png\ndanqing replay fox.png --json",
 )
-@click.argument("picture")
+@click.argument("picture", shell_complete=files)
 @computing
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
 @click.option("--trust", is_flag=True, help="Read files that the record names outside the folders of models.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import InvalidInput
+from .completion import files
 from .options import Examples, fields_but, number, placed, seen_through
 from .painting import Destination, attempt_each
 from .screen import echo
@@ -31,6 +32,7 @@ danqing sheet 猫 狗 鸟 --style "3D风格" --seed 7 --svg -o set/
     "--from",
     "source",
     metavar="FILE",
+    shell_complete=files,
     default=None,
     help="A text file with a prompt a line; empty lines and # are left out.",
 )
