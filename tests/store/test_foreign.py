@@ -23,6 +23,7 @@ from danqing.prompt.tokenize import clip_vocabulary
 from danqing.request.request import Request
 from danqing.store.convert import convert
 from danqing.store.find import find
+from danqing.store.inspect import describe
 from danqing.weights.store import sha256
 
 SIDE, STEPS, SCALE = 32, 3, 4.0
@@ -239,6 +240,8 @@ def test_a_single_file_paints_what_its_folder_paints(words: Path, tmp_path: Path
     folder, single = (load(tmp_path / name, "cpu", "fp32").paint(request) for name in ("folder", "single.safetensors"))
     np.testing.assert_array_equal(np.asarray(single.image), np.asarray(folder.image))
     assert single.record["sha256"] == sha256(tmp_path / "single.safetensors")
+    for name in ("folder", "single.safetensors"):
+        assert describe(tmp_path / name)["use"] == f"danqing paint 'a fox' --model {tmp_path / name}"
 
 
 def one_tower(words: Path) -> dict[str, Any]:

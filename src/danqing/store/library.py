@@ -409,9 +409,11 @@ def _some(given: str, known: list[str]) -> list[str]:
     return [*near, f"{len(known) - len(near)} more, which `danqing models` lists"]
 
 
-def home() -> Path:
-    """The folder that takes what is pulled: the first of the settings, in another program's tree its folder of whole
-    models."""
+def home(kind: str = "model") -> Path:
+    """The folder that takes what is pulled, or what else is of a kind: within the first of the settings the one that
+    says so, in another program's tree that of whole models; perhaps not there yet."""
     base = _bases(settings.read().models[0])[0]
     whole = ("checkpoints", "stable-diffusion")
-    return next((child for child in _folders(base) if child.name.casefold() in whole), base)
+    said = whole if kind == "model" else [name for name, place in PLACES.items() if place == kind]
+    usual = base if kind == "model" else base / f"{kind}s"
+    return next((child for child in _folders(base) if child.name.casefold() in said), usual)
