@@ -27,7 +27,8 @@ from ..store.model import Model
 from ..types import State
 from ..version import __version__
 from . import finishing
-from .styles import NONE, Styles
+from .styles import NONE
+from .vocabulary import Vocabulary
 
 #: The fields of a request that every recipe of every model uses.
 ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"}) | {
@@ -123,7 +124,8 @@ class LoadedModel(ABC):
     def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, sibling: Sibling):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
         self.sibling = sibling
-        self.prompt_styles = Styles.of(model)
+        self.vocabulary = Vocabulary.of(model)
+        self.prompt_styles = self.vocabulary.styles
 
     def in_precision(self, precision: str | None) -> LoadedModel:
         """The same model in another precision."""
