@@ -25,6 +25,7 @@ from .outpaint import outpaint
 from .painting import edit, paint, replay
 from .screen import INTERRUPTED, echo
 from .sheet import sheet
+from .words import words
 
 
 @click.group(
@@ -37,6 +38,7 @@ danqing edit fox.png "a hat" --mask mask.png    only where the mask is white
 danqing interpolate fox.png cat.png --grid      the way from one picture to another
 danqing enlarge photo.jpg -o large/             four times larger, and sharp
 danqing replay fox.png                          the same again, from its own record
+danqing words fox; danqing words styles         what the model knows
 danqing pull sdxl; danqing models               more models, and what is there
 danqing paint --help                            every option, with examples
 """,
@@ -66,6 +68,7 @@ for command in (
     tone,
     finish,
     replay,
+    words,
     models,
     pull,
     convert,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ def paint(prompts: tuple[str, ...], **options: Any) -> None:
 
     An option that is not given has the model's own value: `danqing models` lists them.
     """
+    if len(prompts) > 2 and not any(re.search(r"\s", prompt) for prompt in prompts):
+        whole = " ".join(prompts)
+        echo(f'{len(prompts)} prompts of a word each are painted; one of them all is quoted: "{whole}"', err=True)
     run(options.pop("recipe") or "text2image", prompts or ("",), options)
 
 

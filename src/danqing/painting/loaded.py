@@ -28,7 +28,8 @@ from ..store.model import Model
 from ..types import State
 from ..version import __version__
 from . import finishing
-from .styles import NONE, Styles
+from .styles import NONE
+from .vocabulary import Vocabulary
 
 #: The fields of a request that every recipe of every model uses.
 ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"}) | {
@@ -124,7 +125,8 @@ class LoadedModel(ABC):
     def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, sibling: Sibling):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
         self.sibling = sibling
-        self.prompt_styles = Styles.of(model)
+        self.vocabulary = Vocabulary.of(model)
+        self.prompt_styles = self.vocabulary.styles
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model.name} on {self.device} in {self.precision}>"

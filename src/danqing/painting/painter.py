@@ -45,6 +45,8 @@ from .steps import taken
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
+#: How many times larger or smaller than the model's own area a picture is far from it.
+FAR = 2.0
 
 
 class Painter(LoadedModel):
@@ -120,8 +122,25 @@ class Painter(LoadedModel):
 
     def notes(self, request: Resolved) -> Iterator[str]:
         prompts = self.encode(request)
-        own = (*prompts.warnings, *self._attached.warnings)
-        return iter((*own, *super().notes(request), *_idle(request, prompts)))
+        own = (*prompts.warnings, *self._attached.warnings, *self._unlearned(request))
+        return iter((*own, *super().notes(request), *_idle(request, prompts), *self._far(request)))
+
+    def _unlearned(self, request: Resolved) -> Iterator[str]:
+        """What is to be said of words of the prompts that the model has not learned, nor was taught since."""
+        taught = [name for names in self._attached.named.values() for name in names]
+        yield from self.vocabulary.notes(self.text, request.prompt, request.negative, taught, taken(request)[0])
+
+    def _far(self, request: Resolved) -> Iterator[str]:
+        """That a picture from nothing is far from the model's own size, where so: things come out twice, or cut."""
+        share = request.width * request.height / self.area
+        helped = request.image or request.hires.factor > 1 or request.tiling.size is not None
+        if not helped and not 1 / FAR <= share <= FAR:
+            side = round(self.area**0.5)
+            larger = "; hires paints a second time, larger, and tile in parts" if share > 1 else ""
+            yield (
+                f"{request.width}×{request.height} is far from the {side}×{side} pixels that {self.model.name} is at "
+                f"home in{larger}."
+            )
 
     def seeing(self, request: Resolved) -> Painter:
         """The same painter, whose networks see no more of a picture at once than the request's tile, or all of it."""
@@ -135,9 +154,10 @@ class Painter(LoadedModel):
     def encode(self, request: Resolved) -> EncodedPrompts:
         """What the prompts say, step by step; the latest are remembered."""
         steps = max(1, taken(request)[0])
+        prompt, negative = (self.vocabulary.spelled(text)[0] for text in (request.prompt, request.negative))
         words = (
-            self.prompt_styles.applied(request.prompt, request.style),
-            request.negative,
+            self.prompt_styles.applied(prompt, request.style),
+            negative,
             steps,
             request.text.emphasis,
             request.text.clip_skip,

@@ -6,6 +6,7 @@ changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,11 +21,12 @@ from ...pictures import read
 from ...pictures.picture import Picture
 from ...request.request import FIELDS, Request, Resolved
 from ...types import Denoise, State
+from .. import finishing
 from ..loaded import Recipe, from_nothing, from_picture
 from ..painter import Painter
 from ..say import Beside
 from ..steps import later, taken
-from .hires import once, twice
+from .hires import Size, once, size_of, twice
 from .refiner import refined
 from .tasks import beside
 
@@ -53,7 +55,10 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
         x = state.x
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
     frames = painter.decode(x) if len(points) > 1 else [image] * request.frames
-    yield painter.finish(request, frames, (*notes, *resized(source, request)))
+    size = size_of(painter, request)
+    scale = math.prod(getattr(finishing.make(record, painter.device), "scale", 1) for record in request.finish)
+    changed = resized(source.size, request, (round(size[0] * scale), round(size[1] * scale)), painter.multiple * scale)
+    yield painter.finish(request, frames, (*notes, *changed))
 
 
 def inpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
@@ -103,7 +108,8 @@ def within(
         return result
 
     frames = painter.decode(x) if len(points) > 1 else [known] * request.frames
-    yield painter.finish(request, map(laid, frames), tuple(resized(source, request)))
+    changed = resized(source.size, request, (request.width, request.height), painter.multiple)
+    yield painter.finish(request, map(laid, frames), tuple(changed))
 
 
 def in_tiles(recipe: Recipe) -> Recipe:
@@ -205,11 +211,11 @@ def fitted(image: Image.Image, request: Resolved) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def resized(source: Image.Image, request: Resolved) -> Iterator[str]:
-    """That a picture was not painted in its own size, where so."""
-    given, painted = (f"{width}×{height}" for width, height in (source.size, (request.width, request.height)))
-    if given != painted:
-        yield f"the picture of {given} was painted at {painted}; width and height state another size."
+def resized(given: Size, request: Resolved, now: Size, multiple: float) -> Iterator[str]:
+    """That a picture is another size now than was given, where it differs by more than what sizes are multiples of."""
+    if any(abs(a - b) >= multiple for a, b in zip(given, now, strict=True)):
+        was, painted = (f"{width}×{height}" for width, height in (given, (request.width, request.height)))
+        yield f"the picture of {was} was painted at {painted}; width and height state another size."
 
 
 def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
