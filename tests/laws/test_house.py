@@ -14,9 +14,8 @@ PROCESS = CORE | {"schedule", "denoise", "solve", "guide", "codec", "tiles", "no
 MAY = {
     "errors": set(),
     "tables": {"errors"},
-    "fields": {"errors"},
+    "inputs": {"errors"},
     "version": set(),
-    "parse": set(),
     "installed": {"errors"},
     "atomic": {"errors"},
     "noise": set(),
@@ -28,19 +27,19 @@ MAY = {
     "solve": CORE | {"schedule", "denoise", "noise", "tables"},
     "guide": CORE | {"schedule", "denoise"},
     "nets": {"errors"},
-    "prompt": CORE | {"nets", "parse"},
+    "prompt": CORE | {"nets", "inputs"},
     "adapt": CORE | {"nets"},
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
-    "finish": {"errors", "installed", "nets", "run", "tables", "fields"},
+    "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "run": CORE | {"nets"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
-    "request": {"errors", "parse", "finish", "solve", "tables", "fields"},
-    "pictures": {"request", "errors", "parse", "version", "atomic", "log"},
+    "request": {"errors", "inputs", "finish", "solve", "tables"},
+    "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},
     "store": {
         "installed",
-        "parse",
+        "inputs",
         "log",
         "pictures",
         "request",
@@ -52,13 +51,13 @@ MAY = {
         "weights",
     },
     "painting": PROCESS
-    | {"tables", "parse", "log"}
+    | {"tables", "inputs", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
     "measure": PROCESS
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
-        "fields",
+        "inputs",
         "tables",
         "installed",
         "api",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from danqing.parse import json_of
+from danqing.inputs.parse import json_of
 from danqing.pictures import carried, files, png
 from danqing.prompt import vetted
 from danqing.prompt.grammar import parse, plan

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.fields import domain
+from danqing.inputs.fields import domain
 from danqing.request import flat
 from danqing.request.names import EMPHASES, PRECISIONS, SPACINGS
 from danqing.request.request import DEFAULTS, FIELDS, Request, Resolved

@@ -80,5 +80,5 @@ def test_what_finishes_pictures_and_what_only_translates_say_so(line, generators
 
 
 def test_what_nothing_here_uses_has_no_such_line(run, tmp_path):
-    path = write(tmp_path / "x.safetensors", {"something": torch.ones(2)})
+    path = write(tmp_path / "x.safetensors", {"something": torch.ones(2, 3, 4)})
     assert "use:" not in run("inspect", str(path))[1]

@@ -71,8 +71,8 @@ class EveryFinish(Examples):
     """Lists the finishes and their parameters in its help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ..fields import domain
         from ..finish import records
+        from ..inputs.fields import domain
 
         for name, kind in records.FINISHES.usable().items():
             with formatter.section(f"{name}, {records.does(kind)}"):

@@ -116,7 +116,7 @@ def _options(names: Sequence[str]) -> list[click.Option]:
 
 
 def _option(name: str, info: FieldInfo) -> click.Option:
-    from ..fields import choices, domain, kind
+    from ..inputs.fields import choices, domain, kind
 
     pair, named, form = name == "interval", choices(info), kind(info)
     what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
-from ..fields import Domain, domain, translate
+from ..inputs.fields import Domain, domain, translate
 from ..tables import Table
 
 if TYPE_CHECKING:

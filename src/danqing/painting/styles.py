@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import InvalidFile, UnknownName
-from ..parse import json_of
+from ..inputs.parse import json_of
 from ..prompt.grammar import appended
 from ..store.model import Model
 

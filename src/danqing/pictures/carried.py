@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidFile, InvalidInput
-from ..parse import json_of
+from ..inputs.parse import json_of
 from ..request.request import Request
 from ..request.upgrade import upgrade
 from ..version import __version__

@@ -17,7 +17,7 @@ from typing import Any
 import tokenizers
 
 from ..errors import DanqingError, InvalidFile
-from ..parse import json_of
+from ..inputs.parse import json_of
 
 #: Ids, and pieces of a vocabulary: the largest hold a quarter of a million.
 MOST = 1 << 20

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
-from ..fields import Domain
+from ..inputs.fields import Domain
 from .names import Emphasis, NoiseSchedule, Prediction, Solver, Spacing
 
 Share = Annotated[float, Field(ge=0, le=1)]

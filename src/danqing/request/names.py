@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator
 
-from ..fields import Among
+from ..inputs.fields import Among
 from ..solve.solvers import SOLVERS, name_of
 from ..tables import Table
 

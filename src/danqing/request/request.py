@@ -15,9 +15,9 @@ from pydantic import ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationEr
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
-from ..fields import Domain, translate
 from ..finish.records import FINISHES, SHORT, Record, chain
-from ..parse import json_of
+from ..inputs.fields import Domain, translate
+from ..inputs.parse import json_of
 from . import flat
 from .groups import (
     PICTURE,

@@ -35,8 +35,8 @@ from typing import Any
 
 from .. import atomic
 from ..errors import InvalidFile, InvalidInput
+from ..inputs.parse import json_of
 from ..log import log
-from ..parse import json_of
 from ..request.request import Request
 from ..weights.store import sha256
 

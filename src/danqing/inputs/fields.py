@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from .errors import InvalidInput, UnknownName
+from ..errors import InvalidInput, UnknownName
 
 
 @dataclass(frozen=True, eq=False)
