@@ -1,7 +1,7 @@
 """Write danqing-mini into zoo/mini from the trainings' checkpoints: averaged weights in bf16, tokenizer,
 description and card.
 
-python -m experiments.export --trained "on 2 cores (Zen 4): autoencoder 1,500 steps, CLIP 230, painter 5,600; 3 hours"
+python -m experiments.export --pictures 900000 --trained "on 2 cores (Zen 4), 3 hours"; python -m experiments.words
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import torch
 from danqing.denoise import Denoiser
 from danqing.measure.evaluation import page
 from danqing.nets import clip
-from danqing.nets.drafted import MLP_MINI, ResidualUNet
+from danqing.nets.drafted import MLP_MINI
+from danqing.painting import vocabulary as words
 from danqing.store import shipped
 from danqing.store.model import write_model
 from danqing.weights.load import save
+from danqing.weights.registry import of
 from experiments import cards
 from experiments.art import ledger
 from experiments.common import DATA, RUNS
 from experiments.latents import autoencoder, averaged
-from experiments.painter import SCHEDULE, Spoken
+from experiments.painter import KINDS, SCHEDULE, Spoken
 
 ZOO = Path("zoo/mini/danqing_models")
 DEFAULTS = {
@@ -68,16 +70,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--out", type=Path, default=ZOO / shipped.DEFAULT)
+    parser.add_argument("--name", default="painter", help="the painter's folder inside --runs")
+    parser.add_argument("--kind", choices=KINDS, default="residual", help="what its UNet paints")
+    parser.add_argument("--pictures", type=int, required=True, help="how many it has seen in all")
     parser.add_argument("--trained", required=True, help="where and how long, for the card")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    spoken = Spoken(Denoiser(ResidualUNet(MLP_MINI), SCHEDULE, "flow"), clip.CLIPText(clip.MINI_TEXT))
-    averaged(args.runs / "painter" / "last.pt", spoken)
+    spoken = Spoken(Denoiser(KINDS[args.kind](MLP_MINI), SCHEDULE, "flow"), clip.CLIPText(clip.MINI_TEXT))
+    averaged(args.runs / args.name / "last.pt", spoken)
     painter, text, codec = spoken.denoiser, spoken.tower, autoencoder(args.runs)
 
     parts = {
-        "denoiser": ("residual-unet", "unet.safetensors", painter.net),
+        "denoiser": (of(painter.net).name, "unet.safetensors", painter.net),
         "codec": ("autoencoder-kl", "vae.safetensors", codec),
         "text": ("clip-text", "text.safetensors", text),
     }
@@ -94,10 +99,11 @@ def main() -> None:
             role: (family, file, dataclasses.asdict(module.config)) for role, (family, file, module) in parts.items()
         },
         tokenizer={"kind": "bilingual", "file": "tokenizer.json"},
-        text={"styles": "styles.json"},
+        text={"styles": "styles.json", **words.FILES},
         schedule={"kind": "flow", "shift": SCHEDULE.shift},
         prediction="flow",
         multiple=16,
+        trained={"pictures": args.pictures},
         summary="128 px pictures from English and Chinese words, trained on licensed art alone",
         licence="Apache-2.0; trained on MIT, Apache-2.0, CC-BY-4.0 and CC0 art",
         defaults=DEFAULTS,
