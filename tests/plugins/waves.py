@@ -36,7 +36,7 @@ class Waves(nn.Module):
 
 
 def facts(shapes: Shapes) -> Facts:
-    return Facts(told={"waves": shapes["frequencies"][0]}, assumed={"size": 16})
+    return Facts(inferred={"waves": shapes["frequencies"][0]}, assumed={"size": 16})
 
 
 class WavesPainter(LatentGenerator):

@@ -15,7 +15,7 @@ from danqing.nets.clip import CLIPText
 from danqing.nets.mmdit import MMDiT
 from danqing.nets.t5 import T5
 from danqing.nets.unet import UNet
-from danqing.weights.kinds import MMDITS, UNETS, kind, told
+from danqing.weights.kinds import MMDITS, UNETS, kind, published_kind
 from danqing.weights.load import compare
 
 DENOISER, CODEC = "model.diffusion_model.", "first_stage_model."
@@ -101,8 +101,10 @@ def shapes(channels: int, width: int, level: int) -> dict[str, tuple[int, ...]]:
 )
 def test_the_channels_tell_the_task(name, width, level):
     tasks = {4: "", 9: "inpainting", 8: "instruct-pix2pix", 5: "depth"}
-    assert [told(shapes(channels, width, level)) for channels in tasks] == [(name, task) for task in tasks.values()]
-    assert told(shapes(7, width, level)) is None and told(shapes(4, 999, level)) is None
+    assert [published_kind(shapes(channels, width, level)) for channels in tasks] == [
+        (name, task) for task in tasks.values()
+    ]
+    assert published_kind(shapes(7, width, level)) is None and published_kind(shapes(4, 999, level)) is None
 
 
 @pytest.mark.parametrize(

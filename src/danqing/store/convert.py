@@ -24,7 +24,7 @@ from ..nets.clip import CLIPText
 from ..prompt.tokenize import clip_vocabulary
 from ..weights.family import CONFIG_KEY, FAMILY_KEY
 from ..weights.formats.format import Header
-from ..weights.kinds import PREDICTION_MARKS, told
+from ..weights.kinds import PREDICTION_MARKS, published_kind
 from . import diffusers, library, shipped
 from .diffusers import PROJECTED, Place
 from .find import find
@@ -196,7 +196,9 @@ def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool, p
     """A file as safetensors, its names kept; what is stated of its prediction, or said beside it, stands in it then."""
     reader = Reader(source)
     header = reader.header
-    dropped = [name for name in header.tensors if prune and _is_left_over(name, told(header.shapes) is not None)]
+    dropped = [
+        name for name in header.tensors if prune and _is_left_over(name, published_kind(header.shapes) is not None)
+    ]
     stated, marks, notes = _stated(header, prediction)
     gone = {*dropped, *(PREDICTION_MARKS if stated else ())}
 
@@ -221,7 +223,7 @@ def _stated(header: Header, prediction: str) -> tuple[dict[str, str], dict[str, 
     Raises:
         InvalidInput: a prediction is stated of a file that paints nothing.
     """
-    if told(header.shapes) is None:
+    if published_kind(header.shapes) is None:
         if prediction:
             raise InvalidInput(f"--prediction is of a whole model, and {header.path} is none: leave it out")
         return {}, {}, ()
@@ -247,7 +249,7 @@ def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: lis
         diffusers.place(model, role, part)
         prefix, keymap = diffusers.placed(model, role, part)
         tensors |= outward(_kernels(part), keymap, prefix)
-    if told({name: due.shape for name, due in tensors.items()}) is None:
+    if published_kind({name: due.shape for name, due in tensors.items()}) is None:
         raise InvalidInput(
             f"{model.name} is of no shape that has been published as a single file: convert it to a folder"
         )

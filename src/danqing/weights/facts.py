@@ -18,13 +18,13 @@ class Facts:
     """A config's fields, by how they are known.
 
     Args:
-        told: by the shapes; nothing may contradict them.
+        inferred: from the shapes; nothing may contradict them.
         assumed: as in the family's published models; a stated config may say otherwise.
         unknown: field -> why neither holds; a stated config must give them.
         parts: fields that are configs themselves.
     """
 
-    told: Mapping[str, Any]
+    inferred: Mapping[str, Any]
     assumed: Mapping[str, Any] = field(default_factory=lambda: NONE)
     unknown: Mapping[str, str] = field(default_factory=lambda: NONE)
     parts: Mapping[str, Facts] = field(default_factory=dict)

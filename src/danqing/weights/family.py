@@ -114,7 +114,7 @@ class Family(NamedTuple):
         Raises:
             InvalidFile: the statement, or the file's own, contradicts the shapes.
         """
-        said = {**said_by(header), **(stated or {})}
+        said = {**stated_by(header), **(stated or {})}
         return settle(self.facts(header), said, f"{header.path} ({self.title})")
 
     def build(self, config: Config) -> nn.Module:
@@ -127,7 +127,7 @@ class Family(NamedTuple):
         return f"{self.name} in the layout of {self.layout}"
 
 
-def said_by(header: Header) -> dict[str, Any]:
+def stated_by(header: Header) -> dict[str, Any]:
     """The config that a file of ours carries in its metadata; {} in any other."""
     try:
         config = json.loads(header.metadata.get(CONFIG_KEY, "{}"))
@@ -154,12 +154,12 @@ class Settled(NamedTuple):
 
 def settle(facts: Facts, stated: Mapping[str, Any], where: str) -> Settled:
     """What is told, stated, assumed, in this order; a statement may repeat what is told, not alter it."""
-    values: dict[str, Any] = {**facts.assumed, **facts.told}
+    values: dict[str, Any] = {**facts.assumed, **facts.inferred}
     for name, value in stated.items():
         values[name] = tuple(value) if isinstance(value, list) else value
-        if name in facts.told and facts.told[name] != values[name]:
+        if name in facts.inferred and facts.inferred[name] != values[name]:
             raise InvalidFile(
-                f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.told[name]!r}"
+                f"{where}: {name} is said to be {value!r:.50}, but the tensors' shapes say {facts.inferred[name]!r}"
             )
     assumed = tuple(name for name in facts.assumed if name not in stated)
     unknown = {name: why for name, why in facts.unknown.items() if name not in stated}

@@ -10,7 +10,7 @@ from typing import Any
 from . import store
 from .family import FAMILY_KEY, Family
 from .formats.format import Header
-from .kinds import TASKS, UNETS, told
+from .kinds import TASKS, UNETS, published_kind
 from .published import PUBLISHED
 from .registry import candidates
 
@@ -70,7 +70,7 @@ def identify(path: str | os.PathLike[str]) -> Report:
         return describe_network(header, whole[0], parts)
     note = f"Load one network at a time, by its part: {', '.join(parts)}" if parts else UNUSED
     shapes = header.shapes
-    if kind := told(shapes):
+    if kind := published_kind(shapes):
         return report(header, "checkpoint", " ".join(filter(None, kind)), "single file", note, parts)
     for published in PUBLISHED:
         if published.detect(shapes):

@@ -62,7 +62,7 @@ class Kind:
         return next(iter(self.predictions.values()), self.usual)
 
 
-def told(shapes: Shapes) -> tuple[str, str] | None:
+def published_kind(shapes: Shapes) -> tuple[str, str] | None:
     """Model and task of a single file, or None for any other file."""
     for prefix in (DIFFUSION, ""):
         blocks = count(shapes, prefix + "joint_blocks.{}.x_block.mlp.fc1.weight")
@@ -82,7 +82,7 @@ def kind(header: Header) -> Kind:
     Raises:
         InvalidFile: it is none of a model that is known here.
     """
-    found = told(header.shapes)
+    found = published_kind(header.shapes)
     if found is None:
         if any(name.startswith("model_ema.") for name in header.tensors):
             raise InvalidFile(

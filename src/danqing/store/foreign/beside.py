@@ -23,7 +23,7 @@ TARGET = "model.params.denoiser_config.params.scaling_config.target"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class Stated:
     """What a config beside the weights says of them.
 
     Args:
@@ -43,10 +43,10 @@ class Said:
     warnings: tuple[str, ...] = ()
 
 
-NOTHING = Said()
+NOTHING = Stated()
 
 
-def config_of(path: Path) -> Said:
+def config_of(path: Path) -> Stated:
     """What the .yaml beside a single file says, where there is one; what cannot be read is a warning."""
     beside = next((p for end in (".yaml", ".yml") if (p := path.with_suffix(end)).is_file()), None)
     if beside is None:
@@ -61,7 +61,7 @@ def config_of(path: Path) -> Said:
         flat = flattened(values(text.decode("utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
-        return Said(warnings=(f"{beside} cannot be read ({why}), and what it says of the weights is not known.",))
+        return Stated(warnings=(f"{beside} cannot be read ({why}), and what it says of the weights is not known.",))
     return _said(beside.name, flat) if any(name.startswith("model.") for name in flat) else NOTHING
 
 
@@ -98,7 +98,7 @@ def _real(value: Any) -> float:
 SCHEDULE = {"linear_start": ("start", _real), "linear_end": ("end", _real), "timesteps": ("count", _count)}
 
 
-def _said(source: str, flat: Mapping[str, Any]) -> Said:
+def _said(source: str, flat: Mapping[str, Any]) -> Stated:
     """The fields that are used, each only if it is of its kind: any other is told with those that are not read."""
     scaling = str(flat.get(TARGET, "")).rpartition(".")[2]
     prediction = PARAMETERISATIONS.get(str(flat.get(_PARAMS + "parameterization", "")), SCALINGS.get(scaling, ""))
@@ -107,7 +107,7 @@ def _said(source: str, flat: Mapping[str, Any]) -> Said:
     odd = {_PARAMS + given for given, (name, _) in SCHEDULE.items() if not found[name]}
     odd |= {_PARAMS + "scale_factor"} if not scale else set()
     odd |= {_PARAMS + "parameterization", TARGET} if not prediction else set()
-    return Said(
+    return Stated(
         source=source,
         prediction=prediction,
         schedule={name: value for name, value in found.items() if value},

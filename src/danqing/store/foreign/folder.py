@@ -14,7 +14,7 @@ from ...weights import kinds, store
 from ...weights.facts import Shapes, count
 from ..model import Component, Model
 from . import fields
-from .beside import Said
+from .beside import Stated
 from .habits import BETAS, HABITS, SIGMAS, STRENGTHS, Habit
 from .single import vocabulary
 from .words import PADS, Words, words_of
@@ -257,7 +257,7 @@ def _model(shapes: Shapes, parts: Mapping[str, Component], words: Words) -> tupl
     return {768: "SD1.x", 1024: "SD2.x"}.get(width, usual), task
 
 
-def _schedule(said: Mapping[str, Any], habit: Habit) -> tuple[Said, dict[str, Any]]:
+def _schedule(said: Mapping[str, Any], habit: Habit) -> tuple[Stated, dict[str, Any]]:
     """What a scheduler_config.json says of schedule and prediction, else what is usual; and of a request's defaults."""
     name = said.get("_class_name", "DDIMScheduler")
     warnings = fields.SCHEDULER.unread("scheduler_config.json", said)
@@ -274,7 +274,7 @@ def _schedule(said: Mapping[str, Any], habit: Habit) -> tuple[Said, dict[str, An
         schedule, prediction = _betas(said)
     # Of the spacings that a scheduler states, only this one is more than its class's habit.
     spacing = {"spacing": "trailing"} if said.get("timestep_spacing") == "trailing" else {}
-    return Said(schedule=schedule, prediction=prediction, warnings=warnings), spacing
+    return Stated(schedule=schedule, prediction=prediction, warnings=warnings), spacing
 
 
 def _sigmas(said: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -14,7 +14,7 @@ from ...weights.formats.format import Header
 from ...weights.kinds import Kind
 from ...weights.published import DIFFUSION, dim
 from ..model import Component, Model
-from .beside import Said, autoencoder_of, config_of
+from .beside import Stated, autoencoder_of, config_of
 from .fields import disagree
 from .habits import HABITS, SIGMAS, STRENGTHS, Habit
 
@@ -89,14 +89,14 @@ def _beside(path: Path, parts: Mapping[str, Component], habit: Habit) -> tuple[d
     return {**parts, "codec": beside}, [said] if own else []
 
 
-def _schedule(kind: Kind, habit: Habit, said: Said, prediction: str) -> dict[str, Any]:
+def _schedule(kind: Kind, habit: Habit, said: Stated, prediction: str) -> dict[str, Any]:
     if prediction.startswith("edm"):
         return dict(SIGMAS)
     stated = said.schedule if habit.schedule["kind"] != "flow" else {}
     return {**habit.schedule, **stated, **({"zero_snr": True} if kind.zero_snr else {})}
 
 
-def _configs(header: Header, habit: Habit, said: Said) -> dict[str, dict[str, Any]]:
+def _configs(header: Header, habit: Habit, said: Stated) -> dict[str, dict[str, Any]]:
     """Fields of the networks' configs by part: as the .yaml beside says, then as the file itself does."""
     beside: dict[str, dict[str, Any]] = {"codec": {**said.codec, **_normal(header)}, "denoiser": _heads(header, said)}
     own = _own(header)
@@ -122,7 +122,7 @@ def _normal(header: Header) -> dict[str, Any]:
     return {"scaling_factor": 0.5, "latents_mean": mean, "latents_std": std}
 
 
-def _heads(header: Header, said: Said) -> dict[str, Any]:
+def _heads(header: Header, said: Stated) -> dict[str, Any]:
     """Heads a level, where a .yaml says them: so many in each, or as many as have its width."""
     number, width = said.heads
     levels = [dim(header.shapes, name, 0) for name in _first(header.shapes)]

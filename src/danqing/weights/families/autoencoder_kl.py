@@ -22,7 +22,7 @@ def autoencoder_kl_facts(shapes: Shapes) -> Facts:
     read, written = shapes["encoder.conv_in.weight"][1], shapes["decoder.conv_out.weight"][0]
     side = math.isqrt(read // 3)
     patch = side if read == 3 * side**2 else 1
-    told = {
+    inferred = {
         "block_out_channels": widths,
         "layers_per_block": count(shapes, "encoder.down_blocks.0.resnets.{}.conv1.weight"),
         "latent_channels": latent,
@@ -33,7 +33,7 @@ def autoencoder_kl_facts(shapes: Shapes) -> Facts:
     assumed, unknown = groups(widths)
     assumed |= {"patch": patch, "in_channels": read // patch**2, "out_channels": written // patch**2}
     scale, shift = {4: (0.18215, 0.0), 16: (1.5305, 0.0609)}.get(latent, (1.0, 0.0))
-    return Facts(told=told, assumed=assumed | {"scaling_factor": scale, "shift_factor": shift}, unknown=unknown)
+    return Facts(inferred=inferred, assumed=assumed | {"scaling_factor": scale, "shift_factor": shift}, unknown=unknown)
 
 
 def sdxl_autoencoder_facts(shapes: Shapes) -> Facts:

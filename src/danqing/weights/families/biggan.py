@@ -20,7 +20,7 @@ def generator_facts(shapes: Shapes) -> Facts:
     blocks = count(shapes, "blocks.{}.0.conv1.weight")
     classes, shared = shapes["shared.weight"]
     made, chunk = shapes["linear.weight"]
-    told = {
+    inferred = {
         "widths": (made // 16, *(shapes[f"blocks.{i}.0.conv1.weight"][0] for i in range(blocks))),
         "attention": attention(shapes, blocks),
         "z_dim": chunk * (blocks + 1),
@@ -28,7 +28,7 @@ def generator_facts(shapes: Shapes) -> Facts:
         "classes": classes,
         "img_channels": shapes["output_layer.2.weight"][0],
     }
-    return Facts(told=told)
+    return Facts(inferred=inferred)
 
 
 def discriminator_facts(shapes: Shapes) -> Facts:
@@ -37,13 +37,13 @@ def discriminator_facts(shapes: Shapes) -> Facts:
     width."""
     blocks = count(shapes, "blocks.{}.0.conv1.weight")
     shortcuts = count(shapes, "blocks.{}.0.conv_sc.weight")
-    told = {
+    inferred = {
         "widths": tuple(shapes[f"blocks.{i}.0.conv1.weight"][0] for i in range(blocks)),
         "attention": attention(shapes, blocks),
         "classes": shapes["embed.weight"][0],
         "img_channels": shapes["blocks.0.0.conv1.weight"][1],
     }
-    return Facts(told=told, assumed={"halvings": shortcuts})
+    return Facts(inferred=inferred, assumed={"halvings": shortcuts})
 
 
 BIGGAN = Family(

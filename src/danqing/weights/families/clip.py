@@ -29,30 +29,30 @@ def attention(width: int, heads: Mapping[int, int], quick: tuple[int, ...]) -> t
 
 def clip_text_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.clip.CLIPTextConfig`. OpenAI's towers (512, 768) have the quick GELU, OpenCLIP's not."""
-    told, width = tower(shapes, "text_model")
+    inferred, width = tower(shapes, "text_model")
     vocabulary = shapes["text_model.embeddings.token_embedding.weight"][0]
-    told["vocab_size"] = vocabulary
-    told["max_position_embeddings"] = shapes["text_model.embeddings.position_embedding.weight"][0]
-    told["projection_dim"] = shapes.get("text_projection.weight", (0,))[0]
+    inferred["vocab_size"] = vocabulary
+    inferred["max_position_embeddings"] = shapes["text_model.embeddings.position_embedding.weight"][0]
+    inferred["projection_dim"] = shapes.get("text_projection.weight", (0,))[0]
     assumed, unknown = attention(width, {512: 8, 768: 12, 1024: 16, 1280: 20}, (512, 768))
     assumed["eos_token_id"] = min(vocabulary, 49408) - 1  # learned words are appended behind the published vocabulary
-    return Facts(told=told, assumed=assumed, unknown=unknown)
+    return Facts(inferred=inferred, assumed=assumed, unknown=unknown)
 
 
 def clip_vision_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.clip.CLIPVisionConfig`. OpenAI's towers (768, 1024) have the quick GELU, OpenCLIP's not."""
-    told, width = tower(shapes, "vision_model")
+    inferred, width = tower(shapes, "vision_model")
     _, channels, patch, _ = shapes["vision_model.embeddings.patch_embedding.weight"]
     positions = shapes["vision_model.embeddings.position_embedding.weight"][0]
-    told |= {"num_channels": channels, "patch_size": patch, "image_size": math.isqrt(positions - 1) * patch}
-    told["projection_dim"] = shapes.get("visual_projection.weight", (0,))[0]
+    inferred |= {"num_channels": channels, "patch_size": patch, "image_size": math.isqrt(positions - 1) * patch}
+    inferred["projection_dim"] = shapes.get("visual_projection.weight", (0,))[0]
     assumed, unknown = attention(width, {768: 12, 1024: 16, 1280: 16, 1664: 16}, (768, 1024))
-    return Facts(told=told, assumed=assumed, unknown=unknown)
+    return Facts(inferred=inferred, assumed=assumed, unknown=unknown)
 
 
 def clip_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.clip.CLIPConfig`: its two towers."""
-    return Facts(told={}, parts={"text": clip_text_facts(shapes), "vision": clip_vision_facts(shapes)})
+    return Facts(inferred={}, parts={"text": clip_text_facts(shapes), "vision": clip_vision_facts(shapes)})
 
 
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.

@@ -24,20 +24,20 @@ def generator_facts(shapes: Shapes) -> Facts:
     one more."""
     channels, read, *_ = shapes["model.1.weight"]
     blocks = sum(name.endswith(".conv_block.1.weight") for name in shapes)
-    told = {
+    inferred = {
         "in_channels": read,
         "out_channels": shapes[f"model.{17 + blocks}.weight"][0],
         "channels": channels,
         "blocks": blocks,
     }
-    return Facts(told=told)
+    return Facts(inferred=inferred)
 
 
 def discriminator_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.cyclegan.PatchGANConfig`: numbers 0, 2, 5, 8, .. are convolutions."""
     channels, read, *_ = shapes["model.0.weight"]
     layers = sum(name.endswith(".weight") for name in shapes)
-    return Facts(told={"in_channels": read, "channels": channels, "halvings": layers - 2})
+    return Facts(inferred={"in_channels": read, "channels": channels, "halvings": layers - 2})
 
 
 CYCLEGAN = Family(

@@ -45,7 +45,7 @@ def rrdb_facts(shapes: Shapes) -> Facts:
     written = shapes["conv_last.weight"][0]
     fold = {4: 2, 16: 4}.get(read // written if read % written == 0 else 0, 1)
     return Facts(
-        told={
+        inferred={
             "in_channels": read // fold**2,
             "out_channels": written,
             "channels": channels,
@@ -67,7 +67,7 @@ def srvgg_facts(shapes: Shapes) -> Facts:
     if not layers % 2 or scale**2 * read != last or len(shapes["body.1.weight"]) != 1:
         raise ValueError(f"{layers} layers that end in {last} channels make no picture of {read} channels")
     return Facts(
-        told={
+        inferred={
             "in_channels": read,
             "out_channels": read,
             "channels": channels,

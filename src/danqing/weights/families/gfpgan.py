@@ -23,9 +23,9 @@ def gfpgan_facts(shapes: Shapes) -> Facts:
     widths = {4: shapes["stylegan_decoder.constant_input.weight"][1]}
     while (name := f"stylegan_decoder.style_convs.{2 * len(widths) - 2}.modulated_conv.weight") in shapes:
         widths[4 << len(widths)] = shapes[name][1]
-    told, assumed = pyramid(widths)
+    inferred, assumed = pyramid(widths)
     return Facts(
-        told={**told, "w_dim": shapes["stylegan_decoder.style_conv1.modulated_conv.modulation.weight"][1]},
+        inferred={**inferred, "w_dim": shapes["stylegan_decoder.style_conv1.modulated_conv.modulation.weight"][1]},
         assumed=assumed,
     )
 
@@ -33,12 +33,12 @@ def gfpgan_facts(shapes: Shapes) -> Facts:
 def restorer_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.restorer.RestorerConfig`; no shape tells the resolution, or the groups of the norms."""
     levels = range(count(shapes, "up.{}.0.conv1.weight"))
-    told = {
+    inferred = {
         "widths": tuple(shapes[f"down.{i}.{int(i > 0)}.conv1.weight"][0] for i in levels),
         "layers_per_block": count(shapes, "down.0.{}.conv1.weight"),
         "patch": math.isqrt(shapes["conv_in.weight"][1] // 3),
     }
-    return Facts(told=told, assumed={"resolution": 128, "norm_num_groups": 8})
+    return Facts(inferred=inferred, assumed={"resolution": 128, "norm_num_groups": 8})
 
 
 GFPGAN = Family(

@@ -16,7 +16,7 @@ def mmdit_facts(shapes: Shapes) -> Facts:
     layers = count(shapes, "transformer_blocks.{}.attn.to_q.weight")
     norm = shapes.get("transformer_blocks.0.attn.norm_q.weight")
     dual = tuple(i for i in range(layers) if f"transformer_blocks.{i}.attn2.to_q.weight" in shapes)
-    told: dict[str, Any] = {
+    inferred: dict[str, Any] = {
         "patch_size": patch,
         "in_channels": channels,
         "out_channels": shapes["proj_out.weight"][0] // patch**2,
@@ -30,13 +30,15 @@ def mmdit_facts(shapes: Shapes) -> Facts:
     # The table of positions is in the file, so that the size it was made for changes nothing.
     assumed: dict[str, Any] = {"sample_size": 128}
     if norm is not None:
-        told |= {"attention_head_dim": norm[0], "num_attention_heads": width // norm[0]}
+        inferred |= {"attention_head_dim": norm[0], "num_attention_heads": width // norm[0]}
     elif width == 64 * layers:
         assumed |= {"attention_head_dim": 64, "num_attention_heads": layers}
     else:
         why = f"a width of {width} in {layers} layers is none of Stable Diffusion 3's"
-        return Facts(told=told, assumed=assumed, unknown={"attention_head_dim": why, "num_attention_heads": why})
-    return Facts(told=told, assumed=assumed)
+        return Facts(
+            inferred=inferred, assumed=assumed, unknown={"attention_head_dim": why, "num_attention_heads": why}
+        )
+    return Facts(inferred=inferred, assumed=assumed)
 
 
 MMDIT = Family(

@@ -11,7 +11,7 @@ def pixel_unet_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.pixel_unet.PixelUNetConfig`. Where there is attention, published ones have one head."""
     levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
-    told = {
+    inferred = {
         "in_channels": shapes["conv_in.weight"][1],
         "out_channels": shapes["conv_out.weight"][0],
         "block_out_channels": widths,
@@ -21,7 +21,9 @@ def pixel_unet_facts(shapes: Shapes) -> Facts:
     }
     assumed, unknown = groups(widths)
     heads = tuple(int(f"down_blocks.{i}.attentions.0.to_q.weight" in shapes) for i in levels)
-    return Facts(told=told, assumed=assumed | {"attention_heads": heads, "mid_attention_heads": 1}, unknown=unknown)
+    return Facts(
+        inferred=inferred, assumed=assumed | {"attention_heads": heads, "mid_attention_heads": 1}, unknown=unknown
+    )
 
 
 PIXEL_UNET = Family(

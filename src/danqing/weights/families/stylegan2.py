@@ -30,32 +30,32 @@ def pyramid(channels: dict[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
 def generator_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.stylegan2.StyleGAN2Config`."""
     colours = {4 << k: name for k in range(16) if (name := f"synthesis.b{4 << k}.torgb.weight") in shapes}
-    told, assumed = pyramid({r: shapes[name][1] for r, name in colours.items()})
+    inferred, assumed = pyramid({r: shapes[name][1] for r, name in colours.items()})
     w_dim, read = shapes["mapping.fc0.weight"]
     classes = shapes.get("mapping.embed.weight", (0, 0))[1]
-    told |= {
+    inferred |= {
         "z_dim": read - w_dim * bool(classes),
         "w_dim": w_dim,
         "classes": classes,
         "mapping_layers": count(shapes, "mapping.fc{}.weight"),
         "img_channels": shapes[colours[4]][0],
     }
-    return Facts(told=told, assumed=assumed)
+    return Facts(inferred=inferred, assumed=assumed)
 
 
 def discriminator_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.stylegan2.StyleGAN2DiscriminatorConfig`. No shape tells the size of the groups, nor, without
     labels, how many layers a label would pass."""
     blocks = {8 << k: name for k in range(15) if (name := f"b{8 << k}.conv0.weight") in shapes}
-    told, assumed = pyramid({4: shapes["b4.conv.weight"][0], **{r: shapes[name][0] for r, name in blocks.items()}})
+    inferred, assumed = pyramid({4: shapes["b4.conv.weight"][0], **{r: shapes[name][0] for r, name in blocks.items()}})
     assumed |= {"group": 4}
-    told |= {
+    inferred |= {
         "classes": shapes.get("mapping.embed.weight", (0, 0))[1],
         "img_channels": shapes[f"b{max(blocks)}.fromrgb.weight"][1],
     }
     layers = count(shapes, "mapping.fc{}.weight")
-    (told if layers else assumed)["mapping_layers"] = layers or 8
-    return Facts(told=told, assumed=assumed)
+    (inferred if layers else assumed)["mapping_layers"] = layers or 8
+    return Facts(inferred=inferred, assumed=assumed)
 
 
 STYLEGAN2 = Family(

@@ -12,7 +12,7 @@ def t5_facts(shapes: Shapes) -> Facts:
     layer = "encoder.block.0.layer.{}"
     buckets, heads = shapes[layer.format(0) + ".SelfAttention.relative_attention_bias.weight"]
     vocabulary, width = shapes["shared.weight"]
-    told = {
+    inferred = {
         "vocab_size": vocabulary,
         "d_model": width,
         "d_kv": shapes[layer.format(0) + ".SelfAttention.q.weight"][0] // heads,
@@ -21,7 +21,7 @@ def t5_facts(shapes: Shapes) -> Facts:
         "num_heads": heads,
         "relative_attention_num_buckets": buckets,
     }
-    return Facts(told=told, assumed={"relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6})
+    return Facts(inferred=inferred, assumed={"relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6})
 
 
 def t5_keymap(shapes: Shapes) -> KeyMap:

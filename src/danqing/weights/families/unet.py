@@ -24,7 +24,7 @@ def unet_facts(shapes: Shapes) -> Facts:
     block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
     depths = tuple(count(shapes, block.format(f"down_blocks.{i}")) for i in levels)
     middle = count(shapes, block.format("mid_block"))
-    told: dict[str, Any] = {
+    inferred: dict[str, Any] = {
         "in_channels": shapes["conv_in.weight"][1],
         "out_channels": shapes["conv_out.weight"][0],
         "block_out_channels": widths,
@@ -37,29 +37,29 @@ def unet_facts(shapes: Shapes) -> Facts:
     stages = [f"down_blocks.{i}" for i in levels if depths[i]] + ["mid_block"] * bool(middle)
     if not stages:
         unknown["cross_attention_dim"] = "no level reads the text"
-        return Facts(told=told, assumed=assumed, unknown=unknown)
+        return Facts(inferred=inferred, assumed=assumed, unknown=unknown)
     first = f"{stages[0]}.attentions.0"
-    told["cross_attention_dim"] = text = shapes[f"{first}.transformer_blocks.0.attn2.to_k.weight"][1]
+    inferred["cross_attention_dim"] = text = shapes[f"{first}.transformer_blocks.0.attn2.to_k.weight"][1]
     published = widths[0] in (320, 384) and text in TEXTS
-    told["use_linear_projection"] = len(shapes[f"{first}.proj_in.weight"]) == 2 or (published and text != EIGHT)
+    inferred["use_linear_projection"] = len(shapes[f"{first}.proj_in.weight"]) == 2 or (published and text != EIGHT)
     if published:
         assumed["attention_heads"] = tuple(8 if text == EIGHT else width // 64 for width in widths)
     else:
         what = f"the widths {widths} and the text's {text}"
         unknown["attention_heads"] = f"{what} are none of Stable Diffusion's"
-    return Facts(told=told, assumed=assumed, unknown=unknown)
+    return Facts(inferred=inferred, assumed=assumed, unknown=unknown)
 
 
 def drafted_unet_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.drafted.DraftedUNetConfig`: a UNet, the grid of its draft and the draft's hidden layers."""
     facts = unet_facts(shapes)
-    channels = facts.told["in_channels"] - facts.told["out_channels"]
+    channels = facts.inferred["in_channels"] - facts.inferred["out_channels"]
     draft = {
         "draft_size": math.isqrt(shapes["draft.linear.weight"][0] // channels),
         "draft_hidden": shapes.get("draft.body.0.weight", (0,))[0],
         "draft_blocks": sum(key.startswith("draft.body.") and key.endswith(".up.weight") for key in shapes),
     }
-    return replace(facts, told={**facts.told, **draft})
+    return replace(facts, inferred={**facts.inferred, **draft})
 
 
 UNET = Family(

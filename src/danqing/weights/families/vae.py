@@ -14,14 +14,14 @@ def vae_facts(shapes: Shapes) -> Facts:
     widths = tuple(shapes[f"encoder.levels.{i}.0.conv1.weight"][0] for i in levels)
     cells, latent = shapes["decoder.inward.weight"]
     patch = math.isqrt(shapes["encoder.conv_in.weight"][1] // 3)
-    told = {
+    inferred = {
         "widths": widths,
         "layers_per_block": count(shapes, "encoder.levels.0.{}.conv1.weight"),
         "latent_dim": latent,
         "patch": patch,
         "image_size": math.isqrt(cells // widths[-1]) * patch * 2 ** (len(widths) - 1),
     }
-    return Facts(told=told, assumed={"norm_num_groups": 8, "likelihood": "laplace"})
+    return Facts(inferred=inferred, assumed={"norm_num_groups": 8, "likelihood": "laplace"})
 
 
 VAE = Family(
