@@ -1,4 +1,4 @@
-"""What the shell completes: names and files. The completion itself is click's (docs/command.md)."""
+"""What the shell completes: names and files. The completion itself is click's (docs/models.md)."""
 
 from __future__ import annotations
 
