@@ -26,7 +26,7 @@ from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.mmdit import MMDiTConfig
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.weights.identify import identify
-from danqing.weights.kinds import told
+from danqing.weights.kinds import published_kind
 from danqing.weights.load import load
 from danqing.weights.store import write
 
@@ -174,7 +174,7 @@ def test_a_single_file_is_the_model_that_diffusers_says(theirs, ours, shapes):
     assert (
         infer_diffusers_model_type({key: torch.empty(shape, device="meta") for key, shape in shapes.items()}) == theirs
     )
-    assert told(shapes) == ours
+    assert published_kind(shapes) == ours
 
 
 @pytest.mark.parametrize("config", [SMALL])
