@@ -251,7 +251,7 @@ def test_the_generator_has_the_published_names_and_shapes_and_these_tell_its_con
     with torch.device("meta"):
         mine = {name: tuple(t.shape) for name, t in BigGAN(config).state_dict().items()}
     assert mine == published_generator(config)
-    assert BigGANConfig(**generator_facts(mine).told) == config
+    assert BigGANConfig(**generator_facts(mine).inferred) == config
 
 
 @pytest.mark.parametrize("config", [IMAGENET_128_DISCRIMINATOR, MINI_DISCRIMINATOR, TINY_DISCRIMINATOR])
@@ -260,7 +260,7 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
         mine = {name: tuple(t.shape) for name, t in BigGANDiscriminator(config).state_dict().items()}
     assert mine == published_discriminator(config)
     facts = discriminator_facts(mine)
-    assert BigGANDiscriminatorConfig(**{**facts.assumed, **facts.told}) == config
+    assert BigGANDiscriminatorConfig(**{**facts.assumed, **facts.inferred}) == config
 
 
 def test_the_published_size_is_that_of_128_px_and_the_small_ones_fit():

@@ -109,7 +109,7 @@ def test_the_generator_has_the_published_names_and_shapes_and_these_tell_its_con
     with torch.device("meta"):
         mine = {name: tuple(t.shape) for name, t in CycleGAN(config).state_dict().items()}
     assert mine == published(config)
-    assert CycleGANConfig(**cyclegan.generator_facts(mine).told) == config
+    assert CycleGANConfig(**cyclegan.generator_facts(mine).inferred) == config
 
 
 def test_statistics_of_old_files_are_dropped_and_a_dropout_layer_moves_no_weight():
@@ -128,7 +128,7 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
         number = 3 * k - 1 if k else 0
         expected |= {f"model.{number}.weight": (out, read, 4, 4), f"model.{number}.bias": (out,)}
     assert mine == expected
-    assert PatchGANConfig(**cyclegan.discriminator_facts(mine).told) == config
+    assert PatchGANConfig(**cyclegan.discriminator_facts(mine).inferred) == config
 
 
 def test_the_published_size_is_that_of_the_paper():

@@ -320,7 +320,7 @@ def test_the_generator_has_the_published_names_and_shapes_and_these_tell_its_con
         mine = {name: tuple(t.shape) for name, t in StyleGAN2(config).state_dict().items()}
     assert mine == published_generator(config)
     facts = generator_facts(mine)
-    assert StyleGAN2Config(**{**facts.assumed, **facts.told}) == config
+    assert StyleGAN2Config(**{**facts.assumed, **facts.inferred}) == config
 
 
 @pytest.mark.parametrize("config", DISCRIMINATORS)
@@ -332,7 +332,7 @@ def test_the_discriminator_has_the_published_names_and_shapes_and_these_tell_its
     stated = (
         {} if config.classes else {"mapping_layers": config.mapping_layers}
     )  # of layers that are not there nothing tells
-    assert StyleGAN2DiscriminatorConfig(**{**facts.assumed, **facts.told, **stated}) == config
+    assert StyleGAN2DiscriminatorConfig(**{**facts.assumed, **facts.inferred, **stated}) == config
 
 
 def test_the_published_sizes_are_those_of_the_paper_and_the_small_one_fits():

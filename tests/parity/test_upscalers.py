@@ -27,9 +27,9 @@ def test_the_same_file_enlarges_the_same_picture_to_the_same_numbers(name: str):
     state = {ours: file[source.name] for ours, source in keymap.sources(file).items()}
     ours = {key: tuple(tensor.shape) for key, tensor in state.items()}
     if layout == "compact":
-        net = SRVGGNetCompact(SRVGGNetCompactConfig(**esrgan.srvgg_facts(ours).told))
+        net = SRVGGNetCompact(SRVGGNetCompactConfig(**esrgan.srvgg_facts(ours).inferred))
     else:
-        net = RRDBNet(RRDBNetConfig(**esrgan.rrdb_facts(ours).told))
+        net = RRDBNet(RRDBNetConfig(**esrgan.rrdb_facts(ours).inferred))
     net.load_state_dict(state, strict=True)
     assert net.config.scale == said["scale"]
     want = torch.from_numpy(RECORD[name])
