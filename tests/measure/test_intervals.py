@@ -39,6 +39,18 @@ def test_nineteen_of_twenty_intervals_hold_the_truth(measure):
     assert 0.91 <= held / 300 <= 0.99
 
 
+def test_a_measure_that_grows_when_pictures_are_drawn_twice_lies_in_its_interval():
+    """As the Fréchet distance of few pictures does; the least distance to another is 0 where one is drawn twice."""
+    x = torch.rand(50, 1, generator=keyed("biased"))
+
+    def spread(i):
+        apart = torch.cdist(x[i], x[i]) + 9 * torch.eye(len(i))
+        return 100 * float((apart.min(1).values < 0.01).double().mean())
+
+    found = bootstrap(spread, 50, top=100)
+    assert 0 <= found.low < found.value < found.high <= 100
+
+
 def test_real_art_is_scored_alike_and_stands_beside():
     right = torch.tensor([True, False])
     assert share(right, torch.tensor([True, True])).real == 100 and share(right).real is None

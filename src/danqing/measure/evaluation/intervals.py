@@ -56,11 +56,17 @@ def mean(values: Tensor, real: Tensor | None = None) -> Figure:
     return Figure(value=value, low=value - Z * error, high=value + Z * error, real=found, count=len(values))
 
 
-def bootstrap(measure: Callable[[Tensor], float], count: int, real: float | None = None) -> Figure:
-    """Of ``measure(items)``, items (count,) indices: the basic bootstrap interval (2 θ - q_high, 2 θ - q_low), which
-    takes out the bias of drawing pictures twice (Davison & Hinkley 1997, section 5.2.1)."""
+def bootstrap(
+    measure: Callable[[Tensor], float], count: int, real: float | None = None, top: float = math.inf
+) -> Figure:
+    """Of ``measure(items)``, items (count,) indices: how far the bootstrap's quantiles lie from its mean, about θ. The
+    bias of drawing pictures twice is in neither end, and θ lies between them (Davison & Hinkley 1997, section 5.2).
+
+    Args:
+        top: the most that it can be; the least is 0.
+    """
     value = measure(torch.arange(count))
     noise = keyed("bootstrap")
-    drawn = torch.tensor([measure(torch.randint(count, (count,), generator=noise)) for _ in range(DRAWS)])
-    low, high = drawn.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Figure(value=value, low=2 * value - high, high=2 * value - low, real=real, count=count)
+    drawn = torch.tensor([measure(torch.randint(count, (count,), generator=noise)) for _ in range(DRAWS)]).double()
+    low, high = (drawn - drawn.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Figure(value=value, low=max(0.0, value + low), high=min(top, value + high), real=real, count=count)

@@ -110,10 +110,10 @@ class Measured:
                 lambda i: quality.frechet(ours[i], theirs[i]), len(ours), quality.frechet(others, theirs)
             ),
             "precision": bootstrap(
-                lambda i: 100 * quality.covered(ours[i], theirs), len(ours), 100 * quality.covered(others, theirs)
+                lambda i: 100 * quality.covered(ours[i], theirs), len(ours), 100 * quality.covered(others, theirs), 100
             ),
             "recall": bootstrap(
-                lambda i: 100 * quality.covered(theirs[i], ours), len(ours), 100 * quality.covered(theirs, others)
+                lambda i: 100 * quality.covered(theirs[i], ours), len(ours), 100 * quality.covered(theirs, others), 100
             ),
             "copies": share(self.nearest["unseen"][0] < self.limit, near < self.limit),
             "copies_seen": share(self.nearest["seen"][0] < self.limit),
