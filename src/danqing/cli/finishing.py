@@ -75,7 +75,8 @@ class EveryFinish(Examples):
         from ..inputs.fields import domain
 
         for name, kind in records.FINISHES.usable().items():
-            with formatter.section(f"{name}, {records.does(kind)}"):
+            with formatter.section(name):
+                formatter.write_text(records.does(kind))
                 fields = records.parameters(kind).items()
                 formatter.write_dl([(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields])
         super().format_epilog(ctx, formatter)
