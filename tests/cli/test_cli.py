@@ -280,7 +280,7 @@ def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(t
     command = [
         sys.executable,
         "-m",
-        "danqing.cli",
+        "danqing",
         "paint",
         "<lora:ink:1>",
         "--model",
@@ -344,7 +344,7 @@ def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp
     command = [
         sys.executable,
         "-m",
-        "danqing.cli",
+        "danqing",
         "paint",
         "fox",
         "--model",

@@ -57,6 +57,9 @@ MAY = {
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
+        "run",
+        "solve",
+        "weights",
         "inputs",
         "tables",
         "installed",

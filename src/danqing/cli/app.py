@@ -16,6 +16,7 @@ from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
 from . import learning
 from .compare import compare
+from .doctor import doctor
 from .evaluate import evaluate
 from .finishing import enlarge, faces, finish, tone
 from .generators import interpolate, reconstruct, translate
@@ -75,6 +76,7 @@ for command in (
     inspect,
     compare,
     evaluate,
+    doctor,
     click.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn),
 ):
     danqing.add_command(command)
