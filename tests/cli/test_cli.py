@@ -17,7 +17,8 @@ from PIL import Image
 
 import danqing
 from danqing import installed
-from danqing.cli import app, painting
+from danqing.cli import app
+from danqing.cli.commands import painting
 from danqing.errors import DanqingError, InvalidFile
 from danqing.pictures import encode, files
 from danqing.pictures.carried import carried_by
@@ -306,7 +307,8 @@ def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(t
 def test_an_interrupt_while_torch_loads_ends_the_process_even_where_it_would_be_swallowed(tiny, tmp_path):
     code = """
 import signal, sys
-from danqing.cli import app, painting
+from danqing.cli import app
+from danqing.cli.commands import painting
 
 class Swallows:
     def find_spec(self, name, *_):

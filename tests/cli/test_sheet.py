@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from danqing.cli import painting
+from danqing.cli.commands import painting
 from danqing.errors import DanqingError
 from danqing.pictures import sheet
 from danqing.pictures.carried import recorded

@@ -1,1 +1,1 @@
-"""The command line: one file a kind of command, made from `Request`."""
+"""The command line: what its commands are made of, and where they come together."""

@@ -14,19 +14,19 @@ import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
-from . import learning
-from .compare import compare
-from .doctor import doctor
-from .evaluate import evaluate
-from .finishing import enlarge, faces, finish, tone
-from .generators import interpolate, reconstruct, translate
-from .models import convert, inspect, models, pull
+from .commands import learning
+from .commands.compare import compare
+from .commands.doctor import doctor
+from .commands.evaluate import evaluate
+from .commands.finishing import enlarge, faces, finish, tone
+from .commands.generators import interpolate, reconstruct, translate
+from .commands.models import convert, inspect, models, pull
+from .commands.outpaint import outpaint
+from .commands.painting import edit, paint, replay
+from .commands.sheet import sheet
+from .commands.words import words
 from .options import Examples, Group, plain_warnings
-from .outpaint import outpaint
-from .painting import edit, paint, replay
 from .screen import INTERRUPTED, echo
-from .sheet import sheet
-from .words import words
 
 
 @click.group(

@@ -12,7 +12,8 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from danqing.cli import app, learning
+from danqing.cli import app
+from danqing.cli.commands import learning
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.learn.training import drive
 from danqing.learn.training.experiment import Experiment, load, overridden, settings

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from ..errors import InvalidInput
-from .completion import files, models
-from .options import Examples, computing
-from .screen import echo, leaving, say, screen
+from ...errors import InvalidInput
+from ..completion import files, models
+from ..options import Examples, computing
+from ..screen import echo, leaving, say, screen
 
 
 @click.command(
@@ -79,9 +79,9 @@ def evaluate(
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         with leaving(show):
-            from ..measure.evaluation import evaluate as evaluating
-            from ..measure.evaluation import page
-            from ..store.find import find
+            from ...measure.evaluation import evaluate as evaluating
+            from ...measure.evaluation import page
+            from ...store.find import find
         described = find(model)
         out = Path(os.path.expanduser(output or os.path.join("evaluation", described.name)))
         found = None

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DanqingError
-from .completion import files, pulled
-from .options import Examples
-from .screen import asked, echo, leaving, note, say, screen
+from ...errors import DanqingError
+from ..completion import files, pulled
+from ..options import Examples
+from ..screen import asked, echo, leaving, note, say, screen
 
 if TYPE_CHECKING:
-    from ..store.model import Model
+    from ...store.model import Model
 
 
 @click.command(
@@ -33,9 +33,9 @@ def models(hashes: bool, as_json: bool) -> None:
 
     These folders are named by DANQING_MODELS or in settings.toml; a tree of ComfyUI or of A1111 may be one.
     """
-    from .. import installed
-    from ..store import library, settings, shipped
-    from ..store.model import read_model
+    from ... import installed
+    from ...store import library, settings, shipped
+    from ...store.model import read_model
     from . import listing
 
     brought = shipped.folders()
@@ -105,8 +105,8 @@ def pull(name: str, into: str | None, variant: str, sha256: str, force: bool) ->
 
     Short names are sd1.5, sd1.5-inpainting, sdxl, sdxl-refiner, sd3-medium, sd3.5-medium and sd3.5-large.
     """
-    from ..store import pull as pulling
-    from ..store.fetch import fetch
+    from ...store import pull as pulling
+    from ...store.fetch import fetch
     from . import listing
 
     try:
@@ -156,7 +156,7 @@ def convert(source: str, target: str, **options: Any) -> None:
     with screen(quiet=False) as screened:
         screened.waiting("converting")
         with leaving(screened):
-            from ..store import convert as converting
+            from ...store import convert as converting
         done = converting.convert(source, target, **options)
     for word in (*converting.summary(done.dropped), *done.notes):
         note(word)
@@ -173,7 +173,7 @@ def convert(source: str, target: str, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def inspect(file: str, as_json: bool) -> None:
     """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole."""
-    from ..store.inspect import describe
+    from ...store.inspect import describe
 
     found = describe(Path(file))
     if as_json:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InvalidInput
-from .completion import files, finishers, finishes
-from .options import Examples, fields, placed, several
+from ...errors import InvalidInput
+from ..completion import files, finishers, finishes
+from ..options import Examples, fields, placed, several
 from .painting import paint_each
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", sh
 
 def named(name: str) -> dict[str, Any]:
     """The parameters of a finish that are options, with their fields."""
-    from ..finish import records
+    from ...finish import records
 
     return {field: info for field, info in records.parameters(records.FINISHES[name]).items() if field != "precision"}
 
@@ -60,7 +60,7 @@ def touched_up(
 
 def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern: str) -> None:
     """Do to each picture what a chain of finishes says, in any of its forms."""
-    from ..pictures import paths
+    from ...pictures import paths
 
     told = partial(click.echo, err=True)
     each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images, told)]
@@ -71,8 +71,8 @@ class EveryFinish(Examples):
     """Lists the finishes and their parameters in its help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ..finish import records
-        from ..inputs.fields import domain
+        from ...finish import records
+        from ...inputs.fields import domain
 
         for name, kind in records.FINISHES.usable().items():
             with formatter.section(name):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InvalidFile
-from . import completion
-from .options import Examples, computing
-from .screen import echo, leaving, say, screen
+from ...errors import InvalidFile
+from .. import completion
+from ..options import Examples, computing
+from ..screen import echo, leaving, say, screen
 
 if TYPE_CHECKING:
-    from ..measure.bench import Row
+    from ...measure.bench import Row
 
 
 @click.command(
@@ -100,10 +100,10 @@ def compare(
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         with leaving(show):
-            from ..measure import compare as comparing
-            from ..measure import table
-            from ..measure.bench import Row
-            from ..pictures import encode, files
+            from ...measure import compare as comparing
+            from ...measure import table
+            from ...measure.bench import Row
+            from ...pictures import encode, files
         where, trained = Path(os.path.expanduser(art)), Path(os.path.expanduser(known)) if known else None
         stated = {name: value for name, value in (("truncation", truncation), ("scale", scale)) if value is not None}
         options: dict[str, Any] = dict(
@@ -138,7 +138,7 @@ def _print(rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..measure import table
+    from ...measure import table
 
     shown = Table("", *(row.name for row in rows))  # a model a column: there are fewer of them than measures
     for title, cell in list(table.COLUMNS.items())[1:]:

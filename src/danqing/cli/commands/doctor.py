@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 
-from ..store.shipped import DEFAULT
-from ..tables import PluginWarning
-from ..version import __version__
-from .completion import models as models_here
-from .options import Examples
-from .screen import echo, leaving, say, screen
+from ...store.shipped import DEFAULT
+from ...tables import PluginWarning
+from ...version import __version__
+from ..completion import models as models_here
+from ..options import Examples
+from ..screen import echo, leaving, say, screen
 
 #: Packages that an extra of danqing adds: the extra, a module of it, what it is for.
 EXTRAS = (
@@ -58,9 +58,9 @@ def doctor(model: str, quick: bool, as_json: bool) -> None:
 
 
 def _facts() -> Iterator[tuple[str, Any]]:
-    from .. import api
-    from ..run.record import describe
-    from ..store import settings
+    from ... import api
+    from ...run.record import describe
+    from ...store import settings
 
     yield "danqing", f"{__version__}, Python {platform.python_version()}"
     yield from describe().items()
@@ -85,14 +85,14 @@ def _place(path: Path) -> str:
 
 def _broken() -> list[str]:
     """What `PluginWarning` says of all tables."""
-    from ..finish.records import FINISHES
-    from ..painting.adapters.adapters import ATTACHMENTS
-    from ..painting.generators.base import GENERATORS
-    from ..painting.guidance import GUIDANCE
-    from ..request.flat import GROUPS
-    from ..request.names import RECIPES
-    from ..solve.solvers import SOLVERS
-    from ..weights.registry import FAMILIES
+    from ...finish.records import FINISHES
+    from ...painting.adapters.adapters import ATTACHMENTS
+    from ...painting.generators.base import GENERATORS
+    from ...painting.guidance import GUIDANCE
+    from ...request.flat import GROUPS
+    from ...request.names import RECIPES
+    from ...solve.solvers import SOLVERS
+    from ...weights.registry import FAMILIES
 
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", PluginWarning)
@@ -106,8 +106,8 @@ def _painted(model: str) -> dict[str, Any]:
     with screen(quiet=False) as show:
         show.waiting("painting")
         with leaving(show):
-            from .. import api
-            from ..pictures.picture import Picture
+            from ... import api
+            from ...pictures.picture import Picture
         marks, pictures = [time.perf_counter()], list[Picture]()
         for _ in range(2):
             pictures.append(api.paint("a red fox", model=model, seed=1))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import InvalidInput
-from ..store.shipped import DEFAULT
-from .options import Examples
-from .screen import echo, leaving, say, screen
+from ...errors import InvalidInput
+from ...store.shipped import DEFAULT
+from ..options import Examples
+from ..screen import echo, leaving, say, screen
 
 if TYPE_CHECKING:
-    from ..painting.vocabulary import Vocabulary
+    from ...painting.vocabulary import Vocabulary
 
 #: How many subjects the summary shows.
 SHOWN = 24
@@ -59,8 +59,8 @@ def words(what: str, model: str, as_json: bool) -> None:
 
     Words outside of it are warned of when a picture is painted.
     """
-    from ..painting.vocabulary import Vocabulary
-    from ..store.find import find
+    from ...painting.vocabulary import Vocabulary
+    from ...store.find import find
 
     found = find(model)
     vocabulary = Vocabulary.of(found)
@@ -82,7 +82,7 @@ def words(what: str, model: str, as_json: bool) -> None:
 
 def rows(vocabulary: Vocabulary) -> Iterator[Row]:
     """All that a vocabulary has, but for words that say nothing by themselves."""
-    from ..painting.vocabulary import FUNCTION
+    from ...painting.vocabulary import FUNCTION
 
     yield from (Row("styles", "", *named) for named in vocabulary.styles.words.values())
     yield from (Row("subjects", *subject) for subject in vocabulary.subjects)
@@ -112,8 +112,8 @@ def lacking(vocabulary: Vocabulary, what: str, model: str) -> Iterator[str]:
     with screen(quiet=False) as show:
         show.waiting("loading")
         with leaving(show):
-            from ..painting.load import load
-        from ..painting.painter import Painter
+            from ...painting.load import load
+        from ...painting.painter import Painter
 
         loaded: Any = load(model)
     if isinstance(loaded, Painter):

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from .completion import files
-from .options import Examples, fields, number, written
+from ..completion import files
+from ..options import Examples, fields, number, written
 from .painting import paint_each
 
 
@@ -81,7 +81,7 @@ def interpolate(image: str, other: str, count: str, **options: Any) -> None:
     The model is vae where none is named, which takes any pictures; stylegan2 and biggan take those that they painted
     themselves.
     """
-    from ..request.request import spread
+    from ...request.request import spread
 
     each = [
         {"recipe": "interpolate", "image": image, "other": other, "between": t} for t in spread(number("count", count))

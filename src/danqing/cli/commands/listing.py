@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from ..store.download import Progress
-from ..store.library import Listed
-from .screen import watched
+from ...store.download import Progress
+from ...store.library import Listed
+from ..screen import watched
 
 #: Types of numbers as people call them; quantised blocks are told by the file's own name.
 PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}

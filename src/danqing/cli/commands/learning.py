@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import InvalidInput
-from .completion import files
-from .screen import echo
+from ...errors import InvalidInput
+from ..completion import files
+from ..screen import echo
 
 EXAMPLES = """
 danqing learn experiments/x.py --settings           what can be set, and to what it is set
@@ -61,19 +61,19 @@ def learn(
     bit those of an unbroken run.
     """
     if listed:
-        from ..learn.training.experiment import load, overridden, settings
+        from ...learn.training.experiment import load, overridden, settings
 
         for name, value in settings(overridden(load(Path(file))(), changes)).items():
             echo(f"{name}={'none' if value is None else value}")
         return
     home = Path(out) if out else Path("runs") / Path(file).stem
     if exported:
-        from ..learn.training.export import export
+        from ...learn.training.export import export
 
         export(Path(file), changes, home, Path(exported))
         echo(f"{exported} holds what {home} has learned")
         return
-    from ..learn.training import parallel
+    from ...learn.training import parallel
 
     try:
         with parallel.together():
@@ -93,8 +93,8 @@ def train(file: Path, changes: Sequence[str], out: Path, minutes: float = math.i
     missing = [name for name in ("matplotlib", "tensorboardX") if importlib.util.find_spec(name) is None]
     if missing:
         raise InvalidInput(f"trainings draw and log with {' and '.join(missing)}: pip install 'danqing[train]'")
-    from ..learn.training.drive import drive
-    from ..learn.training.experiment import load, overridden, settings
+    from ...learn.training.drive import drive
+    from ...learn.training.experiment import load, overridden, settings
 
     experiment = overridden(load(file)(), changes)
     run = experiment.training()

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DanqingError, InvalidFile, InvalidInput
-from .completion import files
-from .options import Examples, computing, fields, fields_but, number, outputs
-from .screen import Screen, echo, leaving, say, screen
+from ...errors import DanqingError, InvalidFile, InvalidInput
+from ..completion import files
+from ..options import Examples, computing, fields, fields_but, number, outputs
+from ..screen import Screen, echo, leaving, say, screen
 
 if TYPE_CHECKING:
-    from ..painting.loaded import LoadedModel
-    from ..pictures.picture import Picture
-    from ..request.request import Request
+    from ...painting.loaded import LoadedModel
+    from ...pictures.picture import Picture
+    from ...request.request import Request
 
 #: How files are called where nobody says.
 NAME = "{prompt}-{seed}-{index}.png"
@@ -99,8 +99,8 @@ def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None
 
     Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
     """
-    from ..api import compare
-    from ..store.replayed import request_of
+    from ...api import compare
+    from ...store.replayed import request_of
 
     request = request_of(picture, trust=trust)
     with screen(quiet=as_json) as show:
@@ -140,8 +140,8 @@ def attempt_each(
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ..pictures import encode, files, kept, sheet
-    from ..request.request import Request
+    from ...pictures import encode, files, kept, sheet
+    from ...request.request import Request
 
     output, device = options.pop("output"), options.pop("device")
     switches = ("force", "as_json", "preview", "grid", "svg", "transparent")
@@ -218,7 +218,7 @@ def sides(request: Request) -> tuple[float, float]:
 
 def load(request: Request, device: str | None, show: Screen) -> LoadedModel:
     with leaving(show):
-        from ..painting import load as loading
+        from ...painting import load as loading
 
     return loading.load_for(request, device)
 
@@ -227,7 +227,7 @@ class Destination:
     """Where pictures go: a folder, and a pattern for the names in it."""
 
     def __init__(self, folder: Path, pattern: str):
-        from ..pictures import encode
+        from ...pictures import encode
 
         self.folder, self.pattern = folder, pattern
         encode.format_of(Path(pattern))
@@ -252,7 +252,7 @@ class Destination:
         return cls(path, pattern) if folder else cls(path.parent, path.name)
 
     def name(self, request: Request, n: int) -> Path:
-        from ..pictures import files
+        from ...pictures import files
 
         values = {
             "prompt": files.slug(request.prompt),

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from ..errors import InvalidInput
-from .completion import files
-from .options import Examples, fields_but, number, placed, seen_through
+from ...errors import InvalidInput
+from ..completion import files
+from ..options import Examples, fields_but, number, placed, seen_through
+from ..screen import echo
 from .painting import Destination, attempt_each
-from .screen import echo
 
 NAME = "{prompt}.png"
 
@@ -64,7 +64,7 @@ def sheet(
     **options: Any,
 ) -> None:
     """Paint each PROMPT in one style, from one seed: a file each in the folder -o, and sheet.png with all of them."""
-    from ..pictures import paths, sheet
+    from ...pictures import paths, sheet
 
     wanted = [*prompts, *(paths.lines(source) if source else ())]
     if not wanted:

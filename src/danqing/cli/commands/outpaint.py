@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from .completion import files
-from .options import Examples, fields_but, outputs
+from ..completion import files
+from ..options import Examples, fields_but, outputs
 from .painting import run
 
 SIDES = ("left", "top", "right", "bottom")
