@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         translate,
     )
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+    from .measure.best import best
     from .painting.load import load
     from .painting.painter import Painter
     from .pictures.picture import Picture
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Replay": ".api",
+    "best": ".measure.best",
     "edit": ".api",
     "interpolate": ".api",
     "models": ".api",
@@ -70,6 +72,7 @@ __all__ = [
     "State",
     "UnknownName",
     "__version__",
+    "best",
     "edit",
     "interpolate",
     "load",

@@ -144,6 +144,13 @@ def outputs(command: Any) -> Any:
     """The options of every command that paints from seeds."""
     command = seen_through(written(command))
     for option in (
+        click.option("--keep-all", is_flag=True, help="Write the others of --best too, the best first."),
+        click.option(
+            "--best",
+            metavar="N",
+            default=None,
+            help="Paint N for each picture and keep the one that fits the prompt best.",
+        ),
         click.option("--count", metavar="N", default="1", help="How many pictures of each seed."),
         click.option(
             "--seed", "seeds", metavar="N", multiple=True, help="Where the noise starts; repeat it for several."

@@ -6,7 +6,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,63 +141,121 @@ def attempt_each(
         count: how many pictures of each, by their index.
         pattern: of the files' names where the output says none.
     """
-    from ...pictures import encode, files, kept, sheet
+    from ...pictures import encode, files, sheet
     from ...request.request import Request
 
     output, device = options.pop("output"), options.pop("device")
-    switches = ("force", "as_json", "preview", "grid", "svg", "transparent")
-    force, as_json, preview, grid, svg, transparent = (options.pop(name, False) for name in switches)
+    switches = ("force", "as_json", "preview", "grid", "svg", "transparent", "keep_all")
+    force, as_json, preview, grid, svg, transparent, keep_all = (options.pop(name, False) for name in switches)
+    best = number("best", options.pop("best", None) or "1")
     stated = {name: value for name, value in options.items() if value is not None}
     base = [Request(**{**stated, **change}) for change in changes]
     where = Destination.of(output, pattern)
     for name in ("x.svg",) * svg + (where.pattern,):  # what cannot be written is known before anything is painted
         encode.format_of(Path(name), max(request.frames for request in base))
     files.writable(where.folder / "picture")
-    done: list[Picture] = []
-    failed: list[DanqingError] = []
-    taken: set[Path] = set()
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
-        wanted = [r.but(index=i, finish=(*first, *r.finish)) for r in map(loaded.resolve, base) for i in range(count)]
+        wanted = [
+            r.but(index=i, finish=(*first, *r.finish)) for r in map(loaded.resolve, base) for i in range(count * best)
+        ]
         if not as_json:
             show.styles(base, wanted)
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
         for request, name in zip(wanted, names, strict=True):
             encode.check_size(name, *sides(request))
+        chosen = _chosen(best, keep_all, show)
+        outcome = Outcome(show, force=force, svg=svg, as_json=as_json)
+        painted: list[tuple[Picture, Path]] = []
         for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
             shown = (
                 files.free(name.with_suffix(".preview.png")) if preview else None
             )  # it will be overwritten, then removed
-            try:
-                picture = show.one(loaded, request, n, len(wanted), shown)
-                over = force and name not in taken
-                written, amiss = kept.save(picture, name, overwrite=over)
-            except DanqingError as error:  # one bad picture of many does not cost the others
-                failed.append(error)
-                show.tell(f"danqing: {error}", err=True)
-                continue
-            more = dict[str, str]()
-            if svg and written.suffix != ".svg":
-                try:
+            with outcome.kept_going():
+                painted.append((show.one(loaded, request, n, len(wanted), shown), name))
+            if n % best == 0:
+                for picture, place in chosen(painted):
+                    outcome.write(picture, place)
+                painted = []
+        if grid and len(outcome.done) > 1:
+            images = [picture.image for picture in outcome.done]
+            show.tell(f"{sheet.write(images, where.sheet(), overwrite=force)}", err=as_json)
+    return outcome.done, outcome.code
+
+
+def _chosen(
+    best: int, keep_all: bool, show: Screen
+) -> Callable[[list[tuple[Picture, Path]]], list[tuple[Picture, Path]]]:
+    """Of every so many pictures, with their files, those that are written: the one that fits its prompt best, and after
+    it the others where all are kept."""
+    if best == 1:
+        return list
+    with leaving(show):
+        from ...measure.best import Fit
+
+        fit = Fit()
+
+    def chosen(painted: list[tuple[Picture, Path]]) -> list[tuple[Picture, Path]]:
+        if not painted:
+            return []
+        how_well = fit.of([picture for picture, _ in painted])
+        order = sorted(range(len(painted)), key=lambda i: -how_well[i])
+        said = ", ".join(f"{painted[i][0].request.index}: {how_well[i]:.2f}" for i in order)
+        show.note(f"how well each fits the prompt, by its index: {said}")
+        return [painted[i] for i in (order if keep_all else order[:1])]
+
+    return chosen
+
+
+class Outcome:
+    """What comes of requests: each picture that is done is written, and what fails does not take the others.
+
+    Args:
+        done: the pictures so far.
+    """
+
+    def __init__(self, show: Screen, *, force: bool, svg: bool, as_json: bool):
+        self.show, self.force, self.svg, self.as_json = show, force, svg, as_json
+        self.done: list[Picture] = []
+        self.failed: list[DanqingError] = []
+        self.taken: set[Path] = set()
+
+    @property
+    def code(self) -> int:
+        """The exit code that the failures come to."""
+        return max((2 if isinstance(error, InvalidInput | InvalidFile) else 1 for error in self.failed), default=0)
+
+    @contextmanager
+    def kept_going(self) -> Iterator[None]:
+        """What fails within is told, and counted."""
+        try:
+            yield
+        except DanqingError as error:
+            self.failed.append(error)
+            self.show.tell(f"danqing: {error}", err=True)
+
+    def write(self, picture: Picture, name: Path) -> None:
+        """Write a picture to its file, or beside it, and say where."""
+        from ...pictures import kept
+
+        over, more = self.force and name not in self.taken, dict[str, str]()
+        with self.kept_going():
+            written, amiss = kept.save(picture, name, overwrite=over)
+            with self.kept_going():  # the picture itself is written
+                if self.svg and written.suffix != ".svg":
                     more["svg"] = str(picture.save(written.with_suffix(".svg"), overwrite=over))
-                except DanqingError as error:  # the picture itself is written
-                    amiss = amiss or error
-            if amiss is not None:
-                failed.append(amiss)
-                show.tell(f"danqing: {amiss}", err=True)
-            taken.add(name)
-            show.finished(picture, written)
-            if not as_json:
-                show.tell("\n".join((str(written), *more.values())))
-            else:
+            self.taken.add(name)
+            self.show.finished(picture, written)
+            if self.as_json:
                 say({"file": str(written), **more, **_as_data(picture)})
-            done.append(picture)
-        if grid and len(done) > 1:
-            show.tell(f"{sheet.write([p.image for p in done], where.sheet(), overwrite=force)}", err=as_json)
-    return done, max((2 if isinstance(error, InvalidInput | InvalidFile) else 1 for error in failed), default=0)
+            else:
+                self.show.tell("\n".join((str(written), *more.values())))
+            self.done.append(picture)
+            if amiss is not None:
+                raise amiss
 
 
 def _as_data(picture: Picture) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The commands: one file a kind of them, made from `Request`."""
