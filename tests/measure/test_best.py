@@ -57,7 +57,7 @@ def test_the_best_of_none_is_refused():
 
 def test_the_best_of_several_is_one_of_them_and_paints_again_by_its_index(run, tiny, tmp_path):
     options = ("paint", "fox", "--model", str(tiny), "--seed", "3", "--steps", "2")
-    code, out, err = run(*options, "--best", "3", "--json", "-o", "best/")
+    code, out, _ = run(*options, "--best", "3", "--json", "-o", "best/")
     (said,) = map(json.loads, out.splitlines())
     assert code == 0 and said["request"]["index"] in range(3)
     code, out, _ = run(*options, "--best", "3", "--keep-all", "--json", "-o", "all/")
