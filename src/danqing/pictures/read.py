@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InvalidFile, InvalidInput, nearest
 from ..log import log
-from . import png
+from . import png, srgb
 
 T = TypeVar("T")
 #: What Pillow logs of a damaged file, our error says.
@@ -76,12 +76,12 @@ class UnknownFile(InvalidFile):
 
 
 def picture(source: str | os.PathLike[str]) -> Image.Image:
-    """A picture, upright, decoded, as RGB or RGBA.
+    """A picture, upright, decoded, as RGB or RGBA, its colours those of sRGB.
 
     Raises:
         InvalidFile: missing, not a picture, truncated, or of more than 64 million pixels.
     """
-    return plain(whole(source)[0])
+    return plain(srgb.converted(whole(source)[0]))
 
 
 def frames(source: str | os.PathLike[str], most: int) -> list[Image.Image]:
@@ -93,7 +93,7 @@ def frames(source: str | os.PathLike[str], most: int) -> list[Image.Image]:
     first, (data, name) = picture(source), data_of(source)
     with opened(data, name) as image:
         later = islice(ImageSequence.Iterator(image), 1, most)
-        return [first, *damaged_as([], lambda: [plain(frame.copy()) for frame in later])]
+        return [first, *damaged_as([], lambda: [plain(srgb.converted(frame.copy())) for frame in later])]
 
 
 def whole(source: str | os.PathLike[str]) -> tuple[Image.Image, tuple[str, ...]]:
@@ -202,7 +202,7 @@ def mask(source: str, image: Image.Image) -> Image.Image:
         InvalidInput: no mask and no transparency, another size than the picture, or nothing to repaint.
     """
     if source:
-        given = picture(source)
+        given = plain(whole(source)[0])  # brightness as it is stored: a mask is no colour
         if given.mode == "RGBA":  # white strokes on nothing
             given = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given)
         found = given.convert("L")
