@@ -300,15 +300,16 @@ def test_a_wrong_description_is_refused(tmp_path, text):
         danqing.paint("x", model=str(tmp_path))
 
 
-def test_a_description_cannot_reach_out_of_its_folder(tiny, tmp_path):
+@pytest.mark.parametrize(("name", "message"), [("../text.safetensors", "outside"), ("x" * 5000, "too long")])
+def test_a_description_names_files_in_its_folder_alone(tiny, tmp_path, name, message):
     folder = tmp_path / "m"
     folder.mkdir()
-    text = (tiny / "model.json").read_text().replace('"text.safetensors"', '"../text.safetensors"')
+    text = (tiny / "model.json").read_text().replace('"text.safetensors"', f'"{name}"')
     (folder / "model.json").write_text(text)
     for file in tiny.iterdir():
         if file.suffix != ".json" or file.name == "tokenizer.json":
             os.link(file, folder / file.name)
-    with pytest.raises(InvalidFile, match="outside"):
+    with pytest.raises(InvalidFile, match=message):
         danqing.paint("x", model=str(folder))
 
 

@@ -114,7 +114,7 @@ class Model:
         source = Path(os.path.abspath(self.source))
         file = source / "model.json" if (source / "model.json").is_file() else source
         beside = source.parent.glob(f"{glob.escape(source.stem)}.*") if source.is_file() else ()
-        parts = (path for part in self.components.values() if (path := self.folder / part.file).is_file())
+        parts = (path for part in self.components.values() if os.path.isfile(path := self.folder / part.file))
         files = [one.stat() for one in (file, *beside, *parts, *self.given.values())]
         return source, hash(tuple((found.st_mtime_ns, found.st_size) for found in files))
 
