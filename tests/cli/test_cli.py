@@ -54,6 +54,28 @@ def test_nothing_of_a_strangers_file_steers_the_terminal(run):
     assert code == 2 and "\x1b" not in err
 
 
+def test_other_programs_options_paint_the_same_picture_and_are_told_once(run):
+    assert (
+        run("paint", "fox", "--steps", "2", "--scale", "5", "--solver", "euler-a", "--seed", "3", "-o", "a.png")[0] == 0
+    )
+    theirs = ("-s2", "--cfg-scale=5", "--sampler", "Euler a", "--seed", "3", "-n", "1", "-o", "b.png")
+    code, _, err = run("paint", "fox", *theirs)
+    assert code == 0 and Image.open("a.png").tobytes() == Image.open("b.png").tobytes()
+    assert err.count("--sampler is --solver here") == 1 and "the solver Euler a is euler-a here" in err
+
+
+def test_what_is_not_said_is_as_in_the_picture_that_is_named(run):
+    assert run("paint", "fox", "--steps", "2", "--solver", "heun", "--seed", "3", "-o", "a.png")[0] == 0
+    assert run("paint", "--like", "a.png", "-o", "b.png", model=False)[0] == 0
+    assert Image.open("a.png").tobytes() == Image.open("b.png").tobytes()
+    assert run("paint", "cat", "--like", "a.png", "--steps", "1", "-o", "c.png", model=False)[0] == 0
+    request = carried_by("c.png").record["request"]
+    assert (request["prompt"], request["sampling"]["steps"], request["sampling"]["solver"]) == ("cat", 1, "heun")
+    Image.new("RGB", (8, 8)).save("plain.png")
+    code, _, err = run("paint", "--like", "plain.png")
+    assert code == 2 and "carries no record" in err
+
+
 def test_every_prompt_with_every_seed_and_index_and_a_sheet(run):
     code, out, _ = run("paint", "fox", "cat", "--seed", "1", "--seed", "2", "--count", "2", "--grid", "-o", "pets/")
     assert code == 0 and len(out.split()) == 9
@@ -186,7 +208,7 @@ def test_help_of_all_names_every_command_in_one_line(run):
         (["edit", "gone.png", "fox"], "gone.png"),
         (["replay", "gone.png"], "gone.png"),
         (["paint", "fox", "--interval", "1", "0"], "interval"),
-        (["paint", "fox", "--solver", "DPM++ 2M"], "'dpmpp-2m'?"),
+        (["paint", "fox", "--solver", "DPM++ 2N"], "'dpmpp-2m'"),
         (["paint", "fox", "--eta", "0.5", "--solver", "heun"], "leave eta out"),
         (["paint", "\udcff"], "UTF-8"),
         (["paint", "fox", "-o", "fox"], "fox.png"),

@@ -169,16 +169,6 @@ def test_an_unknown_name_offers_the_nearest(options, near):
     assert near in caught.value.near
 
 
-@pytest.mark.parametrize(
-    ("given", "ours"),
-    [("DPM++ 2M", "dpmpp-2m"), ("Euler a", "euler-a"), ("EULER", "euler"), ("dpmpp_2m_sde", "dpmpp-2m-sde")],
-)
-def test_another_programs_spelling_of_a_name_offers_that_name_alone(given, ours):
-    with pytest.raises(UnknownName) as caught:
-        Request(solver=given)
-    assert caught.value.near == [ours]
-
-
 def test_a_fault_of_any_length_is_told_in_short():
     for options in ({"solver": "x" * 100_000}, {"prompt": ["x" * 100_000]}, {"x" * 100_000: 1}):
         with pytest.raises(InvalidInput) as caught:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,11 @@ def plain_warnings() -> Iterator[None]:
 
 
 class Examples(click.Command):
-    """Keeps the line breaks of the examples under the options, and makes its `Several` options when it is used."""
+    """Keeps the line breaks of the examples under the options, makes its `Several` options when it is used, and
+    understands what other programs call them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _ours(args, {name for one in self.get_params(ctx) for name in one.opts}))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         found = (*self.params, self.get_help_option(ctx))
@@ -85,6 +89,25 @@ class Several(click.Option):
     def __init__(self, declarations: Sequence[str], *, made: Callable[[], list[click.Option]]):
         super().__init__(declarations)
         self.made = made
+
+
+def _ours(args: Sequence[str], known: Collection[str]) -> list[str]:
+    """Arguments whose options have the names of ``known``; what is renamed is told."""
+    from ..request.spellings import COMMAND
+
+    found, renamed = list[str](), dict[str, str]()
+    end = list(args).index("--") if "--" in args else len(args)
+    for arg in args[:end]:
+        name, equals, value = arg.partition("=") if arg.startswith("--") else (arg[:2], "", arg[2:])
+        own = f"--{COMMAND.get(name.lstrip('-').replace('-', '_'), '').replace('_', '-')}"
+        if name in known or not name.startswith("-") or own not in known:
+            found.append(arg)
+            continue
+        renamed[name] = own
+        found += [own + equals + value] if equals else [own, *filter(None, [value])]  # -n4
+    if renamed:
+        note("; ".join(f"{name} is {own} here" for name, own in renamed.items()))
+    return [*found, *args[end:]]
 
 
 def several(made: Callable[[], list[click.Option]]) -> Callable[[Any], Any]:

@@ -70,6 +70,12 @@ class Screen:
                 preview.unlink(missing_ok=True)
         raise DanqingError(f"the recipe {request.recipe} ended without a picture")
 
+    def solver(self, said: str | None, request: Request) -> None:
+        """Say what we call a solver that is named as another program does."""
+        if said and said != (ours := request.sampling.solver):
+            spacing = request.stated().get("spacing")
+            self.note(f"the solver {said} is {ours} here" + (f", its spacing {spacing}" if spacing else ""))
+
     def styles(self, stated: Sequence[Request], resolved: Sequence[Request]) -> None:
         """Say which style is added where nobody stated one."""
         added = {request.style for request in resolved} - {request.style for request in stated} - {"none"}

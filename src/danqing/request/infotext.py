@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..solve.solvers import SOLVERS
 from .names import ENLARGERS, SPACINGS
+from .spellings import sampler_of, spacing_of
 
 if TYPE_CHECKING:
     from .request import Request
@@ -192,27 +193,19 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
             options[name] = kind(float(value)) if kind is int and "." in value else kind(value)
         elif key == "Size" and (size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", value)):
             options |= {"width": int(size[1]), "height": int(size[2])}
-        elif key == "Sampler" and (sampler := _sampler(value)):
-            options |= sampler
+        elif key == "Sampler" and (sampler := sampler_of(value))[0]:
+            options |= {name: said for name, said in zip(("solver", "spacing"), sampler, strict=True) if said}
         elif key == "Style":
             options["style"] = value
         elif key == "Hires upscaler":  # of the latent there is one way here
             options["hires_by"] = "latent" if value.startswith("Latent") else _named(ENLARGERS, value) or value
         elif key == "Refiner":
             options["refiner"] = re.sub(r" \[[0-9a-f]{8,64}\]$", "", value)  # its title ends with a hash
-        elif key == "Schedule type" and (spacing := _named(SPACINGS, value)):
+        elif key == "Schedule type" and (spacing := spacing_of(value)) != "":
             options["spacing"] = spacing
         elif key not in ("Model", "Model hash", "Version", "RNG"):
             ignored.append(f"{key}: {value}")
     return options, ignored
-
-
-def _sampler(value: str) -> dict[str, str] | None:
-    for suffix, spacing in (("", None), *((f" {label}", name) for name, label in SPACINGS.items())):
-        name = _named(_titles(), value[: len(value) - len(suffix)]) if value.lower().endswith(suffix.lower()) else None
-        if name:
-            return {"solver": name} | ({"spacing": spacing} if spacing else {})
-    return None
 
 
 def _named(table: Mapping[str, str], label: str) -> str | None:

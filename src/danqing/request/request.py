@@ -18,7 +18,7 @@ from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
-from . import flat
+from . import flat, spellings
 from .groups import (
     PICTURE,
     Edit,
@@ -140,7 +140,7 @@ class Request(Group, frozen=True):
     else:
 
         def __init__(self, /, **data: Any):
-            nested = flat.nested(data)
+            nested = flat.nested(spellings.plain(data))
             try:
                 super().__init__(**{name: _other(name, value) for name, value in nested.items()})
             except ValidationError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import DanqingError, InvalidFile
 from ..pictures import encode, read
+from ..pictures.alike import alike
 from ..pictures.carried import carried_by
-from ..request import infotext
 from ..weights import store
 from ..weights.identify import identify
 from . import library
@@ -56,10 +56,13 @@ def _picture(path: Path) -> dict[str, Any]:
     if carried.record is not None:
         said = {name: carried.record.get(name) for name in ("request", "record", "warnings", "encoding")}
         return found | said | _used("" if curves else f"danqing replay {_quoted(path)}")
-    if carried.parameters is None:
-        return found | {"record": "none: neither danqing's nor A1111's"}
-    options, ignored = infotext.request_of(infotext.read(carried.parameters))
-    return found | {"parameters": carried.parameters, "request": options, "without a place here": ignored}
+    try:
+        other = alike(path)
+    except InvalidFile:
+        return found | {"record": "none that danqing knows"}
+    text = {} if carried.parameters is None else {"parameters": carried.parameters}
+    said = {"record": other.program, **text, "request": dict(other.options), "without a place here": other.left}
+    return found | said | _used(f"danqing paint --like {_quoted(path)}")
 
 
 def _model(path: Path) -> dict[str, Any]:

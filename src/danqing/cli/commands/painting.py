@@ -16,7 +16,7 @@ import click
 from ...errors import DanqingError, InvalidFile, InvalidInput
 from ..completion import files
 from ..options import Examples, computing, fields, fields_but, number, outputs
-from ..screen import Screen, echo, leaving, say, screen
+from ..screen import Screen, echo, leaving, note, say, screen
 
 if TYPE_CHECKING:
     from ...painting.loaded import LoadedModel
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 #: How files are called where nobody says.
 NAME = "{prompt}-{seed}-{index}.png"
+
+
+like = click.option(
+    "--like", metavar="PICTURE", shell_complete=files, default=None,
+    help="Start from what a picture's record says, ours or another program's; what is said here counts before it.",
+)  # fmt: skip
 
 
 @click.command(
@@ -39,15 +45,17 @@ danqing paint "[a cat:a dog:0.5]" --negative "frame" --steps 30 --solver euler
 danqing paint "a fox" --finish none                       128 px as painted; enlarge, faces and tone are finishes
 danqing paint "a red mushroom" --transparent --svg        cut out, and as curves
 danqing paint "a house" --count 4 --json -o "{prompt}-{seed}-{index}.webp"
+danqing paint "an owl" --like fox.png                     what is not said is as in that picture's record, any program's
 danqing paint --model stylegan2 --seed 7 --truncation 0.7 --mix 9 --mix-from 4
 danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
+@like
 @fields("recipe")
 @fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to")
 @outputs
-def paint(prompts: tuple[str, ...], **options: Any) -> None:
+def paint(prompts: tuple[str, ...], like: str | None, **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
 
     An option that is not given has the model's own value: `danqing models` lists them.
@@ -55,6 +63,8 @@ def paint(prompts: tuple[str, ...], **options: Any) -> None:
     if len(prompts) > 2 and not any(re.search(r"\s", prompt) for prompt in prompts):
         whole = " ".join(prompts)
         echo(f'{len(prompts)} prompts of a word each are painted; one of them all is quoted: "{whole}"', err=True)
+    if like:
+        prompts = started(like, prompts, options)
     run(options.pop("recipe") or "text2image", prompts or ("",), options)
 
 
@@ -70,17 +80,20 @@ danqing edit cut-out.png "a meadow" --holes
 )
 @click.argument("image", shell_complete=files)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
+@like
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
 @fields("recipe")
 @fields_but("extend", "truncation", "mix", "mix_from", "to")
 @outputs
-def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
+def edit(image: str, prompts: tuple[str, ...], like: str | None, holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.
 
     IMAGE is not changed: what is painted is a new file. An option that is not given has the model's own value.
     """
     if holes and options["mask"] is not None:
         raise InvalidInput("--holes and --mask both say what to repaint: give one of them")
+    if like:
+        prompts = started(like, prompts, options)
     usual = "inpaint" if holes or options["mask"] is not None else "image2image"
     run(options.pop("recipe") or usual, prompts or ("",), {**options, "image": image})
 
@@ -112,6 +125,31 @@ def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None
     else:
         echo(found.why)
     sys.exit(0 if found.exact else 1)
+
+
+def started(picture: str, prompts: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
+    """Fill what is not said with what a picture's record says, and tell what of it has no place here.
+
+    Returns:
+        the prompts: those that are said, or the record's.
+    """
+    from ...pictures.alike import alike
+    from ...store.find import find
+
+    found = alike(picture)
+    said = dict(found.options)
+    if "model" in said and options.get("model") is None:
+        try:
+            find(said["model"])
+        except DanqingError:
+            note(f"its model {said.pop('model')!r} is not here, so the default one paints: name another with --model")
+    if found.left:
+        note(f"of {found.program}'s record this was left out: {'; '.join(found.left)}")
+    prompt, seed = said.pop("prompt", ""), said.pop("seed", None)
+    if not options["seeds"] and seed is not None:
+        options["seeds"] = (seed,)
+    options |= {name: value for name, value in said.items() if name in options and options[name] is None}
+    return prompts or (prompt,)
 
 
 def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
@@ -159,9 +197,12 @@ def attempt_each(
         loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
         wanted = [
-            r.but(index=i, finish=(*first, *r.finish)) for r in map(loaded.resolve, base) for i in range(count * best)
+            r.but(index=r.index + i, finish=(*first, *r.finish))
+            for r in map(loaded.resolve, base)
+            for i in range(count * best)
         ]
         if not as_json:
+            show.solver(stated.get("solver"), base[0])
             show.styles(base, wanted)
         names = [where.name(request, n) for n, request in enumerate(wanted, 1)]
         files.writable(max(names, key=lambda name: len(os.fsencode(name))))
