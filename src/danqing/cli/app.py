@@ -20,6 +20,7 @@ from .commands.doctor import doctor
 from .commands.evaluate import evaluate
 from .commands.finishing import enlarge, faces, finish, tone
 from .commands.generators import interpolate, reconstruct, translate
+from .commands.grid import grid
 from .commands.models import convert, inspect, models, pull
 from .commands.outpaint import outpaint
 from .commands.painting import edit, paint, replay
@@ -37,6 +38,7 @@ danqing paint "a red fox, 3d style"             a new picture, in this folder
 danqing edit fox.png "a blue fox"               another one, from that
 danqing edit fox.png "a hat" --mask mask.png    only where the mask is white
 danqing interpolate fox.png cat.png --grid      the way from one picture to another
+danqing grid "a fox" --x steps=10,20 --y seed=1..3   along axes, on a labelled sheet
 danqing enlarge photo.jpg -o large/             four times larger, and sharp
 danqing replay fox.png                          the same again, from its own record
 danqing words fox; danqing words styles         what the model knows
@@ -61,6 +63,7 @@ for command in (
     edit,
     outpaint,
     sheet,
+    grid,
     reconstruct,
     translate,
     interpolate,

@@ -66,6 +66,8 @@ def recorded(path: str | os.PathLike[str]) -> Request:
     if found.record is None:
         more = " It carries A1111 parameters, which `danqing inspect` shows." if found.parameters else ""
         raise InvalidFile(f"{path} carries no danqing record, so there is nothing to replay.{more}")
+    if isinstance(found.record.get("grid"), list):
+        raise InvalidFile(f"{path} is the sheet of a grid: replay one of the pictures beside it")
     if not isinstance(found.record.get("request"), dict):
         raise InvalidFile(f"{path} carries a damaged danqing record: it holds no request")
     try:
