@@ -8,8 +8,8 @@ from danqing.prompt.grammar import Tag, parse, plan
 @pytest.mark.parametrize(
     ("prompt", "quoted"),
     [
-        ("{red|blue} fox", "{red|blue}"),
-        ("a __color__ fox", "__color__"),
+        ("{red|blue fox", "{red|blue fox"),
+        ("red|blue} fox", "} fox"),
         ("(cat:1,3)", ":1,3)"),
         ("（红色：1.2）的狐狸", "：1.2）"),
         ("(红色：1.2)的狐狸", "：1.2)"),
@@ -83,5 +83,5 @@ def test_arguments_of_a_tag_are_read_or_listed(tag, strengths, unread):
 def test_what_was_not_read_is_a_warning_of_the_picture(painter):
     from danqing.request.request import Request
 
-    picture = painter.paint(Request(prompt="{red|blue} fox", negative="(frame", seed=1, steps=1))
-    assert len([line for line in picture.warnings if "{red|blue}" in line or "(frame" in line]) == 2
+    picture = painter.paint(Request(prompt="{red|blue fox", negative="(frame", seed=1, steps=1))
+    assert len([line for line in picture.warnings if "{red|blue" in line or "(frame" in line]) == 2

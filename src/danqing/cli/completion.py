@@ -57,4 +57,10 @@ def _pulled() -> Iterable[str]:
     return SHORT
 
 
-models, finishes, finishers, pulled = map(names, (_models, _finishes, _finishers, _pulled))
+def _presets() -> list[str]:
+    from ..store.own.presets import known
+
+    return sorted(known())
+
+
+models, finishes, finishers, pulled, presets = map(names, (_models, _finishes, _finishers, _pulled, _presets))

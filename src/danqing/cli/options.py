@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 #: Fields that are no options of their own: arguments, or the command itself.
-ELSEWHERE = frozenset({"recipe", "prompt", "image", "seed", "index", "other", "between"})
+ELSEWHERE = frozenset(
+    {"recipe", "prompt", "image", "seed", "index", "other", "between", "template", "negative_template"}
+)
 #: What help calls the text of a field that names a file or a folder.
 FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
 #: How the shell completes it.

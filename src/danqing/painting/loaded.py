@@ -27,7 +27,7 @@ from ..store.find import AnyModel
 from ..store.model import Model
 from ..types import State
 from ..version import __version__
-from . import finishing
+from . import drawing, finishing
 from .styles import NONE
 from .vocabulary import Vocabulary
 
@@ -36,6 +36,8 @@ ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", 
     "prediction",
     "noise_schedule",
     "vae",
+    "template",
+    "negative_template",
 }
 #: How much of a value a warning quotes, in characters.
 QUOTED = 60
@@ -172,6 +174,7 @@ class LoadedModel(ABC):
     def notes(self, request: Resolved) -> Iterator[str]:
         """What is to be said of any picture of this request, a sentence each."""
         yield from self.model.warnings
+        yield from drawing.remarks(request)
         used, usual = self._used(request), fields()
         for name, value in request.stated().items():
             if name not in used and (value or value != usual[name].default):
@@ -193,7 +196,7 @@ class LoadedModel(ABC):
             raise InvalidInput(
                 f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
             )
-        request = self._styled(request)
+        request = self._styled(drawing.drawn(request))
         recipe, used, stated = self.recipes[request.recipe], self._used(request), request.stated()
         recipe.inputs(request)
         defaults = {**recipe.defaults(self.defaults)}

@@ -22,8 +22,7 @@ FOREIGN = tuple(
             r"^\s{0,9}Negative prompt:|\bSteps: ?[0-9]{1,9}, ?[A-Z][\w ]{1,60}: ?",
             "a picture's whole text is no prompt: give the negative prompt and the settings as options",
         ),
-        (r"\{[^{}]*\}", r"curly brackets choose and weigh nothing: [red|blue] alternates, (words:1.2) weighs"),
-        (r"(?<!\w)__[\w./*-]{1,99}?__(?!\w)", "no list of words is put in its place"),
+        (r"[{}][^{}]{0,60}", "a choice is written {red|blue}, and closed"),
         (rf"[:：]\s{{0,9}}{_NUMBER},{_NUMBER}\s{{0,9}}[)）]", "a weight is written with a point, (words:1.3)"),
         (
             rf"：\s{{0,9}}{_NUMBER}\s{{0,9}}[)）]|:\s{{0,9}}{_NUMBER}\s{{0,9}}）|"

@@ -35,6 +35,7 @@ OWN: Mapping[str, type[Group]] = {
     "hires": groups.Hires,
     "refiner": groups.Refiner,
     "text": groups.Text,
+    "typed": groups.Typed,
     "override": groups.Override,
     "generating": groups.Generating,
     "interpolation": groups.Interpolation,

@@ -156,6 +156,16 @@ class Text(Group, frozen=True):
     )
 
 
+class Typed(Group, frozen=True):
+    """The prompts as they were typed, where choices were drawn from them; "" where there was nothing to draw, and what
+    then looks like choices is none."""
+
+    template: str = Field(default="", max_length=1_000_000, description="The prompt with its choices, as typed.")
+    negative_template: str = Field(
+        default="", max_length=1_000_000, description="The negative prompt with its choices, as typed."
+    )
+
+
 class Override(Group, frozen=True):
     """What is said of a model by hand, before all that its files say."""
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SETTING = re.compile(r'(?:^|(?<=,))\s{0,9}(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 NEGATIVE = "Negative prompt:"
+#: Texts that are fields as they stand; the templates are those of the extension Dynamic Prompts.
+OWN = {"Style": "style", "Template": "template", "Negative Template": "negative_template"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,8 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Index": request.index or None,
         "RNG": "CPU",
         **{key: ", ".join(f"{n}: {h}" for n, h in named.items()) for key, named in record.get("hashes", {}).items()},
+        "Template": request.typed.template or None,
+        "Negative Template": request.typed.negative_template or None,
         "Version": f"danqing {record.get('danqing', '')}".strip(),
     }
     return compose(request.prompt, request.negative, settings)
@@ -170,7 +174,7 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
 
     Old texts join the spacing to the sampler ("DPM++ 2M Karras"); the two are parted.
     """
-    options: dict[str, Any] = {"prompt": found.prompt, "negative": found.negative}
+    options: dict[str, Any] = {"prompt": found.prompt, "negative": found.negative, "template": ""}
     plain = {
         "Steps": ("steps", int),
         "CFG scale": ("scale", float),
@@ -195,8 +199,8 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
             options |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Sampler" and (sampler := sampler_of(value))[0]:
             options |= {name: said for name, said in zip(("solver", "spacing"), sampler, strict=True) if said}
-        elif key == "Style":
-            options["style"] = value
+        elif key in OWN:
+            options[OWN[key]] = value
         elif key == "Hires upscaler":  # of the latent there is one way here
             options["hires_by"] = "latent" if value.startswith("Latent") else _named(ENLARGERS, value) or value
         elif key == "Refiner":

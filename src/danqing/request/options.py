@@ -49,6 +49,8 @@ class Painting(TypedDict, total=False):
     refiner_at: float | None
     emphasis: str | None
     clip_skip: int | None
+    template: str | None
+    negative_template: str | None
     prediction: str | None
     noise_schedule: str | None
     vae: str | None
@@ -64,6 +66,7 @@ class Painting(TypedDict, total=False):
     guidance: groups.Guidance
     edit: groups.Edit
     text: groups.Text
+    typed: groups.Typed
     override: groups.Override
     generating: groups.Generating
     interpolation: groups.Interpolation

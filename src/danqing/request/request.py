@@ -34,6 +34,7 @@ from .groups import (
     Text,
     Tiling,
     Translation,
+    Typed,
 )
 from .names import Precision, RecipeName
 
@@ -112,6 +113,7 @@ class Request(Group, frozen=True):
     hires: Hires = Hires()
     refiner: Refiner = Refiner()
     text: Text = Text()
+    typed: Typed = Typed()
     override: Override = Override()
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()

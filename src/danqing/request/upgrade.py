@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from . import flat
 
 #: The version of the records that are written now; ``record["danqing"]`` holds it.
-VERSION = 2
+VERSION = 3
 
 Record = Mapping[str, Any]
 
@@ -25,8 +25,13 @@ def _grouped(record: Record) -> Record:
     return {**record, "request": flat.nested(stated)}
 
 
+def _drawn(record: Record) -> Record:
+    """Version 2 knew no choices in prompts: what looks like them are words."""
+    return {**record, "request": {**record["request"], "typed": {"template": "", "negative_template": ""}}}
+
+
 #: From a version to the next.
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped}
+STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _drawn}
 
 
 def upgrade(record: Record) -> Record:

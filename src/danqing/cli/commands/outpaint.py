@@ -43,4 +43,4 @@ def outpaint(image: str, prompts: tuple[str, ...], **options: Any) -> None:
     IMAGE is not changed: what is painted is a new file. An option that is not given has the model's own value.
     """
     extend = [options.pop(side) for side in SIDES]
-    run("outpaint", prompts or ("",), {**options, "image": image, "extend": extend})
+    run("outpaint", [{"prompt": prompt} for prompt in prompts] or [{}], {**options, "image": image, "extend": extend})

@@ -14,22 +14,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import DanqingError, InvalidFile, InvalidInput
+from ..beginning import begun, started
 from ..completion import files
 from ..options import Examples, computing, fields, fields_but, number, outputs
-from ..screen import Screen, echo, leaving, note, say, screen
+from ..screen import Screen, echo, leaving, say, screen
 
 if TYPE_CHECKING:
     from ...painting.loaded import LoadedModel
     from ...pictures.picture import Picture
-    from ...request.request import Request
+    from ...request.request import Request, Resolved
 
 #: How files are called where nobody says.
 NAME = "{prompt}-{seed}-{index}.png"
 
 
-like = click.option(
-    "--like", metavar="PICTURE", shell_complete=files, default=None,
-    help="Start from what a picture's record says, ours or another program's; what is said here counts before it.",
+from_file = click.option(
+    "--from", "source", metavar="FILE", shell_complete=files, default=None,
+    help="Paint a prompt a line of FILE, or a request a row: .txt, .csv, .tsv or .jsonl.",
 )  # fmt: skip
 
 
@@ -51,11 +52,12 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 """,
 )
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@like
+@from_file
+@begun
 @fields("recipe")
 @fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to")
 @outputs
-def paint(prompts: tuple[str, ...], like: str | None, **options: Any) -> None:
+def paint(prompts: tuple[str, ...], source: str | None, **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
 
     An option that is not given has the model's own value: `danqing models` lists them.
@@ -63,9 +65,9 @@ def paint(prompts: tuple[str, ...], like: str | None, **options: Any) -> None:
     if len(prompts) > 2 and not any(re.search(r"\s", prompt) for prompt in prompts):
         whole = " ".join(prompts)
         echo(f'{len(prompts)} prompts of a word each are painted; one of them all is quoted: "{whole}"', err=True)
-    if like:
-        prompts = started(like, prompts, options)
-    run(options.pop("recipe") or "text2image", prompts or ("",), options)
+    prompts = started(prompts, options)
+    rows = [{"prompt": prompt} for prompt in prompts] + (read_rows(source) if source else [])
+    run(options.pop("recipe") or "text2image", rows or [{}], options)
 
 
 @click.command(
@@ -80,22 +82,21 @@ danqing edit cut-out.png "a meadow" --holes
 )
 @click.argument("image", shell_complete=files)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@like
+@begun
 @click.option("--holes", is_flag=True, help="Repaint what is transparent in IMAGE, as if a mask said so.")
 @fields("recipe")
 @fields_but("extend", "truncation", "mix", "mix_from", "to")
 @outputs
-def edit(image: str, prompts: tuple[str, ...], like: str | None, holes: bool, **options: Any) -> None:
+def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> None:
     """Paint over IMAGE; with --mask only where it is white, the rest of the picture keeps its bytes.
 
     IMAGE is not changed: what is painted is a new file. An option that is not given has the model's own value.
     """
     if holes and options["mask"] is not None:
         raise InvalidInput("--holes and --mask both say what to repaint: give one of them")
-    if like:
-        prompts = started(like, prompts, options)
+    prompts = started(prompts, options)
     usual = "inpaint" if holes or options["mask"] is not None else "image2image"
-    run(options.pop("recipe") or usual, prompts or ("",), {**options, "image": image})
+    run(options.pop("recipe") or usual, [{"prompt": prompt} for prompt in prompts] or [{}], {**options, "image": image})
 
 
 @click.command(
@@ -127,37 +128,23 @@ def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None
     sys.exit(0 if found.exact else 1)
 
 
-def started(picture: str, prompts: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
-    """Fill what is not said with what a picture's record says, and tell what of it has no place here.
-
-    Returns:
-        the prompts: those that are said, or the record's.
-    """
-    from ...pictures.alike import alike
-    from ...store.find import find
-
-    found = alike(picture)
-    said = dict(found.options)
-    if "model" in said and options.get("model") is None:
-        try:
-            find(said["model"])
-        except DanqingError:
-            note(f"its model {said.pop('model')!r} is not here, so the default one paints: name another with --model")
-    if found.left:
-        note(f"of {found.program}'s record this was left out: {'; '.join(found.left)}")
-    prompt, seed = said.pop("prompt", ""), said.pop("seed", None)
-    if not options["seeds"] and seed is not None:
-        options["seeds"] = (seed,)
-    options |= {name: value for name, value in said.items() if name in options and options[name] is None}
-    return prompts or (prompt,)
-
-
-def run(recipe: str, prompts: Iterable[str], options: dict[str, Any]) -> None:
-    """Paint every prompt × seed × index."""
+def run(recipe: str, rows: Iterable[Mapping[str, Any]], options: dict[str, Any]) -> None:
+    """Paint every row of fields × seed × index."""
     seeds, count = options.pop("seeds") or (None,), number("count", options.pop("count"))
-    paint_each(
-        [{"recipe": recipe, "prompt": prompt, "seed": seed} for prompt in prompts for seed in seeds], options, count
-    )
+    paint_each([{"recipe": recipe, "seed": seed, **row} for row in rows for seed in seeds], options, count)
+
+
+def read_rows(source: str) -> list[dict[str, Any]]:
+    """The requests in a file.
+
+    Raises:
+        InvalidInput: it holds none, or a line is no request.
+    """
+    from ...pictures.rows import rows
+
+    if not (found := rows(source)):
+        raise InvalidInput(f"{source} holds no prompt: write one a line")
+    return found
 
 
 def paint_each(
@@ -196,11 +183,8 @@ def attempt_each(
         show.waiting("loading")
         loaded = load(base[0], device, show)
         first = [{"name": "cut-out"}] if transparent else []  # where the background is still as even as it was painted
-        wanted = [
-            r.but(index=r.index + i, finish=(*first, *r.finish))
-            for r in map(loaded.resolve, base)
-            for i in range(count * best)
-        ]
+        resolved = [one for request in base for one in _each(loaded, request, count * best)]
+        wanted = [r.but(finish=(*first, *r.finish)) for r in resolved]
         if not as_json:
             show.solver(stated.get("solver"), base[0])
             show.styles(base, wanted)
@@ -225,6 +209,14 @@ def attempt_each(
             images = [picture.image for picture in outcome.done]
             show.tell(f"{sheet.write(images, where.sheet(), overwrite=force)}", err=as_json)
     return outcome.done, outcome.code
+
+
+def _each(loaded: LoadedModel, request: Request, count: int) -> Iterator[Resolved]:
+    """So many pictures of one request by their index, all of the seed that is drawn for the first."""
+    yield (first := loaded.resolve(request))
+    seed = first.stated().get("seed")
+    for i in range(1, count):
+        yield loaded.resolve(request.but(seed=seed, index=request.index + i))
 
 
 def _chosen(

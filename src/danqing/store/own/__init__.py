@@ -1,0 +1,1 @@
+"""What a person keeps in the folder of settings: lists of words, presets."""
