@@ -21,6 +21,7 @@ from .commands.evaluate import evaluate
 from .commands.finishing import enlarge, faces, finish, tone
 from .commands.generators import interpolate, reconstruct, translate
 from .commands.grid import grid
+from .commands.merging import merge
 from .commands.models import convert, inspect, models, pull
 from .commands.outpaint import outpaint
 from .commands.painting import edit, paint, replay
@@ -76,6 +77,7 @@ for command in (
     models,
     pull,
     convert,
+    merge,
     inspect,
     compare,
     evaluate,
