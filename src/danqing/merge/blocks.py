@@ -129,7 +129,7 @@ def _all(bare: list[str], text: str, blocks: Blocks) -> list[float]:
     count = len(blocks.names)
     if not bare:
         return [0.0] * (count + 1)
-    if len(bare) == 1 and not _is_number(bare[0]):
+    if len(bare) == 1 and bare[0][:1].isalpha():
         name = bare[0].lower().replace("_", "-")
         if name not in PRESETS:
             raise UnknownName("preset of weights", bare[0], PRESETS)
