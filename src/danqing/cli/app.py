@@ -26,6 +26,7 @@ from .commands.models import convert, inspect, models, pull
 from .commands.outpaint import outpaint
 from .commands.painting import edit, paint, replay
 from .commands.sheet import sheet
+from .commands.telling import tell
 from .commands.words import words
 from .options import Examples, Group, plain_warnings
 from .screen import INTERRUPTED, echo
@@ -74,6 +75,7 @@ for command in (
     finish,
     replay,
     words,
+    tell,
     models,
     pull,
     convert,

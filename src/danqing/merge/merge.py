@@ -54,8 +54,9 @@ def merge(
         force: replace a file that is there.
 
     Raises:
-        UnknownName: no such method, parameter, dtype, block or file. InvalidInput: another number of files or weights
-            than the method takes; files that do not fit each other, by the sizes that differ; numbers that are not finite.
+        UnknownName: no such method, parameter, dtype, block or file.
+        InvalidInput: another number of files or weights than the method takes; files that do not fit each other, by
+            the sizes that differ; numbers that are not finite.
         InvalidFile: a file is damaged; the target is there, or cannot be written.
     """
     if not method and len(sources) != 2:
