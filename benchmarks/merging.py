@@ -1,4 +1,4 @@
-"""Two checkpoints of SD1.5's size merged: in what memory, and how long it takes beside plainly reading and writing them.
+"""Checkpoints of SD1.5's size merged: in what memory, and how long it takes beside plainly reading and writing them.
 
     python benchmarks/merging.py            prints the table
     python benchmarks/merging.py --write    and puts it into docs/merging.md

@@ -16,7 +16,6 @@ from ..weights.layouts.keymap import Source
 from .factors import factors
 from .given import ENTRY, alike
 from .job import Job, Plan
-from .methods import Extract
 from .networks import Networks, networks
 
 #: The rank where nothing is said.
@@ -39,7 +38,7 @@ class Layer(NamedTuple):
     bias: Source | None
 
 
-def plan(method: Extract, job: Job) -> Plan:
+def plan(job: Job, rank: int | None, energy: float | None) -> Plan:
     """The factors, made at once: what is not known before is of which rank they are.
 
     Raises:
@@ -48,7 +47,7 @@ def plan(method: Extract, job: Job) -> Plan:
     alike(job.given)
     a, b = job.given
     nets = networks(a)
-    rank = method.rank or (None if method.energy else RANK)
+    rank = rank or (None if energy else RANK)
     tensors: dict[str, Tensor] = {}
     used: set[str] = set()
     ranks: set[int] = set()
@@ -66,7 +65,7 @@ def plan(method: Extract, job: Job) -> Plan:
             if not change.any():
                 continue
             dtype = job.type_of(a.tensors[source.name].dtype)
-            made = _parts(change, of_bias, layer.key, rank, method.energy)
+            made = _parts(change, of_bias, layer.key, rank, energy)
             ranks |= {len(tensor) for name, tensor in made.items() if name.endswith(".lora_down.weight")}
             tensors |= {n: tensor if n.endswith(".alpha") else fit(tensor, dtype, n) for n, tensor in made.items()}
     if not tensors:

@@ -1,6 +1,6 @@
 """A change of a weight as the product of two factors: its largest singular vectors.
 
-For ΔW (m, n) with m ≤ n, ``ΔW ΔWᵀ = U S² Uᵀ``, and ``U_r U_rᵀ ΔW`` is the best of rank r (Eckart, Young 1936). It
+For ΔW (m, n) with m ≤ n, ``ΔW ΔWᵀ = U S² Uᵀ``, and ``U_r U_rᵀ ΔW`` is the best of rank r (Eckart & Young 1936). It
 needs no singular value, which may be 0, so that the full rank is ΔW to rounding.
 """
 

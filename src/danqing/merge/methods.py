@@ -167,7 +167,7 @@ class Extract(Method):
     def plan(self, job: Job) -> Plan:
         from .extract import plan
 
-        return plan(self, job)
+        return plan(job, self.rank, self.energy)
 
 
 class Resize(Method):
@@ -186,7 +186,7 @@ class Resize(Method):
     def plan(self, job: Job) -> Plan:
         from .resize import plan
 
-        return plan(self, job)
+        return plan(job, self.rank, self.energy)
 
 
 def does(kind: type[Method]) -> str:

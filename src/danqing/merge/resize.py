@@ -10,12 +10,11 @@ from ..errors import InvalidInput
 from ..store.tensors import fit
 from .factors import factors
 from .job import Job, Plan
-from .methods import Resize
 
 Parts = dict[str, Tensor]
 
 
-def plan(method: Resize, job: Job) -> Plan:
+def plan(job: Job, rank: int | None, energy: float | None) -> Plan:
     """Every tensor of the LoRA, the factors of what has some at their new rank.
 
     Raises:
@@ -38,11 +37,10 @@ def plan(method: Resize, job: Job) -> Plan:
         if not {"up", "down"} <= parts.keys() or parts.keys() & {"dora_scale", "magnitude"}:
             kept.append(group)
             continue
-        rank = len(parts["down"])
         with fitting():
-            made = _resized(parts, layouts.scale_of(parts, stated, group), method)
-        ranks.add(len(made.get("down", parts["down"])))
-        if made and len(made["down"]) < rank:
+            made = _resized(parts, layouts.scale_of(parts, stated, group), rank, energy)
+        ranks.add(min(len(made["down"]), len(parts["down"])))
+        if len(made["down"]) < len(parts["down"]):
             tensors = {name: tensor for name, tensor in tensors.items() if name != names[group].get("mid")}
             tensors |= {names[group][part]: tensor for part, tensor in made.items()}
     written = {name: fit(tensor, job.type_of(tensor.dtype), name) for name, tensor in tensors.items()}
@@ -60,13 +58,13 @@ def plan(method: Resize, job: Job) -> Plan:
     return Plan(tensors=written, lead=given, metadata=said, notes=notes if kept else ())
 
 
-def _resized(parts: Parts, scale: layouts.Scale, method: Resize) -> Parts:
+def _resized(parts: Parts, scale: layouts.Scale, rank: int | None, energy: float | None) -> Parts:
     """The factors of the same change at their new rank; their scale is that which the file states for it."""
     up, down, mid = (parts[part].float() if part in parts else None for part in ("up", "down", "mid"))
     assert up is not None and down is not None
     like = down.new_empty(len(up), down.shape[1], *(mid if mid is not None else down).shape[2:])
     change = LowRank(up, down, mid, scale(len(down))).change(like)
-    new_up, new_down = factors(change.flatten(1), method.rank, method.energy)
+    new_up, new_down = factors(change.flatten(1), rank, energy)
     ones = [1] * (change.ndim - 2)
     return {
         "up": (new_up / scale(len(new_down))).reshape(*new_up.shape, *ones).to(parts["up"].dtype),

@@ -1,4 +1,4 @@
-"""A tensor of the tensors of its name, one after another: what every `Mix` does.
+"""A tensor of the tensors of its name, one after another: what every `Mixing` does.
 
 Tensors that not all files hold are carried over from the first that does, and so is what is of no network. Where a
 denoiser reads more channels than another, of an inpainting model, what is beside the latent's is the first such file's.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -17,15 +18,24 @@ from ..store import convert
 from ..store.tensors import Due, fit
 from .given import ENTRY, Given, alike
 from .job import Job, Plan, due
-from .methods import Mix
 
-#: How many numbers are computed at a time, where they do not depend on each other: these stay in the processor's cache.
-BLOCK = 1 << 18
+#: How many numbers are computed at a time, where they do not depend on each other: these stay in the processor's cache,
+#: and torch divides no fewer among threads, which would wait for each other more than they compute.
+BLOCK = 1 << 15
 #: How many names a note lists.
 LISTED = 3
 
 
-def plan(method: Mix, job: Job) -> Plan:
+class Mixing(Protocol):
+    """What is asked of a method; see `danqing.merge.methods.Mix`."""
+
+    whole: ClassVar[bool]
+
+    def alone(self, weights: Sequence[float]) -> int | None: ...
+    def mix(self, tensors: Sequence[Tensor], weights: Sequence[float], name: str) -> Tensor: ...
+
+
+def plan(method: Mixing, job: Job) -> Plan:
     """Every tensor of every file, merged or carried over.
 
     Raises:
@@ -87,7 +97,7 @@ def _carried(one: Given, name: str, dtype: torch.dtype) -> Tensor:
     return fit(one.tensors[name].detach(), dtype, name)
 
 
-def _merged(method: Mix, given: Sequence[Given], weights: Sequence[float], name: str, dtype: torch.dtype) -> Tensor:
+def _merged(method: Mixing, given: Sequence[Given], weights: Sequence[float], name: str, dtype: torch.dtype) -> Tensor:
     """The tensor of a name; of files that read several widths, the narrow part is merged, and the rest the widest's."""
     whole = [one.tensors[name].detach() for one in given]
     like = whole[given.index(_widest(given, name))]
@@ -98,7 +108,7 @@ def _merged(method: Mix, given: Sequence[Given], weights: Sequence[float], name:
 
 
 def _computed(
-    method: Mix,
+    method: Mixing,
     files: Sequence[str],
     tensors: Sequence[Tensor],
     weights: Sequence[float],
@@ -115,13 +125,21 @@ def _computed(
     wide = torch.promote_types(tensors[0].dtype, torch.float32)
     flat = [x.reshape(-1) for x in tensors]
     size = len(flat[0]) if method.whole else BLOCK
-    made = torch.empty(len(flat[0]), dtype=dtype)
+    made, most = torch.empty(len(flat[0]), dtype=dtype), torch.finfo(dtype).max
     for begin in range(0, len(flat[0]), size):
         pieces = [x[begin : begin + size].to(wide) for x in flat]
         new = method.mix([p.view(tensors[0].shape) for p in pieces] if method.whole else pieces, weights, name)
-        if not torch.isfinite(new.sum()) and not torch.isfinite(new).all():
-            odd = [file for file, piece in zip(files, pieces, strict=True) if not torch.isfinite(piece).all()]
-            where = f"in {' and '.join(odd)}" if odd else "in the result"
-            raise InvalidInput(f"NaN or infinity {where}, in the tensor {name!r}: nothing was written")
-        made[begin : begin + size] = fit(new.reshape(-1), dtype, name)
+        least, greatest = torch.aminmax(new)
+        if not (least >= -most and greatest <= most):  # also where one is NaN
+            _refuse(files, pieces, new, name)
+            new = fit(new, dtype, name)
+        made[begin : begin + size] = new.reshape(-1)
     return made.view(tensors[0].shape)
+
+
+def _refuse(files: Sequence[str], pieces: Sequence[Tensor], new: Tensor, name: str) -> None:
+    """Say where numbers that are not finite are, if any are."""
+    if not torch.isfinite(new).all():
+        odd = [file for file, piece in zip(files, pieces, strict=True) if not torch.isfinite(piece).all()]
+        where = f"in {' and '.join(odd)}" if odd else "in the result"
+        raise InvalidInput(f"NaN or infinity {where}, in the tensor {name!r}: nothing was written")
