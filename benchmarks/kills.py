@@ -65,6 +65,9 @@ class Line(Experiment):
         (folder / "model.json").write_text('{"danqing": 1}')
 """
 
+#: What a folder of diffusers calls a UNet's file.
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
 Snapshot = dict[str, tuple[tuple[str, str], ...]]
 
 
@@ -153,6 +156,8 @@ CASES = (
     Case(name="convert, a folder over a folder", before=_old_model,
          args=("convert", str(MODELS / "tiny"), "made", *FOLDER, "--force")),
     Case(name="convert, to diffusers", args=("convert", str(MODELS / "sd15"), "made")),
+    Case(name="merge", args=("merge", str(MODELS / "sd15" / "unet" / WEIGHTS), str(MODELS / "sd15" / "unet" / WEIGHTS),
+                             "-o", "x.safetensors", "--weight", "0.3")),
     Case(name="pull", args=PULL),
     Case(name="pull, with its hash", args=(*PULL, "--sha256", SUM)),
     Case(name="pull, over a file", args=(*PULL, "--force"), before=_old_file),

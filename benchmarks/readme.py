@@ -48,6 +48,10 @@ def stand_ins() -> None:
     Image.new("L", (128, 128), 255).save("mask.png")
     import torch
 
+    from danqing.weights import store
+
+    for name in ("a.safetensors", "b.safetensors"):
+        store.write(name, {"x": torch.rand(2)})
     torch.save({"model.diffusion_model.x": torch.zeros(2), "x.weight": torch.ones(2)}, "old.ckpt")
 
 

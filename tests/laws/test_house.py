@@ -50,6 +50,7 @@ MAY = {
         "prompt",
         "weights",
     },
+    "merge": {"errors", "tables", "inputs", "noise", "atomic", "weights", "adapt", "store"},
     "painting": PROCESS
     | {"tables", "inputs", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
@@ -65,6 +66,7 @@ MAY = {
         "installed",
         "api",
         "measure",
+        "merge",
         "painting",
         "store",
         "pictures",

@@ -21,10 +21,12 @@ from .commands.evaluate import evaluate
 from .commands.finishing import enlarge, faces, finish, tone
 from .commands.generators import interpolate, reconstruct, translate
 from .commands.grid import grid
+from .commands.merging import merge
 from .commands.models import convert, inspect, models, pull
 from .commands.outpaint import outpaint
 from .commands.painting import edit, paint, replay
 from .commands.sheet import sheet
+from .commands.telling import tell
 from .commands.words import words
 from .options import Examples, Group, plain_warnings
 from .screen import INTERRUPTED, echo
@@ -73,9 +75,11 @@ for command in (
     finish,
     replay,
     words,
+    tell,
     models,
     pull,
     convert,
+    merge,
     inspect,
     compare,
     evaluate,

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
 from ..inputs.fields import Domain, domain, translate
+from ..inputs.named import named
 from ..tables import Table
 
 if TYPE_CHECKING:
@@ -273,13 +274,8 @@ def chain(given: object) -> object:
 def _read(given: object) -> object:
     """A record of its text ``name:parameter=value:...`` or of its JSON."""
     if isinstance(given, str):
-        name, *settings = given.split(":")
-        pairs = [setting.partition("=")[::2] for setting in settings]
-        if wrong := [key for key, value in pairs if not value.strip()]:
-            raise InvalidInput(
-                f"finish: {given!r} was given; {wrong[0]!r} lacks its value: write for example enlarge:scale=2"
-            )
-        given = {"name": name.strip(), **{key.strip(): value.strip() for key, value in pairs}}
+        name, settings = named("finish", given, "enlarge:scale=2")
+        given = {"name": name, **settings}
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
         return finishing(given["name"], **{str(key): value for key, value in given.items() if key != "name"})
     return given

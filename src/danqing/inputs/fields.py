@@ -59,7 +59,7 @@ def domain(info: FieldInfo) -> str:
     """What a field can be, in words: "a whole number from 1 to 1000"."""
     if names := choices(info):
         return "one of " + ", ".join(names)
-    for rule in info.metadata:
+    for rule in _rules(info):
         if isinstance(rule, Domain):
             return rule.words()
     limits = {

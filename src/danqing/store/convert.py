@@ -114,7 +114,7 @@ def convert(
         if given and given not in possible:
             raise UnknownName(what, given, possible)
     wanted = DTYPES[dtype] if dtype else None
-    given, made = _source(source), Path(os.path.expanduser(target))
+    given, made = source_of(source), Path(os.path.expanduser(target))
     single = made.suffix.lower() == ".safetensors"
     if not single and made.name.lower().endswith(foreign.ENDS):
         raise InvalidInput(
@@ -122,14 +122,19 @@ def convert(
             "run anything"
         )
     with atomic.alone(made.resolve()):
-        _guard(given, made, single, force)
+        guard(given, made, single, force)
         if single and given.is_file():
             return _again(given, made, wanted, prune, prediction)
         model = find(given.absolute(), ByHand(prediction=prediction))
         return _anew(model, given, made, wanted, layout)
 
 
-def _source(source: str | os.PathLike[str]) -> Path:
+def source_of(source: str | os.PathLike[str]) -> Path:
+    """The file or the folder that is meant, by its path or by its name in the folders of models.
+
+    Raises:
+        UnknownName: there is none.
+    """
     given = os.fspath(source)
     path = Path(os.path.expanduser(given))
     atomic.restore(path)
@@ -151,10 +156,10 @@ def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, lay
     else:
         with atomic.folder(made) as folder:
             dropped += _diffusers(model, networks, folder)
-    return Converted(path=made, size=_size(made), dropped=tuple(dropped), notes=tuple(notes))
+    return Converted(path=made, size=size_of(made), dropped=tuple(dropped), notes=tuple(notes))
 
 
-def _guard(source: Path, target: Path, single: bool, force: bool) -> None:
+def guard(source: Path, target: Path, single: bool, force: bool) -> None:
     """Refuse to write over what is there, or over what is no model at all."""
     atomic.restore(target)
     if not target.exists():
@@ -185,7 +190,8 @@ def _left_out(model: Model, source: Path) -> list[str]:
     return notes
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
     return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
 
 
@@ -199,7 +205,7 @@ def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool, p
     dropped = [
         name for name in header.tensors if prune and _is_left_over(name, published_kind(header.shapes) is not None)
     ]
-    stated, marks, notes = _stated(header, prediction)
+    stated, marks, notes = stated_of(header, prediction)
     gone = {*dropped, *(PREDICTION_MARKS if stated else ())}
 
     def make(name: str) -> torch.Tensor:
@@ -214,10 +220,10 @@ def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool, p
     own = source.name.lower().endswith((".safetensors", ".index.json"))
     kept = {key: text for key, text in header.metadata.items() if own or key.startswith(("modelspec.", "ss_"))}
     write(target, {**tensors, **marks}, {"format": "pt", **kept, **stated})
-    return Converted(path=target, size=_size(target), dropped=tuple(dropped), notes=notes)
+    return Converted(path=target, size=size_of(target), dropped=tuple(dropped), notes=notes)
 
 
-def _stated(header: Header, prediction: str) -> tuple[dict[str, str], dict[str, Due], tuple[str, ...]]:
+def stated_of(header: Header, prediction: str) -> tuple[dict[str, str], dict[str, Due], tuple[str, ...]]:
     """Metadata and marks that say in a whole model's file what was stated of it, or what lies beside it; and warnings.
 
     Raises:
@@ -243,6 +249,24 @@ def _is_left_over(name: str, whole: bool) -> bool:
 
 
 def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: list[str]) -> None:
+    tensors, said = outside(model, networks)
+    if model.tokenizer.get("words"):
+        notes.append(f"a single file holds no words: {', '.join(model.tokenizer['words'])} of the source are not in it")
+    write(target, tensors, said)
+    again = foreign.describe(target)
+    if {**again.schedule} != {**model.schedule}:
+        notes.append(
+            f"a single file says nothing of the schedule {dict(model.schedule)}: it will be read as "
+            f"{dict(again.schedule)}"
+        )
+
+
+def outside(model: Model, networks: Mapping[str, Part]) -> tuple[dict[str, Due], dict[str, str]]:
+    """The tensors and the metadata of a model's single file.
+
+    Raises:
+        InvalidInput: no other program knows a single file of such a model.
+    """
     diffusers.pipeline(model)  # which refuses what no other program knows
     tensors: dict[str, Due] = {}
     for role, part in networks.items():
@@ -259,17 +283,7 @@ def _single(model: Model, networks: Mapping[str, Part], target: Path, notes: lis
     said |= {"format": "pt", "modelspec.title": model.name}
     if model.licence and model.licence != "as its author says":
         said["modelspec.license"] = model.licence
-    said |= _meaning(model)
-    tensors |= _marks(model)
-    if model.tokenizer.get("words"):
-        notes.append(f"a single file holds no words: {', '.join(model.tokenizer['words'])} of the source are not in it")
-    write(target, tensors, said)
-    again = foreign.describe(target)
-    if {**again.schedule} != {**model.schedule}:
-        notes.append(
-            f"a single file says nothing of the schedule {dict(model.schedule)}: it will be read as "
-            f"{dict(again.schedule)}"
-        )
+    return tensors | _marks(model), said | _meaning(model)
 
 
 def _meaning(model: Model) -> dict[str, str]:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ..errors import InvalidFile, InvalidInput
 from ..weights import load, registry, store
-from ..weights.formats.gguf import GGUF, Blocks
 from ..weights.layouts.keymap import KeyMap
 from .model import Model
 
@@ -65,22 +64,19 @@ def write(path: Path, dues: Dues, metadata: Mapping[str, str]) -> Path:
 
 
 class Reader:
-    """The tensors of a file: views of it, read when used; those of quantised blocks are made when taken.
+    """The tensors of a file, each a view of it that is read when used and whose pages go with it; those of quantised
+    blocks are made when taken.
 
     Raises:
         InvalidFile: as for `danqing.weights.store.header`.
     """
 
     def __init__(self, path: Path):
-        self.header = store.header(path)
-        self.blocks = {
-            name for name, spec in self.header.tensors.items() if isinstance(spec, Blocks) and spec.kind.numbers > 1
-        }
-        self.views = store.read(path, [name for name in self.header.tensors if name not in self.blocks])
+        self.form, self.header = store.known(path)
 
     def take(self, name: str) -> Tensor:
         """One of them."""
-        return next(GGUF.tensors(self.header, [name], "cpu"))[1] if name in self.blocks else self.views[name]
+        return next(self.form.tensors(self.header, [name], "cpu"))[1]
 
     def dtype(self, name: str, wanted: torch.dtype | None) -> torch.dtype:
         """The type that a tensor is written in: the wanted one, if it holds real numbers and one is wanted."""

@@ -40,6 +40,7 @@ __all__ = [
     "Spec",
     "each",
     "header",
+    "known",
     "read",
     "sha256",
     "write",
@@ -79,7 +80,7 @@ def header(path: str | os.PathLike[str]) -> Header:
         InvalidFile: missing, a folder, empty, truncated, of another format, or it contradicts itself or its size; it
             would run a program if its pickle were executed. The message says which, and what to do.
     """
-    return _known(Path(path))[1]
+    return known(Path(path))[1]
 
 
 def each(
@@ -97,13 +98,13 @@ def each(
     Raises:
         InvalidFile: as for `header`; or a name that is not in it.
     """
-    form, head = _known(Path(path))
+    form, head = known(Path(path))
     yield from _taken(form, head, head.tensors if names is None else names, device)
 
 
 def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, device: str = "cpu") -> dict[str, Tensor]:
     """The tensors of a file, by name, in the order of the names or of the file. For the rest see `each`."""
-    form, head = _known(Path(path))
+    form, head = known(Path(path))
     wanted = list(head.tensors if names is None else names)
     found = dict(_taken(form, head, wanted, device))
     return {name: found[name] for name in wanted}
@@ -141,8 +142,8 @@ def _read_ahead(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def _known(path: Path) -> tuple[Format, Header]:
-    """A file's format and header."""
+def known(path: Path) -> tuple[Format, Header]:
+    """A file's format and its header, checked as `header` does."""
     hand = _HAND.get()
     if hand is not None and path in hand:
         return hand[path]

@@ -1,0 +1,1 @@
+"""Models to one: files of weights in, a file of weights out, tensor by tensor."""
