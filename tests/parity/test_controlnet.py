@@ -1,4 +1,4 @@
-"""Control networks of UNets against diffusers': the published shapes by key, tiny ones by output, other layouts by names."""
+"""Control networks of UNets against diffusers': published shapes by key, tiny ones by output; other layouts by names."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ from danqing.nets import (
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
-from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
+from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.drafted import DraftedUNet, ResidualUNet
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig

@@ -74,7 +74,7 @@ class ControlNet(TextTrunk):
         config: the shape.
     """
 
-    config: ControlNetConfig
+    config: ControlNetConfig  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen, as every config is
 
     def __init__(self, config: ControlNetConfig):
         super().__init__(config)

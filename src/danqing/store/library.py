@@ -32,6 +32,7 @@ PLACES = {
     **dict.fromkeys(("vae", "vae_approx"), "vae"),
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
+    **dict.fromkeys(("controlnet", "controlnets", "t2i_adapter", "t2i-adapter"), "controlnet"),
     **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
@@ -321,6 +322,11 @@ def _word(path: Path) -> str:
 def finishes() -> dict[str, Path]:
     """The same of every network that finishes pictures: enlargers, restorers of faces."""
     return _named("finish")
+
+
+def controls() -> dict[str, Path]:
+    """The same of every network that steers by a picture."""
+    return _named("controlnet")
 
 
 def _named(kind: str) -> dict[str, Path]:

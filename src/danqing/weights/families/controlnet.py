@@ -20,11 +20,10 @@ def controlnet_facts(shapes: Shapes) -> Facts:
     facts = trunk_facts(shapes)
     levels = range(len(facts.inferred["block_out_channels"]))
     norms = {i for i in levels if f"down_blocks.{i}.attentions.0.norm.weight" in shapes}
-    hidden = count(shapes, HINT + ".blocks.{}.weight")
+    within = [f"{HINT}.blocks.{i}.weight" for i in range(0, count(shapes, HINT + ".blocks.{}.weight"), 2)]
     told: dict[str, Any] = {
         "hint_channels": shapes[HINT + ".conv_in.weight"][1],
-        "hint_widths": tuple(shapes[f"{HINT}.blocks.{i}.weight"][1] for i in range(0, hidden, 2))
-        + (shapes[HINT + ".conv_out.weight"][1],),
+        "hint_widths": tuple(shapes[name][1] for name in (*within, HINT + ".conv_out.weight")),
         "mid_resnets": count(shapes, "mid_block.resnets.{}.conv1.weight"),
         "hollow": tuple(i for i in sorted(norms) if not facts.inferred["transformer_layers"][i]),
     }

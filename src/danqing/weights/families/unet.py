@@ -16,9 +16,9 @@ TEXTS = (EIGHT, 1024, 2048, 1280)
 
 
 def trunk_facts(shapes: Shapes) -> Facts:
-    """What the way down and the middle say of `danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384, are told by the width
-    of the text: 8 a level in 1.x, width / 64 in 2.x and XL. What stands around the transformers is a linear layer in
-    the latter, though some files hold it as a 1×1 convolution."""
+    """What the way down and the middle say of `danqing.nets.unet.UNetConfig`. Heads, for the published widths, which
+    start at 320 or 384, are told by the width of the text: 8 a level in 1.x, width / 64 in 2.x and XL. What stands
+    around the transformers is a linear layer in the latter, though some files hold it as a 1×1 convolution."""
     levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
     block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
