@@ -7,13 +7,17 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from diffusers import ControlNetModel
 from PIL import Image
 from tests.conftest import UNET
+from tests.parity.test_controlnet import arguments
 
 import danqing
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
+from danqing.nets.controlnet_union import ControlNetUnion, ControlNetUnionConfig
 from danqing.request.request import Request
+from danqing.types import Conditioning
 from danqing.weights import store
 from danqing.weights.load import save
 
@@ -145,8 +149,9 @@ def test_attaching_and_detaching_leaves_every_weight_as_it_was(painter, folder) 
     net = painter.adapters.target.nets["denoiser"]
     before = {name: value.clone() for name, value in net.state_dict().items()}
     resolved = painter.resolve(request("edges:lines.png,ready"))
+    on = painter.adapters.asked(resolved, painter.text).on
     for _ in range(1000):
-        with painter.attached(resolved):
+        with painter._shared.setup(on):
             assert len(painter.denoiser.controls) == 1
         assert not painter.denoiser.controls
     after = net.state_dict()
@@ -157,6 +162,43 @@ def test_attaching_and_detaching_leaves_every_weight_as_it_was(painter, folder) 
 def test_every_balance_has_its_own_picture(painter, folder, balance: str) -> None:
     painted = {b: pixels(painter, f"edges:lines.png,ready,balance={b}") for b in ("balanced", balance)}
     assert balance == "balanced" or (painted[balance] != painted["balanced"]).any()
+
+
+@torch.no_grad()
+def test_what_guidance_leads_away_from_is_not_steered_where_the_control_counts_more(painter, folder) -> None:
+    """And where the network is to guess, it says what diffusers' says in that mode."""
+    base, cond = Conditioning(tokens=torch.randn(1, 5, 16)), Conditioning(tokens=torch.randn(1, 5, 16))
+    x, time = torch.randn(1, 4, 8, 8), torch.full((1,), 500.0)
+    resolved = painter.resolve(request("edges:lines.png,ready,weight=0.6,balance=guess"))
+    asked = painter.adapters.asked(resolved, painter.text)
+    ((said, _),), away = asked.say[0](resolved)(((cond, 1.0),), base)
+    with painter._shared.setup(asked.on):
+        (steering,) = painter.denoiser.controls
+        found = steering(torch.cat([x, x]), torch.cat([time, time]), away.cat(said))
+    assert all(not one[0].any() and one[1].any() for one in (*found.down, found.mid))
+    reference = ControlNetModel(**arguments(CONFIG)).eval()
+    reference.load_state_dict(network().state_dict())
+    shown = torch.from_numpy(np.asarray(Image.open("lines.png"), np.float32) / 255).permute(2, 0, 1)[None]
+    want = reference(x, time, cond.tokens, shown, conditioning_scale=0.6, guess_mode=True)
+    every = zip((*found.down, found.mid), (*want.down_block_res_samples, want.mid_block_res_sample), strict=True)
+    for got, wanted in every:
+        torch.testing.assert_close(got[1:], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_of_several_kinds_is_shown_them_together(painter, folder, monkeypatch) -> None:
+    home, calls = folder / "models" / "controlnet", []
+    torch.manual_seed(4)
+    net = ControlNetUnion(ControlNetUnionConfig(**{**asdict(CONFIG)}, types=6, type_heads=2))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.3 * torch.randn(p.shape))
+    save(net, home / "union.safetensors")
+    real = ControlNetUnion.forward
+    monkeypatch.setattr(ControlNetUnion, "forward", lambda *a, **k: calls.append(len(k["shown"])) or real(*a, **k))
+    pixels(painter, "pose:lines.png,ready", "depth@union:other.png,ready,weight=0.5,to=0.5")
+    assert calls == [2, 2, 1, 1]
+    with pytest.raises(InvalidInput, match=r"tile: union.safetensors knows pose, depth"):
+        pixels(painter, "tile:lines.png,ready")
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

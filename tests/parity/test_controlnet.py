@@ -1,4 +1,4 @@
-"""Control networks of UNets against diffusers': published shapes by key, tiny ones by output; other layouts by names."""
+"""Control networks of UNets against diffusers': published shapes by key, tiny ones by output; other layouts by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.parity.test_unet import TINY as TINY_UNETS
 from tests.parity.test_unet import call, shake, shapes
 
 from danqing.errors import InvalidFile
-from danqing.nets.controlnet import ControlNet, ControlNetConfig, diffusers_arguments
+from danqing.nets.controlnet import ControlNet, ControlNetConfig, Shown, diffusers_arguments
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.weights import relative, store
 from danqing.weights.identify import identify
@@ -86,7 +86,7 @@ def test_the_same_weights_give_the_same_residuals(config: ControlNetConfig, size
     (x, time, tokens), our_words, their_words = call(config, size)
     halved = 2 ** (len(config.hint_widths) - 1)
     hint = torch.rand(2, 3, size[0] * halved, size[1] * halved, generator=torch.Generator().manual_seed(3))
-    got = ours(x, time, tokens, seen=ours.see(hint), **our_words)
+    got = ours(x, time, tokens, shown=[Shown(ours.see(hint))], **our_words)
     want = theirs(x, time, tokens, hint, **their_words)
     torch.testing.assert_close(got.down, tuple(want.down_block_res_samples), rtol=0, atol=1e-5)
     torch.testing.assert_close(got.mid, want.mid_block_res_sample, rtol=0, atol=1e-5)
@@ -98,7 +98,7 @@ def test_an_untrained_control_changes_nothing() -> None:
     torch.manual_seed(0)
     net, control = UNet(TINY_UNETS["sd1"]), ControlNet(config)
     (x, time, tokens), _, _ = call(config, (16, 16))
-    residuals = control(x, time, tokens, seen=control.see(torch.rand(2, 3, 64, 64)))
+    residuals = control(x, time, tokens, shown=[Shown(control.see(torch.rand(2, 3, 64, 64)))])
     assert torch.equal(net(x, time, tokens, residuals=residuals), net(x, time, tokens))
 
 

@@ -354,6 +354,7 @@ def test_every_family_is_known_by_its_own_network():
     networks |= {
         "residual-unet",
         "controlnet",
+        "controlnet-union",
         "stylegan2",
         "stylegan2-discriminator",
         "biggan",

@@ -6,10 +6,10 @@ the hint, and a 1×1 convolution behind every skip, which starts at zero so that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +39,20 @@ class ControlNetConfig(UNetConfig):
     mid_resnets: int = 2
     hollow: tuple[int, ...] = ()
     pooled_residuals: bool = False
+
+
+class Shown(NamedTuple):
+    """A hint as a control network is shown it.
+
+    Args:
+        seen: what `ControlNet.see` says of it, (B, C_0, H, W).
+        weight: how strongly it counts.
+        type: which of its kinds it is, for a network that knows several.
+    """
+
+    seen: Tensor
+    weight: float = 1.0
+    type: int = 0
 
 
 class HintEmbedding(nn.Module):
@@ -103,16 +117,18 @@ class ControlNet(TextTrunk):
         return self.conv_in(x) + ctx.extra[SEEN]
 
     def forward(
-        self, x: Tensor, time: Tensor, tokens: Tensor | None, *, seen: Tensor, pooled: Tensor | None = None
+        self, x: Tensor, time: Tensor, tokens: Tensor | None, *, shown: Sequence[Shown], pooled: Tensor | None = None
     ) -> Residuals:
-        """The residuals of port 1, of weight 1.
+        """The residuals of port 1.
 
         Args:
             x: (B, C_in, H, W), as the UNet reads it.
             time, tokens, pooled: as the UNet's.
-            seen: what `see` says of the hint.
+            shown: the one hint.
         """
-        return self.told(x, Context(time=self.embed(x, time, pooled), tokens=tokens, extra={SEEN: seen}))
+        (hint,) = shown
+        ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra={SEEN: hint.seen})
+        return self.told(x, ctx) * hint.weight
 
     def told(self, x: Tensor, ctx: Context) -> Residuals:
         """What stands behind the way down and the middle."""

@@ -114,7 +114,7 @@ def controls(given: object) -> object:
         UnknownName, InvalidInput: as `Control`.
     """
     if isinstance(given, str | Mapping | Control):
-        return (_read(given),)
+        return (_read(cast(object, given)),)
     return tuple(map(_read, cast("list[object]", given))) if isinstance(given, list | tuple) else given
 
 

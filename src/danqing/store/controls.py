@@ -51,16 +51,16 @@ class Made(NamedTuple):
 
 def made_for(header: Header) -> Made:
     """The widths of a control network's file in any layout, those of changes too: by its names' ends."""
-    shapes = header.shapes
+    shapes = {f".{name.removeprefix('control_model.')}": shape for name, shape in header.shapes.items()}
 
     def width(axis: int, *ends: str) -> int:
         found = (shape for name, shape in shapes.items() if name.endswith(ends) and len(shape) > axis)
         return next((shape[axis] for shape in found), 0)
 
     return Made(
-        text=width(1, "attn2.to_k.weight", "attn2.to_k.down", "context_embedder.weight"),
-        pooled=width(1, "add_embedding.linear_1.weight", "label_emb.0.0.weight", "label_emb.0.0.down"),
-        width=width(0, "input_blocks.0.0.weight", "input_blocks.0.0.up") or shapes.get("conv_in.weight", (0,))[0],
+        text=width(1, ".attn2.to_k.weight", ".attn2.to_k.down"),
+        pooled=width(1, ".add_embedding.linear_1.weight", ".label_emb.0.0.weight", ".label_emb.0.0.down"),
+        width=shapes.get(".conv_in.weight", (0,))[0] or width(0, ".input_blocks.0.0.weight", ".input_blocks.0.0.up"),
     )
 
 

@@ -50,6 +50,7 @@ _OURS: tuple[Family, ...] = (
     pixel_unet.SCORE_UNET,
     unet.UNET_LDM,
     controlnet.CONTROLNET,
+    controlnet.CONTROLNET_UNION,
     controlnet.CONTROLNET_BARE,
     controlnet.CONTROLNET_LDM,
     autoencoder_kl.AUTOENCODER_LDM,

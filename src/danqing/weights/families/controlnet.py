@@ -57,3 +57,23 @@ CONTROLNET_LDM = CONTROLNET_BARE._replace(
     ),
     keymap=behind("control_model.", ldm.controlnet),
 )
+
+
+def controlnet_union_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.controlnet_union.ControlNetUnionConfig`."""
+    facts = controlnet_facts(shapes)
+    told: dict[str, Any] = {
+        "types": shapes["task_embedding"][0],
+        "type_layers": count(shapes, "transformer_layes.{}.ln_1.weight"),
+    }
+    return replace(facts, inferred={**facts.inferred, **told}, assumed={**facts.assumed, "type_heads": 8})
+
+
+CONTROLNET_UNION = Family(
+    "controlnet-union",
+    "diffusers",
+    has(f"{HINT}.conv_in.weight", "task_embedding", "control_add_embedding.linear_1.bias"),
+    controlnet_union_facts,
+    network("controlnet_union.ControlNetUnion"),
+    fixed(),
+)
