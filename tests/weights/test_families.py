@@ -355,6 +355,7 @@ def test_every_family_is_known_by_its_own_network():
         "residual-unet",
         "controlnet",
         "controlnet-union",
+        "t2i-adapter",
         "stylegan2",
         "stylegan2-discriminator",
         "biggan",

@@ -13,12 +13,15 @@ from ..inputs.parse import json_of
 from ..request.control import KINDS, Control
 from ..weights import store
 from ..weights.formats.format import Header
+from ..weights.registry import candidates
 from . import library
 
 #: What diffusers calls the file of a network, whose folder has its name.
 UNNAMED = re.compile(r"(.+)/diffusion_pytorch_model[\w.-]*")
 #: How many names a refusal lists.
 LISTED = 9
+#: By how much a T2I-Adapter for SDXL unshuffles its hint (`danqing.nets.t2i_adapter`, which needs torch).
+XL_FACTOR = 16
 #: What people call the models whose text is so wide.
 TITLES = {768: "SD1.x", 1024: "SD2.x", 2048: "SDXL", 4096: "SD3"}
 
@@ -51,6 +54,10 @@ class Made(NamedTuple):
 
 def made_for(header: Header) -> Made:
     """The widths of a control network's file in any layout, those of changes too: by its names' ends."""
+    if candidates(header) and candidates(header)[0].name == "t2i-adapter":
+        facts = candidates(header)[0].facts(header).inferred
+        wide = {"text": 2048, "pooled": 2816} if facts["downscale_factor"] == XL_FACTOR else {}
+        return Made(width=facts["channels"][0], **wide)
     shapes = {f".{name.removeprefix('control_model.')}": shape for name, shape in header.shapes.items()}
 
     def width(axis: int, *ends: str) -> int:
@@ -62,6 +69,12 @@ def made_for(header: Header) -> Made:
         pooled=width(1, ".add_embedding.linear_1.weight", ".label_emb.0.0.weight", ".label_emb.0.0.down"),
         width=shapes.get(".conv_in.weight", (0,))[0] or width(0, ".input_blocks.0.0.weight", ".input_blocks.0.0.up"),
     )
+
+
+def family(path: Path) -> str:
+    """The family of the network in a file; "" where it states changes of another."""
+    found = candidates(store.header(path))
+    return found[0].name if found else ""
 
 
 def names() -> dict[str, Path]:

@@ -41,7 +41,7 @@ KINDS = {
     **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
-    "controlnet-union": "controlnet",
+    **dict.fromkeys(("controlnet-union", "t2i-adapter"), "controlnet"),
 }
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")

@@ -13,12 +13,13 @@ from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .control import CONTROL
 from .loras import LORAS
+from .t2i import T2I
 from .words import WORDS
 
 #: In the order in which they are attached.
 ATTACHMENTS: Table[Attachment] = Table(
     "adapter",
-    {"words": WORDS, "loras": LORAS, "controls": CONTROL},
+    {"words": WORDS, "loras": LORAS, "controls": CONTROL, "t2i": T2I},
     kind="painting.adapters.attachment:Attachment",
     columns={
         "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),

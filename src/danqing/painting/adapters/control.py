@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...adapt.base import layers
 from ...errors import InvalidFile, InvalidInput
@@ -52,16 +52,23 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
     return request.but(controls=tuple(named))
 
 
-def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
-    """The file of every control that acts in some step."""
+def asked_for(request: Resolved, warn: Warn, mine: Callable[[str], bool]) -> Iterator[Asked]:
+    """The file of every control that acts in some step, of the families that are meant; of the others it warns."""
     for place, control in enumerate(request.controls):
+        path = controls.locate(control.file)
         first, last, steps = window(request, control.start, control.end)
+        if not mine(controls.family(path)):
+            continue
         if control.weight and first < last:
-            path = controls.locate(control.file)
             yield Asked(path, path.name, How(place, control, request))
         else:
             why = "its weight is 0" if not control.weight else f"none of {steps} steps lies in its window"
             warn(f"control {control.name} changes nothing: {why}.")
+
+
+def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
+    """The file of every control that acts in some step, but for T2I-Adapters."""
+    return asked_for(request, warn, lambda family: family != "t2i-adapter")
 
 
 def read(asked: Asked, target: Target, strict: bool) -> ControlNet:
@@ -94,11 +101,16 @@ def shown(how: How, net: ControlNet, request: Resolved) -> Say:
     tiling = Tiling(tile=tile and tile // halved, closing=request.tiling.panorama)
     seen = tiling.joined((request.height // halved, request.width // halved), lambda cut: net.see(cut(picture)))
 
+    return laid(how, seen)
+
+
+def laid(how: How, over: Tensor) -> Say:
+    """Lays what a control is shown over every term and the base, and marks who is steered, where not all are."""
     side = BALANCES[how.control.balance]
 
     def more(heard: float, said: Conditioning) -> Conditioning:
-        mark = {} if side.base else {how.heard: torch.full((1, 1), heard, device=like.device)}
-        return replace(said, maps={**said.maps, how.name: seen}, extra={**said.extra, **mark})
+        mark = {} if side.base else {how.heard: torch.full((1, 1), heard, device=over.device)}
+        return replace(said, maps={**said.maps, how.name: over}, extra={**said.extra, **mark})
 
     return each(partial(more, 1.0), partial(more, 0.0))
 
