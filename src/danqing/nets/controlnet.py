@@ -82,7 +82,7 @@ class ControlNet(TextTrunk):
     """What a hint has to say in each skip of a UNet and in its middle.
 
     Module names are those of diffusers' `ControlNetModel`.
-    Source: Zhang et al. 2023, "Adding conditional control to text-to-image diffusion models".
+    Source: Zhang et al. 2023, section 3.
 
     Args:
         config: the shape.

@@ -81,7 +81,7 @@ class T2IAdapter(nn.Module):
     """What a hint adds to each level of a UNet.
 
     Module names are those of diffusers' `T2IAdapter`.
-    Source: Mou et al. 2023, "T2I-Adapter: learning adapters to dig out more controllable ability".
+    Source: Mou et al. 2023.
 
     Args:
         config: the shape.

@@ -16,13 +16,13 @@ from ...nets.controlnet_union import ControlNetUnion
 from ...nets.unet import UNet
 from ...pictures import read as pictures
 from ...request.request import Request, Resolved
-from ...store import controls
 from ...tiles import Tiling
 from ...types import Conditioning
 from ...weights import relative, store
 from ...weights.load import load
 from ..say import Say, each
 from ..steps import window
+from . import networks
 from .attachment import Asked, Attached, Attachment, Target, Warn
 from .hints import hint
 from .steering import BALANCES, TYPES, How, Member, Steering, acting
@@ -45,19 +45,19 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
             f"control {request.controls[0].name}: no network is known that steers a {type(net).__name__}"
         )
     c = net.config
-    widths = controls.Made(text=c.cross_attention_dim, pooled=c.pooled_channels, width=c.block_out_channels[0])
+    widths = networks.Made(text=c.cross_attention_dim, pooled=c.pooled_channels, width=c.block_out_channels[0])
     for one in request.controls:
         pictures.picture(one.image)
-    named = (one.model_copy(update={"file": controls.chosen(one, widths, model)}) for one in request.controls)
+    named = (one.model_copy(update={"file": networks.chosen(one, widths, model)}) for one in request.controls)
     return request.but(controls=tuple(named))
 
 
 def asked_for(request: Resolved, warn: Warn, mine: Callable[[str], bool]) -> Iterator[Asked]:
     """The file of every control that acts in some step, of the families that are meant; of the others it warns."""
     for place, control in enumerate(request.controls):
-        path = controls.locate(control.file)
+        path = networks.locate(control.file)
         first, last, steps = window(request, control.start, control.end)
-        if not mine(controls.family(path)):
+        if not mine(networks.family(path)):
             continue
         if control.weight and first < last:
             yield Asked(path, path.name, How(place, control, request))
@@ -84,7 +84,7 @@ def read(asked: Asked, target: Target, strict: bool) -> ControlNet:
             for part, tensor in layer.named_parameters(recurse=False)
         }
         return relative.load(asked.path, net.config, base, device=like.device, dtype=like.dtype)
-    found = load(asked.path, config=controls.stated(asked.path), device=like.device, dtype=like.dtype)
+    found = load(asked.path, config=networks.stated(asked.path), device=like.device, dtype=like.dtype)
     if not isinstance(found, ControlNet):
         raise InvalidFile(f"{asked.path} holds a {type(found).__name__}, and no network that steers by a picture")
     return found

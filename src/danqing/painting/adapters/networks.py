@@ -8,20 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName, nearest
-from ..inputs.parse import json_of
-from ..request.control import KINDS, Control
-from ..weights import store
-from ..weights.formats.format import Header
-from ..weights.registry import candidates
-from . import library
+from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName, nearest
+from ...inputs.parse import json_of
+from ...nets.t2i_adapter import XL_FACTOR
+from ...request.control import KINDS, Control
+from ...store import library
+from ...weights import store
+from ...weights.formats.format import Header
+from ...weights.registry import candidates
 
 #: What diffusers calls the file of a network, whose folder has its name.
 UNNAMED = re.compile(r"(.+)/diffusion_pytorch_model[\w.-]*")
 #: How many names a refusal lists.
 LISTED = 9
-#: By how much a T2I-Adapter for SDXL unshuffles its hint (`danqing.nets.t2i_adapter`, which needs torch).
-XL_FACTOR = 16
 #: What people call the models whose text is so wide.
 TITLES = {768: "SD1.x", 1024: "SD2.x", 2048: "SDXL", 4096: "SD3"}
 
