@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 from tests.conftest import UNET
 from tests.parity.test_controlnet import arguments
 
@@ -16,11 +16,13 @@ import danqing
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.controlnet_union import ControlNetUnion, ControlNetUnionConfig
+from danqing.painting.adapters import hints
 from danqing.request.request import Request
 from danqing.types import Conditioning
 from danqing.weights import store
 from danqing.weights.load import save
 
+FITS = ("fit", "fill", "stretch")
 CONFIG = ControlNetConfig(**asdict(UNET), hint_widths=(4, 6, 8))
 
 
@@ -199,6 +201,50 @@ def test_a_network_of_several_kinds_is_shown_them_together(painter, folder, monk
     assert calls == [2, 2, 1, 1]
     with pytest.raises(InvalidInput, match=r"tile: union.safetensors knows pose, depth"):
         pixels(painter, "tile:lines.png,ready")
+
+
+def test_a_picture_that_nothing_draws_a_hint_of_is_taken_for_one_and_said_so(painter, folder, monkeypatch) -> None:
+    monkeypatch.setattr(hints, "find_spec", lambda name: None)
+    painted = painter.paint(request("edges:lines.png"))
+    np.testing.assert_array_equal(np.asarray(painted.image), pixels(painter, "edges:lines.png,ready"))
+    assert any("taken for one that is ready" in line for line in painted.warnings)
+
+
+# Sizes ----------------------------------------------------------------------------------------------------------------
+
+
+def drawing(size: tuple[int, int]) -> Image.Image:
+    """White lines of one pixel on black: a frame, a cross and a slope."""
+    sheet = Image.new("RGB", size)
+    draw, (w, h) = ImageDraw.Draw(sheet), size
+    draw.rectangle((w // 8, h // 8, w - w // 8, h - h // 8), outline="white")
+    draw.line((w // 2, 0, w // 2, h), fill="white")
+    draw.line((0, h, w, h // 3), fill="white")
+    return sheet
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 40), (96, 80), (200, 170), (384, 320)], ids=str)
+def test_lines_of_one_pixel_stay_so_at_any_size_and_none_is_lost(size: tuple[int, int]) -> None:
+    picture = drawing((192, 160))
+    assert hints.thin(picture)
+    fitted = hints.fitted(picture, size, "stretch", hints.lines)
+    light = np.asarray(fitted.convert("L")) > 0
+    solid = light[1:, 1:] & light[:-1, 1:] & light[1:, :-1] & light[:-1, :-1]
+    assert fitted.size == size and solid.sum() <= 4  # where two lines cross
+    assert light.any(1).mean() > 0.95  # the cross goes from top to bottom
+    back = np.asarray(picture.resize(size, Image.Resampling.BOX).convert("L")) > 0
+    near = np.asarray(Image.fromarray(light).convert("L").filter(ImageFilter.MaxFilter(5))) > 0
+    assert (back & ~near).sum() <= 0.01 * back.sum() + 2 * max(1, size[0] // 192) ** 2
+
+
+def test_a_hint_of_another_ratio_is_shown_whole_or_cut_or_pulled() -> None:
+    wide = Image.fromarray(np.full((10, 40, 3), 200, np.uint8))
+    whole, cut, pulled = (np.asarray(hints.fitted(wide, (20, 20), fit, hints.smooth)) for fit in FITS)
+    assert whole.shape == cut.shape == pulled.shape == (20, 20, 3)
+    assert (whole[:7] == 0).all() and (whole[13:] == 0).all() and (whole[8:12] == 200).all()
+    assert (cut == 200).all() and (pulled == 200).all()
+    marked = Image.fromarray(np.tile(np.arange(40, dtype=np.uint8)[None, :, None] * 6, (10, 1, 3)))
+    assert np.asarray(hints.fitted(marked, (20, 20), "fill", hints.nearest))[:, [0, -1], 0].min() > 40
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

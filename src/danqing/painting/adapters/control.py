@@ -24,7 +24,7 @@ from ..say import Say, each
 from ..steps import window
 from . import networks
 from .attachment import Asked, Attached, Attachment, Target, Warn
-from .hints import hint
+from .hints import drawer, hint, undrawn
 from .steering import BALANCES, TYPES, How, Member, Steering, acting
 
 #: How many control networks a model keeps: each is half as large as it.
@@ -48,6 +48,7 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
     widths = networks.Made(text=c.cross_attention_dim, pooled=c.pooled_channels, width=c.block_out_channels[0])
     for one in request.controls:
         pictures.picture(one.image)
+        drawer(one)
     named = (one.model_copy(update={"file": networks.chosen(one, widths, model)}) for one in request.controls)
     return request.but(controls=tuple(named))
 
@@ -59,6 +60,8 @@ def asked_for(request: Resolved, warn: Warn, mine: Callable[[str], bool]) -> Ite
         first, last, steps = window(request, control.start, control.end)
         if not mine(networks.family(path)):
             continue
+        if undrawn(control):
+            warn(f"control {control.name}: nothing here draws hints, so its picture was taken for one that is ready.")
         if control.weight and first < last:
             yield Asked(path, path.name, How(place, control, request))
         else:

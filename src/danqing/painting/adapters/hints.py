@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from ...errors import InvalidInput
 from ...pictures import read
 from ...request.control import Control, Fit
 from ...request.request import Resolved
+from .. import finishing
 
 Size = tuple[int, int]
 Mask = NDArray[np.bool_]
@@ -28,7 +31,11 @@ def hint(control: Control, request: Resolved) -> Tensor:
         InvalidInput: nothing says where an inpainting network is to paint.
     """
     size, source = (request.width, request.height), read.picture(control.image)
-    shown = levels(drawn(control, source, size))
+    draw = drawer(control)
+    if draw is not None:
+        return levels(draw(source, size))
+    picture = read.over_white(source)
+    shown = levels(fitted(picture, size, control.fit, lines if thin(picture) else smooth))
     if control.name != "inpaint":
         return shown
     if not request.edit.mask and source.mode != "RGBA":
@@ -39,10 +46,23 @@ def hint(control: Control, request: Resolved) -> Tensor:
     return torch.where(levels(mask) > 0.5, -1.0, shown)
 
 
-def drawn(control: Control, source: Image.Image, size: Size) -> Image.Image:
-    """The hint as a picture: the given one, which is a hint already."""
-    picture = read.over_white(source)
-    return fitted(picture, size, control.fit, lines if thin(picture) else smooth)
+def drawer(control: Control) -> Resize | None:
+    """What draws a control's hint of a picture, at a size; None where the picture is the hint already: it is ready, or
+    one to be painted in, or nothing here draws hints.
+
+    Raises:
+        UnknownName, InvalidInput: of no kind that is drawn, or with parameters outside their domains.
+    """
+    if control.ready or control.name == "inpaint" or not find_spec("danqing.hint"):
+        return None
+    record = import_module("danqing.hint.records").hint(control.kind)
+    draw, at_size = record.make(finishing.network), import_module("danqing.hint.fit").at_size
+    return lambda picture, size: at_size(record, draw, picture, size, control.fit)
+
+
+def undrawn(control: Control) -> bool:
+    """Whether a picture that is not said to be a hint is taken for one, because nothing here draws it."""
+    return not control.ready and control.name != "inpaint" and drawer(control) is None
 
 
 def levels(picture: Image.Image) -> Tensor:
