@@ -32,6 +32,7 @@ from danqing.nets import (
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
+from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.drafted import DraftedUNet, ResidualUNet
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
@@ -157,6 +158,7 @@ DRAFTED = replace(
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
     *((UNet, config) for config in UNETS),
+    (ControlNet, ControlNetConfig()),
     (DraftedUNet, DRAFTED),
     (ResidualUNet, replace(DRAFTED, draft_hidden=12, draft_blocks=2)),
     (AutoencoderKL, replace(AUTOENCODER, block_out_channels=(24, 48), norm_num_groups=8, scaling_factor=0.13025)),
@@ -351,6 +353,9 @@ def test_every_family_is_known_by_its_own_network():
     networks = {"unet", "drafted-unet", "pixel-unet", "score-unet", "autoencoder-kl", "mmdit", "vae", "pixelcnn"}
     networks |= {
         "residual-unet",
+        "controlnet",
+        "controlnet-union",
+        "t2i-adapter",
         "stylegan2",
         "stylegan2-discriminator",
         "biggan",

@@ -11,7 +11,7 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -60,6 +60,15 @@ class Residuals:
         down = tuple(map(add, self.down, other.down)) or self.down or other.down
         mids = [mid for mid in (self.mid, other.mid) if mid is not None]
         return Residuals(down=down, mid=reduce(add, mids) if mids else None)
+
+    def __mul__(self, weight: float) -> Residuals:
+        """Each so many times; 1 is neutral."""
+        return self if weight == 1 else self.map(lambda one: one * weight)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Residuals:
+        """Each changed, the middle's last."""
+        down = tuple(map(change, self.down))
+        return Residuals(down=down, mid=None if self.mid is None else change(self.mid))
 
 
 NO_RESIDUALS = Residuals()

@@ -176,8 +176,7 @@ class Trunk(nn.Module):
         for level, (before, width) in enumerate(pairwise((widths[0], *widths))):
             layers = self.layers(level, [before, *[width] * (config.layers_per_block - 1)], width)
             self.down_blocks.append(Down(*layers, self.downsample(width) if level < len(widths) - 1 else None))
-        resnets = [self.resnet(widths[-1], widths[-1]) for _ in range(2)]
-        self.mid_block = Mid(resnets, [self.attention(len(widths), widths[-1]), Same()])
+        self.mid_block = self.middle(widths[-1])
 
     def resnet(self, channels: int, out_channels: int) -> nn.Module:
         """A residual block, (B, C, H, W) -> (B, C_out, H, W)."""
@@ -186,6 +185,11 @@ class Trunk(nn.Module):
     def attention(self, level: int, width: int) -> nn.Module:
         """What stands after a residual block of a level; the middle is the level after the last."""
         raise NotImplementedError
+
+    def middle(self, width: int) -> Mid:
+        """What stands at the coarsest resolution."""
+        resnets = [self.resnet(width, width) for _ in range(2)]
+        return Mid(resnets, [self.attention(len(self.config.block_out_channels), width), Same()])
 
     def downsample(self, width: int) -> Downsample:
         """What halves the grid."""
@@ -214,9 +218,13 @@ class Trunk(nn.Module):
         """
         return self.time_embedding(self.features(time).to(x.dtype))
 
+    def enter(self, x: Tensor, ctx: Context) -> Tensor:
+        """What the first level reads, (B, C_in, H, W) -> (B, C_0, H, W)."""
+        return self.conv_in(x)
+
     def down(self, x: Tensor, ctx: Context) -> tuple[Tensor, list[Tensor]]:
         """(B, C_in, H, W) -> the middle, and the ``config.skips`` skips in the order in which they are left."""
-        x = self.conv_in(x)
+        x = self.enter(x, ctx)
         skips = [x]
         for stage in self.down_blocks:
             x = stage(x, skips, ctx)

@@ -36,6 +36,7 @@ from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
+from .adapters.control import settled
 from .guidance import GUIDANCE, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
@@ -98,6 +99,9 @@ class Painter(LoadedModel):
             near = max(self.multiple, round(request.tiling.size / self.multiple) * self.multiple)
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
             raise InvalidInput(f"tile: {request.tiling.size} was given; {possible}")
+
+    def resolve(self, request: Request) -> Resolved:
+        return super().resolve(settled(request, self.adapters.target.nets["denoiser"], self.model.name))
 
     def fields_used(self, request: Request) -> Collection[str]:
         rows = (*GUIDANCE.usable().values(), *ATTACHMENTS.usable().values())

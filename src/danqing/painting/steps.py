@@ -22,3 +22,10 @@ def later(points: tuple[Point, ...], request: Resolved) -> tuple[Point, ...]:
     """The points of the steps that are taken, the last ones."""
     kept, steps = taken(request)
     return points[steps - kept :]
+
+
+def window(request: Resolved, start: float, end: float) -> tuple[int, int, int]:
+    """Of the steps that are taken the first within two parts of them, 0 <= start <= end <= 1, the first after, and how
+    many there are."""
+    steps = taken(request)[0]
+    return round(start * steps), round(end * steps), steps

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 #: The fields of a request that are words, whatever they look like.
-WORDS = frozenset({"prompt", "negative", "style"})
+WORDS = frozenset({"prompt", "negative", "style", "kind"})
 #: Before the SHA-256 of a picture that was given in memory, where a record does not repeat it.
 CONTENT = "sha256:"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..finish.records import Record
 from . import groups
+from .control import Control
 from .names import RecipeName
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 #: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
 Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
+
+
+#: What steers: "edges:fox.png", or records, texts and JSON of them.
+Controls = str | Sequence[Control | str | Mapping[str, Any]] | None
 
 
 class Painting(TypedDict, total=False):
@@ -58,6 +63,7 @@ class Painting(TypedDict, total=False):
     mix: int | None
     mix_from: int | None
     to: str | None
+    controls: Controls
     finish: Finishes
     strict: bool | None
     precision: str | None

@@ -19,8 +19,10 @@ from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
 from . import flat, spellings
+from .control import WRITTEN, Control, controls
 from .groups import (
     PICTURE,
+    PICTURES,
     Edit,
     Generating,
     Group,
@@ -118,6 +120,11 @@ class Request(Group, frozen=True):
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
+    controls: Annotated[tuple[InstanceOf[Control], ...], PICTURES, Domain(lambda: f"controls, each {WRITTEN}")] = Field(
+        default=(),
+        description="Pictures that steer by what they show: edges, depth, pose and others, each through a network.",
+        examples=["edges:fox.png,weight=0.8"],
+    )
     finish: Annotated[
         tuple[SerializeAsAny[InstanceOf[Record]], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
     ] = Field(
@@ -155,6 +162,11 @@ class Request(Group, frozen=True):
     @classmethod
     def _chain(cls, value: object) -> object:
         return chain(value)
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _controls(cls, value: object) -> object:
+        return controls(value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Request) and self.stated() == other.stated()
@@ -234,8 +246,30 @@ def fields() -> Mapping[str, FieldInfo]:
 
 
 def sources() -> set[str]:
-    """The fields that name a given picture."""
-    return {name for name, info in fields().items() if PICTURE in info.metadata}
+    """The fields that name given pictures."""
+    return {name for name, info in fields().items() if {PICTURE, PICTURES}.intersection(map(str, info.metadata))}
+
+
+def pictures(request: Request) -> dict[str, str]:
+    """The given pictures by the fields that name them; by ``controls 0`` those of a field of several records."""
+    stated = {name: value for name, value in request.stated().items() if name in sources() and value}
+    found: dict[str, str] = {}
+    for name, value in stated.items():
+        found |= {name: value} if isinstance(value, str) else {f"{name} {i}": one.image for i, one in enumerate(value)}
+    return found
+
+
+def moved(request: Request, places: Mapping[str, str]) -> Request:
+    """The same request with given pictures, named as `pictures` does, elsewhere."""
+    changes: dict[str, Any] = {}
+    for name, place in places.items():
+        field, _, number = name.partition(" ")
+        if number:
+            several = list(changes.get(field, getattr(request, field)))
+            several[int(number)] = several[int(number)].model_copy(update={"image": place})
+            place = tuple(several)
+        changes[field] = place
+    return request.but(**changes)
 
 
 def _other(name: str, value: Any) -> Any:
@@ -257,9 +291,11 @@ def _other(name: str, value: Any) -> Any:
 
 
 #: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
-#: that a still has one frame.
+#: that a still has one frame and nothing steers it.
 DEFAULTS: Mapping[str, Any] = {
-    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and name != "frames"
+    name: info.default
+    for name, info in FIELDS.items()
+    if info.default not in (None, "") and name not in ("frames", "controls")
 }
 
 

@@ -32,6 +32,7 @@ PLACES = {
     **dict.fromkeys(("vae", "vae_approx"), "vae"),
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
+    **dict.fromkeys(("controlnet", "controlnets", "t2i_adapter", "t2i-adapter"), "controlnet"),
     **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
@@ -40,6 +41,7 @@ KINDS = {
     **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
+    **dict.fromkeys(("controlnet-union", "t2i-adapter"), "controlnet"),
 }
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")
@@ -321,6 +323,11 @@ def _word(path: Path) -> str:
 def finishes() -> dict[str, Path]:
     """The same of every network that finishes pictures: enlargers, restorers of faces."""
     return _named("finish")
+
+
+def controls() -> dict[str, Path]:
+    """The same of every network that steers by a picture."""
+    return _named("controlnet")
 
 
 def _named(kind: str) -> dict[str, Path]:

@@ -128,6 +128,11 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
         for model, width in UNETS
         for channels, task in TASKS.items()
     ),
+    ("controlnet", "SD1.x", {"cross_attention_dim": 768, "layers_per_block": 2, "pooled_channels": 0}),
+    ("controlnet", "SD2.x", {"cross_attention_dim": 1024, "layers_per_block": 2, "pooled_channels": 0}),
+    ("controlnet", "SDXL", {"block_out_channels": (320, 640, 1280), "pooled_channels": 2816}),
+    ("controlnet-union", "SDXL", {"pooled_channels": 2816, "types": 6}),
+    ("controlnet-union", "SDXL ProMax", {"pooled_channels": 2816, "types": 8}),
     ("autoencoder-kl", "SD1.x, SD2.x or SDXL", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 4}),
     ("autoencoder-kl", "SD3 or FLUX", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 16}),
     ("clip-text", "ViT-B", {"hidden_size": 512, "num_hidden_layers": 12}),

@@ -11,13 +11,15 @@ from ...request.request import Resolved
 from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
+from .control import CONTROL
 from .loras import LORAS
+from .t2i import T2I
 from .words import WORDS
 
 #: In the order in which they are attached.
 ATTACHMENTS: Table[Attachment] = Table(
     "adapter",
-    {"words": WORDS, "loras": LORAS},
+    {"words": WORDS, "loras": LORAS, "controls": CONTROL, "t2i": T2I},
     kind="painting.adapters.attachment:Attachment",
     columns={
         "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),
@@ -25,8 +27,6 @@ ATTACHMENTS: Table[Attachment] = Table(
         "what it does": lambda row: row.does,
     },
 )
-#: How many adapters of each kind a model keeps.
-KEPT = 8
 
 
 class Adapters:
@@ -59,4 +59,4 @@ class Adapters:
 
     def _adapter(self, kind: Attachment, asked: Asked, strict: bool) -> Any:
         key = (asked._replace(how=None), asked.path.stat().st_mtime_ns, strict)
-        return self._read.setdefault(kind, Latest(KEPT)).get(key, lambda: kind.read(asked, self.target, strict))
+        return self._read.setdefault(kind, Latest(kind.kept)).get(key, lambda: kind.read(asked, self.target, strict))

@@ -96,6 +96,7 @@ class Attachment:
         uses: the fields of a request that it reads, beside the prompts, by their flat names.
         hashes: the key of A1111's text under which its files are named, with what hashes one, of which twelve digits
             stand there.
+        kept: how many of them a model keeps.
     """
 
     find: Callable[[Resolved, Warn], Iterator[Asked]]
@@ -105,3 +106,4 @@ class Attachment:
     tags: Collection[str] = ()
     uses: Collection[str] = ()
     hashes: tuple[str, Callable[[Path], str]] | None = None
+    kept: int = 8

@@ -15,10 +15,10 @@ EIGHT = 768
 TEXTS = (EIGHT, 1024, 2048, 1280)
 
 
-def unet_facts(shapes: Shapes) -> Facts:
-    """`danqing.nets.unet.UNetConfig`. Heads, for the published widths, which start at 320 or 384, are told by the width
-    of the text: 8 a level in 1.x, width / 64 in 2.x and XL. What stands around the transformers is a linear layer in
-    the latter, though some files hold it as a 1×1 convolution."""
+def trunk_facts(shapes: Shapes) -> Facts:
+    """What the way down and the middle say of `danqing.nets.unet.UNetConfig`. Heads, for the published widths, which
+    start at 320 or 384, are told by the width of the text: 8 a level in 1.x, width / 64 in 2.x and XL. What stands
+    around the transformers is a linear layer in the latter, though some files hold it as a 1×1 convolution."""
     levels = range(count(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
     widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in levels)
     block = "{}.attentions.0.transformer_blocks.{{}}.norm1.weight"
@@ -26,7 +26,6 @@ def unet_facts(shapes: Shapes) -> Facts:
     middle = count(shapes, block.format("mid_block"))
     inferred: dict[str, Any] = {
         "in_channels": shapes["conv_in.weight"][1],
-        "out_channels": shapes["conv_out.weight"][0],
         "block_out_channels": widths,
         "layers_per_block": count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
         "transformer_layers": depths,
@@ -48,6 +47,12 @@ def unet_facts(shapes: Shapes) -> Facts:
         what = f"the widths {widths} and the text's {text}"
         unknown["attention_heads"] = f"{what} are none of Stable Diffusion's"
     return Facts(inferred=inferred, assumed=assumed, unknown=unknown)
+
+
+def unet_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.unet.UNetConfig`."""
+    facts = trunk_facts(shapes)
+    return replace(facts, inferred={**facts.inferred, "out_channels": shapes["conv_out.weight"][0]})
 
 
 def drafted_unet_facts(shapes: Shapes) -> Facts:

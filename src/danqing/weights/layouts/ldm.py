@@ -30,6 +30,14 @@ OUTSIDE: tuple[Rule, ...] = (
     ("out.0.{end}", "conv_norm_out.{end}"),
     ("out.2.{end}", "conv_out.{end}"),
 )
+#: Of a control network: its hint's convolutions stand at every second place, with their activations between.
+CONTROL: tuple[Rule, ...] = (
+    ("zero_convs.{i}.0.{end}", "controlnet_down_blocks.{i}.{end}"),
+    ("middle_block_out.0.{end}", "controlnet_mid_block.{end}"),
+    ("input_hint_block.0.{end}", "controlnet_cond_embedding.conv_in.{end}"),
+    *((f"input_hint_block.{2 + 2 * i}.{{end}}", f"controlnet_cond_embedding.blocks.{i}.{{end}}") for i in range(6)),
+    ("input_hint_block.14.{end}", "controlnet_cond_embedding.conv_out.{end}"),
+)
 AUTOENCODER: tuple[Rule, ...] = (
     ("{side}.mid.block_1.{end*}", "{side}.mid_block.resnets.0.{end*}"),
     ("{side}.mid.block_2.{end*}", "{side}.mid_block.resnets.1.{end*}"),
@@ -69,6 +77,11 @@ def unet(shapes: Shapes) -> KeyMap:
             rules.append((f"{after}.0.{{end*}}", f"up_blocks.{i}.resnets.{j}.{{end*}}"))
             rules.append((f"{after}.1.{{end*}}", f"up_blocks.{i}.attentions.{j}.{{end*}}"))
     return KeyMap((tuple(rules) + OUTSIDE, RESNET))
+
+
+def controlnet(shapes: Shapes) -> KeyMap:
+    """That of a control network of a UNet, which has the same way down."""
+    return KeyMap((CONTROL, *unet(shapes).stages))
 
 
 def autoencoder(shapes: Shapes) -> KeyMap:
