@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data.order import Order
-from danqing.noise import keyed
+from danqing.learn.data.labelled import Labelled
 
 #: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -168,18 +167,8 @@ def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Art:
-    """Pictures and their classes, in memory.
-
-    Args:
-        pictures: (N, 3, S, S) of bytes.
-        labels: (N,), int64, into ``names``.
-        names: of the classes, sorted.
-    """
-
-    pictures: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
+class Art(Labelled):
+    """The art's pictures and their classes, in memory."""
 
     @classmethod
     def load(
@@ -230,18 +219,3 @@ class Art:
         kept = torch.isin(self.labels, places)
         labels = (self.labels[kept, None] == places).int().argmax(1)
         return Art(pictures=self.pictures[kept], labels=labels, names=tuple(names))
-
-    def batches(self, batch: int, seed: int | str, *, mirror: bool = False) -> Callable[[int], tuple[Tensor, Tensor]]:
-        """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to
-        right."""
-        order = Order(len(self.pictures), batch, seed)
-
-        def at(step: int) -> tuple[Tensor, Tensor]:
-            items = order(step)
-            pictures = self.pictures[items]
-            if mirror:
-                turned = torch.rand(batch, generator=keyed(seed, "mirror", step)) < 0.5
-                pictures = torch.where(turned[:, None, None, None], pictures.flip(-1), pictures)
-            return pictures, self.labels[items]
-
-        return at

@@ -14,7 +14,6 @@ import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
-from .commands import learning
 from .commands.compare import compare
 from .commands.doctor import doctor
 from .commands.evaluate import evaluate
@@ -26,7 +25,8 @@ from .commands.outpaint import outpaint
 from .commands.painting import edit, paint, replay
 from .commands.sheet import sheet
 from .commands.words import words
-from .options import Examples, Group, plain_warnings
+from .learn.group import learn
+from .options import Group, plain_warnings
 from .screen import INTERRUPTED, echo
 
 
@@ -80,7 +80,7 @@ for command in (
     compare,
     evaluate,
     doctor,
-    click.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn),
+    learn,
 ):
     danqing.add_command(command)
 
