@@ -42,7 +42,7 @@ a class. Truncation trades variety for likeness: 2 is all of it, 0.5 the most ty
 
     steps: Free[Count] = 6000
     sample_every: Free[Count] = 500
-    batch: Count = 32
+    batch: Count = 16
     rate: Above = 2e-4
     judging_rate: Above = 4e-4
     average: Decay = 0.998

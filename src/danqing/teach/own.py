@@ -18,8 +18,8 @@ from ..learn.data.folder import read
 from ..learn.data.labelled import Labelled
 from .found import found, too_few
 
-#: How many of the files that were left out are named.
-NAMED = 20
+#: How many of the files that were left out are named, and in a refusal.
+NAMED, FIRST = 20, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,8 @@ class Own(Labelled):
             read_all = list(pool.map(partial(_square, size=size), files))
         there = [(file, each) for file, each in zip(files, read_all, strict=True) if not isinstance(each, str)]
         out = [each for each in read_all if isinstance(each, str)]
-        said = [f"left out: {reason}" for reason in out[:NAMED]]
-        said += [f"left out: {len(out) - NAMED} more"] * (len(out) > NAMED)
         if len(there) < least:
-            raise InvalidFile("; ".join([too_few(folder, family, least, len(there)), *said]))
+            raise InvalidFile("; ".join([too_few(folder, family, least, len(there)), *_named(out, FIRST)]))
         parts = [file.relative_to(folder).parts for file, _ in there]
         kinds = [each[0] if len(each) > 1 else name for each in parts]
         names = tuple(sorted(set(kinds)))
@@ -63,7 +61,7 @@ class Own(Labelled):
             names=names,
             folder=name,
             files=tuple(file for file, _ in there),
-            notes=(f"{folder}: {len(there)} pictures{many}", *said),
+            notes=(f"{folder}: {len(there)} pictures{many}", *_named(out, NAMED)),
         )
 
     @property
@@ -80,6 +78,12 @@ class Own(Labelled):
 def folder_name(folder: Path) -> str:
     """What a folder is called, without its place."""
     return folder.resolve().name or "pictures"
+
+
+def _named(reasons: list[str], most: int) -> list[str]:
+    """What was left out, so many of it by name."""
+    more = [f"left out: {len(reasons) - most} more"] if len(reasons) > most else []
+    return [*(f"left out: {reason}" for reason in reasons[:most]), *more]
 
 
 def _square(path: Path, size: int) -> np.ndarray | str:
