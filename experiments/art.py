@@ -142,8 +142,25 @@ def style(row: Mapping) -> str:
     return row["style"]
 
 
+def present(file: Path) -> Path:
+    """A file of the art, which is there.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not file.is_file():
+        made = f"`python -m experiments.data --out {file.parent}` makes the art, with node and npm"
+        raise InvalidInput(f"there is no {file}: {made}; where it lies elsewhere, --set data=FOLDER names its folder")
+    return file
+
+
 def ledger(data: Path, arrays: Sequence[str], split: str | None = None) -> list[dict]:
-    """The lines of the ledger that tell of some arrays, of one split or of all."""
+    """The lines of the ledger that tell of some arrays, of one split or of all.
+
+    Raises:
+        InvalidInput: there is no art.
+    """
+    present(data / "ledger.jsonl")
     with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
         return [row for row in map(json.loads, lines) if row["array"] in arrays and split in (None, row["split"])]
 
@@ -199,7 +216,7 @@ class Art(Labelled):
                 f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`"
             )
         found = [
-            shrunk(np.load(data / f"{array}.npy", mmap_mode="r"), [row["index"] for row in some], size)
+            shrunk(np.load(present(data / f"{array}.npy"), mmap_mode="r"), [row["index"] for row in some], size)
             for array, some in zip(arrays, rows, strict=True)
         ]
         places = {name: i for i, name in enumerate(names)}

@@ -89,5 +89,5 @@ drawn from its distribution given all before it. A pixel is one of a few colours
 def colours(own: Own, count: int) -> Tensor:
     """The pictures' palette, (K, 3) whole numbers from 0 to 255: ``count`` colours, or all where there are fewer."""
     pixels = own.pictures.movedim(1, -1).flatten(0, 2)  # (N·S·S, 3)
-    some = pixels[torch.randint(len(pixels), (FITTED,), generator=keyed("palette", "pixels"))].float()
+    some = pixels[torch.randperm(len(pixels), generator=keyed("palette", "pixels"))[:FITTED]].float()
     return palette(some, min(count, len(some.unique(dim=0))), keyed("palette", "start")).round()
