@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.learn.data.order import Order
-from danqing.noise import keyed
+from danqing.learn.data.labelled import Labelled
 
 #: The classes, by Unicode's subgroups of emoji (the ledger's "subgroup").
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -143,8 +142,25 @@ def style(row: Mapping) -> str:
     return row["style"]
 
 
+def present(file: Path) -> Path:
+    """A file of the art, which is there.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not file.is_file():
+        made = f"`python -m experiments.data --out {file.parent}` makes the art, with node and npm"
+        raise InvalidInput(f"there is no {file}: {made}; where it lies elsewhere, --set data=FOLDER names its folder")
+    return file
+
+
 def ledger(data: Path, arrays: Sequence[str], split: str | None = None) -> list[dict]:
-    """The lines of the ledger that tell of some arrays, of one split or of all."""
+    """The lines of the ledger that tell of some arrays, of one split or of all.
+
+    Raises:
+        InvalidInput: there is no art.
+    """
+    present(data / "ledger.jsonl")
     with (data / "ledger.jsonl").open(encoding="utf-8") as lines:
         return [row for row in map(json.loads, lines) if row["array"] in arrays and split in (None, row["split"])]
 
@@ -168,18 +184,8 @@ def shrunk(pictures: np.ndarray, indices: Sequence[int], size: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Art:
-    """Pictures and their classes, in memory.
-
-    Args:
-        pictures: (N, 3, S, S) of bytes.
-        labels: (N,), int64, into ``names``.
-        names: of the classes, sorted.
-    """
-
-    pictures: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
+class Art(Labelled):
+    """The art's pictures and their classes, in memory."""
 
     @classmethod
     def load(
@@ -210,7 +216,7 @@ class Art:
                 f"{data} has no picture of {', '.join(arrays)} in the split {split!r}: run `python -m experiments.data`"
             )
         found = [
-            shrunk(np.load(data / f"{array}.npy", mmap_mode="r"), [row["index"] for row in some], size)
+            shrunk(np.load(present(data / f"{array}.npy"), mmap_mode="r"), [row["index"] for row in some], size)
             for array, some in zip(arrays, rows, strict=True)
         ]
         places = {name: i for i, name in enumerate(names)}
@@ -230,18 +236,3 @@ class Art:
         kept = torch.isin(self.labels, places)
         labels = (self.labels[kept, None] == places).int().argmax(1)
         return Art(pictures=self.pictures[kept], labels=labels, names=tuple(names))
-
-    def batches(self, batch: int, seed: int | str, *, mirror: bool = False) -> Callable[[int], tuple[Tensor, Tensor]]:
-        """step -> (bytes (B, 3, S, S), labels (B,)), each picture once an epoch; ``mirror`` turns half of them left to
-        right."""
-        order = Order(len(self.pictures), batch, seed)
-
-        def at(step: int) -> tuple[Tensor, Tensor]:
-            items = order(step)
-            pictures = self.pictures[items]
-            if mirror:
-                turned = torch.rand(batch, generator=keyed(seed, "mirror", step)) < 0.5
-                pictures = torch.where(turned[:, None, None, None], pictures.flip(-1), pictures)
-            return pictures, self.labels[items]
-
-        return at

@@ -3,21 +3,19 @@ made of."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from danqing.learn.training.loop import Training
-from danqing.run.record import describe
-from danqing.store.model import Model, write_model
+from danqing.store.model import Model
+from danqing.teach.written import effort, filled, millions, took, write_networks
 from danqing.weights.load import save
-from danqing.weights.registry import of
 from danqing.weights.store import sha256
 from experiments.art import CHINESE
 
@@ -109,10 +107,6 @@ def card(
     )
 
 
-def filled(text: str) -> str:
-    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
-
-
 def sources(rows: Iterable[Mapping]) -> str:
     """Where pictures are from, with licences and authors: the lines of a table."""
     counts = Counter((row["package"], row["version"], row["licence"], row["author"]) for row in rows)
@@ -129,10 +123,6 @@ def classes(names: Sequence[str]) -> dict[str, Any]:
     return {"kind": "classes", "names": [[name, CHINESE[name]] for name in names]}
 
 
-def millions(module: nn.Module) -> float:
-    return sum(p.numel() for p in module.parameters()) / 1e6
-
-
 def measured(metrics: Mapping[str, float]) -> str:
     """Numbers by name as a table."""
     if not metrics:
@@ -147,28 +137,6 @@ def measured(metrics: Mapping[str, float]) -> str:
             *lines,
         )
     )
-
-
-def machine() -> str:
-    """This computer, in words."""
-    found = describe()
-    return f"{found.get('gpu', found['cpu'])} ({found['instructions']}, {found['precision']}, torch {found['torch']})"
-
-
-def effort(run: Training, batch: int, core_hours: float, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a training took, and where, for the description of a model; with what the one took that it began with."""
-    counts = {"steps": run.step, "pictures": run.step * run.accumulate * batch, "core_hours": core_hours}
-    here = machine()
-    if before:
-        counts = {name: count + before[name] for name, count in counts.items()}
-        here = here if here == before["machine"] else f"{before['machine']}, then {here}"
-    return counts | {"machine": here}
-
-
-def took(trained: Mapping[str, Any]) -> str:
-    """The same in words."""
-    hours = f"{60 * trained['core_hours']:.0f} core-minutes on {trained['machine']}"
-    return f"for {trained['steps']:,} steps, in which it saw {trained['pictures']:,} pictures: {hours}"
 
 
 def write_network(
@@ -225,22 +193,17 @@ def write(
     Raises:
         InvalidFile: the folder cannot be written.
     """
-    for role, module in parts.items():
-        save(module, folder / f"{role}.safetensors", dtype=torch.bfloat16)
     trained = effort(run, batch, core_hours, before)
-    model = write_model(
+    model = write_networks(
         folder,
         name=name,
-        components={
-            role: (of(module).name, f"{role}.safetensors", asdict(cast(Any, module.config)))
-            for role, module in parts.items()
-        },  # type: ignore[call-overload]
+        parts=parts,
+        trained=trained,
         multiple=defaults["width"],
         summary=words.summary,
         licence=licence(rows),
         defaults=defaults,
         text=text,
-        trained=trained | {"core_hours": round(trained["core_hours"], 2)},
         **description,
     )
     if text is not None:

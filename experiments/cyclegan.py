@@ -32,7 +32,7 @@ from danqing.nets.cyclegan import CycleGAN, CycleGANConfig, PatchGAN, PatchGANCo
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast, scaler
 from experiments import cards
-from experiments.art import ledger, shrunk, style
+from experiments.art import ledger, present, shrunk, style
 from experiments.common import DATA, adams, averaged, fast, grid
 
 SIZE = 64
@@ -63,7 +63,7 @@ class Styles:
     @classmethod
     def load(cls, data: Path, a: str, b: str) -> Styles:
         """Of two styles' names; errors as those of `chosen`."""
-        pictures = np.load(data / "singles.npy", mmap_mode="r")
+        pictures = np.load(present(data / "singles.npy"), mmap_mode="r")
         return cls(
             **{
                 name: shrunk(pictures, [row["index"] for row in rows], SIZE)

@@ -36,7 +36,7 @@ from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from danqing.run.precision import autocast
 from experiments import cards
-from experiments.art import ledger
+from experiments.art import ledger, present
 from experiments.common import DATA, averaged, by_muon, grid
 from experiments.enlarger import Restoring, painter_codec, repainted
 
@@ -96,7 +96,7 @@ class DrawnFaces(Experiment):
     @cached_property
     def portraits(self) -> np.ndarray:
         """(N, 128, 128, 3) of bytes."""
-        return np.load(self.data / "portraits.npy", mmap_mode="r")
+        return np.load(present(self.data / "portraits.npy"), mmap_mode="r")
 
     def truths(self, indices: list[int]) -> Tensor:
         """Portraits (B, 3, 128, 128) in [0, 1]."""

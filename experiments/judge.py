@@ -34,7 +34,7 @@ from danqing.nets.recogniser import Recogniser, RecogniserConfig
 from danqing.noise import keyed
 from danqing.run.device import find_device, send
 from experiments import cards
-from experiments.art import ledger, shrunk
+from experiments.art import ledger, present, shrunk
 from experiments.common import DATA, averaged, by_muon, fast
 from experiments.features import UNSAID, Answer, Told, coarsened
 
@@ -160,7 +160,7 @@ class Recognise(Experiment):
 
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:
-        return {name: np.load(self.data / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        return {name: np.load(present(self.data / f"{name}.npy"), mmap_mode="r") for name in ARRAYS}
 
     @cached_property
     def halves(self) -> Mapping[str, np.ndarray]:

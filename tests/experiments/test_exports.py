@@ -12,6 +12,7 @@ import torch
 from danqing.cli import app
 from danqing.errors import InvalidFile
 from danqing.learn.training import drive
+from danqing.learn.training.experiment import load as load_experiment
 from danqing.learn.training.export import core_hours, export
 from danqing.store.find import find
 from danqing.weights.load import load
@@ -174,7 +175,7 @@ def test_an_export_is_a_model_of_the_averaged_weights_in_bf16(name, data, tmp_pa
 def test_what_cannot_be_exported_is_told_and_leaves_nothing(tmp_path, capsys):
     run, model = tmp_path / "run", tmp_path / "model"
     code, told = learn(capsys, TINY, "--out", run, "--export", model)
-    assert code == 2 and "there is no checkpoint" in told and f"danqing learn {TINY} --out {run}" in told
+    assert code == 2 and "there is no checkpoint" in told and f"danqing learn run {TINY} --out {run}" in told
     assert learn(capsys, TINY, "--out", run, "--set", "steps=1")[0] == 0
     code, told = learn(capsys, TINY, "--out", run, "--set", "net.dropout=0.1", "--export", model)
     assert code == 2 and "net.dropout was 0.5 and is 0.1" in told
@@ -214,7 +215,7 @@ def test_a_generator_that_is_trained_on_rests_until_its_judge_has_learned_and_co
 def test_what_is_no_model_is_not_replaced(made, tmp_path):
     made(tmp_path / "mine")
     with pytest.raises(InvalidFile, match="name another folder"):
-        export(TINY, (), tmp_path / "run", tmp_path / "mine")
+        export(load_experiment(TINY)(), tmp_path / "run", tmp_path / "mine", "")
     assert os.listdir(tmp_path) == ["mine"]
 
 

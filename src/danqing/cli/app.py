@@ -14,7 +14,6 @@ import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..version import __version__
-from .commands import learning
 from .commands.compare import compare
 from .commands.doctor import doctor
 from .commands.evaluate import evaluate
@@ -28,7 +27,8 @@ from .commands.painting import edit, paint, replay
 from .commands.sheet import sheet
 from .commands.telling import tell
 from .commands.words import words
-from .options import Examples, Group, plain_warnings
+from .learn.group import learn
+from .options import Group, plain_warnings
 from .screen import INTERRUPTED, echo
 
 
@@ -84,7 +84,7 @@ for command in (
     compare,
     evaluate,
     doctor,
-    click.command("learn", cls=Examples, short_help="Train a model.", epilog=learning.EXAMPLES)(learning.learn),
+    learn,
 ):
     danqing.add_command(command)
 

@@ -13,7 +13,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 
 from danqing.cli import app
-from danqing.cli.commands import learning
+from danqing.cli.learn import training
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.learn.training import drive
 from danqing.learn.training.experiment import Experiment, load, overridden, settings
@@ -188,7 +188,7 @@ def test_bad_input_is_told_in_a_line_and_settings_are_listed(tmp_path, capsys, m
     assert "there is no file" in learn(capsys, tmp_path / "gone.py")[2]
     code, out, _ = learn(capsys, TINY, "--settings", "--set", "net.width=16")
     assert code == 0 and {"net.width=16", "where=none", "rate=0.02"} <= set(out.splitlines())
-    monkeypatch.setattr(learning.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
     code, _, err = learn(capsys, TINY, "--out", tmp_path)
     assert code == 2 and "pip install 'danqing[train]'" in err and not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""An experiment is a Python file that composes objects; ``danqing learn FILE`` runs it.
+"""An experiment is a Python file that composes objects; ``danqing learn run FILE`` runs it.
 
 The file defines one class, whose fields are its settings, each with a type and a default:
 
@@ -69,6 +69,10 @@ class Experiment(ABC):
     @abstractmethod
     def training(self) -> Training:
         """The training at its first step."""
+
+    def binding(self) -> dict[str, Any]:
+        """What a resumed run must share: names and plain values."""
+        return settings(self, fixed=True)
 
     def samples(self, run: Training) -> Image.Image | None:
         """A sheet that shows what the model can do by now; None where there is nothing to see."""

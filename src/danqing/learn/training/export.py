@@ -1,9 +1,8 @@
-"""``danqing learn FILE --export FOLDER``: what a run has learned, as its experiment gives it to others."""
+"""``danqing learn run FILE --export FOLDER``: what a run has learned, as its experiment gives it to others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,17 +10,22 @@ import torch
 
 from ... import atomic
 from ...errors import InvalidFile, InvalidInput
-from .experiment import load, overridden, settings
+from .experiment import Experiment
 from .journal import rows
+from .loop import Training
 
 
-def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None:
+def export(experiment: Experiment, home: Path, folder: Path, command: str) -> Training:
     """Write what the last checkpoint of a run holds, without training.
 
     Args:
-        file, changes: of the experiment, as the run was begun.
+        experiment: as the run was begun.
         home: the folder that the run lives in.
         folder: what is written, whole or not at all.
+        command: what trains the run, for whoever has not.
+
+    Returns:
+        The run at its last checkpoint.
 
     Raises:
         InvalidInput: the run has no checkpoint, or the experiment exports nothing.
@@ -32,14 +36,15 @@ def export(file: Path, changes: Sequence[str], home: Path, folder: Path) -> None
         raise InvalidFile(
             f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder"
         )
-    experiment, last = overridden(load(file)(), changes), home / "last.pt"
+    last = home / "last.pt"
     if not last.is_file():
-        raise InvalidInput(f"there is no checkpoint {last} to export: `danqing learn {file} --out {home}` trains one")
+        raise InvalidInput(f"there is no checkpoint {last} to export: `{command}` trains one")
     with atomic.folder(folder, parents=True) as beside:
         run = experiment.training()
-        run.settings = settings(experiment, fixed=True)
+        run.settings = experiment.binding()
         run.resume(last)
         experiment.export(run, beside, core_hours(home / "log.jsonl", run.step))
+    return run
 
 
 def _is_model(folder: Path) -> bool:

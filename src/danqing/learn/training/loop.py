@@ -298,7 +298,7 @@ class Training:
             self._order(), state.get("order", self._order())
         )  # none in older checkpoints
         if self.settings and state.get("settings"):
-            said = checkpoint.settings_differ(self.settings, state["settings"]) + said
+            return checkpoint.settings_differ(self.settings, state["settings"]) or said
         return said
 
     def restore(self, state: Mapping[str, Any]) -> None:

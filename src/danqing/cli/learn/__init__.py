@@ -1,0 +1,1 @@
+"""The commands of ``danqing learn``, a file each; `group` has their table."""

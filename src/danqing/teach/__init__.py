@@ -1,0 +1,1 @@
+"""Trainings that are ready to use: the families' networks taught a folder of one's own pictures."""
