@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from diffusers import ControlNetModel
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from danqing.nets.controlnet import ControlNet, ControlNetConfig, Shown, diffusers_arguments
