@@ -17,6 +17,7 @@ from .families import (
     cyclegan,
     esrgan,
     gfpgan,
+    ip_adapter,
     mmdit,
     pixel_unet,
     pixelcnn,
@@ -69,6 +70,7 @@ _OURS: tuple[Family, ...] = (
     esrgan.SRVGG,
     gfpgan.GFPGAN,
     gfpgan.RESTORER,
+    ip_adapter.IP_ADAPTER,
 )
 #: By family, layout and part.
 FAMILIES: Table[Family] = Table(
