@@ -26,6 +26,8 @@ ELSEWHERE = frozenset(
 )
 #: What help calls the text of a field that names a file or a folder.
 FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
+#: Fields of several records, each an option of its own: (the option, what help calls it).
+REPEATED = {"image_prompts": ("--image-prompt", "PICTURE[:WEIGHT]")}
 #: How the shell completes it.
 COMPLETED = {"FILE": files, "MODEL": models, "CHAIN": finishes, "NAME": finishers}
 
@@ -143,6 +145,10 @@ def _options(names: Sequence[str]) -> list[click.Option]:
 def _option(name: str, info: FieldInfo) -> click.Option:
     from ..inputs.fields import choices, domain, kind
 
+    if name in REPEATED:
+        option, what = REPEATED[name]
+        text = f"{info.description} Repeat it for several; {domain(info)}."
+        return click.Option([option, name], multiple=True, metavar=what, help=text, callback=lambda c, o, v: v or None)
     pair, named, form = name == "interval", choices(info), kind(info)
     what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
     possible = domain(info)

@@ -67,6 +67,8 @@ class Projection(nn.Module):
     #: Of the image tower: "projected", "tokens" of the layer before the last, or nothing; and whether a face is read.
     tower: str = ""
     faces: bool = False
+    #: Whether a face's own tokens are added to those filled from it: version 2 of "face-id-plus", by its name alone.
+    shortcut: bool = False
 
     def __init__(self, config: IPAdapterConfig):
         super().__init__()
@@ -189,9 +191,9 @@ class FaceIDPlus(FaceID):
     def __init__(self, config: IPAdapterConfig):
         super().__init__(config)
         self.perceiver_resampler = Resampler(config, config.width)
-        self.shortcut = False
 
-    def forward(self, seen: Tensor, face: Tensor) -> Tensor:
+    def forward(self, seen: Tensor | None, face: Tensor) -> Tensor:
+        assert seen is not None
         tokens = super().forward(None, face)
         filled = self.perceiver_resampler.filled(seen, tokens)
         return tokens + filled if self.shortcut else filled
@@ -233,7 +235,7 @@ class IPAdapter(nn.Module):
         if config.kind not in PROJECTIONS:
             raise UnknownName("kind of IP-Adapter", config.kind, PROJECTIONS)
         self.config = config
-        self.image_proj = PROJECTIONS[config.kind](config)
+        self.image_proj: Projection = PROJECTIONS[config.kind](config)
         self.ip_adapter = nn.ModuleDict()
         for i, (channels, source) in enumerate(chain(*(((c, c), (c, config.width)) for c in config.layers))):
             own: dict[str, nn.Module] = {}

@@ -19,7 +19,7 @@ from ..log import log
 from ..pictures import read
 from ..pictures.past import hash_of, parents
 from ..pictures.picture import Picture
-from ..request.request import Request, Resolved, fields, sources
+from ..request.request import Request, Resolved, fields, pictures
 from ..run.precision import precision_name
 from ..run.record import describe
 from ..store import library
@@ -310,8 +310,8 @@ class LoadedModel(ABC):
         own = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
         record |= describe(self.device, self.dtype)
-        used = sources().intersection(self._used(request))
-        given = {name: value for name, value in request.stated().items() if value and name in used}
+        used = self._used(request)
+        given = {name: value for name, value in pictures(request).items() if name.partition(" ")[0] in used}
         record |= {name: hash_of(value) for name, value in given.items()}
         record |= {"weights": self.hashes(request), "parents": parents(given.values())}
         return Picture(

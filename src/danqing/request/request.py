@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack, cast
 
-from pydantic import ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
@@ -21,6 +21,7 @@ from ..inputs.parse import json_of
 from . import flat, spellings
 from .groups import (
     PICTURE,
+    PICTURES,
     Edit,
     Generating,
     Group,
@@ -36,6 +37,7 @@ from .groups import (
     Translation,
     Typed,
 )
+from .image_prompt import WRITTEN, ImagePrompt, image_prompts
 from .names import Precision, RecipeName
 
 if TYPE_CHECKING:
@@ -118,6 +120,13 @@ class Request(Group, frozen=True):
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
+    image_prompts: Annotated[
+        tuple[InstanceOf[ImagePrompt], ...], PICTURES, Domain(lambda: f"image prompts, each {WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Pictures to resemble, each through an IP-Adapter.",
+        examples=["fox.png:0.6"],
+    )
     finish: Annotated[
         tuple[SerializeAsAny[InstanceOf[Record]], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
     ] = Field(
@@ -155,6 +164,11 @@ class Request(Group, frozen=True):
     @classmethod
     def _chain(cls, value: object) -> object:
         return chain(value)
+
+    @field_validator("image_prompts", mode="before")
+    @classmethod
+    def _image_prompts(cls, value: object) -> object:
+        return image_prompts(value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Request) and self.stated() == other.stated()
@@ -234,8 +248,40 @@ def fields() -> Mapping[str, FieldInfo]:
 
 
 def sources() -> set[str]:
-    """The fields that name a given picture."""
-    return {name for name, info in fields().items() if PICTURE in info.metadata}
+    """The fields that name given pictures."""
+    return {name for name, info in fields().items() if {PICTURE, PICTURES}.intersection(map(str, info.metadata))}
+
+
+def pictures(request: Request) -> dict[str, str]:
+    """The given pictures by the fields that name them; by ``image_prompts 0 mask`` that of a field of a record among
+    several, its ``image`` by ``image_prompts 0``."""
+    stated = {name: value for name, value in request.stated().items() if name in sources() and value}
+    found: dict[str, str] = {}
+    for name, value in stated.items():
+        if isinstance(value, str):
+            found[name] = value
+            continue
+        for i, one in enumerate(cast("tuple[BaseModel, ...]", value)):
+            named = {
+                field: getattr(one, field) for field, info in type(one).model_fields.items() if PICTURE in info.metadata
+            }
+            found |= {f"{name} {i} {field}".removesuffix(" image"): given for field, given in named.items() if given}
+    return found
+
+
+def moved(request: Request, places: Mapping[str, str]) -> Request:
+    """The same request with given pictures, named as `pictures` does, elsewhere."""
+    changes: dict[str, Any] = {}
+    for name, place in places.items():
+        field, *inner = name.split(" ")
+        if not inner:
+            changes[field] = place
+        else:
+            several = list(changes.get(field, getattr(request, field)))
+            number, within = int(inner[0]), inner[1] if inner[1:] else "image"
+            several[number] = several[number].model_copy(update={within: place})
+            changes[field] = tuple(several)
+    return request.but(**changes)
 
 
 def _other(name: str, value: Any) -> Any:
@@ -257,9 +303,11 @@ def _other(name: str, value: Any) -> Any:
 
 
 #: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
-#: that a still has one frame.
+#: that a still has one frame and resembles nothing.
 DEFAULTS: Mapping[str, Any] = {
-    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and name != "frames"
+    name: info.default
+    for name, info in FIELDS.items()
+    if info.default not in (None, "") and name not in ("frames", "image_prompts")
 }
 
 

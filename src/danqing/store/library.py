@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ PLACES = {
     **dict.fromkeys(("vae", "vae_approx"), "vae"),
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
+    **dict.fromkeys(("ipadapter", "ip-adapter", "ip_adapter"), "ip-adapter"),
+    **dict.fromkeys(("clip_vision", "image_encoder"), "clip-vision"),
     **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
@@ -323,11 +325,24 @@ def finishes() -> dict[str, Path]:
     return _named("finish")
 
 
-def _named(kind: str) -> dict[str, Path]:
+def ip_adapters() -> dict[str, Path]:
+    """The same of every IP-Adapter; A1111 keeps them among control networks."""
+    return _named("ip-adapter", among=("controlnet",))
+
+
+def towers() -> dict[str, Path]:
+    """The same of every image tower of CLIP."""
+    return _named("clip-vision")
+
+
+def _named(kind: str, among: Collection[str] = ()) -> dict[str, Path]:
+    """Those that their folder or, where it says nothing or is one of those ``among`` which they lie, their header says
+    to be of a kind."""
     found: dict[str, Path] = {}
     with Cache() as memory:
         for entry in entries():
-            if entry.path.is_file() and (entry.place or _about(memory, entry).kind) == kind:
+            said = "" if entry.place in among else entry.place
+            if entry.path.is_file() and (said or _about(memory, entry).kind) == kind:
                 for name in (_bare(entry.path.name), entry.name):
                     found.setdefault(name, entry.path)
     return found

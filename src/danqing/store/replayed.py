@@ -13,7 +13,7 @@ from .. import installed
 from ..errors import InvalidFile, InvalidInput
 from ..pictures.carried import carried_by, recorded
 from ..pictures.places import CONTENT
-from ..request.request import Request, sources
+from ..request.request import Request, moved, pictures
 from . import library, settings
 
 #: How many files of a folder are looked at, for one of a content.
@@ -34,7 +34,7 @@ def request_of(path: str | os.PathLike[str], *, trust: bool = False) -> Request:
         InvalidInput: the record names files outside the library that nobody here has shown it.
     """
     request, record = recorded(path), _record(path)
-    request = request.but(**dict(_found(request, record, Path(path).parent)))
+    request = moved(request, dict(_found(request, record, Path(path).parent)))
     if not trust and (outside := list(_outside(request, record))):
         raise InvalidInput(
             f"{path} wants {', '.join(outside)}, outside the folders of models, and its record does not show that it "
@@ -64,8 +64,8 @@ def _found(request: Request, record: Mapping[str, Any], folder: Path) -> Iterato
 
 
 def _pictures(request: Request) -> Iterator[tuple[str, str]]:
-    for field, value in request.stated().items():
-        if field in sources() and value and not value.startswith("data:"):
+    for field, value in pictures(request).items():
+        if not value.startswith("data:"):
             yield field, value
 
 
@@ -91,7 +91,8 @@ def _outside(request: Request, record: Mapping[str, Any]) -> Iterator[str]:
     inside = [folder.resolve() for folder in (*settings.read().models, *installed.folders())]
     shown = {value for value in record.values() if isinstance(value, str)}
     shown |= _values(record.get("weights")) | _values(record.get("finish"))
-    models = request.model, request.override.vae, request.refiner.model, request.hires.by
+    models = [request.model, request.override.vae, request.refiner.model, request.hires.by]
+    models += [file for one in request.image_prompts for file in (one.file, one.tower, one.faces)]
     for given in (*models, *_finishes(request), *(value for _, value in _pictures(request))):
         path = Path(os.path.expanduser(given))
         if len(path.parts) < 2 or not path.exists() or any(path.resolve().is_relative_to(folder) for folder in inside):

@@ -11,13 +11,14 @@ from ...request.request import Resolved
 from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
+from .ip_adapters import IP_ADAPTERS
 from .loras import LORAS
 from .words import WORDS
 
 #: In the order in which they are attached.
 ATTACHMENTS: Table[Attachment] = Table(
     "adapter",
-    {"words": WORDS, "loras": LORAS},
+    {"words": WORDS, "loras": LORAS, "ip-adapters": IP_ADAPTERS},
     kind="painting.adapters.attachment:Attachment",
     columns={
         "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),
