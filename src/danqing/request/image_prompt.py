@@ -24,7 +24,7 @@ WRITTEN = "PICTURE[:WEIGHT][,file=,from=,to=,mask=,blocks=]"
 #: What texts call the two times.
 TIMES = {"from": "start", "to": "end"}
 SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>.*)", re.DOTALL)
-WEIGHT = re.compile(r"\s*[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?\s*")
+WEIGHT = re.compile(r"[+-]?[0-9.]{1,20}(e[+-]?[0-9]{1,3})?")
 
 
 class ImagePrompt(BaseModel):
@@ -101,11 +101,11 @@ def _written(text: str) -> dict[str, Any]:
             raise UnknownName("parameter of an image prompt", setting["name"], (*TIMES, *SETTINGS))
         found.setdefault(field, setting["value"].strip())
         parts.pop()
-    image, _, weight = ",".join(parts).rpartition(":")
-    if not WEIGHT.fullmatch(weight):
-        image = ",".join(parts)
-    elif image:
-        found.setdefault("weight", weight.strip())
-    if not image.strip():
+    image = ",".join(parts).strip()
+    before, colon, weight = image.rpartition(":")
+    if colon and WEIGHT.fullmatch(weight):
+        image = before.strip()
+        found.setdefault("weight", weight)
+    if not image:
         raise InvalidInput(f"image prompt: no picture was given; it is written {WRITTEN}, for example fox.png:0.6")
-    return {"image": image.strip(), **found}
+    return {"image": image, **found}
