@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from matplotlib import cbook
 from PIL import Image
 from tests.conftest import UNET
 from tests.parity.test_unet import TINY
@@ -21,12 +22,12 @@ from danqing.errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from danqing.nets.clip import CLIPVision, CLIPVisionConfig
 from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig, places
 from danqing.nets.unet import UNet
-from danqing.painting.adapters import towers
+from danqing.painting.adapters import faces, towers
 from danqing.painting.adapters.ip_adapters import _weights
 from danqing.request.image_prompt import Blocks, ImagePrompt
 from danqing.request.request import Request
 from danqing.weights import store
-from danqing.weights.load import save
+from danqing.weights.load import load, save
 
 VISION = CLIPVisionConfig(
     hidden_size=16,
@@ -331,3 +332,110 @@ def test_the_command_takes_several(run, tiny: Path, folder: Path) -> None:
     assert Image.open("a.png").tobytes() == want.image.tobytes()
     code, _, err = run("paint", "a fox", *options, "--image-prompt", f"{one}:50")
     assert code == 2 and "possible is a number from 0 to 10" in err and "Traceback" not in err
+
+
+# Faces ----------------------------------------------------------------------------------------------------------------
+
+FACE = replace(BASE, kind="face-id", seen=0, face=10, inner=6, rank=2)
+FACE_PLUS = replace(PLUS, kind="face-id-plus", face=10, inner=6, hidden=0)
+
+
+def recogniser(path: Path, numbers: int = 10, side: int = 112) -> Path:
+    """A file of ONNX in insightface's layout, which says the colours of some parts of a face."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draws = np.random.default_rng(0).standard_normal((3 * 7 * 7, numbers)).astype(np.float32)
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[side // 7] * 2, strides=[side // 7] * 2),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [None, 3, side, side]), ("y", [None, numbers]))
+    ]
+    graph = helper.make_graph(nodes, "face", ends[:1], ends[1:], [numpy_helper.from_array(draws, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def face(folder: Path) -> Path:
+    """A photograph of a face, with a recogniser and an adapter that reads faces in the folders of models."""
+    image = Image.open(cbook.get_sample_data("grace_hopper.jpg")).convert("RGB").resize((256, 300))
+    image.save("face.png")
+    recogniser(folder / "insightface" / "models" / "buffalo_l" / "w600k_r50.onnx")
+    adapter(folder / "ipadapter" / "faceid.safetensors", FACE)
+    adapter(folder / "ipadapter" / "faceid-plus.safetensors", FACE_PLUS)
+    return folder
+
+
+def test_a_face_is_upright_where_recognisers_want_it() -> None:
+    turn = np.array([[0.9, -0.5], [0.5, 0.9]])
+    points = faces.TEMPLATE @ turn.T + (70, 30)
+    picture = np.zeros((220, 220, 3), np.uint8)
+    for x, y in points:
+        picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] = 255
+    for size in (112, 224):
+        face = faces.aligned(picture, points, size)
+        assert face.shape == (size, size, 3)
+        for x, y in faces.TEMPLATE * size / 112:
+            assert face[round(y), round(x), 0] == 255
+        assert face.mean() < 30
+
+
+def test_faces_are_read_and_what_a_file_changes_beside_comes_off(paint, face: Path) -> None:
+    plain = paint()
+    whole, half = paint("face.png,file=faceid"), paint("face.png:0.5,file=faceid")
+    assert not whole.warnings and len({picture.image.tobytes() for picture in (plain, whole, half)}) == 3
+    assert {"adapter faceid.safetensors", "adapter w600k_r50.onnx"} <= whole.record["weights"].keys()
+    assert same(paint("face.png:0,file=faceid"), plain) and same(paint(), plain)
+    # Twice the same adapter changes the layers once, so that both halves make the whole.
+    assert (
+        np.abs(
+            np.asarray(paint("face.png:0.5,file=faceid", "face.png:0.5,file=faceid").image, int)
+            - np.asarray(whole.image, int)
+        ).max()
+        <= 1
+    )
+
+
+def test_faces_with_an_image_tower_are_read_in_both_versions_by_name(paint, face: Path) -> None:
+    first = paint("face.png,file=faceid-plus")
+    adapter(face / "ipadapter" / "faceid-plusv2.safetensors", FACE_PLUS)
+    assert not same(paint("face.png,file=faceid-plusv2"), first)
+    assert {"adapter vit.safetensors", "adapter w600k_r50.onnx"} <= first.record["weights"].keys()
+
+
+def test_a_resampler_of_a_face_alone_is_instantids(tmp_path: Path) -> None:
+    config = replace(PLUS, seen=512, face=512)
+    path = adapter(tmp_path / "a" / "instant.safetensors", config)
+    net = load(path)
+    assert isinstance(net, IPAdapter) and net.config == config and net.image_proj.faces and not net.image_proj.tower
+    assert net(None, torch.randn(2, 512)).shape == (2, 4, 16)
+
+
+def test_a_picture_without_a_face_is_refused(paint, face: Path) -> None:
+    with pytest.raises(InvalidInput, match="no face was found in the picture of 60×30"):
+        paint("wide.png,file=faceid")
+
+
+def test_all_that_is_missing_to_read_faces_is_one_error(paint, face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (face / "insightface" / "models" / "buffalo_l" / "w600k_r50.onnx").unlink()
+    monkeypatch.setattr(faces, "find_spec", lambda name: None)
+    with pytest.raises(InvalidFile) as found:
+        paint("face.png,file=faceid")
+    for part in ("w600k_r50.onnx", "folder insightface", "research alone", "danqing[onnx]", "danqing[faces]"):
+        assert part in str(found.value)
+
+
+@pytest.mark.parametrize(("numbers", "side", "why"), [(9, 112, "says 9 numbers of a face"), (10, 56, "no recogniser")])
+def test_a_recogniser_that_does_not_fit_is_refused(paint, face: Path, numbers: int, side: int, why: str) -> None:
+    recogniser(Path("other.onnx"), numbers, side)
+    with pytest.raises(InvalidFile, match=why):
+        paint("face.png,file=faceid,faces=other.onnx")
+    Path("other.onnx").write_bytes(b"no")
+    with pytest.raises(InvalidFile, match="no recogniser of faces"):
+        paint("face.png,file=faceid,faces=other.onnx")

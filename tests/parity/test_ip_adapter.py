@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ from tests.parity.test_unet import TINY, shake
 
 from danqing.nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
 from danqing.nets.unet import UNet, UNetConfig, diffusers_config
+from danqing.painting.adapters.attachment import Target
+from danqing.painting.adapters.ip_adapters import _changes
 from danqing.weights import store
 from danqing.weights.load import load
 
@@ -143,6 +145,30 @@ def answers(
 def test_the_decoupled_attention_is_diffusers(name: str, kind: str) -> None:
     got, want = answers(UNETS[name], kind, lambda name: 0.7)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_a_file_changes_beside_is_changed_where_diffusers_means_it() -> None:
+    config = UNETS["sd1"]
+    shape, tensors = file_of("face-id", config, rank=2)
+    adapter = IPAdapter(shape)
+    adapter.load_state_dict(tensors)
+    torch.manual_seed(0)
+    reference = cast(UNet2DConditionModel, shake(UNet2DConditionModel(**diffusers_config(config))))
+    ours = UNet(config)
+    ours.load_state_dict(reference.state_dict())
+    for i, name in enumerate(reference.attn_processors):  # diffusers counts them so
+        attention: Any = reference.get_submodule(name.removesuffix(".processor"))
+        places = {"to_q": attention.to_q, "to_k": attention.to_k, "to_v": attention.to_v, "to_out": attention.to_out[0]}
+        for part, layer in places.items():
+            up, down = (tensors[f"ip_adapter.{i}.{part}_lora.{end}.weight"] for end in ("up", "down"))
+            layer.weight += up @ down
+    target: Any = Target({"denoiser": ours}, None)  # type: ignore[arg-type]
+    _changes(adapter, target, "a").on("denoiser", 1.0).attach(ours)
+    draw = torch.Generator().manual_seed(3)
+    args = torch.randn(2, 4, 16, 16, generator=draw), torch.tensor([3.0, 977.0])
+    text = torch.randn(2, 7, config.cross_attention_dim, generator=draw)
+    torch.testing.assert_close(ours(*args, text), reference(*args, text).sample, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

@@ -67,6 +67,8 @@ class Projection(nn.Module):
     #: Of the image tower: "projected", "tokens" of the layer before the last, or nothing; and whether a face is read.
     tower: str = ""
     faces: bool = False
+    #: Whether the numbers of a face are brought to length 1.
+    unit: bool = True
     #: Whether a face's own tokens are added to those filled from it: version 2 of "face-id-plus", by its name alone.
     shortcut: bool = False
 
@@ -156,16 +158,21 @@ def mlp(width: int, inner: int) -> nn.Sequential:
 
 
 class Plus(Resampler):
-    """N latents that are learned, filled from every token of the tower, (B, L, S) -> (B, N, D)."""
+    """N latents that are learned, filled from every token of the tower, (B, L, S) -> (B, N, D); or, of InstantID (Wang
+    et al. 2024, section 3.2), from a face (B, F) of any length, as a single token."""
 
-    tower = "tokens"
+    tower, unit = "tokens", False
 
     def __init__(self, config: IPAdapterConfig):
         super().__init__(config, config.hidden)
         self.latents = nn.Parameter(torch.randn(1, config.tokens, config.hidden) / max(config.hidden, 1) ** 0.5)
+        if config.face:
+            self.tower, self.faces = "", True
 
-    def forward(self, seen: Tensor, face: Tensor | None = None) -> Tensor:
-        return self.filled(seen, self.latents.expand(len(seen), -1, -1))
+    def forward(self, seen: Tensor | None, face: Tensor | None = None) -> Tensor:
+        x = face[:, None] if face is not None else seen
+        assert x is not None
+        return self.filled(x, self.latents.expand(len(x), -1, -1))
 
 
 class FaceID(Projection):

@@ -28,7 +28,7 @@ from ...types import Conditioning
 from ...weights import registry, store
 from ...weights.load import load
 from ..say import During, Say, each
-from . import towers
+from . import sight
 from .attachment import Asked, Attached, Attachment, Target, Warn
 
 #: Which attentions read the style of a picture and which its layout, by how many levels a UNet has: Stable Diffusion 1
@@ -174,7 +174,7 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
     for asked, adapter in found:
         prompt, name = asked.how
         weights, like = _weights(prompt, unet), _like(unet)
-        tokens, seen_by = _tokens(adapter.net, prompt, asked.name, like.device, warn)
+        tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, like.device, warn)
         branches = dict[CrossAttention, Branch]()
         for i, (place, layer) in enumerate(places(unet).items()):
             if weights[place]:
@@ -202,31 +202,6 @@ def _weights(prompt: ImagePrompt, unet: nn.Module) -> dict[str, float]:
         )
     read = tuple(start for part in prompt.blocks.split("+") for start in parts[part])
     return {place: prompt.weight * place.startswith(read) for place in places(unet)}
-
-
-@torch.inference_mode()
-def _tokens(
-    net: IPAdapter, prompt: ImagePrompt, adapter: str, device: torch.device, warn: Warn
-) -> tuple[Tensor, tuple[Path, ...]]:
-    """What is said of no picture, or of the one to keep away from, and of the picture: (2, N, D); and the files through
-    which they are seen."""
-    what, width = net.image_proj.tower, net.config.seen
-    tower = towers.tower_of(what, width, prompt.tower, adapter)
-    shown = (_picture(source, prompt.fit, warn) for source in (prompt.negative, prompt.image))
-    said = torch.cat([towers.says(tower, what, image, device) for image in shown])
-    return net(said), (tower,)
-
-
-def _picture(source: str, fit: str, warn: Warn) -> Image.Image | None:
-    """A picture as a tower is to see it; None where none is given."""
-    if not source:
-        return None
-    image = pictures.over_white(pictures.picture(source))
-    if fit == "whole":
-        return towers.square(image)
-    if image.width != image.height:
-        warn(f"of the picture of {image.width}×{image.height} of an image prompt its middle square was seen.")
-    return image
 
 
 def _put(name: str, branches: Mapping[CrossAttention, Branch]) -> Callable[[], object]:

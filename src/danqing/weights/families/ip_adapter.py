@@ -16,6 +16,8 @@ MARKS: Mapping[str, str] = {
     "face-id-plus": "image_proj.perceiver_resampler.proj_in.weight",
     "face-id": "image_proj.norm.weight",
 }
+#: How many numbers recognisers say of a face, and no image tower of a token: a resampler of so many is InstantID's.
+FACE = 512
 
 
 def ip_adapter_facts(shapes: Shapes) -> Facts:
@@ -55,7 +57,8 @@ def _resampler(shapes: Shapes, start: str) -> dict[str, Any]:
 
 def _plus(shapes: Shapes, width: int) -> dict[str, Any]:
     _, tokens, hidden = shapes["image_proj.latents"]
-    return {"tokens": tokens, "hidden": hidden, **_resampler(shapes, "image_proj.")}
+    told = _resampler(shapes, "image_proj.")
+    return {"tokens": tokens, "hidden": hidden, **told, "face": FACE if told["seen"] == FACE else 0}
 
 
 def _face(shapes: Shapes, width: int) -> dict[str, Any]:
