@@ -94,7 +94,7 @@ def recogniser(given: str, adapter: str) -> Path:
     if path is None or not path.is_file():
         missing.append(
             f"{given or FILE}, a recogniser of faces: of insightface's package buffalo_l, whose weights may be used "
-            f"for research alone; put it into a folder {FOLDER} of your models, or state faces"
+            f"for non-commercial research alone; put it into a folder {FOLDER} of your models, or state faces"
         )
     if not find_spec("onnxruntime"):
         missing.append("what runs it: pip install 'danqing[onnx]'")

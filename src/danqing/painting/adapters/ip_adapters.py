@@ -99,7 +99,7 @@ def _file(given: str) -> Path:
 
 
 def read(asked: Asked, target: Target, strict: bool) -> Adapter:
-    """A file's adapter, in fp32.
+    """A file's adapter, in fp32, on the processor, where it makes what the painter's device is given.
 
     Raises:
         InvalidFile: it is none, or made for another UNet.
@@ -114,7 +114,7 @@ def read(asked: Asked, target: Target, strict: bool) -> Adapter:
             f"{asked.name} was made for a denoiser of {len(config.layers)} attentions to words of {config.width} "
             f"numbers each, and this one {here}: {there}"
         )
-    net = load(asked.path, family="ip-adapter", device=_like(unet).device, dtype=torch.float32)
+    net = load(asked.path, family="ip-adapter", dtype=torch.float32)
     assert isinstance(net, IPAdapter)
     if config.kind == "face-id-plus":
         net.image_proj.shortcut = SECOND in asked.name.lower()
@@ -174,7 +174,7 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
     for asked, adapter in found:
         prompt, name = asked.how
         weights, like = _weights(prompt, unet), _like(unet)
-        tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, like.device, warn)
+        tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, warn)
         branches = dict[CrossAttention, Branch]()
         for i, (place, layer) in enumerate(places(unet).items()):
             if weights[place]:

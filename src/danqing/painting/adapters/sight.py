@@ -30,7 +30,7 @@ class Tokens(NamedTuple):
 
 
 @torch.inference_mode()
-def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, device: torch.device, warn: Warn) -> Tokens:
+def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tokens:
     """What an image prompt's pictures become.
 
     Args:
@@ -50,12 +50,12 @@ def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, device: torch.devi
         found = [_face(image, files[0], config.face, warn) for image in images]
         images = [None if face is None else face.crop for face in found]
         numbers = [torch.zeros(1, config.face) if face is None else face.numbers for face in found]
-        people = torch.cat([F.normalize(each) if reads.unit else each for each in numbers]).to(device)
+        people = torch.cat([F.normalize(each) if reads.unit else each for each in numbers])
     said = None
     if reads.tower:
         files.append(towers.tower_of(reads.tower, config.seen, prompt.tower, adapter))
         shown = (_fitted(image, prompt.fit, warn) for image in images)
-        said = torch.cat([towers.says(files[-1], reads.tower, image, device) for image in shown])
+        said = torch.cat([towers.says(files[-1], reads.tower, image) for image in shown])
     return Tokens(net(said, people), tuple(files))
 
 

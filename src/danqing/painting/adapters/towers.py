@@ -1,7 +1,12 @@
-"""What an image tower of CLIP says of given pictures: found among the user's models, and remembered."""
+"""What an image tower of CLIP says of given pictures: found among the user's models, and remembered.
+
+Towers compute on the processor, in fp32: a picture is seen once, alike on every machine, and the memory of an
+accelerator is left to the painter.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -75,19 +80,19 @@ def _width(path: Path, what: str) -> int:
     return find(header, "clip-vision").settle(header).values[WIDTHS[what]]
 
 
-def says(path: Path, what: str, image: Image.Image | None, device: torch.device) -> Tensor:
+def says(path: Path, what: str, image: Image.Image | None) -> Tensor:
     """What a tower says of an RGB picture: its summary (1, S), or the tokens of its layer before the last (1, L, S). Of
     none, 0 as the summary, or the tokens of a picture that is the mean of all."""
     stamp = path.stat().st_mtime_ns
-    key = (path, stamp, what, device, None if image is None else (image.size, image.tobytes()))
-    return _seen.get(key, lambda: _says(_tower(path, stamp, device), what, image, device))
+    key = (path, stamp, what, None if image is None else (image.size, hashlib.sha256(image.tobytes()).digest()))
+    return _seen.get(key, lambda: _says(_tower(path, stamp), what, image))
 
 
 @torch.inference_mode()
-def _says(tower: CLIPVision, what: str, image: Image.Image | None, device: torch.device) -> Tensor:
+def _says(tower: CLIPVision, what: str, image: Image.Image | None) -> Tensor:
     size = tower.config.image_size
     pixels = torch.zeros(1, 3, size, size) if image is None else processed(image, size)
-    said = tower(pixels.to(device), skip=1)
+    said = tower(pixels, skip=1)
     if what == "tokens":
         return said.tokens
     assert said.projected is not None
@@ -95,9 +100,8 @@ def _says(tower: CLIPVision, what: str, image: Image.Image | None, device: torch
 
 
 @lru_cache(maxsize=1)
-def _tower(path: Path, stamp: int, device: torch.device) -> CLIPVision:
-    """In fp32 in every precision, so that all see the same."""
-    net = load(path, family="clip-vision", device=device, dtype=torch.float32)
+def _tower(path: Path, stamp: int) -> CLIPVision:
+    net = load(path, family="clip-vision", dtype=torch.float32)
     assert isinstance(net, CLIPVision)
     return net
 
