@@ -29,6 +29,7 @@ from danqing.nets import features
 from danqing.nets.features import FeatureConfig, Features
 from danqing.noise import keyed
 from danqing.run.device import find_device, send
+from danqing.teach.written import machine
 from danqing.weights import store
 from experiments import cards
 from experiments.art import Art, ledger
@@ -209,7 +210,7 @@ class Recognise(Experiment):
             steps=run.step,
             batch=self.batch,
             minutes=60 * core_hours,
-            machine=cards.machine(),
+            machine=machine(),
             metrics=cards.measured(self.evaluate(run)),
             sources=cards.sources(row for row in self.ledger if row["split"] == "train"),
         )

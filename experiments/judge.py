@@ -33,6 +33,7 @@ from danqing.nets.features import FeatureConfig
 from danqing.nets.recogniser import Recogniser, RecogniserConfig
 from danqing.noise import keyed
 from danqing.run.device import find_device, send
+from danqing.teach.written import machine
 from experiments import cards
 from experiments.art import ledger, present, shrunk
 from experiments.common import DATA, averaged, by_muon, fast
@@ -224,7 +225,7 @@ class Recognise(Experiment):
             steps=run.step,
             batch=self.batch,
             minutes=60 * core_hours,
-            machine=cards.machine(),
+            machine=machine(),
             metrics=cards.measured(self.evaluate(run)),
             sources=cards.sources(row for row in self.ledger if not kept(row)),
         )

@@ -1,16 +1,19 @@
 """Whatever reads a stranger's text takes time linear in it: four times the text takes no more than eight times as long,
 where quadratic time would take sixteen."""
 
+import contextlib
 import time
 
 import pytest
 
+from danqing.errors import DanqingError
 from danqing.inputs.parse import json_of
 from danqing.pictures import carried, files, png
 from danqing.prompt import vetted
 from danqing.prompt.grammar import parse, plan
 from danqing.prompt.unread import unread
 from danqing.request import infotext
+from danqing.request.image_prompt import image_prompts
 from danqing.store import library, pull
 
 #: Short texts that make a bad pattern try again from every place, over and over.
@@ -41,8 +44,16 @@ UNITS = (
     ),
     *("(a:", "[a:", "[a:b:", "[a:b: ", "<a:", "<lora:a", "a: ", 'ab: "', 'ab: "\\"', "ab: a, ", "([", "a AND ", "狐"),
     *("Steps: 1, ", "\nNegative prompt:", "embedding:a", "1::a", "(a:1 ", "(a:１", "a [", "a/", "/a", "@a", "BREAK "),
+    *("to=0,", ":1"),
     *("&#1", "&", "\0", ","),
 )
+
+
+def _tried(read, text):
+    with contextlib.suppress(DanqingError):
+        read(text)
+
+
 #: What reads, and what the text begins with.
 READERS = {
     "prompt": (lambda text: plan(parse(text), 3), ""),
@@ -58,6 +69,8 @@ READERS = {
     "id": (pull.ID.fullmatch, "x/"),
     "page": (pull.PAGE.fullmatch, "/x/"),
     "slug": (files.slug, ""),
+    "image prompt": (lambda text: _tried(image_prompts, text), ""),
+    "image prompt's settings": (lambda text: _tried(image_prompts, text), "a.png,weight=1,"),
     "regular expression": (vetted.linear, ""),
 }
 

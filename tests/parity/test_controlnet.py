@@ -140,7 +140,7 @@ def test_the_shapes_of_a_published_one_say_its_config(name: str, tmp_path) -> No
     config = PUBLISHED[name]
     with torch.device("meta"):
         shaped = {key: tuple(value.shape) for key, value in ControlNet(config).state_dict().items()}
-    from danqing.weights.families.controlnet import CONTROLNET
+    from danqing.weights.families.adapters.controlnet import CONTROLNET
 
     facts = CONTROLNET.infer(shaped)
     told = {**facts.assumed, **facts.inferred}

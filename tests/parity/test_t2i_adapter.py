@@ -21,7 +21,7 @@ from danqing.request.request import Request
 from danqing.schedule import schedule
 from danqing.types import Conditioning
 from danqing.weights import store
-from danqing.weights.families.t2i_adapter import published
+from danqing.weights.families.adapters.t2i_adapter import published
 from danqing.weights.identify import identify
 from danqing.weights.load import load, save
 

@@ -36,6 +36,7 @@ from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.drafted import DraftedUNet, ResidualUNet
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
+from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.pixel_unet import PixelUNet, ScoreUNet
 from danqing.nets.pixelcnn import PixelCNN, PixelCNNConfig
@@ -120,6 +121,15 @@ PIXELCNNS = [
     PixelCNNConfig(head="mixture", components=3, hidden=7, width=6, dilations=(1,)),
 ]
 DDPM = replace(pixel_unet.CIFAR10, block_out_channels=(32, 32), attention_heads=(0, 1), layers_per_block=1)
+ADAPTER = IPAdapterConfig(width=6, seen=5, layers=(4, 8, 4))
+RESAMPLED = {"seen": 5, "hidden": 7, "depth": 2, "attended": 64, "fed": 9}
+ADAPTERS = [
+    ADAPTER,
+    replace(ADAPTER, kind="full-face", tokens=0, inner=5),
+    replace(ADAPTER, kind="plus", tokens=3, **RESAMPLED),
+    replace(ADAPTER, kind="face-id", seen=0, face=8, inner=9, rank=2),
+    replace(ADAPTER, kind="face-id-plus", face=8, inner=9, **{**RESAMPLED, "hidden": 0}),
+]
 #: Networks whose shapes and published habits tell all.
 BLIND = [
     *((AutoencoderKL, config) for config in AUTOENCODERS),
@@ -150,6 +160,7 @@ BLIND = [
     *((RRDBNet, replace(config, channels=8, growth=4, blocks=2)) for config in (rrdb.X4, rrdb.X2, rrdb.X1)),
     (SRVGGNetCompact, replace(srvgg.VIDEO, channels=6, convolutions=2)),
     (GFPGAN, GFPGANConfig(resolution=16, w_dim=6, channel_base=64, channel_max=8)),
+    *((IPAdapter, config) for config in ADAPTERS),
     (Restorer, replace(restorer.MINI, widths=(8, 16), layers_per_block=1)),
 ]
 DRAFTED = replace(
@@ -195,6 +206,7 @@ PUBLISHED = [
     *((RRDBNet, config) for config in (rrdb.X4, rrdb.X2, rrdb.X1, rrdb.X4_ANIME)),
     *((SRVGGNetCompact, config) for config in (srvgg.VIDEO, srvgg.GENERAL)),
     (GFPGAN, gfpgan.FFHQ),
+    (IPAdapter, IPAdapterConfig()),
     (Restorer, restorer.MINI),
 ]
 
@@ -356,6 +368,7 @@ def test_every_family_is_known_by_its_own_network():
         "controlnet",
         "controlnet-union",
         "t2i-adapter",
+        "ip-adapter",
         "stylegan2",
         "stylegan2-discriminator",
         "biggan",

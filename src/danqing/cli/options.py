@@ -27,7 +27,10 @@ ELSEWHERE = frozenset(
 #: What help calls the text of a field that names a file or a folder.
 FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "finish": "CHAIN", "hires_by": "NAME"}
 #: Fields of several records, each an option of its own: (the option, what help calls it).
-REPEATED = {"controls": ("--control", "KIND:PICTURE")}
+REPEATED = {
+    "controls": ("--control", "KIND:PICTURE"),
+    "image_prompts": ("--image-prompt", "PICTURE[:WEIGHT]"),
+}
 #: How the shell completes it.
 COMPLETED = {"FILE": files, "MODEL": models, "CHAIN": finishes, "NAME": finishers}
 

@@ -41,7 +41,7 @@ from .guidance import GUIDANCE, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
 from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
-from .say import Say
+from .say import Say, speaking
 from .steps import taken
 
 #: How many prompts a painter remembers in encoded form.
@@ -177,16 +177,24 @@ class Painter(LoadedModel):
         return self._encoded.get((*words, self._attached.files), encoded)
 
     def assemble(self, request: Resolved, points: Sequence[core.Point], *steps: Say) -> Denoise:
-        """The guided estimate: the prompts composed, within the interval; where they change over the steps, by the time
-        asked.
+        """The guided estimate: the prompts composed, within the interval; where what is said changes over the steps, by
+        the time asked.
 
         Args:
-            points: of the request's steps, by whose times prompts change.
+            points: of the request's steps, by whose times what is said changes.
             steps: that add to what is said, before those of what is attached.
         """
         prompts = self.encode(request)
         say = (*steps, *(make(request) for make in self._attached.say))
-        return by_time([self._guided(request, scene, say) for scene in prompts.scenes], prompts.steps, points)
+        guided, shown, order = list[Denoise](), dict[tuple[int, ...], int](), list[int]()
+        for step, scene in enumerate(prompts.steps):
+            said = speaking(say, (step + 0.5) / len(prompts.steps))
+            key = (scene, *map(id, said))
+            if key not in shown:
+                shown[key] = len(guided)
+                guided.append(self._guided(request, prompts.scenes[scene], said))
+            order.append(shown[key])
+        return by_time(guided, order, points)
 
     def _guided(self, request: Resolved, scene: Scene, say: Sequence[Say]) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)), through the wrappers of guidance."""

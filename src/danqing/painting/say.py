@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -18,6 +18,23 @@ Say = Callable[[Terms, Conditioning], tuple[Terms, Conditioning]]
 def each(change: Callable[[Conditioning], Conditioning], base: Callable[[Conditioning], Conditioning]) -> Say:
     """A step that changes every term, and the base in its own way."""
     return lambda terms, away: (tuple((change(cond), weight) for cond, weight in terms), base(away))
+
+
+@dataclass(frozen=True)
+class During:
+    """A step that speaks in a part of the steps alone, from ``start`` to ``end`` of them, 0 to 1."""
+
+    say: Say
+    start: float
+    end: float
+
+    def __call__(self, terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
+        return self.say(terms, base)
+
+
+def speaking(say: Sequence[Say], part: float) -> tuple[Say, ...]:
+    """Those that speak at a part of the steps."""
+    return tuple(one for one in say if not isinstance(one, During) or one.start <= part <= one.end)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .names import Emphasis, NoiseSchedule, Prediction, Solver, Spacing
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Marks a field that names a given picture: a file, or a data: URI.
 PICTURE = "picture"
-#: Marks a field of records of which each names one, as ``image``.
+#: Marks a field of records of which each names some.
 PICTURES = "pictures"
 Source = Annotated[str, PICTURE]
 Margin = Annotated[int, Field(ge=0, le=4096)]

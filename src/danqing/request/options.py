@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..finish.records import Record
 from . import groups
 from .control import Control
+from .image_prompt import ImagePrompt
 from .names import RecipeName
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: A chain of finishes: "enlarge:scale=2,tone", or records, names and JSON of them in their order.
 Finishes = str | Sequence[Record | str | Mapping[str, Any]] | None
+
+#: What is to be resembled: "fox.png:0.6", or records, texts and JSON of them.
+ImagePrompts = str | Sequence[ImagePrompt | str | Mapping[str, Any]] | None
 
 
 #: What steers: "edges:fox.png", or records, texts and JSON of them.
@@ -64,6 +68,7 @@ class Painting(TypedDict, total=False):
     mix_from: int | None
     to: str | None
     controls: Controls
+    image_prompts: ImagePrompts
     finish: Finishes
     strict: bool | None
     precision: str | None

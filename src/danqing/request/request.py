@@ -11,15 +11,15 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack, cast
 
-from pydantic import ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
-from . import flat, spellings
-from .control import WRITTEN, Control, controls
+from . import control, flat, image_prompt, spellings
+from .control import Control
 from .groups import (
     PICTURE,
     PICTURES,
@@ -38,6 +38,7 @@ from .groups import (
     Translation,
     Typed,
 )
+from .image_prompt import ImagePrompt
 from .names import Precision, RecipeName
 
 if TYPE_CHECKING:
@@ -120,10 +121,19 @@ class Request(Group, frozen=True):
     generating: Generating = Generating()
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
-    controls: Annotated[tuple[InstanceOf[Control], ...], PICTURES, Domain(lambda: f"controls, each {WRITTEN}")] = Field(
+    controls: Annotated[
+        tuple[InstanceOf[Control], ...], PICTURES, Domain(lambda: f"controls, each {control.WRITTEN}")
+    ] = Field(
         default=(),
         description="Pictures that steer by what they show: edges, depth, pose and others, each through a network.",
         examples=["edges:fox.png,weight=0.8"],
+    )
+    image_prompts: Annotated[
+        tuple[InstanceOf[ImagePrompt], ...], PICTURES, Domain(lambda: f"image prompts, each {image_prompt.WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Pictures to resemble, each through an IP-Adapter.",
+        examples=["fox.png:0.6"],
     )
     finish: Annotated[
         tuple[SerializeAsAny[InstanceOf[Record]], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
@@ -166,7 +176,12 @@ class Request(Group, frozen=True):
     @field_validator("controls", mode="before")
     @classmethod
     def _controls(cls, value: object) -> object:
-        return controls(value)
+        return control.controls(value)
+
+    @field_validator("image_prompts", mode="before")
+    @classmethod
+    def _image_prompts(cls, value: object) -> object:
+        return image_prompt.image_prompts(value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Request) and self.stated() == other.stated()
@@ -251,11 +266,19 @@ def sources() -> set[str]:
 
 
 def pictures(request: Request) -> dict[str, str]:
-    """The given pictures by the fields that name them; by ``controls 0`` those of a field of several records."""
+    """The given pictures by the fields that name them; by ``image_prompts 0 mask`` that of a field of a record among
+    several, its ``image`` by ``image_prompts 0``."""
     stated = {name: value for name, value in request.stated().items() if name in sources() and value}
     found: dict[str, str] = {}
     for name, value in stated.items():
-        found |= {name: value} if isinstance(value, str) else {f"{name} {i}": one.image for i, one in enumerate(value)}
+        if isinstance(value, str):
+            found[name] = value
+            continue
+        for i, one in enumerate(cast("tuple[BaseModel, ...]", value)):
+            named = {
+                field: getattr(one, field) for field, info in type(one).model_fields.items() if PICTURE in info.metadata
+            }
+            found |= {f"{name} {i} {field}".removesuffix(" image"): given for field, given in named.items() if given}
     return found
 
 
@@ -263,12 +286,14 @@ def moved(request: Request, places: Mapping[str, str]) -> Request:
     """The same request with given pictures, named as `pictures` does, elsewhere."""
     changes: dict[str, Any] = {}
     for name, place in places.items():
-        field, _, number = name.partition(" ")
-        if number:
+        field, *inner = name.split(" ")
+        if not inner:
+            changes[field] = place
+        else:
             several = list(changes.get(field, getattr(request, field)))
-            several[int(number)] = several[int(number)].model_copy(update={"image": place})
-            place = tuple(several)
-        changes[field] = place
+            number, within = int(inner[0]), inner[1] if inner[1:] else "image"
+            several[number] = several[number].model_copy(update={within: place})
+            changes[field] = tuple(several)
     return request.but(**changes)
 
 
@@ -291,11 +316,11 @@ def _other(name: str, value: Any) -> Any:
 
 
 #: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
-#: that a still has one frame and nothing steers it.
+#: that a still has one frame, and that nothing steers it.
 DEFAULTS: Mapping[str, Any] = {
     name: info.default
     for name, info in FIELDS.items()
-    if info.default not in (None, "") and name not in ("frames", "controls")
+    if info.default not in (None, "") and name not in ("frames", "controls", "image_prompts")
 }
 
 

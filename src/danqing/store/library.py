@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ PLACES = {
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
     **dict.fromkeys(("controlnet", "controlnets", "t2i_adapter", "t2i-adapter"), "controlnet"),
+    **dict.fromkeys(("ipadapter", "ip-adapter", "ip_adapter"), "ip-adapter"),
+    **dict.fromkeys(("clip_vision", "image_encoder"), "clip-vision"),
     **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }
 #: What a family of `danqing.weights.identify` is to whoever looks for it; others are called by their family.
@@ -330,11 +332,24 @@ def controls() -> dict[str, Path]:
     return _named("controlnet")
 
 
-def _named(kind: str) -> dict[str, Path]:
+def ip_adapters() -> dict[str, Path]:
+    """The same of every IP-Adapter; A1111 keeps them among control networks."""
+    return _named("ip-adapter", among=("controlnet",))
+
+
+def towers() -> dict[str, Path]:
+    """The same of every image tower of CLIP."""
+    return _named("clip-vision")
+
+
+def _named(kind: str, among: Collection[str] = ()) -> dict[str, Path]:
+    """Those that their folder or, where it says nothing or is one of those ``among`` which they lie, their header says
+    to be of a kind."""
     found: dict[str, Path] = {}
     with Cache() as memory:
         for entry in entries():
-            if entry.path.is_file() and (entry.place or _about(memory, entry).kind) == kind:
+            said = "" if entry.place in among else entry.place
+            if entry.path.is_file() and (said or _about(memory, entry).kind) == kind:
                 for name in (_bare(entry.path.name), entry.name):
                     found.setdefault(name, entry.path)
     return found

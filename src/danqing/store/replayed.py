@@ -91,13 +91,10 @@ def _outside(request: Request, record: Mapping[str, Any]) -> Iterator[str]:
     inside = [folder.resolve() for folder in (*settings.read().models, *installed.folders())]
     shown = {value for value in record.values() if isinstance(value, str)}
     shown |= _values(record.get("weights")) | _values(record.get("finish"))
-    models = request.model, request.override.vae, request.refiner.model, request.hires.by
-    for given in (
-        *models,
-        *_finishes(request),
-        *(control.file for control in request.controls),
-        *(value for _, value in _pictures(request)),
-    ):
+    models = [request.model, request.override.vae, request.refiner.model, request.hires.by]
+    models += [control.file for control in request.controls]
+    models += [file for one in request.image_prompts for file in (one.file, one.tower, one.faces)]
+    for given in (*models, *_finishes(request), *(value for _, value in _pictures(request))):
         path = Path(os.path.expanduser(given))
         if len(path.parts) < 2 or not path.exists() or any(path.resolve().is_relative_to(folder) for folder in inside):
             continue

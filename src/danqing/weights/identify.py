@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import store
+from .families.adapters import ip_adapter
 from .family import FAMILY_KEY, Family
 from .formats.format import Header
 from .kinds import TASKS, UNETS, published_kind
@@ -145,6 +146,11 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("clip-vision", "ViT-L/14", {"hidden_size": 1024, "patch_size": 14}),
     ("clip-vision", "ViT-H/14", {"hidden_size": 1280, "patch_size": 14}),
     ("clip-vision", "ViT-bigG/14", {"hidden_size": 1664, "patch_size": 14}),
+    *(
+        ("ip-adapter", f"{kind} for {model}", {"kind": kind, "width": width})
+        for kind in ip_adapter.MARKS
+        for model, width in UNETS
+    ),
     ("t5", "1.1 XXL (SD3, FLUX)", {"d_model": 4096, "num_layers": 24}),
     ("mmdit", "SD3 medium", {"num_layers": 24, "qk_norm": False}),
     ("mmdit", "SD3.5 medium", {"num_layers": 24, "qk_norm": True, "dual_attention_layers": tuple(range(13))}),

@@ -14,7 +14,6 @@ from .families import (
     autoencoder_kl,
     biggan,
     clip,
-    controlnet,
     cyclegan,
     esrgan,
     gfpgan,
@@ -23,11 +22,11 @@ from .families import (
     pixelcnn,
     single_file,
     stylegan2,
-    t2i_adapter,
     t5,
     unet,
     vae,
 )
+from .families.adapters import controlnet, ip_adapter, t2i_adapter
 from .family import FAMILY_KEY, Family
 from .formats.format import Header
 
@@ -78,6 +77,7 @@ _OURS: tuple[Family, ...] = (
     esrgan.SRVGG,
     gfpgan.GFPGAN,
     gfpgan.RESTORER,
+    ip_adapter.IP_ADAPTER,
 )
 #: By family, layout and part.
 FAMILIES: Table[Family] = Table(

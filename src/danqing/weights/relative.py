@@ -21,7 +21,7 @@ from ..nets.controlnet import ControlNet, ControlNetConfig
 from ..nets.unet import UNetConfig
 from . import store
 from .facts import count
-from .families.controlnet import HINT, RELATIVE
+from .families.adapters.controlnet import HINT, RELATIVE
 from .layouts import ldm
 from .load import near, report
 

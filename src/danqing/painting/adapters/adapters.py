@@ -12,6 +12,7 @@ from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .control import CONTROL
+from .ip_adapters import IP_ADAPTERS
 from .loras import LORAS
 from .t2i import T2I
 from .words import WORDS
@@ -19,7 +20,7 @@ from .words import WORDS
 #: In the order in which they are attached.
 ATTACHMENTS: Table[Attachment] = Table(
     "adapter",
-    {"words": WORDS, "loras": LORAS, "controls": CONTROL, "t2i": T2I},
+    {"words": WORDS, "loras": LORAS, "controls": CONTROL, "t2i": T2I, "ip-adapters": IP_ADAPTERS},
     kind="painting.adapters.attachment:Attachment",
     columns={
         "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..facts import Facts, Shapes, count
-from ..family import Family, behind, fixed, has, inside, network
-from ..layouts import ldm
-from .unet import trunk_facts
+from ...facts import Facts, Shapes, count
+from ...family import Family, behind, fixed, has, inside, network
+from ...layouts import ldm
+from ..unet import trunk_facts
 
 #: What a file has that states its network as a change of the UNet that it steers (`danqing.weights.relative`).
 RELATIVE = ("lora_controlnet", "difference")

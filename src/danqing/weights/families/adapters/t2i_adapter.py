@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import isqrt
 from typing import Any
 
-from ..facts import Facts, Shapes, count
-from ..family import Family, fixed, has, network
-from ..layouts.keymap import KeyMap, Rule
+from ...facts import Facts, Shapes, count
+from ...family import Family, fixed, has, network
+from ...layouts.keymap import KeyMap, Rule
 
 BODY = "adapter.body.{}."
 

@@ -1,0 +1,207 @@
+"""What an image tower or a recogniser of faces says of a picture, as a few tokens beside the words': the projections of
+IP-Adapters, one for each kind.
+
+Source: Ye et al. 2023, section 3.2, and its published code for what came later (Plus, full face, FaceID).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Width of a head of the resampler's attention.
+HEAD = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPAdapterConfig:
+    """The shape of an `IPAdapter`; the defaults are those of the first one published, for Stable Diffusion 1.
+
+    Args:
+        kind: "base", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`.
+        tokens: N that a picture becomes; 0 for as many as the tower says of it ("full-face").
+        width: D of the text tokens of the UNet.
+        seen: of what is read of the image tower; 0 where nothing is.
+        face: of what is read of the recogniser of faces; 0 where nothing is.
+        inner: of the hidden layer of "full-face" and of the faces' projection.
+        hidden, depth, attended, fed: of the resampler: its width, layers, all its heads together, and the hidden layer
+            of its MLPs.
+        layers: width of every attention to the text of the UNet, in the order of `places`.
+        rank: of the changes of all attentions that the file holds beside (FaceID); 0 for none.
+    """
+
+    kind: str = "base"
+    tokens: int = 4
+    width: int = 768
+    seen: int = 1024
+    face: int = 0
+    inner: int = 0
+    hidden: int = 0
+    depth: int = 0
+    attended: int = 0
+    fed: int = 0
+    layers: tuple[int, ...] = (320, 320, 640, 640, 1280, 1280, *(1280,) * 3, *(640,) * 3, *(320,) * 3, 1280)
+    rank: int = 0
+
+
+class Projection(nn.Module):
+    """What is said of a picture to tokens, as ``forward(seen, face)``, each (B, …) or None where it is not read.
+
+    Args:
+        config: of the adapter.
+    """
+
+    #: Of the image tower: "projected", "tokens" of the layer before the last, or nothing; and whether a face is read.
+    tower: str = ""
+    faces: bool = False
+    #: Whether the numbers of a face are brought to length 1.
+    unit: bool = True
+    #: Whether a face's own tokens are added to those filled from it: version 2 of "face-id-plus", by its name alone.
+    shortcut: bool = False
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__()
+        self.config = config
+
+
+class Base(Projection):
+    """``norm(W s)`` of the tower's summary s (B, S), as N tokens (B, N, D). Ye et al. 2023, section 3.2.1."""
+
+    tower = "projected"
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        self.proj = nn.Linear(config.seen, config.tokens * config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, seen: Tensor, face: Tensor | None = None) -> Tensor:
+        return self.norm(self.proj(seen).unflatten(1, (self.config.tokens, -1)))
+
+
+class FullFace(Projection):
+    """``norm(W_2 gelu(W_1 x))`` of every token x of the tower, (B, L, S) -> (B, L, D)."""
+
+    tower = "tokens"
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        layers = nn.Linear(config.seen, config.inner), nn.GELU(), nn.Linear(config.inner, config.width)
+        self.proj = nn.Sequential(*layers, nn.LayerNorm(config.width))
+
+    def forward(self, seen: Tensor, face: Tensor | None = None) -> Tensor:
+        return self.proj(seen)
+
+
+class PerceiverAttention(nn.Module):
+    """``W_o softmax(q kᵀ / √d) v``: queries of the latents, keys and values of what is seen and of the latents.
+
+    Source: Alayrac et al. 2022, section 3.1.1.
+    """
+
+    def __init__(self, width: int, attended: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_q = nn.Linear(width, attended, bias=False)
+        self.to_kv = nn.Linear(width, 2 * attended, bias=False)
+        self.to_out = nn.Linear(attended, width, bias=False)
+
+    def forward(self, x: Tensor, latents: Tensor) -> Tensor:
+        """(B, L, H), (B, N, H) -> (B, N, H)."""
+        x, latents = self.norm1(x), self.norm2(latents)
+        every = self.to_q(latents), *self.to_kv(torch.cat([x, latents], 1)).chunk(2, -1)
+        q, k, v = (y.unflatten(2, (-1, HEAD)).transpose(1, 2) for y in every)
+        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Resampler(Projection):
+    """Layers of attention and an MLP that fill latents from what is seen, between projections in and out.
+
+    ``z += attention(W_i x, z); z += mlp(z)``, then ``norm(W_o z)``.
+    """
+
+    def __init__(self, config: IPAdapterConfig, width: int):
+        super().__init__(config)
+        self.proj_in = nn.Linear(config.seen, width)
+        self.proj_out = nn.Linear(width, config.width)
+        self.norm_out = nn.LayerNorm(config.width)
+        self.layers = nn.ModuleList(
+            nn.ModuleList([PerceiverAttention(width, config.attended), mlp(width, config.fed)])
+            for _ in range(config.depth)
+        )
+
+    def filled(self, x: Tensor, latents: Tensor) -> Tensor:
+        """(B, L, S), (B, N, H) -> (B, N, D)."""
+        x = self.proj_in(x)
+        for attention, feed in cast("Any", self.layers):
+            latents = attention(x, latents) + latents
+            latents = feed(latents) + latents
+        return self.norm_out(self.proj_out(latents))
+
+
+def mlp(width: int, inner: int) -> nn.Sequential:
+    """``W_2 gelu(W_1 norm(x))``."""
+    linears = nn.Linear(width, inner, bias=False), nn.GELU(), nn.Linear(inner, width, bias=False)
+    return nn.Sequential(nn.LayerNorm(width), *linears)
+
+
+class Plus(Resampler):
+    """N latents that are learned, filled from every token of the tower, (B, L, S) -> (B, N, D); or, of InstantID (Wang
+    et al. 2024, section 3.2), from a face (B, F) of any length, as a single token."""
+
+    tower, unit = "tokens", False
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config, config.hidden)
+        self.latents = nn.Parameter(torch.randn(1, config.tokens, config.hidden) / max(config.hidden, 1) ** 0.5)
+        if config.face:
+            self.tower, self.faces = "", True
+
+    def forward(self, seen: Tensor | None, face: Tensor | None = None) -> Tensor:
+        x = face[:, None] if face is not None else seen
+        assert x is not None
+        return self.filled(x, self.latents.expand(len(x), -1, -1))
+
+
+class FaceID(Projection):
+    """``norm(W_2 gelu(W_1 f))`` of a face f (B, F), as N tokens (B, N, D)."""
+
+    faces = True
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        out = nn.Linear(config.inner, config.tokens * config.width)
+        self.proj = nn.Sequential(nn.Linear(config.face, config.inner), nn.GELU(), out)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, seen: Tensor | None, face: Tensor) -> Tensor:
+        return self.norm(self.proj(face).unflatten(1, (self.config.tokens, -1)))
+
+
+class FaceIDPlus(FaceID):
+    """The tokens of a face, filled from every token of the tower; ``shortcut`` adds them again (version 2)."""
+
+    tower = "tokens"
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        self.perceiver_resampler = Resampler(config, config.width)
+
+    def forward(self, seen: Tensor | None, face: Tensor) -> Tensor:
+        assert seen is not None
+        tokens = super().forward(None, face)
+        filled = self.perceiver_resampler.filled(seen, tokens)
+        return tokens + filled if self.shortcut else filled
+
+
+PROJECTIONS: Mapping[str, Callable[[IPAdapterConfig], Projection]] = {
+    "base": Base,
+    "full-face": FullFace,
+    "plus": Plus,
+    "face-id": FaceID,
+    "face-id-plus": FaceIDPlus,
+}

@@ -1,0 +1,238 @@
+"""Image prompts: given pictures that a picture is to resemble, each through an IP-Adapter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ...adapt import layouts
+from ...adapt.base import layers
+from ...adapt.lora import LoRA
+from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from ...nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
+from ...nets.unet import CrossAttention, UNet
+from ...pictures import read as pictures
+from ...request.image_prompt import ImagePrompt
+from ...request.request import Resolved
+from ...store import library
+from ...types import Conditioning
+from ...weights import registry, store
+from ...weights.load import load
+from ..say import During, Say, each
+from . import sight
+from .attachment import Asked, Attached, Attachment, Target, Warn
+
+#: Which attentions read the style of a picture and which its layout, by how many levels a UNet has: Stable Diffusion 1
+#: and 2 have four, XL has three. Source: Wang et al. 2024, InstantStyle, section 3.2, and its published code.
+BLOCKS: Mapping[int, Mapping[str, tuple[str, ...]]] = {
+    3: {"style": ("up_blocks.0.attentions.1.",), "layout": ("down_blocks.2.attentions.1.",)},
+    4: {"style": ("up_blocks.1.",), "layout": ("down_blocks.2.", "mid_block.")},
+}
+#: What the name of an adapter of faces tells of it that its tensors do not: its version.
+SECOND = "plusv2"
+#: How far, in parts of itself, the ratio of a mask may be from the picture's.
+ASKEW = 0.02
+
+
+class How(NamedTuple):
+    """How an adapter is used: the request's image prompt, and which one it is, by which its tensors are named."""
+
+    prompt: ImagePrompt
+    name: str
+
+
+class Adapter(NamedTuple):
+    """What was read: the adapter, and the changes of the UNet's layers that its file holds beside, where it does."""
+
+    net: IPAdapter
+    changes: LoRA | None
+
+
+def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
+    """The adapters of the image prompts that count, from the user's folders of models or by their paths.
+
+    Raises:
+        UnknownName: there is none of a name, or none is named where there are several. InvalidFile: none is there.
+    """
+    for i, prompt in enumerate(request.image_prompts):
+        if not prompt.weight:
+            continue
+        path = _file(prompt.file)
+        if prompt.mask:
+            width, height = pictures.picture(prompt.mask).size
+            if abs(width * request.height / (height * request.width) - 1) > ASKEW:
+                size = f"{request.width}×{request.height}"
+                warn(f"the mask of {width}×{height} of an image prompt was stretched over the picture of {size}.")
+        yield Asked(path, path.name, How(prompt, f"image prompt {i}"))
+
+
+def _file(given: str) -> Path:
+    path = Path(os.path.expanduser(given)) if given else None
+    if path and path.is_file():
+        return path
+    known = library.ip_adapters()
+    if given in known:
+        return known[given]
+    if given:
+        raise UnknownName("IP-Adapter", given, (*known, "the path of a file"))
+    if not known:
+        raise InvalidFile(
+            "an image prompt is read through an IP-Adapter, and none is in the folders of models: put one that was "
+            "made for your model, such as ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder "
+            "ipadapter of them, or state file"
+        )
+    if len(set(known.values())) > 1:
+        names = ", ".join(sorted({path: name for name, path in reversed(known.items())}.values()))
+        raise InvalidInput(
+            f"an image prompt is read through an IP-Adapter, and none was named; there are {names}: state file"
+        )
+    return next(iter(known.values()))
+
+
+def read(asked: Asked, target: Target, strict: bool) -> Adapter:
+    """A file's adapter, in fp32, on the processor, where it makes what the painter's device is given.
+
+    Raises:
+        InvalidFile: it is none, or made for another UNet.
+    """
+    unet, config = target.nets["denoiser"], _config(asked.path)
+    if not _fits(config, unet):
+        shapes = _shapes(unet)
+        here = f"has {len(shapes)}, to {shapes[0][1]} numbers" if shapes else "has none, for it reads words otherwise"
+        fitting = sorted({path.name for path in library.ip_adapters().values() if _suits(path, unet)})
+        there = f"{', '.join(fitting)} would fit" if fitting else "none in the folders of models would fit"
+        raise InvalidFile(
+            f"{asked.name} was made for a denoiser of {len(config.layers)} attentions to words of {config.width} "
+            f"numbers each, and this one {here}: {there}"
+        )
+    net = load(asked.path, family="ip-adapter", dtype=torch.float32)
+    assert isinstance(net, IPAdapter)
+    if config.kind == "face-id-plus":
+        net.image_proj.shortcut = SECOND in asked.name.lower()
+    return Adapter(net, _changes(net, target, asked.name) if config.rank else None)
+
+
+def _config(path: Path) -> IPAdapterConfig:
+    header = store.header(path)
+    return registry.find(header, "ip-adapter").config(header)
+
+
+def _fits(config: IPAdapterConfig, unet: nn.Module) -> bool:
+    return bool(config.layers) and tuple((channels, config.width) for channels in config.layers) == _shapes(unet)
+
+
+def _shapes(unet: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Of each attention to the text its width and that of the tokens."""
+    own: dict[str, Any] = {**layers(unet)}
+    return tuple(own[f"{place}.to_k"].weight.shape[:2] for place in places(unet))
+
+
+def _suits(path: Path, unet: nn.Module) -> bool:
+    try:
+        return _fits(_config(path), unet)
+    except DanqingError:
+        return False
+
+
+def _changes(net: IPAdapter, target: Target, name: str) -> LoRA:
+    """The changes of all attentions, those of the picture to itself among them, as a LoRA of the UNet."""
+    names = [each for place in places(target.nets["denoiser"]) for each in (f"{place.removesuffix('2')}1", place)]
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in net.ip_adapter.state_dict().items():
+        number, _, inner = key.partition(".")
+        if "_lora." in inner:
+            tensors[f"unet.{names[int(number)]}.{inner}"] = tensor
+    return layouts.read(tensors, {"denoiser": target.nets["denoiser"]}, name=name)
+
+
+def _like(unet: nn.Module) -> Tensor:
+    """A number of the UNet's, on its device and in its precision."""
+    return next(parameter for parameter in unet.parameters() if parameter.is_floating_point())
+
+
+# ----------------------------------------------------------------------------------------------------------- attaching
+
+
+def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: Target, warn: Warn) -> Attached:
+    """A branch at every attention that reads the picture; what a file changes beside is put on once, at its own
+    strength, whatever the weights.
+
+    Raises:
+        InvalidFile: what the adapter sees pictures through is not there, or a picture cannot be read.
+        InvalidInput: blocks that nobody knows of this UNet, or no face in a picture.
+    """
+    unet, changed = target.nets["denoiser"], set[Path]()
+    for asked, adapter in found:
+        prompt, name = asked.how
+        weights, like = _weights(prompt, unet), _like(unet)
+        tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, warn)
+        branches = dict[CrossAttention, Branch]()
+        for i, (place, layer) in enumerate(places(unet).items()):
+            if weights[place]:
+                keys, values = adapter.net.keys_values(tokens, i)
+                branches[layer] = Branch(name, keys.to(like), (weights[place] * values).to(like), layer.heads)
+        on = [partial(_put, name, branches)]
+        if adapter.changes and asked.path not in changed:
+            on.append(partial(adapter.changes.on("denoiser", 1.0).attach, unet))
+            changed.add(asked.path)
+        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, like.device)])
+        for path in seen_by:
+            attached = attached.add(path)
+    return attached
+
+
+def _weights(prompt: ImagePrompt, unet: nn.Module) -> dict[str, float]:
+    """How strongly each attention reads the picture, by its name."""
+    if prompt.blocks == "all":
+        return dict.fromkeys(places(unet), prompt.weight)
+    parts = BLOCKS.get(len(unet.config.block_out_channels)) if isinstance(unet, UNet) and type(unet) is UNet else None
+    if parts is None:
+        raise InvalidInput(
+            f"blocks: {prompt.blocks} was given; which attentions read a style or a layout is known of Stable "
+            "Diffusion 1, 2 and XL alone: leave blocks out"
+        )
+    read = tuple(start for part in prompt.blocks.split("+") for start in parts[part])
+    return {place: prompt.weight * place.startswith(read) for place in places(unet)}
+
+
+def _put(name: str, branches: Mapping[CrossAttention, Branch]) -> Callable[[], object]:
+    for layer, branch in branches.items():
+        layer.branches[name] = branch
+    return lambda: [layer.branches.pop(name) for layer in branches]
+
+
+def _said(prompt: ImagePrompt, name: str, device: torch.device, request: Resolved) -> Say:
+    """With every term the picture, and none, or the one to keep away from, with the base; within the prompt's times."""
+    maps = {f"{name} mask": _region(prompt.mask, request).to(device)} if prompt.mask else {}
+
+    def more(which: int, said: Conditioning) -> Conditioning:
+        extra = {**said.extra, name: torch.tensor([which], device=device)}
+        return replace(said, extra=extra, maps={**said.maps, **maps})
+
+    return During(each(partial(more, 1), partial(more, 0)), prompt.start, prompt.end)
+
+
+def _region(source: str, request: Resolved) -> Tensor:
+    """Where a picture counts, (1, 1, H, W) in [0, 1] at the size that is painted."""
+    given = pictures.picture(source).convert("RGBA")  # white strokes may stand on nothing
+    mask = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given).convert("L")
+    mask = mask.resize((request.width, request.height), Image.Resampling.BOX)
+    return torch.from_numpy(np.asarray(mask, np.float32) / 255)[None, None]
+
+
+IP_ADAPTERS = Attachment(
+    find=find,
+    read=read,
+    attach=attach,
+    does="Image prompts, each a picture to resemble, through IP-Adapters.",
+    uses=("image_prompts",),
+)

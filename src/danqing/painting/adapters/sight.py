@@ -1,0 +1,82 @@
+"""What an adapter is told of an image prompt's pictures, by an image tower, a recogniser of faces, or both: tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ...errors import InvalidFile
+from ...nets.ip_adapter import IPAdapter
+from ...pictures import read as pictures
+from ...request.image_prompt import ImagePrompt
+from . import towers
+from .attachment import Warn
+
+if TYPE_CHECKING:
+    from .faces import Seen
+
+
+class Tokens(NamedTuple):
+    """Those of no picture, or of the one to keep away from, and those of the picture: (2, N, D); and the files through
+    which they were seen."""
+
+    tokens: Tensor
+    files: tuple[Path, ...]
+
+
+@torch.inference_mode()
+def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tokens:
+    """What an image prompt's pictures become.
+
+    Args:
+        adapter: its name, for messages.
+
+    Raises:
+        InvalidFile: what it sees through is not there or does not fit, or a picture cannot be read.
+        InvalidInput: no face in a picture where one is read.
+    """
+    reads, config, files = net.image_proj, net.config, list[Path]()
+    images = [pictures.over_white(pictures.picture(each)) if each else None for each in (prompt.negative, prompt.image)]
+    people = None
+    if reads.faces:
+        from .faces import recogniser  # which loads what finds faces
+
+        files.append(recogniser(prompt.faces, adapter))
+        found = [_face(image, files[0], config.face, warn) for image in images]
+        images = [None if face is None else face.crop for face in found]
+        numbers = [torch.zeros(1, config.face) if face is None else face.numbers for face in found]
+        people = torch.cat([F.normalize(each) if reads.unit else each for each in numbers])
+    said = None
+    if reads.tower:
+        files.append(towers.tower_of(reads.tower, config.seen, prompt.tower, adapter))
+        shown = (_fitted(image, prompt.fit, warn) for image in images)
+        said = torch.cat([towers.says(files[-1], reads.tower, image) for image in shown])
+    return Tokens(net(said, people), tuple(files))
+
+
+def _fitted(image: Image.Image | None, fit: str, warn: Warn) -> Image.Image | None:
+    """A picture as a tower is to see it."""
+    if image is None or image.width == image.height:
+        return image
+    if fit == "crop":
+        warn(f"of the picture of {image.width}×{image.height} of an image prompt its middle square was seen.")
+        return image
+    return towers.square(image)
+
+
+def _face(image: Image.Image | None, file: Path, width: int, warn: Warn) -> Seen | None:
+    from .faces import embedding, seen
+
+    if image is None:
+        return None
+    face, count = seen(image, embedding(file, file.stat().st_mtime_ns))
+    if face.numbers.shape[1] != width:
+        raise InvalidFile(f"{file} says {face.numbers.shape[1]} numbers of a face, and the adapter reads {width}")
+    if count > 1:
+        warn(f"a picture of an image prompt shows {count} faces, of which the largest was read.")
+    return face

@@ -1,0 +1,111 @@
+"""What a picture says beside the words: `ImagePrompt`, a picture that another is to resemble, and the adapter that
+reads it.
+
+A record is text, ``fox.png:0.6,file=ip-adapter_sd15,to=0.5``, or JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from ..errors import InvalidInput, UnknownName
+from ..inputs.fields import translate
+from .groups import Share, Source
+
+#: Which attentions of the UNet read the picture (Wang et al. 2024, InstantStyle).
+Blocks = Literal["all", "style", "layout", "style+layout"]
+#: How a picture that is no square becomes what an image tower sees: whole, its border going on, or its middle square.
+Fit = Literal["whole", "crop"]
+WRITTEN = "PICTURE[:WEIGHT][,file=,from=,to=,mask=,blocks=]"
+#: What texts call the two times.
+TIMES = {"from": "start", "to": "end"}
+SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>.*)", re.DOTALL)
+WEIGHT = re.compile(r"[+-]?[0-9.]{1,20}(e[+-]?[0-9]{1,3})?")
+
+
+class ImagePrompt(BaseModel):
+    """A picture that another is to resemble. Frozen.
+
+    Raises:
+        InvalidInput: a field outside its domain; UnknownName for one that is not there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    image: Annotated[Source, StringConstraints(min_length=1)] = Field(
+        description="The picture to resemble.", examples=["fox.png"]
+    )
+    file: str = Field(default="", description="The adapter's name or file; the only one there where not given.")
+    weight: float = Field(default=1.0, ge=0, le=10, description="How strongly it counts: 0 not at all, 1 as trained.")
+    start: Share = Field(default=0.0, description="The part of the steps after which it begins to count.")
+    end: Share = Field(default=1.0, description="The part of the steps after which it no longer counts.")
+    mask: Source = Field(default="", description="Where it counts: white wholly, black not at all.")
+    blocks: Blocks = Field(default="all", description="What of the picture counts.")
+    negative: Source = Field(default="", description="A picture to keep away from.")
+    fit: Fit = Field(default="whole", description="How a picture that is no square is seen.")
+    tower: str = Field(default="", description="The image tower's name or file; one that fits where not given.")
+    faces: str = Field(default="", description="The file of the recogniser of faces, for adapters that read faces.")
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any):
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                errors = error.errors(include_url=False)
+                if any(found["type"] == "missing" for found in errors):
+                    raise InvalidInput(f"image prompt: its image was not given; it is written {WRITTEN}") from None
+                raise translate(errors, type(self).model_fields, "parameter of an image prompt", where=WHERE) from None
+
+    def model_post_init(self, context: Any, /) -> None:
+        if self.start >= self.end:
+            given = f"image prompt: from {self.start:g} to {self.end:g} was given"
+            raise InvalidInput(f"{given}; possible are two parts of the steps, the first before: from=0.2,to=0.8")
+
+
+WHERE = "image prompt: "
+#: What a text may state beside the picture.
+SETTINGS = tuple(field for field in ImagePrompt.model_fields if field != "image")
+
+
+def image_prompts(given: object) -> object:
+    """Image prompts as people write them, one a text, or as records of JSON.
+
+    Raises:
+        UnknownName, InvalidInput: as `ImagePrompt`.
+    """
+    if isinstance(given, list | tuple):
+        return tuple(map(_read, cast("list[object]", given)))
+    single = isinstance(given, str | Mapping | ImagePrompt)
+    return (_read(cast("object", given)),) if single else given
+
+
+def _read(given: object) -> object:
+    if isinstance(given, str):
+        return ImagePrompt(**_written(given))
+    if isinstance(given, Mapping):
+        return ImagePrompt(**{str(key): value for key, value in cast("Mapping[Any, Any]", given).items()})
+    return given
+
+
+def _written(text: str) -> dict[str, Any]:
+    """``PICTURE[:WEIGHT][,NAME=VALUE…]`` as fields. Read from the end, for a picture's name may have commas."""
+    parts, found = text.split(","), dict[str, Any]()
+    while len(parts) > 1 and (setting := SETTING.fullmatch(parts[-1])):
+        field = TIMES.get(setting["name"], setting["name"])
+        if field not in SETTINGS:
+            raise UnknownName("parameter of an image prompt", setting["name"], (*TIMES, *SETTINGS))
+        found.setdefault(field, setting["value"].strip())
+        parts.pop()
+    image = ",".join(parts).strip()
+    before, colon, weight = image.rpartition(":")
+    if colon and WEIGHT.fullmatch(weight):
+        image = before.strip()
+        found.setdefault("weight", weight)
+    if not image:
+        raise InvalidInput(f"image prompt: no picture was given; it is written {WRITTEN}, for example fox.png:0.6")
+    return {"image": image, **found}

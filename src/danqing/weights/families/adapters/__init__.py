@@ -1,0 +1,1 @@
+"""What attaches to a network: control networks, T2I-Adapters, IP-Adapters."""

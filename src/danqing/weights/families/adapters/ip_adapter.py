@@ -1,0 +1,91 @@
+"""IP-Adapters, as they are published: ``image_proj.…``, the projection, and ``ip_adapter.N.…``, of every attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...facts import Facts, Shapes, count
+from ...family import Family, fixed, has, network
+
+#: By kind, the tensor of the projection that only this kind has, of those that are asked in this order.
+MARKS: Mapping[str, str] = {
+    "base": "image_proj.proj.weight",
+    "full-face": "image_proj.proj.3.weight",
+    "plus": "image_proj.latents",
+    "face-id-plus": "image_proj.perceiver_resampler.proj_in.weight",
+    "face-id": "image_proj.norm.weight",
+}
+#: How many numbers recognisers say of a face, and no image tower of a token: a resampler of so many is InstantID's.
+FACE = 512
+
+
+def ip_adapter_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.ip_adapter.IPAdapterConfig`, all of it."""
+    kind = next(kind for kind, mark in MARKS.items() if mark in shapes)
+    keys = "ip_adapter.{}.to_k_ip.weight"
+    layers = sum(key.endswith(".to_k_ip.weight") for key in shapes)
+    down = shapes.get("ip_adapter.0.to_q_lora.down.weight", (0,))
+    told = {
+        "kind": kind,
+        "width": shapes[keys.format(1)][1],
+        "layers": tuple(shapes[keys.format(i)][0] for i in range(1, 2 * layers, 2)),
+        "rank": down[0],
+    }
+    return Facts(inferred={**told, **READ[kind](shapes, told["width"])})
+
+
+def _base(shapes: Shapes, width: int) -> dict[str, Any]:
+    out, seen = shapes["image_proj.proj.weight"]
+    return {"tokens": out // width, "seen": seen}
+
+
+def _full(shapes: Shapes, width: int) -> dict[str, Any]:
+    inner, seen = shapes["image_proj.proj.0.weight"]
+    return {"tokens": 0, "seen": seen, "inner": inner}
+
+
+def _resampler(shapes: Shapes, start: str) -> dict[str, Any]:
+    layers = count(shapes, start + "layers.{}.0.to_q.weight")
+    return {
+        "seen": shapes[start + "proj_in.weight"][1],
+        "depth": layers,
+        "attended": shapes[start + "layers.0.0.to_q.weight"][0],
+        "fed": shapes[start + "layers.0.1.1.weight"][0],
+    }
+
+
+def _plus(shapes: Shapes, width: int) -> dict[str, Any]:
+    _, tokens, hidden = shapes["image_proj.latents"]
+    told = _resampler(shapes, "image_proj.")
+    return {"tokens": tokens, "hidden": hidden, **told, "face": FACE if told["seen"] == FACE else 0}
+
+
+def _face(shapes: Shapes, width: int) -> dict[str, Any]:
+    inner, face = shapes["image_proj.proj.0.weight"]
+    return {"tokens": shapes["image_proj.proj.2.weight"][0] // width, "seen": 0, "face": face, "inner": inner}
+
+
+def _face_plus(shapes: Shapes, width: int) -> dict[str, Any]:
+    return {**_face(shapes, width), **_resampler(shapes, "image_proj.perceiver_resampler.")}
+
+
+READ: Mapping[str, Callable[[Shapes, int], dict[str, Any]]] = {
+    "base": _base,
+    "full-face": _full,
+    "plus": _plus,
+    "face-id": _face,
+    "face-id-plus": _face_plus,
+}
+
+IP_ADAPTER = Family(
+    "ip-adapter",
+    "published",
+    lambda keys: (
+        has("ip_adapter.1.to_k_ip.weight", "ip_adapter.1.to_v_ip.weight")(keys)
+        and any(mark in keys for mark in MARKS.values())
+    ),
+    ip_adapter_facts,
+    network("ip_adapter.IPAdapter"),
+    fixed(),
+)
