@@ -21,6 +21,7 @@ from ..inputs.parse import json_of
 from . import flat, spellings
 from .groups import (
     PICTURE,
+    QUIET,
     Edit,
     Generating,
     Group,
@@ -96,7 +97,7 @@ class Request(Group, frozen=True):
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
     height: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
-    frames: int = Field(
+    frames: Annotated[int, QUIET] = Field(
         default=1,
         ge=1,
         le=256,
@@ -257,9 +258,9 @@ def _other(name: str, value: Any) -> Any:
 
 
 #: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
-#: that a still has one frame.
+#: a quiet one.
 DEFAULTS: Mapping[str, Any] = {
-    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and name != "frames"
+    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and QUIET not in info.metadata
 }
 
 

@@ -55,7 +55,9 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 @from_file
 @begun
 @fields("recipe")
-@fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to")
+@fields_but(
+    "mask", "mask_blur", "mask_grow", "only_masked", "padding", "fill", "extend", "strength", "image_scale", "to"
+)
 @outputs
 def paint(prompts: tuple[str, ...], source: str | None, **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
