@@ -286,7 +286,7 @@ class LoadedModel(ABC):
             yield from self.in_precision(resolved.precision).states(resolved)
             return
         # What cannot finish the picture is known before it is painted.
-        finishes = [finishing.make(record, self.device) for record in resolved.finish]
+        finishes = [finishing.make(record, self, resolved) for record in resolved.finish]
         clock = [time.perf_counter()]
         try:
             with self.attached(resolved) as model:

@@ -58,7 +58,7 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
     frames = painter.decode(x) if len(points) > 1 else [image] * request.frames
     size = size_of(painter, request)
-    scale = math.prod(getattr(finishing.make(record, painter.device), "scale", 1) for record in request.finish)
+    scale = math.prod(getattr(finishing.make(record, painter, request), "scale", 1) for record in request.finish)
     changed = resized(source.size, request, (round(size[0] * scale), round(size[1] * scale)), painter.multiple * scale)
     yield painter.finish(request, frames, (*notes, *changed))
 

@@ -170,7 +170,7 @@ def enlarging(painter: Painter, request: Resolved) -> Enlarging:
     if by in WAYS:
         return WAYS[by]
     try:
-        network: Any = finishing.make(record("enlarge", model=by, precision=request.precision), painter.device)
+        network: Any = finishing.make(record("enlarge", model=by, precision=request.precision), painter, request)
     except UnknownName as unknown:
         raise UnknownName("hires_by", by, (*WAYS, *unknown.possible)) from None
     return by_pixels(network.to)
