@@ -79,6 +79,7 @@ def paint(prompts: tuple[str, ...], source: str | None, **options: Any) -> None:
     epilog="""
 danqing edit fox.png "a blue fox" --strength 0.5
 danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
+danqing edit large.png "a hat" --mask mask.png --only-masked --padding 64
 danqing edit cut-out.png "a meadow" --holes
 """,
 )

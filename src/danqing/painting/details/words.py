@@ -25,8 +25,8 @@ def gain(painter: Painter, image: Image.Image, word: str) -> Tensor:
     """How much nearer the painter comes to the picture for the word, cell by cell, (h, w) on the CPU.
 
     ``g = mean over t, eps, channels of (E[x_0 | x_t] - x_0)² - (E[x_0 | x_t, word] - x_0)²``, x_t noised with the same
-    eps in both. Summed over the cells it is the evidence of a diffusion classifier. Source: Li et al. 2023 ("Your
-    diffusion model is secretly a zero-shot classifier"), equation 5.
+    eps in both. Summed over the cells it is the evidence of a diffusion classifier. Source: Li et al. 2023
+    ("Your diffusion model is secretly a zero-shot classifier"), section 3.
     """
     errors = list[Tensor]()
     for prompt in ("", word):
