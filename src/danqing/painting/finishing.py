@@ -81,7 +81,7 @@ class Tells(ABC):
 
 #: What makes the finishes that paint themselves, by their names: (record, model, request) -> the finish.
 PAINTED: Table[Callable[[Any, Any, Resolved], Tells]] = Table(
-    "painted finish", {"detail": "painting.details.detailer:Detailer"}, kind="painting.finishing:Tells"
+    "painted", {"detail": "painting.details.detailer:Detailer"}, kind="painting.finishing:Tells"
 )
 
 

@@ -43,7 +43,7 @@ class Detailer(Tells):
     """
 
     def __init__(self, record: Detail, model: LoadedModel, request: Resolved):
-        self.record, self.seed, self.index = record, request.seed, request.index
+        self.record = record
         self.origin, self.notes = _origin(request), list[str]()
         self.painter = self._painter(model, request.precision)
         self.find = finder(record.what, self.painter)
@@ -79,18 +79,17 @@ class Detailer(Tells):
         }
         if not chosen:
             return Told(image, (*self.notes, *said), record)
-        result = image.copy() if image.mode in KEPT else read.plain(image)
+        result, hashes = image.copy() if image.mode in KEPT else read.plain(image), dict[str, str]()
         for n, found in enumerate(chosen):
             mask = found.mask or _box(found, image.size)
             picture = self.painter.paint(self.request(n, seen, mask, found))
             said.extend(picture.warnings)
+            hashes |= {f"detail {role}": sha256 for role, sha256 in picture.record["weights"].items()}
             changed = _differing(seen, picture.image)
             seen = picture.image
             result.paste(seen.convert("RGB" if result.mode == "RGBA" else result.mode), (0, 0), changed)
         if image.mode == "RGBA":
             result.putalpha(image.getchannel("A"))
-        weights = self.painter.hashes(self.painter.resolve(Request(model=self.painter.model.source, seed=0)))
-        hashes = {f"detail {role}": sha256 for role, sha256 in weights.items()}
         return Told(result, tuple(dict.fromkeys((*self.notes, *said))), record, hashes)
 
     def chosen(self, found: list[Found], size: tuple[int, int]) -> tuple[list[Found], list[str]]:
@@ -125,7 +124,7 @@ class Detailer(Tells):
             "recipe": "inpaint",
             "model": self.painter.model.source,
             "prompt": prompt,
-            "seed": number(self.seed or origin.seed or 0, self.index, "detail", n),
+            "seed": number(origin.seed or 0, origin.index, "detail", n),
             "index": 0,
             "image": encode.data_uri(image),
             "mask": encode.data_uri(mask),
