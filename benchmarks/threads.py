@@ -59,7 +59,7 @@ def moved(one: np.ndarray, other: np.ndarray) -> Moved:
 def painted(loaded: LoadedModel, request: Resolved) -> tuple[np.ndarray, np.ndarray]:
     """The picture as the model paints it, and after the request's finishes."""
     found = loaded.paint(request.but(finish="none"))
-    finishes = [finishing.make(record, loaded.device) for record in request.finish]
+    finishes = [finishing.make(record, loaded, request) for record in request.finish]
     done = finishing.apply(replace(found, request=request), finishes, {"total": 0})
     return np.asarray(found.image), np.asarray(done.image)
 

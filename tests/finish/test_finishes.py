@@ -18,11 +18,13 @@ from danqing.finish import tone
 from danqing.finish.records import FINISHES, Record, Tone, finishing
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.srvgg import VIDEO, SRVGGNetCompact
+from danqing.painting.finishing import PAINTED
 from danqing.request.request import Request
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "enlarge": {"model": "small.safetensors", "scale": 2.5, "tile": 64, "precision": "fp32"},
     "faces": {"model": "faces.safetensors", "find": "portrait", "strength": 0.5, "precision": "fp32"},
+    "detail": {"what": "hand.onnx#left", "prompt": "a hand, open", "least": 0.1, "order": "left"},
     "cut-out": {"tolerance": 0.1},
     "clahe": {"clip": 3.0, "tiles": 4},
     "white-balance": {"method": "white-patch", "percentile": 95.0, "strength": 0.5},
@@ -45,10 +47,16 @@ def test_there_is_an_example_of_each() -> None:
 
 
 @pytest.mark.parametrize("name", FINISHES)
-def test_a_record_comes_back_from_its_json_and_makes_the_same_picture(name: str) -> None:
+def test_a_record_comes_back_from_its_json(name: str) -> None:
     record = finishing(name, **EXAMPLES[name])
     back = Request.parse(Request(finish=[record]).json_text()).finish[0]
     assert back == record and hash(back) == hash(record)
+
+
+@pytest.mark.parametrize("name", sorted(FINISHES.keys() - PAINTED.keys()))
+def test_a_record_from_its_json_makes_the_same_picture(name: str) -> None:
+    record = finishing(name, **EXAMPLES[name])
+    back = Request.parse(Request(finish=[record]).json_text()).finish[0]
     levels = np.full((30, 40, 3), 230, np.uint8)
     levels[4:-4, 4:-4] = np.random.RandomState(0).randint(0, [256, 200, 99], (22, 32, 3))
     image = Image.fromarray(levels)
@@ -104,6 +112,8 @@ def test_a_record_is_frozen() -> None:
 def test_enlarging_without_a_loader_says_so() -> None:
     with pytest.raises(InvalidInput, match="loads one by its name"):
         finishing("enlarge", model="a").make()
+    with pytest.raises(InvalidInput, match="detail paints"):
+        finishing("detail").make()
 
 
 def test_records_need_no_torch() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 import danqing
 from danqing.cli import app
 from danqing.errors import InvalidInput
-from danqing.painting.recipes.denoising import grown
+from danqing.painting.recipes.masks import grown
 from danqing.pictures.carried import recorded
 from danqing.request.request import Request
 

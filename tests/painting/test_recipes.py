@@ -8,7 +8,7 @@ from PIL import Image
 
 import danqing
 from danqing.errors import InvalidFile, InvalidInput
-from danqing.painting.recipes.denoising import soft
+from danqing.painting.recipes.masks import soft
 from danqing.pictures import read
 from danqing.pictures.carried import carried_by
 from danqing.request.request import Request

@@ -39,8 +39,9 @@ class Finish(Protocol):
     def __call__(self, picture: Raster, /) -> Raster: ...
 
 
-def _name(kind: type[BaseModel]) -> str:
-    return kind.model_fields["name"].default
+def name_of(kind: type[BaseModel] | BaseModel) -> str:
+    """What a finish is called, by its record or the kind of that."""
+    return (kind if isinstance(kind, type) else type(kind)).model_fields["name"].default
 
 
 def parameters(kind: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -68,13 +69,18 @@ class Record(BaseModel, ABC):
             try:
                 super().__init__(**data)
             except ValidationError as error:
-                name, errors = _name(type(self)), error.errors(include_url=False)
+                name, errors = name_of(type(self)), error.errors(include_url=False)
                 raise translate(errors, parameters(type(self)), f"parameter of {name}", where=f"{name}: ") from None
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The names of the networks that it runs."""
         return ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What of it may be the path of something that is read."""
+        return self.networks
 
     @abstractmethod
     def make(self, load: Load | None = None, device: str | None = None) -> Finish:
@@ -100,7 +106,7 @@ class Learned(Record):
     def network(self, load: Load | None) -> nn.Module:
         if load is None:
             raise InvalidInput(
-                f"{_name(type(self))} runs a network: make it with a function that loads one by its name"
+                f"{name_of(type(self))} runs a network: make it with a function that loads one by its name"
             )
         return load(self.model)
 
@@ -155,7 +161,7 @@ class Tone(Record):
         from . import tone
 
         settings = {field: getattr(self, field) for field in parameters(type(self))}
-        return partial(getattr(tone, _name(type(self)).replace("-", "_")), **settings)
+        return partial(getattr(tone, name_of(type(self)).replace("-", "_")), **settings)
 
 
 class Clahe(Tone):
@@ -235,7 +241,11 @@ class CutOut(Record):
 #: Every finish by its name.
 FINISHES: Table[type[Record]] = Table(
     "finish",
-    {_name(kind): kind for kind in (Enlarge, Faces, CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)},
+    {
+        **{name_of(kind): kind for kind in (Enlarge, Faces)},
+        "detail": "finish.detail:Detail",
+        **{name_of(kind): kind for kind in (CutOut, Clahe, WhiteBalance, Levels, Curves, Adjust)},
+    },
     kind="finish.records:Record",
     columns={
         "parameters": lambda kind: ", ".join(f"`{field}` {domain(info)}" for field, info in parameters(kind).items()),

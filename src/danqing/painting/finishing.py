@@ -4,12 +4,14 @@ record."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from PIL import Image
@@ -17,11 +19,12 @@ from torch import nn
 
 from ..errors import UnknownName
 from ..finish import upscalers
-from ..finish.records import Finish, Learned, Record
+from ..finish.records import Finish, Learned, Record, name_of
 from ..finish.warned import WithWarnings
 from ..pictures.picture import Picture
 from ..request.request import Resolved
 from ..store import library
+from ..tables import Table
 from ..weights.load import load
 
 
@@ -45,11 +48,52 @@ def network(name: str) -> nn.Module:
     return load(file(name))
 
 
-def make(record: Record, device: torch.device) -> Finish:
-    """A record's finish on a device; the latest that run networks are remembered with them."""
+class Computes(Protocol):
+    """What a finish computes by: a loaded model, as far as is known here."""
+
+    device: torch.device
+
+
+class Told(NamedTuple):
+    """A finished picture, what is to be said of it, and what its record holds of that.
+
+    Args:
+        found: what the finish found and did; empty for nothing to record.
+        hashes: SHA-256 of what it was done by, beside the record's networks.
+    """
+
+    picture: Image.Image
+    warnings: tuple[str, ...] = ()
+    found: Mapping[str, Any] = MappingProxyType({})
+    hashes: Mapping[str, str] = MappingProxyType({})
+
+
+class Tells(ABC):
+    """A finish that tells more of what it did than its picture."""
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        return self.told(picture).picture
+
+    @abstractmethod
+    def told(self, image: Image.Image) -> Told:
+        """The finished picture, and what is told of it."""
+
+
+#: What makes the finishes that paint themselves, by their names: (record, model, request) -> the finish.
+PAINTED: Table[Callable[[Any, Any, Resolved], Tells]] = Table(
+    "painted", {"detail": "painting.details.detailer:Detailer"}, kind="painting.finishing:Tells"
+)
+
+
+def make(record: Record, model: Computes, request: Resolved) -> Finish:
+    """A record's finish of a request's picture, on the device of a loaded model; the latest that run networks are
+    remembered with them."""
+    name = name_of(record)
+    if name in PAINTED:
+        return cast(Finish, PAINTED[name](record, model, request))
     if not record.networks:
         return record.make()
-    return _made(cast(Any, record), str(device))  # frozen, so hashable, which its type does not say
+    return _made(cast(Any, record), str(model.device))  # frozen, so hashable, which its type does not say
 
 
 @lru_cache(maxsize=4)
@@ -73,21 +117,28 @@ def apply(picture: Picture, finishes: Sequence[Finish], timings: Mapping[str, fl
     """A picture after the finishes that `make` made of its request, in their order; ``timings`` are of what made the
     picture."""
     began, frames, warnings = time.perf_counter(), picture.frames, list(picture.warnings)
+    found, more_hashes = list[Mapping[str, Any]](), dict[str, str]()
     for finish in finishes:
-        finished, found = zip(*(with_warnings(finish, frame) for frame in frames), strict=True)
-        frames, warnings = finished, [*warnings, *dict.fromkeys(chain.from_iterable(found))]
+        done = [told(finish, frame) for frame in frames]
+        frames = tuple(each.picture for each in done)
+        warnings += dict.fromkeys(chain.from_iterable(each.warnings for each in done))
+        found += [each.found for each in done if each.found]
+        more_hashes |= {name: sha256 for each in done for name, sha256 in each.hashes.items()}
     hashes = {name: library.digest(file(name)) for record in picture.request.finish for name in record.networks}
+    hashes |= more_hashes
     more = {"finish": round(time.perf_counter() - began, 4)} if finishes else {}
     total = {"total": round(timings["total"] + sum(more.values()), 4)}
     return replace(
         picture,
         frames=frames,
-        warnings=tuple(warnings),
-        record={**picture.record, **({"finish": hashes} if hashes else {})},
+        warnings=tuple(dict.fromkeys(warnings)),
+        record={**picture.record, **({"finish": hashes} if hashes else {}), **({"found": found} if found else {})},
         timings={**timings, **more, **total},
     )
 
 
-def with_warnings(finish: Finish, image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """The finished picture, and what the finish has to say of it."""
-    return finish.with_warnings(image) if isinstance(finish, WithWarnings) else (finish(image), ())
+def told(finish: Finish, image: Image.Image) -> Told:
+    """The finished picture, and what the finish has to tell of it."""
+    if isinstance(finish, Tells):
+        return finish.told(image)
+    return Told(*finish.with_warnings(image)) if isinstance(finish, WithWarnings) else Told(finish(image))

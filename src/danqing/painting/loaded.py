@@ -47,6 +47,8 @@ MOST = 16
 Run = Callable[[Any, Resolved], Iterator[State | Picture]]
 #: (a model, a precision) -> the model loaded on the same device; the precision of the machine where it is None.
 Sibling = Callable[[AnyModel, str | None], "LoadedModel"]
+#: Width and height, in pixels.
+Size = tuple[int, int]
 
 
 def from_nothing(request: Request) -> None:
@@ -74,6 +76,11 @@ def from_picture(request: Request) -> None:
         )
 
 
+def of_picture(request: Request) -> Size | None:
+    """The size of the given picture, where one is given."""
+    return read.picture(request.image).size if request.image else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One way from a resolved request to its picture: a row of a model's table of recipes.
@@ -82,6 +89,7 @@ class Recipe:
         run: yields each step, and the picture last.
         uses: the fields of a request that it uses, by their flat names, beside those that all use.
         inputs: refuses a request that lacks the pictures it starts from, or has others, by InvalidInput.
+        size: of what is painted over, whose shape a picture has of which no size is stated; None for the model's own.
         defaults: from the model's own values of fields to those of this recipe.
         check: refuses what the request asks of it in vain, by InvalidInput.
         notes: what is to be said of any picture of the request, a sentence each.
@@ -91,6 +99,7 @@ class Recipe:
     run: Run
     uses: Collection[str] = ()
     inputs: Callable[[Request], None] = from_picture
+    size: Callable[[Request], Size | None] = of_picture
     defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     check: Callable[[Any, Resolved], None] = lambda loaded, request: None
     notes: Callable[[Any, Resolved], Iterable[str]] = lambda loaded, request: ()
@@ -200,10 +209,7 @@ class LoadedModel(ABC):
         recipe, used, stated = self.recipes[request.recipe], self._used(request), request.stated()
         recipe.inputs(request)
         defaults = {**recipe.defaults(self.defaults)}
-        if request.image and not {"width", "height"} <= stated.keys():
-            width, height = read.picture(request.image).size
-            left, top, right, bottom = request.edit.extend if "extend" in used else (0, 0, 0, 0)
-            size = (left + width + right, top + height + bottom)
+        if not {"width", "height"} <= stated.keys() and (size := recipe.size(request)):
             defaults["width"], defaults["height"] = self.fit(size, stated.get("width"), stated.get("height"))
         resolved = finishing.settle(request.resolve(defaults, used, self.precision))
         self.check_size(resolved.width, resolved.height, self.max_pixels(resolved))
@@ -280,7 +286,7 @@ class LoadedModel(ABC):
             yield from self.in_precision(resolved.precision).states(resolved)
             return
         # What cannot finish the picture is known before it is painted.
-        finishes = [finishing.make(record, self.device) for record in resolved.finish]
+        finishes = [finishing.make(record, self, resolved) for record in resolved.finish]
         clock = [time.perf_counter()]
         try:
             with self.attached(resolved) as model:

@@ -19,6 +19,7 @@ from .groups import Group
 NAMED: Mapping[tuple[str, str], str] = {
     ("tiling", "size"): "tile",
     ("edit", "blur"): "mask_blur",
+    ("edit", "grow"): "mask_grow",
     ("hires", "factor"): "hires",
     ("hires", "steps"): "hires_steps",
     ("hires", "strength"): "hires_strength",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
 from ..inputs.fields import Domain
-from .names import Emphasis, NoiseSchedule, Prediction, Solver, Spacing
+from .names import Emphasis, Fill, NoiseSchedule, Prediction, Solver, Spacing
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Marks a field that names a given picture: a file, or a data: URI.
@@ -17,6 +17,8 @@ PICTURE = "picture"
 #: Marks a field of records of which each names some.
 PICTURES = "pictures"
 Source = Annotated[str, PICTURE]
+#: Marks a field whose usual value no record states.
+QUIET = "quiet"
 Margin = Annotated[int, Field(ge=0, le=4096)]
 
 
@@ -109,6 +111,21 @@ class Edit(Group, frozen=True):
     )
     blur: int = Field(
         default=0, ge=0, le=256, description="A soft rim within the mask, in pixels; outside nothing changes."
+    )
+    grow: Annotated[int, QUIET] = Field(
+        default=0, ge=0, le=256, description="How many pixels the mask grows by before anything is painted."
+    )
+    only_masked: Annotated[bool, QUIET] = Field(
+        default=False,
+        description="Paint each part of the mask by itself, at the model's own size, and put it back into the picture.",
+    )
+    padding: Annotated[int, QUIET] = Field(
+        default=32, ge=0, le=1024, description="How many pixels around a part of the mask are seen with it."
+    )
+    fill: Annotated[Fill, QUIET] = Field(
+        default="original",
+        description="What painting starts from within the mask, at a strength below 1.",
+        examples=["original", "blur"],
     )
     extend: Annotated[tuple[Margin, Margin, Margin, Margin], Domain(lambda: "four whole numbers from 0 to 4096")] = (
         Field(

@@ -25,6 +25,13 @@ RECIPES: Table[Any] = Table(
     kind="painting.loaded:Recipe",
     columns={"what it does": lambda row: row.does},
 )
+#: What a part of a picture that is painted anew starts from; each row is a `danqing.painting.recipes.fill.Fill`.
+FILLS: Table[Any] = Table(
+    "fill",
+    {name: f"painting.recipes.fill:{name.upper()}" for name in ("original", "blur", "noise", "nothing")},
+    kind="painting.recipes.fill:Fill",
+    columns={"what painting starts from": lambda row: row.does},
+)
 #: What other models can do, and what is done with none.
 OTHER_RECIPES = ("reconstruct", "translate", "interpolate", "finish")
 
@@ -54,6 +61,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver", SOLVERS))]
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
+Fill = Annotated[str, AfterValidator(Among("fill", FILLS))]
 Prediction = Annotated[str, AfterValidator(Among("prediction", PREDICTIONS))]
 NoiseSchedule = Annotated[str, AfterValidator(Among("noise schedule", NOISE_SCHEDULES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]

@@ -49,6 +49,10 @@ class Painting(TypedDict, total=False):
     image_scale: float | None
     strength: float | None
     mask_blur: int | None
+    mask_grow: int | None
+    only_masked: bool | None
+    padding: int | None
+    fill: str | None
     extend: tuple[int, int, int, int] | None
     hires: float | groups.Hires | None
     hires_steps: int | None

@@ -23,6 +23,7 @@ from .control import Control
 from .groups import (
     PICTURE,
     PICTURES,
+    QUIET,
     Edit,
     Generating,
     Group,
@@ -99,7 +100,7 @@ class Request(Group, frozen=True):
     index: int = Field(default=0, ge=0, lt=2**31, description="Which picture of the seed this is.")
     width: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
     height: int = Field(default=512, ge=8, le=4096, description=SIDE, examples=[128])
-    frames: int = Field(
+    frames: Annotated[int, QUIET] = Field(
         default=1,
         ge=1,
         le=256,
@@ -122,14 +123,17 @@ class Request(Group, frozen=True):
     interpolation: Interpolation = Interpolation()
     translation: Translation = Translation()
     controls: Annotated[
-        tuple[InstanceOf[Control], ...], PICTURES, Domain(lambda: f"controls, each {control.WRITTEN}")
+        tuple[InstanceOf[Control], ...], PICTURES, QUIET, Domain(lambda: f"controls, each {control.WRITTEN}")
     ] = Field(
         default=(),
         description="Pictures that steer by what they show: edges, depth, pose and others, each through a network.",
         examples=["edges:fox.png,weight=0.8"],
     )
     image_prompts: Annotated[
-        tuple[InstanceOf[ImagePrompt], ...], PICTURES, Domain(lambda: f"image prompts, each {image_prompt.WRITTEN}")
+        tuple[InstanceOf[ImagePrompt], ...],
+        PICTURES,
+        QUIET,
+        Domain(lambda: f"image prompts, each {image_prompt.WRITTEN}"),
     ] = Field(
         default=(),
         description="Pictures to resemble, each through an IP-Adapter.",
@@ -316,11 +320,9 @@ def _other(name: str, value: Any) -> Any:
 
 
 #: What our own fields are when neither the request nor the model says; one that is nothing then need not be stated, nor
-#: that a still has one frame, and that nothing steers it.
+#: a quiet one.
 DEFAULTS: Mapping[str, Any] = {
-    name: info.default
-    for name, info in FIELDS.items()
-    if info.default not in (None, "") and name not in ("frames", "controls", "image_prompts")
+    name: info.default for name, info in FIELDS.items() if info.default not in (None, "") and QUIET not in info.metadata
 }
 
 

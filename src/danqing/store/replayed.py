@@ -109,4 +109,4 @@ def _values(inner: object) -> set[str]:
 
 def _finishes(request: Request) -> Iterator[str]:
     for record in request.finish:
-        yield from record.networks
+        yield from record.reads

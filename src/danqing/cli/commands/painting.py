@@ -55,7 +55,9 @@ danqing paint 猫 --model biggan --truncation 0.5 --count 9 --grid
 @from_file
 @begun
 @fields("recipe")
-@fields_but("mask", "mask_blur", "extend", "strength", "image_scale", "to")
+@fields_but(
+    "mask", "mask_blur", "mask_grow", "only_masked", "padding", "fill", "extend", "strength", "image_scale", "to"
+)
 @outputs
 def paint(prompts: tuple[str, ...], source: str | None, **options: Any) -> None:
     """Paint each PROMPT; no prompt paints anything.
@@ -77,6 +79,7 @@ def paint(prompts: tuple[str, ...], source: str | None, **options: Any) -> None:
     epilog="""
 danqing edit fox.png "a blue fox" --strength 0.5
 danqing edit fox.png "a hat" --mask mask.png -o fox-with-hat.png
+danqing edit large.png "a hat" --mask mask.png --only-masked --padding 64
 danqing edit cut-out.png "a meadow" --holes
 """,
 )

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from ...errors import InvalidInput
@@ -22,11 +21,14 @@ from ...pictures.picture import Picture
 from ...request.request import FIELDS, Request, Resolved
 from ...types import Denoise, State
 from .. import finishing
-from ..loaded import Recipe, from_nothing, from_picture
+from ..loaded import Recipe, Size, from_nothing, from_picture, of_picture
 from ..painter import Painter
 from ..say import Beside
 from ..steps import later, taken
-from .hires import Size, once, size_of, twice
+from .fill import filled, idle
+from .hires import once, size_of, twice
+from .masks import cells, edged, grown
+from .parts import Canvas, by_parts, in_parts
 from .refiner import refined
 from .tasks import beside
 
@@ -56,7 +58,7 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
     notes = () if source.mode == "RGB" else ("what is transparent in the picture was taken for white.",)
     frames = painter.decode(x) if len(points) > 1 else [image] * request.frames
     size = size_of(painter, request)
-    scale = math.prod(getattr(finishing.make(record, painter.device), "scale", 1) for record in request.finish)
+    scale = math.prod(getattr(finishing.make(record, painter, request), "scale", 1) for record in request.finish)
     changed = resized(source.size, request, (round(size[0] * scale), round(size[1] * scale)), painter.multiple * scale)
     yield painter.finish(request, frames, (*notes, *changed))
 
@@ -64,52 +66,49 @@ def image2image(painter: Painter, request: Resolved) -> Iterator[State | Picture
 def inpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """A part of a picture: where the mask is white, or where the picture is transparent."""
     source = read.picture(request.image)
-    return within(painter, request, source, read.mask(request.edit.mask, source), bool(request.edit.mask))
+    mask = edged(read.mask(request.edit.mask, source), request)
+    return within(painter, request, Canvas(source, mask, bool(request.edit.mask)))
 
 
 def outpaint(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
     """What lies around a picture, on a canvas that is larger by ``extend``; before it is painted, its edge goes on
     there."""
     source, mask = grown(read.picture(request.image), request.edit.extend)
-    return within(painter, request, source, mask, True)
+    return within(painter, request, Canvas(source, edged(mask, request), True))
 
 
+@in_parts
 @torch.inference_mode()
-def within(
-    painter: Painter, request: Resolved, source: Image.Image, mask: Image.Image, clear: bool
-) -> Iterator[State | Picture]:
+def within(painter: Painter, request: Resolved, canvas: Canvas) -> Iterator[State | Picture]:
     """image2image whose estimate is the given picture wherever the mask is black, then laid over that picture by the
     mask.
 
     D'(x, t) = m D(x, t) + (1 - m) x_0 holds the known part to the path x_t = alpha_t x_0 + sigma_t eps for every
     solver, as noising it anew in each step does. The last blend is in bytes, so that mask 0 leaves every byte as it
     was.
-
-    Args:
-        clear: whether the picture keeps its own transparency where it is not repainted.
     """
-    mask, known = soft(mask, request.edit.blur), read.over_white(source)
+    source, mask, known = canvas.source, canvas.mask, read.over_white(canvas.source)
     points = later(painter.points(request), request)
     image = fitted(known, request)
     x = painter.encode_image(image)
     free = cells(mask.resize((request.width, request.height), Image.Resampling.BOX), painter.codec.factor).to(x)
     task = beside(painter, request, image, free)
     estimate = hold(free, x)(refined(painter, request, points, task))
-    for state in painter.walk(request, points, origin(x, task, request), estimate):
+    start = filled(painter, request, canvas.stage, image, x, free)
+    for state in painter.walk(request, points, origin(start, task, request), estimate, stage=canvas.stage):
         yield state
         x = state.x
 
     def laid(frame: Image.Image) -> Image.Image:
         painted = frame.resize(known.size, Image.Resampling.LANCZOS)
-        if source.mode != "RGBA" or not clear:
+        if source.mode != "RGBA" or not canvas.clear:
             return Image.composite(painted, known, mask)
         result = Image.composite(painted, source.convert("RGB"), mask)
         result.putalpha(ImageChops.lighter(source.getchannel("A"), mask))
         return result
 
     frames = painter.decode(x) if len(points) > 1 else [known] * request.frames
-    changed = resized(source.size, request, (request.width, request.height), painter.multiple)
-    yield painter.finish(request, map(laid, frames), tuple(changed))
+    yield painter.finish(request, map(laid, frames))
 
 
 def in_tiles(recipe: Recipe) -> Recipe:
@@ -121,6 +120,24 @@ def unmasked(painter: Painter, request: Resolved) -> Iterator[str]:
     """What a request says of a mask in a recipe that has none."""
     if request.edit.blur:
         yield f"mask_blur {request.edit.blur} was ignored: {request.recipe} has no mask."
+
+
+def of_grown(request: Request) -> Size | None:
+    """The size of a picture with what is painted around it."""
+    width, height = of_picture(request) or (0, 0)
+    left, top, right, bottom = request.edit.extend
+    return left + width + right, top + height + bottom
+
+
+def masked(size: Callable[[Request], Size | None]) -> Callable[[Painter, Resolved], Iterator[str]]:
+    """What is to be said of a picture that is painted by a mask; ``size`` gives its own size."""
+
+    def notes(painter: Painter, request: Resolved) -> Iterator[str]:
+        yield from idle(painter, request)
+        if not request.edit.only_masked and (given := size(request)):
+            yield from resized(given, request, (request.width, request.height), painter.multiple)
+
+    return notes
 
 
 def without_mask(request: Request) -> None:
@@ -155,11 +172,13 @@ def keeping(own: Mapping[str, Any]) -> Mapping[str, Any]:
 
 #: The fields of a request that denoising uses: all but those of models that paint without it.
 USED = FIELDS.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+#: Those of them that say how a mask is painted in.
+MASKED = {"extend", "mask_grow", "only_masked", "padding", "fill"}
 TEXT2IMAGE = in_tiles(
     twice(
         Recipe(
             run=text2image,
-            uses=USED - {"strength", "extend"},
+            uses=USED - MASKED - {"strength"},
             inputs=from_nothing,
             notes=unmasked,
             does="Paints from nothing but words.",
@@ -170,7 +189,7 @@ IMAGE2IMAGE = in_tiles(
     twice(
         Recipe(
             run=image2image,
-            uses=USED - {"extend"},
+            uses=USED - MASKED,
             inputs=without_mask,
             notes=unmasked,
             does="Paints over a picture.",
@@ -178,16 +197,30 @@ IMAGE2IMAGE = in_tiles(
     )
 )
 INPAINT = in_tiles(
-    once(Recipe(run=inpaint, uses=USED - {"extend"}, defaults=keeping, does="Paints a part of a picture, by a mask."))
+    once(
+        by_parts(
+            Recipe(
+                run=inpaint,
+                uses=USED - {"extend"},
+                defaults=keeping,
+                notes=masked(of_picture),
+                does="Paints a part of a picture, by a mask.",
+            )
+        )
+    )
 )
 OUTPAINT = in_tiles(
     once(
-        Recipe(
-            run=outpaint,
-            uses=USED - {"mask"},
-            inputs=growing,
-            defaults=keeping,
-            does="Paints what lies around a picture.",
+        by_parts(
+            Recipe(
+                run=outpaint,
+                uses=USED - {"mask"},
+                inputs=growing,
+                size=of_grown,
+                defaults=keeping,
+                notes=masked(of_grown),
+                does="Paints what lies around a picture.",
+            )
         )
     )
 )
@@ -216,44 +249,3 @@ def resized(given: Size, request: Resolved, now: Size, multiple: float) -> Itera
     if any(abs(a - b) >= multiple for a, b in zip(given, now, strict=True)):
         was, painted = (f"{width}×{height}" for width, height in (given, (request.width, request.height)))
         yield f"the picture of {was} was painted at {painted}; width and height state another size."
-
-
-def grown(picture: Image.Image, extend: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
-    """A picture on a canvas larger by (left, top, right, bottom) pixels, where its edge goes on, and the mask of what
-    is new.
-
-    Raises:
-        InvalidInput: it would have more pixels than are read.
-    """
-    import numpy as np
-
-    left, top, right, bottom = extend
-    if (left + picture.width + right) * (top + picture.height + bottom) > read.MAX_PIXELS:
-        possible = f"at most {read.MAX_PIXELS // 1_000_000} million pixels"
-        raise InvalidInput(
-            f"extend: {extend} was given for a picture of {picture.width}×{picture.height}; possible are "
-            f"{possible} in all"
-        )
-    sides = ((top, bottom), (left, right))
-    mask = np.pad(np.zeros((picture.height, picture.width), np.uint8), sides, constant_values=255)
-    return Image.fromarray(np.pad(np.asarray(picture), (*sides, (0, 0)), mode="edge")), Image.fromarray(mask)
-
-
-def cells(mask: Image.Image, factor: int) -> Tensor:
-    """Which latent cells may change: those with any pixel of the mask, (1, 1, h, w) of 0 and 1."""
-    import numpy as np
-
-    pixels = torch.from_numpy(np.asarray(mask.convert("L"), np.float32).copy())[None, None]  # (1, 1, H, W)
-    return (F.max_pool2d(pixels, factor) > 0).float()
-
-
-def soft(mask: Image.Image, rim: int) -> Image.Image:
-    """A ramp ``rim`` pixels wide within the mask's edge: the mean of the mask shrunk by 0 .. rim pixels; 0 stays 0."""
-    import numpy as np
-
-    total, shrunk = np.asarray(mask, np.float32).copy(), mask
-    for _ in range(rim):
-        shrunk = shrunk.filter(ImageFilter.MinFilter(3))
-        total += np.asarray(shrunk, np.float32)
-    # Rounded up, so that no pixel of the mask falls out of it.
-    return Image.fromarray(np.ceil(total / (rim + 1)).astype(np.uint8))

@@ -21,13 +21,12 @@ from ...solve.core import Point
 from ...store import library
 from ...types import State
 from .. import finishing
-from ..loaded import Recipe, Run
+from ..loaded import Recipe, Run, Size
 from ..painter import Painter
 from ..steps import later, part
 from .refiner import refined
 from .tasks import beside
 
-Size = tuple[int, int]
 #: (painter, the first picture, its latent (1, C, h, w), (width, height)) -> the latent to paint over, (1, C, height/f,
 #: width/f).
 Enlarging = Callable[[Painter, Image.Image, Tensor, Size], Tensor]
@@ -171,7 +170,7 @@ def enlarging(painter: Painter, request: Resolved) -> Enlarging:
     if by in WAYS:
         return WAYS[by]
     try:
-        network: Any = finishing.make(record("enlarge", model=by, precision=request.precision), painter.device)
+        network: Any = finishing.make(record("enlarge", model=by, precision=request.precision), painter, request)
     except UnknownName as unknown:
         raise UnknownName("hires_by", by, (*WAYS, *unknown.possible)) from None
     return by_pixels(network.to)
