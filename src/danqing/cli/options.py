@@ -103,7 +103,8 @@ def _ours(args: Sequence[str], known: Collection[str]) -> list[str]:
     from ..request.spellings import COMMAND
 
     found, renamed = list[str](), dict[str, str]()
-    end = list(args).index("--") if "--" in args else len(args)
+    args = [os.fspath(arg) for arg in args]  # which a program that calls the command line may give as paths
+    end = args.index("--") if "--" in args else len(args)
     for arg in args[:end]:
         name, equals, value = arg.partition("=") if arg.startswith("--") else (arg[:2], "", arg[2:])
         own = f"--{COMMAND.get(name.lstrip('-').replace('-', '_'), '').replace('_', '-')}"
