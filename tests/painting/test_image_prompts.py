@@ -105,7 +105,8 @@ def test_a_picture_acts_by_its_weight_and_leaves_no_trace(paint) -> None:
 
 def test_a_weight_of_0_is_free_and_asks_for_no_file(paint, folder: Path) -> None:
     (folder / "ipadapter" / "base.safetensors").unlink()
-    assert same(paint("fox.png:0,file=gone"), paint())
+    free = paint("fox.png:0,file=gone")
+    assert same(free, paint()) and free.warnings == ("an image prompt changes nothing: its weight is 0.",)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,10 @@ def test_times_split_the_steps(paint) -> None:
     early, late = paint("fox.png,to=0.34"), paint("fox.png,from=0.34")
     assert len({picture.image.tobytes() for picture in (plain, whole, early, late)}) == 4
     assert same(paint("fox.png,to=0.34", "fox.png,from=0.34"), whole)
-    assert same(paint("fox.png,to=0.1"), plain)
+    none = paint("fox.png,to=0.1")
+    assert same(none, plain) and none.warnings == (
+        "an image prompt changes nothing: none of 3 steps lies in its times.",
+    )
 
 
 def test_a_mask_says_where(paint) -> None:
@@ -286,6 +290,12 @@ def test_several_adapters_want_one_to_be_named_and_a_wrong_name_its_nearest(pain
     adapter(folder / "ipadapter" / "other.safetensors")
     with pytest.raises(InvalidInput, match="none was named; there are base, other"):
         paint("fox.png")
+    adapter(folder / "ipadapter" / "other.safetensors", replace(BASE, width=24))
+    assert paint("fox.png").request.image_prompts[0].file == "base"
+    (folder / "ipadapter" / "base.safetensors").unlink()
+    with pytest.raises(InvalidInput, match="of other none fits tiny"):
+        paint("fox.png")
+    adapter(folder / "ipadapter" / "base.safetensors")
     with pytest.raises(UnknownName, match="Did you mean 'base'"):
         paint("fox.png,file=bas")
 

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from tests.parity.test_unet import TINY, shake
 
 from danqing.nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
-from danqing.nets.unet import UNet, UNetConfig, diffusers_config
+from danqing.nets.unet import UNet, UNetConfig, diffusers_config, size_embedding
 from danqing.painting.adapters.attachment import Target
 from danqing.painting.adapters.ip_adapters import _changes
 from danqing.weights import store
@@ -71,7 +71,13 @@ def said(kind: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     return None if kind == "face-id" else tower, face if kind.startswith("face") else None
 
 
-def theirs(kind: str, config: UNetConfig, tensors: dict[str, torch.Tensor]) -> UNet2DConditionModel:
+@pytest.fixture(scope="module")
+def loader() -> Any:
+    """What reads files in diffusers."""
+    return UNet2DConditionModel(**diffusers_config(TINY["inpainting"]))
+
+
+def theirs(config: UNetConfig, tensors: dict[str, torch.Tensor]) -> UNet2DConditionModel:
     torch.manual_seed(0)
     net: Any = shake(UNet2DConditionModel(**diffusers_config(config)))
     net._load_ip_adapter_weights([nested(tensors)], low_cpu_mem_usage=False)
@@ -81,11 +87,14 @@ def theirs(kind: str, config: UNetConfig, tensors: dict[str, torch.Tensor]) -> U
 @pytest.mark.parametrize("ending", ["bin", "safetensors"])
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_a_file_tells_its_shape_and_its_tokens_are_diffusers(kind: str, ending: str, tmp_path: Path) -> None:
+def test_a_file_tells_its_shape_and_its_tokens_are_diffusers(
+    kind: str, ending: str, tmp_path: Path, loader: Any
+) -> None:
     config, tensors = file_of(kind, TINY["sd1"])
     ours: Any = load(written(tensors, tmp_path, ending))
     assert isinstance(ours, IPAdapter) and ours.config == config
-    layer: Any = theirs(kind, TINY["sd1"], tensors).encoder_hid_proj.image_projection_layers[0]
+    own = nested(tensors)["image_proj"]
+    layer = loader._convert_ip_adapter_image_proj_to_diffusers(own, low_cpu_mem_usage=False).eval()
     tower, face = said(kind)
     for shortcut in (False, True) if kind == "face-id-plus" else (False,):
         if kind == "face-id-plus":
@@ -99,7 +108,7 @@ def answers(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The noise that both UNets find for no picture and for one: ours, diffusers'."""
     shape, tensors = file_of(kind, config)
-    reference = theirs(kind, config, tensors)
+    reference = theirs(config, tensors)
     ours = UNet(config)
     own = {name: value for name, value in reference.state_dict().items() if "processor" not in name}
     ours.load_state_dict({name: value for name, value in own.items() if not name.startswith("encoder_hid_proj")})
@@ -125,8 +134,6 @@ def answers(
     extra = {"one": torch.tensor([0, 1])}
     options = {} if mask is None else {"cross_attention_kwargs": {"ip_adapter_masks": [mask]}}
     if config.pooled_channels:
-        from danqing.nets.unet import size_embedding
-
         summary = pooled[:, : config.pooled_channels - 6 * 256]
         more |= {"text_embeds": summary, "time_ids": ids}
         pooled = torch.cat([summary, size_embedding(ids)], 1)
@@ -139,8 +146,7 @@ def answers(
     return got, want
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", UNETS)
+@pytest.mark.parametrize(("name", "kind"), [("sd1", "base"), ("sd1", "face-id-plus"), ("sdxl", "plus")])
 @torch.no_grad()
 def test_the_decoupled_attention_is_diffusers(name: str, kind: str) -> None:
     got, want = answers(UNETS[name], kind, lambda name: 0.7)

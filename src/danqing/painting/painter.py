@@ -36,7 +36,6 @@ from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
-from .adapters.control import settled
 from .guidance import GUIDANCE, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
@@ -101,7 +100,9 @@ class Painter(LoadedModel):
             raise InvalidInput(f"tile: {request.tiling.size} was given; {possible}")
 
     def resolve(self, request: Request) -> Resolved:
-        return super().resolve(settled(request, self.adapters.target.nets["denoiser"], self.model.name))
+        for kind in ATTACHMENTS.usable().values():
+            request = kind.settle(request, self.adapters.target.nets["denoiser"], self.model.name)
+        return super().resolve(request)
 
     def fields_used(self, request: Request) -> Collection[str]:
         rows = (*GUIDANCE.usable().values(), *ATTACHMENTS.usable().values())
@@ -188,7 +189,7 @@ class Painter(LoadedModel):
         say = (*steps, *(make(request) for make in self._attached.say))
         guided, shown, order = list[Denoise](), dict[tuple[int, ...], int](), list[int]()
         for step, scene in enumerate(prompts.steps):
-            said = speaking(say, (step + 0.5) / len(prompts.steps))
+            said = speaking(say, step, len(prompts.steps))
             key = (scene, *map(id, said))
             if key not in shown:
                 shown[key] = len(guided)

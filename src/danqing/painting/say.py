@@ -22,7 +22,8 @@ def each(change: Callable[[Conditioning], Conditioning], base: Callable[[Conditi
 
 @dataclass(frozen=True)
 class During:
-    """A step that speaks in a part of the steps alone, from ``start`` to ``end`` of them, 0 to 1."""
+    """A step of saying that speaks in a part of the steps of painting alone, from ``start`` to ``end`` of them, 0 to 1,
+    as `danqing.painting.steps.window` counts them."""
 
     say: Say
     start: float
@@ -32,9 +33,11 @@ class During:
         return self.say(terms, base)
 
 
-def speaking(say: Sequence[Say], part: float) -> tuple[Say, ...]:
-    """Those that speak at a part of the steps."""
-    return tuple(one for one in say if not isinstance(one, During) or one.start <= part <= one.end)
+def speaking(say: Sequence[Say], step: int, steps: int) -> tuple[Say, ...]:
+    """Those that speak in a step of painting, 0 to ``steps`` - 1."""
+    return tuple(
+        one for one in say if not isinstance(one, During) or round(one.start * steps) <= step < round(one.end * steps)
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ...denoise import Denoiser
 from ...errors import InvalidFile
 from ...prompt.grammar import Tag, parse
 from ...prompt.towers import Text
-from ...request.request import Resolved
+from ...request.request import Request, Resolved
 from ...run.shared import Attach
 from ..say import Say
 
@@ -92,6 +92,8 @@ class Attachment:
         attach: (what the kinds before have asked for, each file with its adapter, the target, warn) -> the same with
             what this kind asks for.
         does: in one sentence.
+        settle: (request, the denoiser's network, the model's name) -> the request, every choice of this kind made that
+            its record is to hold. What cannot be is refused before anything is painted.
         tags: the kinds of tags of a prompt that it acts on.
         uses: the fields of a request that it reads, beside the prompts, by their flat names.
         hashes: the key of A1111's text under which its files are named, with what hashes one, of which twelve digits
@@ -103,6 +105,7 @@ class Attachment:
     read: Callable[[Asked, Target, bool], Any]
     attach: Callable[[Attached, Iterable[tuple[Asked, Any]], Target, Warn], Attached]
     does: str
+    settle: Callable[[Request, nn.Module, str], Request] = lambda request, net, model: request
     tags: Collection[str] = ()
     uses: Collection[str] = ()
     hashes: tuple[str, Callable[[Path], str]] | None = None

@@ -144,6 +144,7 @@ CONTROL = Attachment(
     find=find,
     read=read,
     attach=attach,
+    settle=settled,
     does="Control networks, each shown a picture's edges, depth, pose or another hint.",
     uses=("controls",),
     kept=KEPT,

@@ -22,12 +22,13 @@ from ...nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
 from ...nets.unet import CrossAttention, UNet
 from ...pictures import read as pictures
 from ...request.image_prompt import ImagePrompt
-from ...request.request import Resolved
+from ...request.request import Request, Resolved
 from ...store import library
 from ...types import Conditioning
 from ...weights import registry, store
 from ...weights.load import load
 from ..say import During, Say, each
+from ..steps import window
 from . import sight
 from .attachment import Asked, Attached, Attachment, Target, Warn
 
@@ -39,6 +40,8 @@ BLOCKS: Mapping[int, Mapping[str, tuple[str, ...]]] = {
 }
 #: What the name of an adapter of faces tells of it that its tensors do not: its version.
 SECOND = "plusv2"
+#: How many adapters a model keeps: each takes up to 2 GB.
+KEPT = 2
 #: How far, in parts of itself, the ratio of a mask may be from the picture's.
 ASKEW = 0.02
 
@@ -57,45 +60,62 @@ class Adapter(NamedTuple):
     changes: LoRA | None
 
 
-def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
-    """The adapters of the image prompts that count, from the user's folders of models or by their paths.
+def settled(request: Request, net: nn.Module, model: str) -> Request:
+    """The request with the adapter named of every image prompt that counts.
 
     Raises:
-        UnknownName: there is none of a name, or none is named where there are several. InvalidFile: none is there.
+        InvalidInput: none is named, and not one alone fits the model. InvalidFile: none is there, or a picture cannot
+            be read.
     """
-    for i, prompt in enumerate(request.image_prompts):
-        if not prompt.weight:
-            continue
-        path = _file(prompt.file)
-        if prompt.mask:
-            width, height = pictures.picture(prompt.mask).size
-            if abs(width * request.height / (height * request.width) - 1) > ASKEW:
-                size = f"{request.width}×{request.height}"
-                warn(f"the mask of {width}×{height} of an image prompt was stretched over the picture of {size}.")
-        yield Asked(path, path.name, How(prompt, f"image prompt {i}"))
+    named = list[ImagePrompt]()
+    for prompt in request.image_prompts:
+        for source in filter(None, (prompt.image, prompt.negative, prompt.mask)):
+            pictures.picture(source)
+        chosen = prompt.file or not prompt.weight
+        named.append(prompt if chosen else prompt.model_copy(update={"file": _only(net, model)}))
+    return request.but(image_prompts=tuple(named)) if named else request
 
 
-def _file(given: str) -> Path:
-    path = Path(os.path.expanduser(given)) if given else None
-    if path and path.is_file():
-        return path
+def _only(net: nn.Module, model: str) -> str:
+    """The name of the one adapter that fits a network."""
     known = library.ip_adapters()
-    if given in known:
-        return known[given]
-    if given:
-        raise UnknownName("IP-Adapter", given, (*known, "the path of a file"))
     if not known:
         raise InvalidFile(
             "an image prompt is read through an IP-Adapter, and none is in the folders of models: put one that was "
             "made for your model, such as ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder "
             "ipadapter of them, or state file"
         )
-    if len(set(known.values())) > 1:
-        names = ", ".join(sorted({path: name for name, path in reversed(known.items())}.values()))
-        raise InvalidInput(
-            f"an image prompt is read through an IP-Adapter, and none was named; there are {names}: state file"
-        )
-    return next(iter(known.values()))
+    fitting = sorted({path: name for name, path in reversed(known.items()) if _suits(path, net)}.values())
+    if len(fitting) != 1:
+        said = f"there are {', '.join(fitting)}: state file" if fitting else f"of {', '.join(known)} none fits {model}"
+        raise InvalidInput(f"an image prompt is read through an IP-Adapter, and none was named; {said}")
+    return fitting[0]
+
+
+def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
+    """The adapters of the image prompts that count in some step, from the user's folders of models or by their paths;
+    of the others it warns.
+
+    Raises:
+        UnknownName: there is none of a name.
+    """
+    for i, prompt in enumerate(request.image_prompts):
+        first, last, steps = window(request, prompt.start, prompt.end)
+        if not prompt.weight or first >= last:
+            why = "its weight is 0" if not prompt.weight else f"none of {steps} steps lies in its times"
+            warn(f"an image prompt changes nothing: {why}.")
+            continue
+        path, known = Path(os.path.expanduser(prompt.file)), library.ip_adapters()
+        if not path.is_file():
+            if prompt.file not in known:
+                raise UnknownName("IP-Adapter", prompt.file, (*known, "the path of a file"))
+            path = known[prompt.file]
+        if prompt.mask:
+            width, height = pictures.picture(prompt.mask).size
+            if abs(width * request.height / (height * request.width) - 1) > ASKEW:
+                size = f"{request.width}×{request.height}"
+                warn(f"the mask of {width}×{height} of an image prompt was stretched over the picture of {size}.")
+        yield Asked(path, path.name, How(prompt, f"image prompt {i}"))
 
 
 def read(asked: Asked, target: Target, strict: bool) -> Adapter:
@@ -233,6 +253,8 @@ IP_ADAPTERS = Attachment(
     find=find,
     read=read,
     attach=attach,
+    settle=settled,
     does="Image prompts, each a picture to resemble, through IP-Adapters.",
     uses=("image_prompts",),
+    kept=KEPT,
 )
