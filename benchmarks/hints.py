@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 import danqing
 from danqing.finish.cut import CutOut
 from danqing.hint.records import HINTS, hint
-from danqing.painting.hinting import hinted
+from danqing.painting.adapters.hinting import hinted
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "hints.webp"
 PROMPTS, SEED, SCENE = ("a red fox, 3d style", "a house, flat style", "a smiling woman"), 7, 58

@@ -266,7 +266,7 @@ class Depths(Experiment):
         return grid((rows * 255).round().byte().permute(0, 2, 3, 1).numpy(), 6)
 
     def export(self, run: Training, folder: Path, core_hours: float) -> None:
-        """The averaged network, under the name by which `danqing.painting.hinting` finds it, and a card."""
+        """The averaged network, under the name by which `danqing.painting.adapters.hinting` finds it, and a card."""
         cards.write_network(
             folder,
             run,

@@ -14,7 +14,7 @@ from danqing.errors import InvalidInput
 from danqing.hint.depth import Nearness
 from danqing.hint.records import HINTS
 from danqing.nets.restorer import MINI, Restorer
-from danqing.painting.hinting import hinted
+from danqing.painting.adapters.hinting import hinted
 
 Array = NDArray[np.floating[Any]]
 

@@ -18,7 +18,7 @@ from danqing.hint.fit import Mode, fitted, mode_of
 from danqing.hint.names import NETWORKS, OTHERS
 from danqing.hint.records import HINTS, hint
 from danqing.inputs.records import parameters
-from danqing.painting.hinting import hinted
+from danqing.painting.adapters.hinting import hinted
 
 #: Those that a picture alone is enough for.
 ALONE = [name for name in HINTS if name != "pose"]

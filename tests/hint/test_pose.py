@@ -12,7 +12,7 @@ from PIL import Image
 
 from danqing.errors import DanqingError, InvalidFile, InvalidInput
 from danqing.hint import pose
-from danqing.painting.hinting import hinted
+from danqing.painting.adapters.hinting import hinted
 
 BODY = [
     *((64, 20), (64, 40), (48, 40), (40, 60), (36, 80), (80, 40), (88, 60), (92, 80), (54, 80)),

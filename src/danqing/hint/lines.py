@@ -134,9 +134,7 @@ def thinned(mask: Mask) -> Mask:
     while True:
         before = cv2.countNonZero(lines)
         for removable in REMOVABLE:
-            around = cv2.filter2D(lines, cv2.CV_32F, AROUND[::-1, ::-1], borderType=cv2.BORDER_CONSTANT).astype(
-                np.uint8
-            )
+            around = cv2.filter2D(lines, cv2.CV_32F, AROUND, borderType=cv2.BORDER_CONSTANT).astype(np.uint8)
             lines[removable[around]] = 0
         if cv2.countNonZero(lines) == before:
             return lines > 0

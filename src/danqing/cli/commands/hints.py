@@ -115,7 +115,7 @@ def hint(
 
 def _made(record: Hint, path: Path, size: tuple[int | None, int | None], mode: Any, device: str | None) -> Any:
     """The hint of a picture's file, and what is to be said of it."""
-    from ...painting.hinting import hinted
+    from ...painting.adapters.hinting import hinted
     from ...pictures import read
 
     picture, said = read.picture(str(path)), list[str]()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
-from .. import installed
-from ..errors import UnknownName
-from ..hint.base import Draw, Hint, Warn
-from ..hint.fit import Mode, Size, at_size
-from ..hint.names import SHIPPED
-from ..hint.records import hint
-from ..store import library
+from ... import installed
+from ...errors import UnknownName
+from ...hint.base import Draw, Hint, Warn
+from ...hint.fit import Mode, Size, at_size
+from ...hint.names import SHIPPED
+from ...hint.records import hint
+from ...store import library
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def file(name: str) -> Path:
 
 def network(name: str) -> nn.Module:
     """The network of a hint, by what `file` finds."""
-    from ..weights.load import load  # torch, which most hints do without
+    from ...weights.load import load  # torch, which most hints do without
 
     return load(file(name))
 
