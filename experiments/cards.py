@@ -27,14 +27,7 @@ CARD = """\
 {trained}
 
 ## Data
-
-Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data`
-writes has a line for every picture with its subject, style, package, version, licence and author.
-
-| source | version | licence | author | pictures trained on |
-|---|---|---|---|---|
-{sources}
-{data}
+{sources}{data}
 ## Measured
 
 {metrics}
@@ -48,6 +41,15 @@ writes has a line for every picture with its subject, style, package, version, l
 | file | sha256 |
 |---|---|
 {files}
+"""
+
+
+ART = """\
+Only openly licensed art, fetched by package name and pinned version; the ledger that `python -m experiments.data`
+writes has a line for every picture with its subject, style, package, version, licence and author.
+
+| source | version | licence | author | pictures trained on |
+|---|---|---|---|---|
 """
 
 
@@ -87,7 +89,7 @@ def card(
         folder: where its files lie.
         networks: of the model, all of them.
         trained: where and how long.
-        rows: the lines of the ledger that it was trained on.
+        rows: the lines of the ledger that it was trained on; none where it needed no art.
         data: what more is to say of them.
     """
     rows = list(rows)
@@ -100,7 +102,7 @@ def card(
         about=filled(f"{words.about} {size}. Trained by this project alone: `experiments/` holds every step."),
         limits=filled(words.limits),
         trained=filled(f"Trained {trained}."),
-        sources=sources(rows),
+        sources=f"\n{ART}{sources(rows)}\n" if rows else "",
         data=f"\n{filled(data)}\n" if data else "",
         metrics=metrics,
         files="\n".join(f"| {file.name} | `{sha256(file)}` |" for file in sorted(folder.glob("*.safetensors"))),
@@ -130,7 +132,7 @@ def measured(metrics: Mapping[str, float]) -> str:
     lines = (f"| {name} | {value:.4g} |" for name, value in metrics.items())
     return "\n".join(
         (
-            "Of art that it was not trained on, with the averaged weights:",
+            "Of what it was not trained on, with the averaged weights:",
             "",
             "| measure | value |",
             "|---|---|",
@@ -151,13 +153,13 @@ def write_network(
     rows: Sequence[Mapping],
     batch: int,
     metrics: Mapping[str, float],
+    data: str = "",
 ) -> None:
     """Write a network that is no model by itself, such as a finish's, and its card into an empty folder; arguments as
-    of `write`."""
+    of `write`, and of `card` the data."""
     save(net, folder / file, dtype=torch.bfloat16)
-    said = card(
-        folder, name, words, [net], trained=took(effort(run, batch, core_hours)), rows=rows, metrics=measured(metrics)
-    )
+    trained = took(effort(run, batch, core_hours))
+    said = card(folder, name, words, [net], trained=trained, rows=rows, metrics=measured(metrics), data=data)
     (folder / "CARD.md").write_text(said, encoding="utf-8")
 
 

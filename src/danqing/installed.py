@@ -17,7 +17,7 @@ from .errors import InvalidInput
 NAMESPACE = "danqing_models"
 #: What danqing's own packages bring, by the packages' names; their folders are zoo/mini and zoo/families.
 BRINGS: Mapping[str, tuple[str, ...]] = {
-    "danqing-mini": ("danqing-mini", "danqing-x4", "judge"),
+    "danqing-mini": ("danqing-depth", "danqing-mini", "danqing-x4", "judge"),
     "danqing-families": (
         "biggan",
         "cyclegan",

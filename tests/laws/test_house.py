@@ -32,6 +32,7 @@ MAY = {
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
     "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
+    "hint": {"errors", "finish", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels"},
     "teach": PROCESS | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"},
     "run": CORE | {"nets"},
@@ -54,7 +55,8 @@ MAY = {
     "merge": {"errors", "tables", "inputs", "noise", "atomic", "weights", "adapt", "store"},
     "painting": PROCESS
     | {"tables", "inputs", "log"}
-    | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"},
+    | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
+    | {"hint", "installed"},
     "measure": PROCESS
     | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
@@ -73,6 +75,7 @@ MAY = {
         "pictures",
         "request",
         "finish",
+        "hint",
         "learn",
         "teach",
         "errors",

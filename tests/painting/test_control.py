@@ -14,9 +14,11 @@ from tests.parity.test_controlnet import arguments
 
 import danqing
 from danqing.errors import InvalidFile, InvalidInput, UnknownName
+from danqing.hint import fit
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.controlnet_union import ControlNetUnion, ControlNetUnionConfig
-from danqing.painting.adapters import hints
+from danqing.painting.adapters.hinting import hinted
+from danqing.pictures import read
 from danqing.request.request import Request
 from danqing.types import Conditioning
 from danqing.weights import store
@@ -203,11 +205,12 @@ def test_a_network_of_several_kinds_is_shown_them_together(painter, folder, monk
         pixels(painter, "tile:lines.png,ready")
 
 
-def test_a_picture_that_nothing_draws_a_hint_of_is_taken_for_one_and_said_so(painter, folder, monkeypatch) -> None:
-    monkeypatch.setattr(hints, "find_spec", lambda name: None)
-    painted = painter.paint(request("edges:lines.png"))
-    np.testing.assert_array_equal(np.asarray(painted.image), pixels(painter, "edges:lines.png,ready"))
-    assert any("taken for one that is ready" in line for line in painted.warnings)
+def test_a_hint_is_drawn_as_the_command_draws_it(painter, folder) -> None:
+    resolved = painter.resolve(request("edges:other.png"))
+    hinted(read.picture("other.png"), "edges:low=20:high=60", (resolved.width, resolved.height)).save("drawn.png")
+    np.testing.assert_array_equal(
+        pixels(painter, "edges:low=20:high=60:other.png"), pixels(painter, "edges:drawn.png,ready")
+    )
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------
@@ -226,8 +229,8 @@ def drawing(size: tuple[int, int]) -> Image.Image:
 @pytest.mark.parametrize("size", [(64, 64), (48, 40), (96, 80), (200, 170), (384, 320)], ids=str)
 def test_lines_of_one_pixel_stay_so_at_any_size_and_none_is_lost(size: tuple[int, int]) -> None:
     picture = drawing((192, 160))
-    assert hints.thin(picture)
-    fitted = hints.fitted(picture, size, "stretch", hints.lines)
+    assert fit.thin(picture)
+    fitted = fit.fitted(picture, size, "stretch", "lines")
     light = np.asarray(fitted.convert("L")) > 0
     solid = light[1:, 1:] & light[:-1, 1:] & light[1:, :-1] & light[:-1, :-1]
     assert fitted.size == size and solid.sum() <= 4  # where two lines cross
@@ -239,12 +242,12 @@ def test_lines_of_one_pixel_stay_so_at_any_size_and_none_is_lost(size: tuple[int
 
 def test_a_hint_of_another_ratio_is_shown_whole_or_cut_or_pulled() -> None:
     wide = Image.fromarray(np.full((10, 40, 3), 200, np.uint8))
-    whole, cut, pulled = (np.asarray(hints.fitted(wide, (20, 20), fit, hints.smooth)) for fit in FITS)
+    whole, cut, pulled = (np.asarray(fit.fitted(wide, (20, 20), how)) for how in FITS)
     assert whole.shape == cut.shape == pulled.shape == (20, 20, 3)
     assert (whole[:7] == 0).all() and (whole[13:] == 0).all() and (whole[8:12] == 200).all()
     assert (cut == 200).all() and (pulled == 200).all()
     marked = Image.fromarray(np.tile(np.arange(40, dtype=np.uint8)[None, :, None] * 6, (10, 1, 3)))
-    assert np.asarray(hints.fitted(marked, (20, 20), "fill", hints.nearest))[:, [0, -1], 0].min() > 40
+    assert np.asarray(fit.fitted(marked, (20, 20), "fill", "areas"))[:, [0, -1], 0].min() > 40
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

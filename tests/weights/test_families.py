@@ -34,6 +34,8 @@ from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
+from danqing.nets.depth_anything import DepthAnything, DepthAnythingConfig
+from danqing.nets.depth_unet import DepthUNet, DepthUNetConfig
 from danqing.nets.drafted import DraftedUNet, ResidualUNet
 from danqing.nets.gfpgan import GFPGAN, GFPGANConfig
 from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig
@@ -52,6 +54,18 @@ from danqing.weights.load import load, save
 from danqing.weights.registry import FAMILIES, candidates, find, names, of
 from danqing.weights.store import Spec, header, read, write
 
+TINY_DEPTH = DepthAnythingConfig(
+    hidden_size=64,
+    num_hidden_layers=4,
+    num_attention_heads=1,
+    intermediate_size=128,
+    patch_size=2,
+    image_size=6,
+    out_indices=(1, 2, 3, 4),
+    neck_hidden_sizes=(8, 8, 12, 12),
+    fusion_hidden_size=8,
+    head_hidden_size=4,
+)
 TINY = UNetConfig(
     block_out_channels=(16, 32),
     layers_per_block=1,
@@ -162,6 +176,8 @@ BLIND = [
     (GFPGAN, GFPGANConfig(resolution=16, w_dim=6, channel_base=64, channel_max=8)),
     *((IPAdapter, config) for config in ADAPTERS),
     (Restorer, replace(restorer.MINI, widths=(8, 16), layers_per_block=1)),
+    (DepthUNet, DepthUNetConfig(widths=(8, 16))),
+    (DepthAnything, TINY_DEPTH),
 ]
 DRAFTED = replace(
     drafted.MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4, draft_size=4
@@ -208,6 +224,8 @@ PUBLISHED = [
     (GFPGAN, gfpgan.FFHQ),
     (IPAdapter, IPAdapterConfig()),
     (Restorer, restorer.MINI),
+    (DepthUNet, DepthUNetConfig()),
+    (DepthAnything, DepthAnythingConfig()),
 ]
 
 
@@ -378,7 +396,7 @@ def test_every_family_is_known_by_its_own_network():
         "rrdb",
         "srvgg",
     }
-    networks |= {"gfpgan", "restorer"}
+    networks |= {"gfpgan", "restorer", "depth-anything", "depth-unet"}
     assert set(names()) == networks | {"clip", "clip-text", "clip-vision", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 

@@ -20,6 +20,7 @@ from .commands.evaluate import evaluate
 from .commands.finishing import enlarge, faces, finish, tone
 from .commands.generators import interpolate, reconstruct, translate
 from .commands.grid import grid
+from .commands.hints import hint
 from .commands.merging import merge
 from .commands.models import convert, inspect, models, pull
 from .commands.outpaint import outpaint
@@ -73,6 +74,7 @@ for command in (
     faces,
     tone,
     finish,
+    hint,
     replay,
     words,
     tell,

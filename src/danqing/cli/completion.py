@@ -44,6 +44,12 @@ def _finishes() -> Iterable[str]:
     return FINISHES
 
 
+def _hints() -> Iterable[str]:
+    from ..hint.records import HINTS
+
+    return HINTS
+
+
 def _finishers() -> list[str]:
     from ..finish import upscalers
     from ..store import library
@@ -63,4 +69,6 @@ def _presets() -> list[str]:
     return sorted(known())
 
 
-models, finishes, finishers, pulled, presets = map(names, (_models, _finishes, _finishers, _pulled, _presets))
+models, finishes, hints, finishers, pulled, presets = map(
+    names, (_models, _finishes, _hints, _finishers, _pulled, _presets)
+)

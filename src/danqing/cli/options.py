@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,26 @@ class Examples(click.Command):
             for line in self.epilog.strip().splitlines():
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
             formatter.dedent()
+
+
+class Rows(Examples):
+    """Lists in its help the rows of a table that are records, with their parameters."""
+
+    def rows(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ..inputs.fields import domain
+        from ..inputs.records import does, parameters
+
+        for name, kind in self.rows().items():
+            with formatter.section(name):
+                formatter.write_text(does(kind))
+                fields = parameters(kind).items()
+                lines = [(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields]
+                if lines:
+                    formatter.write_dl(lines)
+        super().format_epilog(ctx, formatter)
 
 
 class Group(Examples, click.Group):

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import Field
 
 from ..errors import InvalidInput, UnknownName
-from ..inputs.fields import Domain, domain, translate
+from ..inputs.fields import Domain
 from ..inputs.named import named
+from ..inputs.records import Named, does, domains, name_of, parameters
 from ..tables import Table
 
 if TYPE_CHECKING:
@@ -39,38 +39,12 @@ class Finish(Protocol):
     def __call__(self, picture: Raster, /) -> Raster: ...
 
 
-def name_of(kind: type[BaseModel] | BaseModel) -> str:
-    """What a finish is called, by its record or the kind of that."""
-    return (kind if isinstance(kind, type) else type(kind)).model_fields["name"].default
-
-
-def parameters(kind: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a record without its name."""
-    return {field: info for field, info in kind.model_fields.items() if field != "name"}
-
-
-def does(kind: type[BaseModel]) -> str:
-    """What a finish does, in a sentence: the first line of its record's docstring."""
-    return (kind.__doc__ or "").strip().splitlines()[0]
-
-
-class Record(BaseModel, ABC):
+class Record(Named, ABC):
     """The parameters of a finish, its name among them. Frozen.
 
     Raises:
         InvalidInput: a parameter outside its domain; UnknownName for one that is not there.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    if not TYPE_CHECKING:  # checkers keep the generated signature
-
-        def __init__(self, /, **data: Any):
-            try:
-                super().__init__(**data)
-            except ValidationError as error:
-                name, errors = name_of(type(self)), error.errors(include_url=False)
-                raise translate(errors, parameters(type(self)), f"parameter of {name}", where=f"{name}: ") from None
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -248,8 +222,8 @@ FINISHES: Table[type[Record]] = Table(
     },
     kind="finish.records:Record",
     columns={
-        "parameters": lambda kind: ", ".join(f"`{field}` {domain(info)}" for field, info in parameters(kind).items()),
-        "what it does": lambda kind: does(kind),
+        "parameters": domains,
+        "what it does": does,
     },
 )
 

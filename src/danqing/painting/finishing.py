@@ -19,8 +19,9 @@ from torch import nn
 
 from ..errors import UnknownName
 from ..finish import upscalers
-from ..finish.records import Finish, Learned, Record, name_of
+from ..finish.records import Finish, Learned, Record
 from ..finish.warned import WithWarnings
+from ..inputs.records import name_of
 from ..pictures.picture import Picture
 from ..request.request import Resolved
 from ..store import library

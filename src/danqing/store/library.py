@@ -44,6 +44,7 @@ KINDS = {
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
     **dict.fromkeys(("controlnet-union", "t2i-adapter"), "controlnet"),
+    **dict.fromkeys(("depth-anything", "depth-unet"), "depth"),
 }
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")
@@ -76,7 +77,7 @@ class About:
     """What a header says of an entry.
 
     Args:
-        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", another family of
+        kind: "model", "lora", "embedding", "vae", "text encoder", "finish", "depth", another family of
             `danqing.weights.identify`, or "unknown".
         what: family and variant, for people.
         dtypes: the types of its numbers, the most common first.
@@ -325,6 +326,11 @@ def _word(path: Path) -> str:
 def finishes() -> dict[str, Path]:
     """The same of every network that finishes pictures: enlargers, restorers of faces."""
     return _named("finish")
+
+
+def depths() -> dict[str, Path]:
+    """The same of every network that says how near things are."""
+    return _named("depth")
 
 
 def controls() -> dict[str, Path]:

@@ -15,6 +15,7 @@ from .families import (
     biggan,
     clip,
     cyclegan,
+    depth,
     esrgan,
     gfpgan,
     mmdit,
@@ -78,6 +79,9 @@ _OURS: tuple[Family, ...] = (
     gfpgan.GFPGAN,
     gfpgan.RESTORER,
     ip_adapter.IP_ADAPTER,
+    depth.DEPTH_ANYTHING,
+    depth.DEPTH_ANYTHING_PUBLISHED,
+    depth.DEPTH_UNET,
 )
 #: By family, layout and part.
 FAMILIES: Table[Family] = Table(

@@ -11,7 +11,7 @@ import click
 
 from ...errors import InvalidInput
 from ..completion import files, finishers, finishes
-from ..options import Examples, fields, placed, several
+from ..options import Examples, Rows, fields, placed, several
 from .painting import paint_each
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ given = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", sh
 
 def named(name: str) -> dict[str, Any]:
     """The parameters of a finish that are options, with their fields."""
-    from ...finish import records
+    from ...finish.records import FINISHES
+    from ...inputs.records import parameters
 
-    return {field: info for field, info in records.parameters(records.FINISHES[name]).items() if field != "precision"}
+    return {field: info for field, info in parameters(FINISHES[name]).items() if field != "precision"}
 
 
 def parameters(name: str) -> Callable[[Any], Any]:
@@ -67,19 +68,13 @@ def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern:
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 
 
-class EveryFinish(Examples):
+class EveryFinish(Rows):
     """Lists the finishes and their parameters in its help."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ...finish import records
-        from ...inputs.fields import domain
+    def rows(self) -> Mapping[str, Any]:
+        from ...finish.records import FINISHES
 
-        for name, kind in records.FINISHES.usable().items():
-            with formatter.section(name):
-                formatter.write_text(records.does(kind))
-                fields = records.parameters(kind).items()
-                formatter.write_dl([(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields])
-        super().format_epilog(ctx, formatter)
+        return FINISHES.usable()
 
 
 @click.command(

@@ -24,7 +24,7 @@ from ..say import Say, each
 from ..steps import window
 from . import networks
 from .attachment import Asked, Attached, Attachment, Target, Warn
-from .hints import drawer, hint, undrawn
+from .hints import drawer, hint
 from .steering import BALANCES, TYPES, How, Member, Steering, acting
 
 #: How many control networks a model keeps: each is half as large as it.
@@ -60,8 +60,7 @@ def asked_for(request: Resolved, warn: Warn, mine: Callable[[str], bool]) -> Ite
         first, last, steps = window(request, control.start, control.end)
         if not mine(networks.family(path)):
             continue
-        if undrawn(control):
-            warn(f"control {control.name}: nothing here draws hints, so its picture was taken for one that is ready.")
+        drawer(control, warn)
         if control.weight and first < last:
             yield Asked(path, path.name, How(place, control, request))
         else:

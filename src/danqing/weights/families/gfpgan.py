@@ -53,7 +53,7 @@ GFPGAN = Family(
 RESTORER = Family(
     "restorer",
     "danqing",
-    has("conv_in.weight", "down.0.0.conv1.weight", "up.0.0.conv1.weight"),
+    has("conv_in.weight", "down.0.0.conv1.weight", "up.0.0.conv1.weight", "conv_out.weight"),
     restorer_facts,
     network("restorer.Restorer"),
     fixed(),

@@ -1,0 +1,1 @@
+"""What control networks are shown: picture -> hint, each made by a record of checked parameters."""
