@@ -31,6 +31,7 @@ from ..prompt.towers import Text
 from ..request.request import Request, Resolved
 from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
+from ..solve.starting import starting
 from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
@@ -239,9 +240,12 @@ class Painter(LoadedModel):
             denoise: the estimate that is walked, such as `assemble` gives.
             stage: of a recipe that walks more than once, which draws noise of its own.
         """
-        start, noise = (
-            Noise.of(request.seed, [request.index], stage + part, frames=request.frames) for part in ("start", "sample")
-        )
+        own, frames = request.variation, request.frames
+        start = starting(
+            request.seed, request.index, f"{stage}start", frames=frames,
+            like="" if stage else own.like, other=own.seed, strength=own.strength,
+        )  # fmt: skip
+        noise = Noise.of(request.seed, [0 if own.strength else request.index], f"{stage}sample", frames=frames)
         x0 = x0.expand(request.frames, *x0.shape[1:])
         x = x0 * points[0].alpha + start(x0) * points[0].sigma
         solver = learned.LearnedDDPM() if self.learned(request) else solver_of(request)

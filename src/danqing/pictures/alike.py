@@ -72,6 +72,8 @@ def alike(source: str | os.PathLike[str]) -> Alike:
         found = infotext.read(text)
         options, ignored = infotext.request_of(found)
         model = {"model": found.settings["Model"]} if "Model" in found.settings else {}
+        if "danqing" not in found.settings.get("Version", ""):
+            options["like_noise"] = "a1111-cpu" if found.settings.get("RNG") == "CPU" else "a1111-gpu"
         return Alike(program="A1111", options={**options, **model}, left=tuple(ignored[:NAMED]))
     if (info := _parsed(source)) is None:
         raise InvalidFile(
@@ -98,6 +100,8 @@ def _of(info: PromptInfo) -> Alike:
     sampler = next((each for each in info.samplers if each.prompts), info.samplers[0])
     every = {**dict(_flat(info.metadata)), **sampler.parameters}
     options = dict(_options(sampler, every))
+    if info.generator.value == "ComfyUI":
+        options["like_noise"] = "comfy"
     used = {name for name, (own, _) in NUMBERS.items() if own in options} | {"scheduler"}
     left = [
         f"{name}: {shorten(value)}" for name, value in every.items() if name not in used and value not in ("", None)

@@ -24,6 +24,9 @@ NAMED: Mapping[tuple[str, str], str] = {
     ("hires", "steps"): "hires_steps",
     ("hires", "strength"): "hires_strength",
     ("hires", "by"): "hires_by",
+    ("variation", "seed"): "variation_seed",
+    ("variation", "strength"): "variation_strength",
+    ("variation", "like"): "like_noise",
     ("refiner", "model"): "refiner",
     ("refiner", "at"): "refiner_at",
 }
@@ -32,6 +35,7 @@ OWN: Mapping[str, type[Group]] = {
     "tiling": groups.Tiling,
     "sampling": groups.Sampling,
     "guidance": groups.Guidance,
+    "variation": groups.Variation,
     "edit": groups.Edit,
     "hires": groups.Hires,
     "refiner": groups.Refiner,

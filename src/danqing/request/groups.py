@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
 from ..inputs.fields import Domain
-from .names import Emphasis, Fill, NoiseSchedule, Prediction, Solver, Spacing
+from .names import Emphasis, Fill, NoiseSchedule, Prediction, Solver, Spacing, StartingNoise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Marks a field that names a given picture: a file, or a data: URI.
@@ -67,6 +67,23 @@ class Guidance(Group, frozen=True):
         le=100,
         description="Guidance towards the given picture, in models that follow instructions.",
         examples=[1.5],
+    )
+
+
+class Variation(Group, frozen=True):
+    """Where the noise starts beside the seed: on the way to another seed's, and as another program draws it."""
+
+    seed: Annotated[int, QUIET] = Field(
+        default=0, ge=0, lt=2**63, description="Another seed, to whose noise a picture's own goes.", examples=[7]
+    )
+    strength: Annotated[Share, QUIET] = Field(
+        default=0.0,
+        description="How far the noise goes to that of variation-seed: 0 not at all, 1 wholly; the pictures of a "
+        "count then vary the first.",
+        examples=[0.2],
+    )
+    like: Annotated[StartingNoise, QUIET] = Field(
+        default="", description="The program whose noise of this seed the picture starts from."
     )
 
 

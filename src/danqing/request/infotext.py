@@ -92,6 +92,8 @@ def write(request: Request, record: Mapping[str, Any] | None = None) -> str:
         "Index": request.index or None,
         "RNG": "CPU",
         **{key: ", ".join(f"{n}: {h}" for n, h in named.items()) for key, named in record.get("hashes", {}).items()},
+        "Variation seed": request.variation.seed if request.variation.strength else None,
+        "Variation seed strength": _number(request.variation.strength or None),
         "Template": request.typed.template or None,
         "Negative Template": request.typed.negative_template or None,
         "Version": f"danqing {record.get('danqing', '')}".strip(),
@@ -180,6 +182,8 @@ def request_of(found: Infotext) -> tuple[dict[str, Any], list[str]]:
         "CFG scale": ("scale", float),
         "Seed": ("seed", int),
         "Clip skip": ("clip_skip", int),
+        "Variation seed": ("variation_seed", int),
+        "Variation seed strength": ("variation_strength", float),
     }
     plain |= {"Denoising strength": ("strength", float), "Mask blur": ("mask_blur", int), "Index": ("index", int)}
     plain |= {

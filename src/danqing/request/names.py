@@ -58,12 +58,16 @@ PREDICTIONS = ("eps", "v", "x0", "flow", "edm", "edm-v")
 NOISE_SCHEDULES = ("scaled-linear", "linear", "cosine", "flow", "edm", "zero-snr")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
+#: Programs whose noise of a seed a picture may start from.
+NOISES = ("a1111-gpu", "a1111-cpu", "comfy")
+
 Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver", SOLVERS))]
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
 Fill = Annotated[str, AfterValidator(Among("fill", FILLS))]
 Prediction = Annotated[str, AfterValidator(Among("prediction", PREDICTIONS))]
 NoiseSchedule = Annotated[str, AfterValidator(Among("noise schedule", NOISE_SCHEDULES))]
+StartingNoise = Annotated[str, AfterValidator(Among("noise", NOISES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
 RecipeName = Annotated[
     str, AfterValidator(Among("recipe", ChainMap[str, Any](dict.fromkeys(OTHER_RECIPES), cast(Any, RECIPES))))

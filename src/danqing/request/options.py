@@ -62,6 +62,9 @@ class Painting(TypedDict, total=False):
     refiner_at: float | None
     emphasis: str | None
     clip_skip: int | None
+    variation_seed: int | None
+    variation_strength: float | None
+    like_noise: str | None
     template: str | None
     negative_template: str | None
     prediction: str | None
@@ -81,6 +84,7 @@ class Painting(TypedDict, total=False):
     guidance: groups.Guidance
     edit: groups.Edit
     text: groups.Text
+    variation: groups.Variation
     typed: groups.Typed
     override: groups.Override
     generating: groups.Generating

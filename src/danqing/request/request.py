@@ -38,6 +38,7 @@ from .groups import (
     Tiling,
     Translation,
     Typed,
+    Variation,
 )
 from .image_prompt import ImagePrompt
 from .names import Precision, RecipeName
@@ -110,6 +111,7 @@ class Request(Group, frozen=True):
     tiling: Tiling = Tiling()
     sampling: Sampling = Sampling()
     guidance: Guidance = Guidance()
+    variation: Variation = Variation()
     image: Source = Field(
         default="", description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
     )
