@@ -5,10 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
+from ..errors import UnknownName
 from ..prompt.templates import Choice, Draws, Nodes, has_choices, parse
 from ..prompt.templates import drawn as drawn_from
 from ..request.request import Request
+from ..store.own import styles as kept
 from ..store.own import wildcards
+from .styles import NONE, Styles
 
 #: The fields of the prompts, by those that hold them as typed.
 PROMPTS = {"template": "prompt", "negative_template": "negative"}
@@ -30,6 +33,26 @@ def drawn(request: Request) -> Request:
         if has_choices(typed := stated.get(name, "")):
             said |= {field: typed, name: drawn_from(typed, Draws(seed, request.index, name), wildcards.lines)}
     return request.but(seed=seed, **said)
+
+
+def styled(request: Request, styles: Styles) -> Request:
+    """The request whose prompts are in the styles of one's own that it states, one or several between commas, which its
+    record then needs no longer; one that states none of them, or one that the model names itself, as it is.
+
+    Raises:
+        UnknownName: neither the model nor the user's list names a style.
+    """
+    stated = request.style
+    if "style" not in request.stated() or styles.knows(stated):
+        return request
+    own = kept.read()
+    wanted = [stated] if stated in own else [name.strip() for name in stated.split(",")]
+    prompt, negative = request.prompt, request.negative
+    for name in wanted:
+        if name not in own:
+            raise UnknownName("style", name, {NONE, *styles.words, *own})
+        prompt, negative = own[name].of(prompt, negative)
+    return request.but(prompt=prompt, negative=negative, style=NONE)
 
 
 def remarks(request: Request) -> Iterator[str]:

@@ -205,7 +205,7 @@ class LoadedModel(ABC):
             raise InvalidInput(
                 f"recipe: {request.recipe} was given; {possible}. Other models can do it: `danqing models`"
             )
-        request = self._styled(drawing.drawn(request))
+        request = self._styled(drawing.drawn(drawing.styled(request, self.prompt_styles)))
         recipe, used, stated = self.recipes[request.recipe], self._used(request), request.stated()
         recipe.inputs(request)
         defaults = {**recipe.defaults(self.defaults)}

@@ -70,10 +70,18 @@ class Styles:
         Raises:
             UnknownName: none is.
         """
-        called = {_plain(word): name for name, words in self.words.items() for word in (name, *words.en, *words.zh)}
-        if (found := {NONE: NONE, **called}.get(_plain(stated))) is None:
+        if (found := self._called.get(_plain(stated))) is None:
             raise UnknownName("style", stated, (NONE, *self.words))
         return found
+
+    def knows(self, stated: str) -> bool:
+        """Whether a style is called so, or none is stated."""
+        return _plain(stated) in self._called
+
+    @property
+    def _called(self) -> Mapping[str, str]:
+        called = {_plain(word): name for name, words in self.words.items() for word in (name, *words.en, *words.zh)}
+        return {NONE: NONE, **called}
 
     def added_to(self, prompt: str, default: str) -> str:
         """The style that a prompt is given where nobody states one: the default, or none where the prompt names one or

@@ -1,1 +1,1 @@
-"""What a person keeps in the folder of settings: lists of words, presets."""
+"""What a person keeps in the folder of settings: lists of words, styles, presets."""
