@@ -68,10 +68,11 @@ def domain(info: FieldInfo) -> str:
     nouns = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     noun = nouns.get(kind(info), "of another kind")
     if "max_length" in limits:
-        return f"{noun} of at most {limits['max_length']} characters"
-    if "lt" in limits:
-        return f"{noun} from {limits['ge']} to {limits['lt'] - 1}"
-    return f"{noun} from {limits['ge']} to {limits['le']}" if "ge" in limits else noun
+        return f"text of at most {limits['max_length']} characters"
+    if "ge" not in limits:
+        return noun
+    highest = limits["lt"] - 1 if "lt" in limits else limits["le"]
+    return f"{'a whole number' if kind(info) is int else 'a number'} from {limits['ge']} to {highest}"
 
 
 def _rules(info: FieldInfo) -> list[Any]:

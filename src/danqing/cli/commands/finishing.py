@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InvalidInput
+from ...lang.spoken import said, sentences
 from ..completion import files, finishers, finishes
 from ..options import Examples, fields, placed, several
+from ..screen import echo
 from .painting import paint_each
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def parameters(name: str) -> Callable[[Any], Any]:
     def option(field: str, info: FieldInfo) -> click.Option:
         usual = "" if info.default is None else f" {info.default} where none is given."
         complete = finishers if field == "model" else None
-        help = f"{info.description}{usual}"
+        help = f"{said(info.description)}{said(usual)}"
         return click.Option([f"--{field}"], default=None, metavar="X", help=help, shell_complete=complete)
 
     return several(lambda: [option(field, info) for field, info in named(name).items()])
@@ -62,7 +64,7 @@ def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern:
     """Do to each picture what a chain of finishes says, in any of its forms."""
     from ...pictures import paths
 
-    told = partial(click.echo, err=True)
+    told = partial(echo, err=True)
     each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images, told)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 
@@ -76,9 +78,11 @@ class EveryFinish(Examples):
 
         for name, kind in records.FINISHES.usable().items():
             with formatter.section(name):
-                formatter.write_text(records.does(kind))
+                formatter.write_text(said(records.does(kind)))
                 fields = records.parameters(kind).items()
-                formatter.write_dl([(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields])
+                formatter.write_dl(
+                    [(field, sentences(str(info.description), f"possible: {domain(info)}")) for field, info in fields]
+                )
         super().format_epilog(ctx, formatter)
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ... import atomic
+from ...lang.spoken import said
 from . import parallel
 from .journal import bar, clock, curve, journal
 from .loop import Training
@@ -121,7 +122,7 @@ def drive(
                 break
         run.save(checkpoint)
     if first:
-        print(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+        print(said(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes"), flush=True)
     if ending == STOP or asked:
         raise KeyboardInterrupt
     if first:
@@ -135,7 +136,7 @@ def _resumed(run: Training, checkpoint: Path, first: bool) -> Iterator[None]:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with atomic.alone(checkpoint.parent / "log.jsonl", 0) if first else nullcontext():
         if run.resume(checkpoint) and first:
-            print(f"resumed at step {run.step}", flush=True)
+            print(said(f"resumed at step {run.step}"), flush=True)
         yield
 
 

@@ -1,0 +1,291 @@
+"""Hold the catalogues of `danqing.lang` against what the code says.
+
+    python benchmarks/messages.py            prints what is not translated, as entries of a catalogue
+    python benchmarks/messages.py --write    puts them into the .po to be filled in there, takes out what is said no
+                                             more, and compiles the .mo; so it is run again when they are filled in
+
+A message is a text in the code that is made of words: a string, or an f-string, each of its fields a hole ``{}`` (a list
+that `join` makes of it ``{: and }``, with what is between the items). Where an f-string chooses between texts, each choice
+is a message. docs/languages.md says more.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from errno import EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from os import strerror
+from pathlib import Path
+
+import click
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).parents[1] / "src" / "danqing"
+LANG = ROOT / "lang"
+#: Files that hold words which nobody is told: captions and prompts.
+QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py"}
+#: Calls whose arguments are no messages: logs, patterns, names in the code of others.
+SILENT = {"_names", "_patterns", "cast", "compile", "encode", "get", "info", "keyed", "paint", "partition", "startswith"}
+SILENT |= {"Published", "TypeVar", "removeprefix", "replace", "settings.pop", "NewType", "fromkeys"}
+#: Keywords that hold none.
+KEYS = {"examples", "metavar", "hashes", "pattern"}
+#: Calls that say what is unknown, by the place of that among their arguments.
+KINDS = {"UnknownName": 0, "Among": 0, "translate": 2}
+#: Calls whose argument is a message even if it is a single word.
+TERMS = {"term", "waiting", "write_heading"}
+#: Files in which the names of values are shown: the keys of their dictionaries, and the first of two that they yield.
+NAMED = {"cli/commands/doctor.py", "run/record.py", "store/inspect.py", "measure/table.py", "measure/evaluation/page.py"}
+#: What the system says of files.
+ERRORS = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS)
+#: How many texts one expression may choose between.
+CHOICES = 8
+WORD = re.compile(r"(?<![\w.{])[a-z]{2,}(?![\w=(/.]\w|[=(/_])")
+HOLE = re.compile(r"\{[^{}]*\}")
+
+
+def texts(node: ast.expr, fields: str = "{}") -> list[str]:
+    """Every text that an expression can be, as a format string; ``fields`` where it is no text."""
+    match node:
+        case ast.Constant(str(text)):
+            return [text.replace("{", "{{").replace("}", "}}")]
+        case ast.JoinedStr(values):
+            return _joined([texts(value) for value in values])
+        case ast.FormattedValue(ast.Call(ast.Attribute(ast.Constant(str(between)), "join"))) if re.search(r"\w", between):
+            return [f"{{:{between}}}"]
+        case ast.FormattedValue(ast.IfExp() as choice) if _plain(choice):
+            return texts(choice)
+        case ast.IfExp(_, one, other):
+            return [*texts(one), *texts(other)]
+        case ast.BinOp(left, ast.Add(), right) if _said(node):
+            return _joined([texts(left), texts(right)])
+    return [fields]
+
+
+def _joined(parts: list[list[str]]) -> list[str]:
+    while len(list(itertools.product(*parts))) > CHOICES:  # the widest choice becomes a hole
+        parts = [["{}"] if part is max(parts, key=len) else part for part in parts]
+    return ["".join(each) for each in itertools.product(*parts)]
+
+
+def _said(node: ast.expr) -> bool:
+    """Whether an expression is a text that the code says."""
+    match node:
+        case ast.Constant(str()) | ast.JoinedStr():
+            return True
+        case ast.BinOp(left, ast.Add(), right):
+            return _said(left) or _said(right)
+        case ast.IfExp(_, one, other):
+            return _said(one) or _said(other)
+    return False
+
+
+def _plain(choice: ast.IfExp) -> bool:
+    """Whether a choice is between texts alone."""
+    return all(_plain(one) if isinstance(one, ast.IfExp) else _said(one) for one in (choice.body, choice.orelse))
+
+
+def worded(text: str) -> bool:
+    """Whether a format string is made of words, several where it has no hole."""
+    several = HOLE.search(text) or re.search(r"[A-Za-z]{2,}[^A-Za-z]* [^A-Za-z]*[A-Za-z]|[0-9] [a-z]", text)
+    return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not text.startswith("<")
+
+
+class Said(ast.NodeVisitor):
+    """The messages of a file, in their order."""
+
+    def __init__(self, place: str, tree: ast.Module, unknown: str):
+        self.place, self.unknown, self.found = place, unknown, dict[str, None]()
+        self.grown = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AugAssign) and _name(node)}
+        self.visit(tree)
+
+    def tell(self, node: ast.expr, *, always: bool = False, end: str = "") -> None:
+        """Keep what an expression can say, and look into its fields."""
+        if not _said(node):
+            self.visit(node)
+            return
+        for text in texts(node):
+            if re.match(r"\s*(danqing|torchrun) ", text):  # examples, with what stands beside them
+                beside = (re.split(r"\s{2,}", line.strip()) for line in text.splitlines())
+                self.found |= dict.fromkeys(line[1] for line in beside if len(line) > 1)
+            elif (always and text.strip()) or worded(text):
+                self.found[text + end] = None
+        for each in ast.walk(node):
+            if isinstance(each, ast.FormattedValue) and not (isinstance(each.value, ast.IfExp) and _plain(each.value)):
+                self.visit(each.value)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.tell(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        self.tell(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self.tell(node) if _said(node) else self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        grown = any(isinstance(target, ast.Name) and target.id in self.grown for target in node.targets)
+        self.tell(node.value, end="{}" * grown)
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # a docstring
+            self.visit(node.value)
+
+    def visit_Yield(self, node: ast.Yield) -> None:
+        if self.place in NAMED and isinstance(node.value, ast.Tuple):
+            self.tell(node.value.elts[0], always=True)
+        if node.value:
+            self.visit(node.value)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key in node.keys:
+            if key is not None and self.place in NAMED:
+                self.tell(key, always=True)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """Nothing is told by a comparison."""
+
+    visit_Subscript = visit_Assert = visit_Compare
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value:
+            self.visit(node.value)
+
+    def visit_arguments(self, node: ast.arguments) -> None:
+        for value in (*node.defaults, *filter(None, node.kw_defaults)):
+            self.visit(value)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg not in KEYS:
+            self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in SILENT:
+            return
+        if name in KINDS and len(node.args) > KINDS[name]:
+            for kind in texts(node.args[KINDS[name]], ""):
+                self.found |= dict.fromkeys([self.unknown.replace("{}", kind, 1)] if kind else [])
+        for value in node.args if name in TERMS else ():
+            self.tell(value, always=True)
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if any("click." in ast.unparse(each) for each in node.decorator_list):  # a command, whose docstring is its help
+            self.found |= dict.fromkeys(" ".join(each.split()) for each in (ast.get_docstring(node) or "").split("\n\n"))
+        self.visit(node.args)
+        for each in (*node.decorator_list, *node.body):
+            self.visit(each)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        if any(getattr(base, "id", "") == "Record" for base in node.bases):  # a finish, whose docstring says what it does
+            self.found[(ast.get_docstring(node) or "").splitlines()[0]] = None
+        self.generic_visit(node)
+
+
+def _name(node: ast.AugAssign) -> bool:
+    return isinstance(node.target, ast.Name) and isinstance(node.op, ast.Add) and _said(node.value)
+
+
+def messages() -> dict[str, list[str]]:
+    """Message -> the files that say it."""
+    errors = ast.parse((ROOT / "errors.py").read_text("utf-8"))
+    unknown = next(each for each in Said("errors.py", errors, "").found if each.startswith("unknown {} "))
+    found = dict[str, list[str]]()
+    for path in sorted(ROOT.rglob("*.py")):
+        place = path.relative_to(ROOT).as_posix()
+        if place not in QUIET:
+            for text in Said(place, ast.parse(path.read_text("utf-8")), unknown).found:
+                found.setdefault(text, []).append(place)
+    return found | {strerror(each): ["the system"] for each in ERRORS}
+
+
+def of_click() -> Iterator[str | tuple[str, str]]:
+    """What click says; of what it counts, one and several."""
+    for path in sorted(Path(click.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(ast.Name("_"), [ast.Constant(str(text))]):
+                    yield text
+                case ast.Call(ast.Name("ngettext"), [ast.Constant(str(one)), ast.Constant(str(several)), _]):
+                    yield one, several
+
+
+def place(language: str) -> Path:
+    """The catalogue of a language."""
+    return LANG / language / "LC_MESSAGES" / "danqing.po"
+
+
+def renewed(language: str) -> Catalog:
+    """A catalogue with the messages of today, and what was translated of them; the words of another click stay."""
+    old = _read(place(language))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    new = Catalog(language, project="danqing", version="1", creation_date=now, revision_date=now, fuzzy=False)
+    for text, files in messages().items():
+        new.add(text, old[text].string if text in old else "", auto_comments=files)
+    kept = (each.id for each in old if each.id and "click" in each.auto_comments)
+    for text in dict.fromkeys((*of_click(), *kept)):
+        if text not in new:
+            new.add(text, old[text].string if text in old else "", auto_comments=["click"])
+    return new
+
+
+def _read(path: Path) -> Catalog:
+    if not path.exists():
+        return Catalog()
+    with path.open("rb") as file:
+        return read_po(file)
+
+
+def missing(catalogue: Catalog) -> list[str]:
+    """The messages that are not translated."""
+    return [each.id[0] if isinstance(each.id, tuple) else each.id for each in catalogue if each.id and not _done(each.string)]
+
+
+def _done(string: str | Iterable[str]) -> bool:
+    return all(string if not isinstance(string, str) else [string])
+
+
+def written(catalogue: Catalog, only: Iterable[str] | None = None) -> bytes:
+    """The .po of a catalogue, or of some of its messages."""
+    file, some = io.BytesIO(), catalogue
+    if only is not None:
+        some = Catalog(catalogue.locale)
+        for text in only:
+            some[text] = catalogue[text]
+    write_po(file, some, width=0, omit_header=only is not None)
+    return file.getvalue()
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    """Its .mo, of what is translated."""
+    file = io.BytesIO()
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def main() -> None:
+    """Exit code 1: something is not translated."""
+    lacking = 0
+    for language in sorted(path.name for path in LANG.iterdir() if (path / "LC_MESSAGES").is_dir()):
+        catalogue = renewed(language)
+        found = missing(catalogue)
+        lacking += len(found)
+        sys.stdout.write(written(catalogue, found).decode())
+        print(f"# {language}: {len(found)} of {len(catalogue)} messages are not translated")
+        if "--write" in sys.argv:
+            place(language).write_bytes(written(catalogue))
+            place(language).with_suffix(".mo").write_bytes(compiled(catalogue))
+    sys.exit(bool(lacking))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The messages of a catalogue, found again in the English text that is shown."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from gettext import GNUTranslations
+from pathlib import Path
+
+from .template import QUOTES, Template
+
+ROOT = Path(__file__).parent
+DOMAIN = "danqing"
+#: How much of a text is looked at, in characters; a longer one is shown as it is.
+LONGEST = 10_000
+#: How deep messages may stand in each other's holes, and how many may be told at once.
+DEPTH, MANY = 6, 100
+#: What stands between messages that are told at once; the first that is there parts them.
+APART = re.compile(r"\n|; | \| |, ")
+#: Where a sentence ends and another begins.
+_ENDS = re.compile(r"(?<=[^\s.]{2}\.) (?=[A-Z])")
+
+
+class Messages:
+    """The translations into a language, by the folder of its name."""
+
+    def __init__(self, language: str):
+        place = ROOT / language / "LC_MESSAGES" / f"{DOMAIN}.mo"
+        with place.open("rb") as file:
+            catalogue = vars(GNUTranslations(file))["_catalog"]
+        self.whole: dict[str, str] = {key: text for key, text in catalogue.items() if isinstance(key, str) and key}
+
+    @cached_property
+    def templates(self) -> dict[str, list[tuple[Template, Template]]]:
+        """Messages with holes and their translations by their first character, "" where a hole is first; those first
+        that say most by themselves."""
+        found = defaultdict[str, list[tuple[Template, Template]]](list)
+        pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if "{" in key)
+        for english, other in sorted((pair for pair in pairs if pair[0].holed), key=lambda pair: -pair[0].weight):
+            found[english.literals[0][:1]].append((english, other))
+        return found
+
+    def term(self, text: str) -> str:
+        """A message without holes that is known to be one, be it a single word."""
+        found = self.whole.get(text.replace("{", "{{").replace("}", "}}"), "")
+        return found.replace("{{", "{").replace("}}", "}") or text
+
+    def said(self, text: str, depth: int = 0) -> str:
+        """The translation of a text; what is no message, and a single word that need not be one, stays as it is."""
+        if not text or len(text) > LONGEST or depth > DEPTH:
+            return text
+        if " " in text.strip() and (whole := self.term(text)) != text:
+            return whole
+        for first in (text[0], ""):
+            for english, other in self.templates[first]:
+                if (values := english.values(text)) is not None:
+                    items = zip(values, english.holes, strict=True)
+                    return other.filled([self._items(value, between, depth + 1) for value, between in items])
+        return self._parted(text, depth + 1)
+
+    def _items(self, value: str, between: str, depth: int) -> list[str]:
+        """What stands in a hole, item by item, translated where it is a message itself; what is quoted is none."""
+        items = value.split(between, MANY) if between else [value]
+        return [item if item[:1] in QUOTES and item[:1] == item[-1:] else self.said(item, depth) for item in items]
+
+    def _parted(self, text: str, depth: int) -> str:
+        """Several messages with the same between them, or several sentences."""
+        if found := APART.search(text):
+            return found[0].join(self.said(each, depth) for each in text.split(found[0], MANY))
+        sentences = _ENDS.split(text, MANY)
+        return text if len(sentences) == 1 else together(self.said(each, depth) for each in sentences)
+
+
+def together(sentences: Iterable[str]) -> str:
+    """Sentences one after another, with a space where the one before does not end as Chinese ones do."""
+    return re.sub(r"(?<=[。；：]) ", "", " ".join(sentences))
+
+
+@lru_cache
+def messages(language: str) -> Messages:
+    """Those of a language, read once."""
+    return Messages(language)
