@@ -29,8 +29,8 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1] / "src" / "danqing"
 LANG = ROOT / "lang"
-#: Files that hold words which nobody is told: captions and prompts.
-QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py"}
+#: Files that hold words which nobody is told: captions, prompts, words of other programs.
+QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py", "request/infotext.py"}
 #: Calls whose arguments are no messages: logs, patterns, names in the code of others.
 SILENT = {"_names", "_patterns", "cast", "compile", "encode", "get", "info", "keyed", "paint", "partition", "startswith"}
 SILENT |= {"Published", "TypeVar", "removeprefix", "replace", "settings.pop", "NewType", "fromkeys"}
@@ -40,13 +40,14 @@ KEYS = {"examples", "metavar", "hashes", "pattern"}
 KINDS = {"UnknownName": 0, "Among": 0, "translate": 2}
 #: Calls whose argument is a message even if it is a single word.
 TERMS = {"term", "waiting", "write_heading"}
-#: Files in which the names of values are shown: the keys of their dictionaries, and the first of two that they yield.
-NAMED = {"cli/commands/doctor.py", "run/record.py", "store/inspect.py", "measure/table.py", "measure/evaluation/page.py"}
+#: Files in which the names of values are shown: the keys of their dictionaries, and pairs that they yield or return.
+NAMED = {"cli/commands/doctor.py", "run/record.py", "store/inspect.py", "measure/table.py"}
 #: What the system says of files.
 ERRORS = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS)
 #: How many texts one expression may choose between.
 CHOICES = 8
 WORD = re.compile(r"(?<![\w.{])[a-z]{2,}(?![\w=(/.]\w|[=(/_])")
+CODE = re.compile(r"^<|^\w+\[|\\[sbdw]|\{\{ ")
 HOLE = re.compile(r"\{[^{}]*\}")
 
 
@@ -59,7 +60,7 @@ def texts(node: ast.expr, fields: str = "{}") -> list[str]:
             return _joined([texts(value) for value in values])
         case ast.FormattedValue(ast.Call(ast.Attribute(ast.Constant(str(between)), "join"))) if re.search(r"\w", between):
             return [f"{{:{between}}}"]
-        case ast.FormattedValue(ast.IfExp() as choice) if _plain(choice):
+        case ast.FormattedValue(choice) if _choice(choice):
             return texts(choice)
         case ast.IfExp(_, one, other):
             return [*texts(one), *texts(other)]
@@ -86,15 +87,27 @@ def _said(node: ast.expr) -> bool:
     return False
 
 
-def _plain(choice: ast.IfExp) -> bool:
-    """Whether a choice is between texts alone."""
-    return all(_plain(one) if isinstance(one, ast.IfExp) else _said(one) for one in (choice.body, choice.orelse))
+def _choice(node: ast.expr) -> bool:
+    """Whether an expression chooses between texts alone."""
+    if not isinstance(node, ast.IfExp):
+        return False
+    return all(_choice(one) if isinstance(one, ast.IfExp) else _said(one) for one in (node.body, node.orelse))
+
+
+def _fields(node: ast.expr) -> Iterator[ast.expr]:
+    """What stands in a text and is none."""
+    match node:
+        case ast.JoinedStr(values):
+            parts = [value.value for value in values if isinstance(value, ast.FormattedValue)]
+            yield from (each for part in parts for each in (_fields(part) if _choice(part) else [part]))
+        case ast.BinOp(left, _, right) | ast.IfExp(_, left, right):
+            yield from (each for part in (left, right) for each in (_fields(part) if _said(part) else [part]))
 
 
 def worded(text: str) -> bool:
     """Whether a format string is made of words, several where it has no hole."""
     several = HOLE.search(text) or re.search(r"[A-Za-z]{2,}[^A-Za-z]* [^A-Za-z]*[A-Za-z]|[0-9] [a-z]", text)
-    return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not text.startswith("<")
+    return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not CODE.search(text)
 
 
 class Said(ast.NodeVisitor):
@@ -102,10 +115,9 @@ class Said(ast.NodeVisitor):
 
     def __init__(self, place: str, tree: ast.Module, unknown: str):
         self.place, self.unknown, self.found = place, unknown, dict[str, None]()
-        self.grown = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AugAssign) and _name(node)}
         self.visit(tree)
 
-    def tell(self, node: ast.expr, *, always: bool = False, end: str = "") -> None:
+    def tell(self, node: ast.expr, *, always: bool = False) -> None:
         """Keep what an expression can say, and look into its fields."""
         if not _said(node):
             self.visit(node)
@@ -115,10 +127,9 @@ class Said(ast.NodeVisitor):
                 beside = (re.split(r"\s{2,}", line.strip()) for line in text.splitlines())
                 self.found |= dict.fromkeys(line[1] for line in beside if len(line) > 1)
             elif (always and text.strip()) or worded(text):
-                self.found[text + end] = None
-        for each in ast.walk(node):
-            if isinstance(each, ast.FormattedValue) and not (isinstance(each.value, ast.IfExp) and _plain(each.value)):
-                self.visit(each.value)
+                self.found[text] = None
+        for each in _fields(node):
+            self.visit(each)
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
@@ -130,19 +141,18 @@ class Said(ast.NodeVisitor):
     def visit_BinOp(self, node: ast.BinOp) -> None:
         self.tell(node) if _said(node) else self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> None:
-        grown = any(isinstance(target, ast.Name) and target.id in self.grown for target in node.targets)
-        self.tell(node.value, end="{}" * grown)
-
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring
             self.visit(node.value)
 
-    def visit_Yield(self, node: ast.Yield) -> None:
+    def visit_Yield(self, node: ast.Yield | ast.Return) -> None:
         if self.place in NAMED and isinstance(node.value, ast.Tuple):
-            self.tell(node.value.elts[0], always=True)
-        if node.value:
+            for each in node.value.elts:
+                self.tell(each.values[-1] if isinstance(each, ast.BoolOp) else each, always=True)
+        elif node.value:
             self.visit(node.value)
+
+    visit_Return = visit_Yield
 
     def visit_Dict(self, node: ast.Dict) -> None:
         for key in node.keys:
@@ -153,7 +163,11 @@ class Said(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         """Nothing is told by a comparison."""
 
-    visit_Subscript = visit_Assert = visit_Compare
+    visit_Assert = visit_Compare
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if ast.unparse(node.value) == "Annotated":  # a field, with what it can be
+            self.visit(node.slice)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value:
@@ -171,6 +185,8 @@ class Said(ast.NodeVisitor):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in SILENT:
             return
+        if name == "join" and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Constant):
+            node = ast.Call(ast.Name(name), node.args, node.keywords)  # what it puts between is no message
         if name in KINDS and len(node.args) > KINDS[name]:
             for kind in texts(node.args[KINDS[name]], ""):
                 self.found |= dict.fromkeys([self.unknown.replace("{}", kind, 1)] if kind else [])
@@ -186,13 +202,9 @@ class Said(ast.NodeVisitor):
             self.visit(each)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        if any(getattr(base, "id", "") == "Record" for base in node.bases):  # a finish, whose docstring says what it does
-            self.found[(ast.get_docstring(node) or "").splitlines()[0]] = None
+        if any(isinstance(each, ast.AnnAssign) and ast.unparse(each).startswith("name: Literal[") for each in node.body):
+            self.found |= dict.fromkeys((ast.get_docstring(node) or "").splitlines()[:1])  # what a finish does
         self.generic_visit(node)
-
-
-def _name(node: ast.AugAssign) -> bool:
-    return isinstance(node.target, ast.Name) and isinstance(node.op, ast.Add) and _said(node.value)
 
 
 def messages() -> dict[str, list[str]]:

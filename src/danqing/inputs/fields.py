@@ -117,5 +117,5 @@ def _cause(found: ErrorDetails, fields: Mapping[str, FieldInfo], what: str, name
         return InvalidInput(f"{where}{name}: {len(given)} characters were given; possible is {possible}: shorten it")
     if found["type"] == "string_unicode":
         return InvalidInput(f"{given_text}, which is not whole Unicode text: write it in UTF-8")
-    example = f", for example {info.examples[0]!r}" if info.examples else ""
-    return InvalidInput(f"{given_text}; possible is {possible}{example}")
+    told = f"{given_text}; possible is {possible}"
+    return InvalidInput(f"{told}, for example {info.examples[0]!r}" if info.examples else told)

@@ -38,7 +38,8 @@ class Messages:
         that say most by themselves."""
         found = defaultdict[str, list[tuple[Template, Template]]](list)
         pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if "{" in key)
-        for english, other in sorted((pair for pair in pairs if pair[0].holed), key=lambda pair: -pair[0].weight):
+        holed = (pair for pair in pairs if pair[0].holes and not pair[0].named)
+        for english, other in sorted(holed, key=lambda pair: -pair[0].weight):
             found[english.literals[0][:1]].append((english, other))
         return found
 
@@ -56,9 +57,26 @@ class Messages:
         for first in (text[0], ""):
             for english, other in self.templates[first]:
                 if (values := english.values(text)) is not None:
-                    items = zip(values, english.holes, strict=True)
-                    return other.filled([self._items(value, between, depth + 1) for value, between in items])
-        return self._parted(text, depth + 1)
+                    return self._filled(english, other, values, depth)
+        return self._ended(text, depth + 1)
+
+    @cached_property
+    def endings(self) -> list[tuple[Template, Template]]:
+        """Messages that others end with: they begin with what stands between two."""
+        pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if key[0] in " ,;:.(" and key[1:])
+        return sorted((pair for pair in pairs if not pair[0].named), key=lambda pair: -pair[0].weight)
+
+    def _ended(self, text: str, depth: int) -> str:
+        """A message with another one behind it, or several."""
+        for english, other in self.endings:
+            at = text.rfind(english.literals[0])
+            if at > 0 and (values := english.values(text[at:])) is not None:
+                return self.said(text[:at], depth) + self._filled(english, other, values, depth)
+        return self._parted(text, depth)
+
+    def _filled(self, english: Template, other: Template, values: list[str], depth: int) -> str:
+        items = zip(values, english.holes, strict=True)
+        return other.filled([self._items(value, between, depth + 1) for value, between in items])
 
     def _items(self, value: str, between: str, depth: int) -> list[str]:
         """What stands in a hole, item by item, translated where it is a message itself; what is quoted is none."""

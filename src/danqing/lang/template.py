@@ -30,10 +30,9 @@ class Template:
         return [(literal, field, spec or "") for literal, field, spec, _ in Formatter().parse(self.text)]
 
     @cached_property
-    def holed(self) -> bool:
-        """Whether it has holes, and holes alone: the fields of click's own messages have names."""
-        fields = [field for _, field, _ in self.parts if field is not None]
-        return bool(fields) and not any(fields)
+    def named(self) -> bool:
+        """Whether its fields have names, as those of click's own messages."""
+        return any(field for _, field, _ in self.parts)
 
     @cached_property
     def holes(self) -> list[str]:
@@ -57,8 +56,9 @@ class Template:
 
     @cached_property
     def telling(self) -> bool:
-        """Whether it has two words at least, or begins with one and a colon."""
-        return len(_WORD.findall(" ".join(self.literals))) > 1 or self.literals[0].endswith(": ")
+        """Whether it has two words at least that are none of the shortest, or begins with two, or with one and a colon."""
+        first = self.literals[0]
+        return len(_WORD.findall(" ".join(self.literals))) > 1 or len(first.split()) > 1 or first.endswith(": ")
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes; None where the text is not of this template. In linear time.
