@@ -10,15 +10,16 @@ from click.formatting import measure_table
 from rich.cells import cell_len
 
 #: What no line begins with, and what none ends with.
-CLOSING, OPENING = "。，、；：？！）》」』”’…", "（《「『“‘"
+CLOSING, OPENING = "。，、；：？！）》」』”’…]", "（《「『“‘["
+_CLOSE, _OPEN = map(re.escape, (CLOSING, OPENING))
 #: What stays together on a line: a run without spaces of narrow characters, or a wide one with its signs.
-_PIECE = re.compile(rf" +|[{OPENING}]*(?:[^\W\u2e80-\uffef]|[!-~])+[{CLOSING}]*|[{OPENING}]*[^\s][{CLOSING}]*")
+_PIECE = re.compile(rf" +|[{_OPEN}]*(?:[^\W\u2e80-\uffef]|[!-Z^-~])+[{_CLOSE}]*|[{_OPEN}]*[^\s][{_CLOSE}]*")
 
 
 def wrapped(text: str, width: int) -> list[str]:
     """A text in lines of at most so many cells, where its pieces are not longer."""
     lines = [""]
-    for piece in _PIECE.findall(" ".join(text.split())):
+    for piece in _PIECE.findall(re.sub(r"\s*\n\s*", " ", text)):
         if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
             lines[-1] = lines[-1].rstrip()
             lines.append("")

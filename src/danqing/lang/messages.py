@@ -39,7 +39,7 @@ class Messages:
         found = defaultdict[str, list[tuple[Template, Template]]](list)
         pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if "{" in key)
         holed = (pair for pair in pairs if pair[0].holes and not pair[0].named)
-        for english, other in sorted(holed, key=lambda pair: -pair[0].weight):
+        for english, other in sorted(holed, key=lambda pair: (-pair[0].weight, len(pair[0].holes))):
             found[english.literals[0][:1]].append((english, other))
         return found
 

@@ -30,8 +30,9 @@ def chosen(args: Sequence[str], environ: Mapping[str, str] = os.environ) -> str:
     options = list(args[: args.index("--")] if "--" in args else args)
     told = [value for name, value in zip(options, options[1:], strict=False) if name == "--lang"]
     told += [each.partition("=")[2] for each in options if each.startswith("--lang=")]
-    said = next(filter(None, (*told[-1:], *map(environ.get, NAMED))), "en")
     known = languages()
+    told = [code for code in told if code in known]  # the others are refused when the command is read
+    said = next(filter(None, (*told[-1:], *map(environ.get, NAMED))), "en")
     codes = (each.replace("-", "_").partition(".")[0].partition("_")[0].lower() for each in said.split(":"))
     return next((code for code in codes if code in known), "en")  # LANGUAGE may name several, the favourite first
 
@@ -86,4 +87,4 @@ def sentences(*texts: str) -> str:
 
 
 def _ended(text: str, stop: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((stop, ".")) else stop)
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text[-1:] in f"{stop}.?？" else stop)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from string import Formatter
 
-_WORD = re.compile(r"[A-Za-zéü]{3,}")
+_WORD = re.compile(r"[A-Za-zéü]{2,}")
 _NUMBERS = re.compile(r"[\d.,:×±%/ -]*")
 #: How the Python `repr` of a text begins, and ends.
 QUOTES = "'\""
@@ -56,9 +56,9 @@ class Template:
 
     @cached_property
     def telling(self) -> bool:
-        """Whether it has two words at least that are none of the shortest, or begins with two, or with one and a colon."""
-        first = self.literals[0]
-        return len(_WORD.findall(" ".join(self.literals))) > 1 or len(first.split()) > 1 or first.endswith(": ")
+        """Whether it has two words at least, or begins with one and a colon."""
+        words = _WORD.findall(" ".join(self.literals))
+        return len(words) > 1 and len(max(words, key=len)) > 2 or self.literals[0].endswith(": ")
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes; None where the text is not of this template. In linear time.
