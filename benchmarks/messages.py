@@ -4,9 +4,9 @@
     python benchmarks/messages.py --write    puts them into the .po to be filled in there, takes out what is said no
                                              more, and compiles the .mo; so it is run again when they are filled in
 
-A message is a text in the code that is made of words: a string, or an f-string, each of its fields a hole ``{}`` (a list
-that `join` makes of it ``{: and }``, with what is between the items). Where an f-string chooses between texts, each choice
-is a message. docs/languages.md says more.
+A message is a text in the code that is made of words: a string, or an f-string, each of its fields a hole ``{}`` (what
+`join` makes of a list ``{: and }``, with what is between the items). Where an f-string chooses between texts, each
+choice is a message. docs/languages.md says more.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from errno import EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
-from os import strerror
 from pathlib import Path
 
 import click
@@ -32,7 +30,19 @@ LANG = ROOT / "lang"
 #: Files that hold words which nobody is told: captions, prompts, words of other programs.
 QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py", "request/infotext.py"}
 #: Calls whose arguments are no messages: logs, patterns, names in the code of others.
-SILENT = {"_names", "_patterns", "cast", "compile", "encode", "get", "info", "keyed", "paint", "partition", "startswith"}
+SILENT = {
+    "_names",
+    "_patterns",
+    "cast",
+    "compile",
+    "encode",
+    "get",
+    "info",
+    "keyed",
+    "paint",
+    "partition",
+    "startswith",
+}
 SILENT |= {"Published", "TypeVar", "removeprefix", "replace", "settings.pop", "NewType", "fromkeys"}
 #: Keywords that hold none.
 KEYS = {"examples", "metavar", "hashes", "pattern"}
@@ -43,7 +53,8 @@ TERMS = {"term", "waiting", "write_heading"}
 #: Files in which the names of values are shown: the keys of their dictionaries, and pairs that they yield or return.
 NAMED = {"cli/commands/doctor.py", "run/record.py", "store/inspect.py", "measure/table.py"}
 #: What the system says of files.
-ERRORS = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS)
+SYSTEM = ("Permission denied", "File exists", "Is a directory", "File name too long", "No such file or directory")
+SYSTEM += ("No space left on device", "Not a directory", "Operation not permitted", "Read-only file system")
 #: How many texts one expression may choose between.
 CHOICES = 8
 WORD = re.compile(r"(?<![\w.{])[a-z]{2,}(?![\w=(/.]\w|[=(/_])")
@@ -58,7 +69,9 @@ def texts(node: ast.expr, fields: str = "{}") -> list[str]:
             return [text.replace("{", "{{").replace("}", "}}")]
         case ast.JoinedStr(values):
             return _joined([texts(value) for value in values])
-        case ast.FormattedValue(ast.Call(ast.Attribute(ast.Constant(str(between)), "join"))) if re.search(r"\w", between):
+        case ast.FormattedValue(ast.Call(ast.Attribute(ast.Constant(str(between)), "join"))) if re.search(
+            r"\w", between
+        ):
             return [f"{{:{between}}}"]
         case ast.FormattedValue(choice) if _choice(choice):
             return texts(choice)
@@ -163,15 +176,16 @@ class Said(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         """Nothing is told by a comparison."""
 
-    visit_Assert = visit_Compare
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """Nor by this."""
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if ast.unparse(node.value) == "Annotated":  # a field, with what it can be
             self.visit(node.slice)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value:
-            self.visit(node.value)
+        for each in filter(None, (node.annotation, node.value)):
+            self.visit(each)
 
     def visit_arguments(self, node: ast.arguments) -> None:
         for value in (*node.defaults, *filter(None, node.kw_defaults)):
@@ -196,13 +210,17 @@ class Said(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if any("click." in ast.unparse(each) for each in node.decorator_list):  # a command, whose docstring is its help
-            self.found |= dict.fromkeys(" ".join(each.split()) for each in (ast.get_docstring(node) or "").split("\n\n"))
+            self.found |= dict.fromkeys(
+                " ".join(each.split()) for each in (ast.get_docstring(node) or "").split("\n\n")
+            )
         self.visit(node.args)
         for each in (*node.decorator_list, *node.body):
             self.visit(each)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        if any(isinstance(each, ast.AnnAssign) and ast.unparse(each).startswith("name: Literal[") for each in node.body):
+        if any(
+            isinstance(each, ast.AnnAssign) and ast.unparse(each).startswith("name: Literal[") for each in node.body
+        ):
             self.found |= dict.fromkeys((ast.get_docstring(node) or "").splitlines()[:1])  # what a finish does
         self.generic_visit(node)
 
@@ -217,7 +235,7 @@ def messages() -> dict[str, list[str]]:
         if place not in QUIET:
             for text in Said(place, ast.parse(path.read_text("utf-8")), unknown).found:
                 found.setdefault(text, []).append(place)
-    return found | {strerror(each): ["the system"] for each in ERRORS}
+    return found | {text: ["the system"] for text in SYSTEM}
 
 
 def of_click() -> Iterator[str | tuple[str, str]]:
@@ -239,7 +257,7 @@ def place(language: str) -> Path:
 
 def renewed(language: str) -> Catalog:
     """A catalogue with the messages of today, and what was translated of them; the words of another click stay."""
-    old = _read(place(language))
+    old = read(place(language))
     now = datetime(2026, 1, 1, tzinfo=UTC)
     new = Catalog(language, project="danqing", version="1", creation_date=now, revision_date=now, fuzzy=False)
     for text, files in messages().items():
@@ -251,7 +269,7 @@ def renewed(language: str) -> Catalog:
     return new
 
 
-def _read(path: Path) -> Catalog:
+def read(path: Path) -> Catalog:
     if not path.exists():
         return Catalog()
     with path.open("rb") as file:
@@ -259,12 +277,9 @@ def _read(path: Path) -> Catalog:
 
 
 def missing(catalogue: Catalog) -> list[str]:
-    """The messages that are not translated."""
-    return [each.id[0] if isinstance(each.id, tuple) else each.id for each in catalogue if each.id and not _done(each.string)]
-
-
-def _done(string: str | Iterable[str]) -> bool:
-    return all(string if not isinstance(string, str) else [string])
+    """The messages that are not translated; of what is counted, the singular."""
+    empty = [each.id for each in catalogue if each.id and (not each.string or not all(each.string))]
+    return [text if isinstance(text, str) else text[0] for text in empty]
 
 
 def written(catalogue: Catalog, only: Iterable[str] | None = None) -> bytes:

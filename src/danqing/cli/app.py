@@ -13,7 +13,7 @@ from functools import partial
 import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
-from ..lang.spoken import chosen, said, speaking
+from ..lang.spoken import chosen, speaking
 from ..version import __version__
 from .commands.compare import compare
 from .commands.doctor import doctor
@@ -108,7 +108,6 @@ def run(args: list[str] | None) -> None:
         with plain_warnings():
             danqing.main(args, standalone_mode=False)
     except click.ClickException as error:
-        error.message = said(error.message)
         error.show()
         sys.exit(2)
     except (InvalidInput, InvalidFile) as error:

@@ -76,7 +76,10 @@ class Examples(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         language = click.Option(
-            ["--lang"], type=click.Choice(languages()), expose_value=False, hidden=ctx.parent is not None,
+            ["--lang"],
+            type=click.Choice(languages()),
+            expose_value=False,
+            hidden=ctx.parent is not None,
             help="The language of help and messages; that of the system when not given.",
         )  # `danqing.lang.spoken.chosen` has read it already: anywhere, and before a wrong option is told
         found = (*self.params, language, self.get_help_option(ctx))
@@ -87,7 +90,10 @@ class Examples(click.Command):
         return said(super().get_short_help_str(limit))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        told, self.help = self.help, "\n\n".join(said(" ".join(each.split())) for each in (self.help or "").split("\n\n"))
+        told, self.help = (
+            self.help,
+            "\n\n".join(said(" ".join(each.split())) for each in (self.help or "").split("\n\n")),
+        )
         super().format_help_text(ctx, formatter)
         self.help = told
 
@@ -125,8 +131,8 @@ def _spoken(option: click.Parameter) -> click.Parameter:
 
 def _explained(line: str) -> str:
     """An example, with what stands beside it in the reader's language."""
-    command, space, beside = re.fullmatch(r"(.*?)(?:(\s{2,})(\S.*))?", line, re.DOTALL).groups("")
-    return f"{command}{space}{term(beside)}"
+    command, *beside = re.split(r"(\s{2,})", line, maxsplit=1)
+    return command + "".join(map(term, beside))
 
 
 class Several(click.Option):

@@ -165,6 +165,6 @@ def say(value: dict[str, Any]) -> None:
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """A text as it can be read, in the reader's language: what would steer the terminal, a stranger's too, is shown by its
-    number."""
+    """A text as it can be read, in the reader's language: what would steer the terminal, a stranger's too, is shown by
+    its number."""
     click.echo(STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", said(text)), err=err)

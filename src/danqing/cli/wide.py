@@ -1,4 +1,4 @@
-"""Help in a script whose characters are two cells wide and stand without spaces: its lines end where a terminal's do."""
+"""Help in a script of characters two cells wide that stand without spaces: its lines end where a terminal's do."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ def wrapped(text: str, width: int) -> list[str]:
     lines = [""]
     for piece in _PIECE.findall(re.sub(r"\s*\n\s*", " ", text)):
         if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
-            lines[-1] = lines[-1].rstrip()
             lines.append("")
         lines[-1] += piece if lines[-1] else piece.lstrip()
-    return lines
+    return [line.rstrip() for line in lines]
 
 
 class WideFormatter(click.HelpFormatter):

@@ -63,7 +63,8 @@ class Enlarger:
         if not isinstance(net, UPSCALERS):
             names = [kind.__name__ for kind in UPSCALERS]
             raise InvalidInput(
-                f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, {' or '.join(names)}"
+                f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, "
+                f"{' or '.join(names)}"
             )
         self.config = net.config
         if self.config.in_channels not in (1, 3) or self.config.out_channels != self.config.in_channels:

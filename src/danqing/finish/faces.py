@@ -71,7 +71,8 @@ class Network:
         if not isinstance(net, RESTORERS):
             names = [kind.__name__ for kind in RESTORERS]
             raise InvalidInput(
-                f"a {type(net).__name__} restores no face: give the network of a face restorer's file, {' or '.join(names)}"
+                f"a {type(net).__name__} restores no face: give the network of a face restorer's file, "
+                f"{' or '.join(names)}"
             )
         self.size = net.config.resolution
         self.device = find_device(device)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 
-from .template import QUOTES, Template
+from .template import QUOTES, Template, quoted
 
 ROOT = Path(__file__).parent
 DOMAIN = "danqing"
 #: How much of a text is looked at, in characters; a longer one is shown as it is.
 LONGEST = 10_000
 #: How deep messages may stand in each other's holes, and how many may be told at once.
-DEPTH, MANY = 6, 100
+DEPTH, MANY = 6, 50
 #: What stands between messages that are told at once; the first that is there parts them.
 APART = re.compile(r"\n|; | \| |, ")
 #: Where a sentence ends and another begins.
@@ -34,13 +33,15 @@ class Messages:
 
     @cached_property
     def templates(self) -> dict[str, list[tuple[Template, Template]]]:
-        """Messages with holes and their translations by their first character, "" where a hole is first; those first
-        that say most by themselves."""
-        found = defaultdict[str, list[tuple[Template, Template]]](list)
+        """Messages with holes and their translations by the character that their texts begin with, of which "" is any;
+        those first that say most by themselves."""
+        found = dict[str, list[tuple[Template, Template]]]()
         pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if "{" in key)
         holed = (pair for pair in pairs if pair[0].holes and not pair[0].named)
+        begun = {"", *(key[0] for key in self.whole)}
         for english, other in sorted(holed, key=lambda pair: (-pair[0].weight, len(pair[0].holes))):
-            found[english.literals[0][:1]].append((english, other))
+            for first in [english.literals[0][:1]] if english.literals[0] else begun:
+                found.setdefault(first, []).append((english, other))
         return found
 
     def term(self, text: str) -> str:
@@ -54,11 +55,13 @@ class Messages:
             return text
         if " " in text.strip() and (whole := self.term(text)) != text:
             return whole
-        for first in (text[0], ""):
-            for english, other in self.templates[first]:
-                if (values := english.values(text)) is not None:
+        found = None
+        for english, other in self.templates.get(text[0], self.templates[""]):
+            if (values := english.values(text)) is not None:
+                if all(value[:1] not in QUOTES or not value or quoted(value) for value in values):
                     return self._filled(english, other, values, depth)
-        return self._ended(text, depth + 1)
+                found = found or (english, other, values)  # whose holes begin with a quote that does not end there
+        return self._filled(*found, depth) if found else self._ended(text, depth + 1)
 
     @cached_property
     def endings(self) -> list[tuple[Template, Template]]:
@@ -81,7 +84,7 @@ class Messages:
     def _items(self, value: str, between: str, depth: int) -> list[str]:
         """What stands in a hole, item by item, translated where it is a message itself; what is quoted is none."""
         items = value.split(between, MANY) if between else [value]
-        return [item if item[:1] in QUOTES and item[:1] == item[-1:] else self.said(item, depth) for item in items]
+        return [item if quoted(item) else self.said(item, depth) for item in items]
 
     def _parted(self, text: str, depth: int) -> str:
         """Several messages with the same between them, or several sentences."""

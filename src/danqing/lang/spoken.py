@@ -1,5 +1,5 @@
-"""The language that is spoken: which one, and what is said in it. English until another is asked for; a catalogue is read
-only then."""
+"""The language that is spoken: which one, and what is said in it. English until another is asked for: a catalogue is
+read only then."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gettext
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def chosen(args: Sequence[str], environ: Mapping[str, str] = os.environ) -> str:
     """The language that ``--lang`` names anywhere among the arguments, or else the first of `NAMED` that is set:
     "zh_CN.UTF-8" is zh. What is none of `languages` is English."""
     options = list(args[: args.index("--")] if "--" in args else args)
-    told = [value for name, value in zip(options, options[1:], strict=False) if name == "--lang"]
+    told = [value for name, value in pairwise(options) if name == "--lang"]
     told += [each.partition("=")[2] for each in options if each.startswith("--lang=")]
     known = languages()
     told = [code for code in told if code in known]  # the others are refused when the command is read

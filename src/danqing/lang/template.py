@@ -14,6 +14,11 @@ _NUMBERS = re.compile(r"[\d.,:×±%/ -]*")
 QUOTES = "'\""
 
 
+def quoted(value: str) -> bool:
+    """Whether a value is a text in quotes."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES
+
+
 @dataclass(frozen=True)
 class Template:
     """A format string whose fields are holes: ``{}``, or ``{: and }`` for a list with that between its items.
@@ -58,7 +63,7 @@ class Template:
     def telling(self) -> bool:
         """Whether it has two words at least, or begins with one and a colon."""
         words = _WORD.findall(" ".join(self.literals))
-        return len(words) > 1 and len(max(words, key=len)) > 2 or self.literals[0].endswith(": ")
+        return (len(words) > 1 and len(max(words, key=len)) > 2) or self.literals[0].endswith(": ")
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes; None where the text is not of this template. In linear time.
@@ -73,12 +78,10 @@ class Template:
             return None
         at, found = len(first), list[str]()
         for literal in between:
-            stop = text.find(literal, at, end)
-            if stop < 0:
+            if (stop := text.find(literal, at, end)) < 0:
                 return None
-            if text[at : at + 1] in QUOTES and literal:
-                quoted = text.find(text[at] + literal, at + 1, end)
-                stop = stop if quoted < 0 else quoted + 1
+            if literal and text[at] in QUOTES:
+                stop = (text.find(text[at] + literal, at + 1, end) + 1) or stop
             found.append(text[at:stop])
             at = stop + len(literal)
         found.append(text[at:end])
