@@ -4,21 +4,20 @@ paints."""
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InvalidInput, nearest
-from ..lang.spoken import foreign, languages, said, sentences, term
+from ..lang.spoken import sentences, term
 from ..tables import PluginWarning
 from .completion import files, finishers, finishes, models, names
 from .screen import note
+from .told import Told, explained, language, spoken
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -54,48 +53,16 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-class Context(click.Context):
-    """Lays help out by the width of what is written in it."""
-
-    def make_formatter(self) -> click.HelpFormatter:
-        if foreign():
-            from .wide import WideFormatter
-
-            self.formatter_class = WideFormatter
-        return super().make_formatter()
-
-
-class Examples(click.Command):
-    """Tells its help in the reader's language, keeps the line breaks of the examples under the options, makes its `Several`
-    options when it is used, and understands what other programs call them."""
-
-    context_class = Context
+class Examples(Told):
+    """Keeps the line breaks of the examples under the options, makes its `Several` options when it is used, and
+    understands what other programs call them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _ours(args, {name for one in self.get_params(ctx) for name in one.opts}))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        language = click.Option(
-            ["--lang"],
-            type=click.Choice(languages()),
-            expose_value=False,
-            hidden=ctx.parent is not None,
-            help="The language of help and messages; that of the system when not given.",
-        )  # `danqing.lang.spoken.chosen` has read it already: anywhere, and before a wrong option is told
-        found = (*self.params, language, self.get_help_option(ctx))
-        every = [each for one in found if one for each in (one.made() if isinstance(one, Several) else [one])]
-        return list(map(_spoken, every)) if foreign() else every
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        return said(super().get_short_help_str(limit))
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        told, self.help = (
-            self.help,
-            "\n\n".join(said(" ".join(each.split())) for each in (self.help or "").split("\n\n")),
-        )
-        super().format_help_text(ctx, formatter)
-        self.help = told
+        found = (*self.params, language(ctx), self.get_help_option(ctx))
+        return spoken(each for one in found if one for each in (one.made() if isinstance(one, Several) else [one]))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -103,7 +70,7 @@ class Examples(click.Command):
             formatter.write_heading(term("Examples"))
             formatter.indent()
             for line in self.epilog.strip().splitlines():
-                formatter.write(f"{'':>{formatter.current_indent}}{_explained(line)}\n")
+                formatter.write(f"{'':>{formatter.current_indent}}{explained(line)}\n")
             formatter.dedent()
 
 
@@ -119,20 +86,6 @@ class Group(Examples, click.Group):
             near = nearest(args[0], self.commands)
             hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
             raise click.UsageError(sentences(error.message, hint), ctx) from None
-
-
-def _spoken(option: click.Parameter) -> click.Parameter:
-    """The same option with its help in the reader's language."""
-    if isinstance(option, click.Option) and option.help:
-        option = copy(option)
-        option.help = said(option.help)
-    return option
-
-
-def _explained(line: str) -> str:
-    """An example, with what stands beside it in the reader's language."""
-    command, *beside = re.split(r"(\s{2,})", line, maxsplit=1)
-    return command + "".join(map(term, beside))
 
 
 class Several(click.Option):
