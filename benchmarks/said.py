@@ -28,6 +28,8 @@ SILENT = {
 SILENT |= {"Published", "TypeVar", "removeprefix", "replace", "settings.pop", "NewType", "fromkeys"}
 #: Keywords that hold none.
 KEYS = {"examples", "metavar", "hashes", "pattern"}
+#: Keywords that hold a message even if it is a single word.
+HELP = {"help", "short_help", "description", "does"}
 #: Calls that say what is unknown, by the place of that among their arguments.
 KINDS = {"UnknownName": 0, "Among": 0, "translate": 2}
 #: Calls whose argument is a message even if it is a single word.
@@ -175,7 +177,7 @@ class Said(ast.NodeVisitor):
 
     def visit_keyword(self, node: ast.keyword) -> None:
         if node.arg not in KEYS:
-            self.visit(node.value)
+            self.tell(node.value, always=node.arg in HELP)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -72,6 +72,15 @@ def test_a_message_in_a_hole_is_told_in_the_language_too(language):
                 assert found.said(inner) in found.said(text), english.text
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_heading_stays_before_whatever_message_follows_it(language):
+    said = messages(language).said
+    heading = said("warning: x").removesuffix("x")
+    for english, _ in _templates(language):
+        text = english.filled(_values(english, "'x'" if english.telling else "7"))
+        assert said(f"warning: {text}") == heading + said(text)
+
+
 def test_what_is_no_message_stays_as_it_is():
     said = messages("zh").said
     words = ("solver", "a red fox, 3d style", "/home/a/cats and dogs.png", "my pictures", "House of cards.png", "狐狸")

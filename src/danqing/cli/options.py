@@ -114,8 +114,8 @@ def _ours(args: Sequence[str], known: Collection[str]) -> list[str]:
             continue
         renamed[name] = own
         found += [own + equals + value] if equals else [own, *filter(None, [value])]  # -n4
-    if renamed:
-        note("; ".join(f"{name} is {own} here" for name, own in renamed.items()))
+    for name, own in renamed.items():
+        note(f"{name} is {own} here")
     return [*found, *args[end:]]
 
 

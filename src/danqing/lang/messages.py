@@ -34,12 +34,12 @@ class Messages:
     @cached_property
     def templates(self) -> dict[str, list[tuple[Template, Template]]]:
         """Messages with holes and their translations by the character that their texts begin with, of which "" is any;
-        those first that say most by themselves."""
+        headings first, then those that say most by themselves."""
         found = dict[str, list[tuple[Template, Template]]]()
         pairs = ((Template(key), Template(text)) for key, text in self.whole.items() if "{" in key)
         holed = (pair for pair in pairs if pair[0].holes and not pair[0].named)
         begun = {"", *(key[0] for key in self.whole)}
-        for english, other in sorted(holed, key=lambda pair: (-pair[0].weight, len(pair[0].holes))):
+        for english, other in sorted(holed, key=_first):
             for first in [english.literals[0][:1]] if english.literals[0] else begun:
                 found.setdefault(first, []).append((english, other))
         return found
@@ -58,7 +58,7 @@ class Messages:
         found = None
         for english, other in self.templates.get(text[0], self.templates[""]):
             if (values := english.values(text)) is not None:
-                if all(value[:1] not in QUOTES or not value or quoted(value) for value in values):
+                if english.heading or all(not value or value[0] not in QUOTES or quoted(value) for value in values):
                     return self._filled(english, other, values, depth)
                 found = found or (english, other, values)  # whose holes begin with a quote that does not end there
         return self._filled(*found, depth) if found else self._ended(text, depth + 1)
@@ -92,6 +92,11 @@ class Messages:
             return found[0].join(self.said(each, depth) for each in text.split(found[0], MANY))
         sentences = _ENDS.split(text, MANY)
         return text if len(sentences) == 1 else together(self.said(each, depth) for each in sentences)
+
+
+def _first(pair: tuple[Template, Template]) -> tuple[bool, int, int]:
+    """What is looked for first sorts lowest."""
+    return not pair[0].heading, -pair[0].weight, len(pair[0].holes)
 
 
 def together(sentences: Iterable[str]) -> str:

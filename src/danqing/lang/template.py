@@ -12,11 +12,12 @@ _WORD = re.compile(r"[A-Za-zéü]{2,}")
 _NUMBERS = re.compile(r"[\d.,:×±%/ -]*")
 #: How the Python `repr` of a text begins, and ends.
 QUOTES = "'\""
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 
 def quoted(value: str) -> bool:
-    """Whether a value is a text in quotes."""
-    return len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES
+    """Whether a value is one text in quotes."""
+    return bool(_QUOTED.fullmatch(value))
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Template:
         """Whether it has two words at least, or begins with one and a colon."""
         words = _WORD.findall(" ".join(self.literals))
         return (len(words) > 1 and len(max(words, key=len)) > 2) or self.literals[0].endswith(": ")
+
+    @cached_property
+    def heading(self) -> bool:
+        """Whether it is a heading, "warning: {}", before another message."""
+        return self.literals[0].endswith(": ") and self.literals[1:] == [""]
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes; None where the text is not of this template. In linear time.
