@@ -81,7 +81,7 @@ def drive(
     """
     checkpoint, first = folder / "last.pt", parallel.rank() == 0
     for note in run.notes if first else ():
-        print(note, flush=True)
+        print(said(note), flush=True)
     cores = torch.get_num_threads() * parallel.count()
     seen: list[Mapping[str, float]] = []  # since the last line of the log
     with (
@@ -102,7 +102,7 @@ def drive(
                 means = _means(seen)  # the first line after resuming may be over fewer steps
                 log.write(step=step, **means, cores=cores)
                 if show is None and step % (10 * log_every) == 0:
-                    print(step, {k: round(v, 4) for k, v in means.items()}, f"{clock(left)} left", flush=True)
+                    print(step, {k: round(v, 4) for k, v in means.items()}, said(f"{clock(left)} left"), flush=True)
                 seen = []
             if now - saved > save_every:
                 run.save(checkpoint)
