@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "src" / "danqing"
 #: Files that hold words which nobody is told: captions, prompts, words of other programs.
-QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py", "request/infotext.py"}
+QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py", "measure/tell.py", "request/infotext.py"}
 #: Calls whose arguments are no messages: logs, patterns, names in the code of others.
 SILENT = {
     "_names",
@@ -42,7 +42,7 @@ SYSTEM += ("No space left on device", "Not a directory", "Operation not permitte
 #: How many texts one expression may choose between.
 CHOICES = 8
 WORD = re.compile(r"(?<![\w.{])[a-z]{2,}(?![\w=(/.]\w|[=(/_])")
-CODE = re.compile(r"^<|^\w+\[|\\[sbdw]|\{\{ ")
+CODE = re.compile(r"\n|^<|^\w+\[|\\[sbdw]|\{\{ ")
 HOLE = re.compile(r"\{[^{}]*\}")
 
 
@@ -102,9 +102,9 @@ def _fields(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def worded(text: str) -> bool:
-    """Whether a format string is made of words, several where it has no hole."""
+    """Whether a format string is made of words, several without a hole, and of one line: more are the text of a file."""
     several = HOLE.search(text) or re.search(r"[A-Za-z]{2,}[^A-Za-z]* [^A-Za-z]*[A-Za-z]|[0-9] [a-z]", text)
-    return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not CODE.search(text)
+    return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not CODE.search(text.strip())
 
 
 class Said(ast.NodeVisitor):

@@ -152,7 +152,7 @@ def _option(name: str, info: FieldInfo) -> click.Option:
 
     if name in REPEATED:
         option, what = REPEATED[name]
-        text = f"{info.description} Repeat it for several; {domain(info)}."
+        text = sentences(str(info.description), f"repeat it for several; {domain(info)}")
         return click.Option([option, name], multiple=True, metavar=what, help=text, callback=lambda c, o, v: v or None)
     pair, named, form = name == "interval", choices(info), kind(info)
     what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")

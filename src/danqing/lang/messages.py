@@ -90,8 +90,10 @@ class Messages:
         """Several messages with the same between them, or several sentences."""
         if found := APART.search(text):
             return found[0].join(self.said(each, depth) for each in text.split(found[0], MANY))
-        sentences = _ENDS.split(text, MANY)
-        return text if len(sentences) == 1 else together(self.said(each, depth) for each in sentences)
+        if len(sentences := _ENDS.split(text, MANY)) > 1:
+            return together(self.said(each, depth) for each in sentences)
+        name, colon, rest = text.partition(": ")
+        return name + colon + self.said(rest, depth) if name.isprintable() and " " not in name else text
 
 
 def _first(pair: tuple[Template, Template]) -> tuple[bool, int, int]:
