@@ -33,7 +33,7 @@ HELP = {"help", "short_help", "description", "does"}
 #: Calls that say what is unknown, by the place of that among their arguments.
 KINDS = {"UnknownName": 0, "Among": 0, "translate": 2}
 #: Calls whose argument is a message even if it is a single word.
-TERMS = {"term", "waiting", "write_heading"}
+TERMS = {"section", "term", "waiting", "write_heading"}
 #: Files in which the names of values are shown: the keys of their dictionaries, and pairs that they yield or return.
 NAMED = {"cli/commands/doctor.py", "run/record.py", "store/inspect.py", "measure/table.py"}
 #: What the system says of files.
@@ -102,7 +102,7 @@ def _fields(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def worded(text: str) -> bool:
-    """Whether a format string is made of words, several without a hole, and of one line: more are the text of a file."""
+    """Whether a format string is made of words, several without a hole, of one line: more are the text of a file."""
     several = HOLE.search(text) or re.search(r"[A-Za-z]{2,}[^A-Za-z]* [^A-Za-z]*[A-Za-z]|[0-9] [a-z]", text)
     return bool(several and " " in text and WORD.search(HOLE.sub(" ", text))) and not CODE.search(text.strip())
 
@@ -202,10 +202,8 @@ class Said(ast.NodeVisitor):
             self.visit(each)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        if any(
-            isinstance(each, ast.AnnAssign) and ast.unparse(each).startswith("name: Literal[") for each in node.body
-        ):
-            self.found |= dict.fromkeys((ast.get_docstring(node) or "").splitlines()[:1])  # what a finish does
+        if any(re.match(r"name(: [^=]+)? = '\w", ast.unparse(each)) for each in node.body):
+            self.found |= dict.fromkeys((ast.get_docstring(node) or "").splitlines()[:1])  # what a row does
         self.generic_visit(node)
 
 

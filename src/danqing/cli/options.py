@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidInput, nearest
-from ..lang.spoken import sentences, term
+from ..lang.spoken import sentences
 from ..tables import PluginWarning
 from .completion import files, finishers, finishes, models, names
 from .screen import note
-from .told import Told, explained, language, spoken
+from .told import Told, explained, language
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -62,12 +62,12 @@ class Examples(Told):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         found = (*self.params, language(ctx), self.get_help_option(ctx))
-        return spoken(each for one in found if one for each in (one.made() if isinstance(one, Several) else [one]))
+        return [each for one in found if one for each in (one.made() if isinstance(one, Several) else [one])]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
             formatter.write_paragraph()
-            formatter.write_heading(term("Examples"))
+            formatter.write_heading("Examples")
             formatter.indent()
             for line in self.epilog.strip().splitlines():
                 formatter.write(f"{'':>{formatter.current_indent}}{explained(line)}\n")

@@ -1,4 +1,4 @@
-"""Help in a script of characters two cells wide that stand without spaces: its lines end where a terminal's do."""
+"""Help in another language than English, be its characters two cells wide and without spaces between words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import click
 from click.formatting import measure_table
 from rich.cells import cell_len
+
+from ..lang.spoken import said, term
 
 #: What no line begins with, and what none ends with.
 CLOSING, OPENING = "。，、；：？！）》」』”’…]", "（《「『“‘["
@@ -27,16 +29,21 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 class WideFormatter(click.HelpFormatter):
-    """Lays texts out by their cells; click counts characters, and leaves alone what follows a \\b."""
+    """Translates headings and texts, and lays them out by their cells; click counts characters, and leaves alone what
+    follows a \\b."""
+
+    def write_heading(self, heading: str) -> None:
+        super().write_heading(term(heading))
 
     def write_text(self, text: str) -> None:
-        paragraphs = text.split("\n\n")
-        super().write_text("\n\n".join(self._kept(each, self.width - self.current_indent) for each in paragraphs))
+        paragraphs = (" ".join(each.split()) for each in text.split("\n\n"))
+        super().write_text("\n\n".join(self._told(each, self.width - self.current_indent) for each in paragraphs))
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         given = list(rows)
         width = max(self.width - min(measure_table(given)[0], col_max) - col_spacing - 2, 10)
-        super().write_dl([(name, self._kept(text, width)) for name, text in given], col_max, col_spacing)
+        super().write_dl([(name, self._told(text, width)) for name, text in given], col_max, col_spacing)
 
-    def _kept(self, text: str, width: int) -> str:
-        return "\b\n" + "\n".join(wrapped(text, width)) if text else ""
+    def _told(self, text: str, width: int) -> str:
+        what, extra, more = text.partition("  [")  # its default and its bounds, which click tells
+        return "\b\n" + "\n".join(wrapped(said(what) + extra + more, width)) if text else ""

@@ -68,8 +68,8 @@ class Template:
 
     @cached_property
     def heading(self) -> bool:
-        """Whether it is a heading, "warning: {}", before another message."""
-        return self.literals[0].endswith(": ") and self.literals[1:] == [""]
+        """Whether it is a word, "warning: {}", before another message."""
+        return bool(re.fullmatch(r"\w+: ", self.literals[0])) and self.literals[1:] == [""]
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes; None where the text is not of this template. In linear time.

@@ -78,7 +78,7 @@ class EveryFinish(Examples):
 
         for name, kind in records.FINISHES.usable().items():
             with formatter.section(name):
-                formatter.write_text(said(records.does(kind)))
+                formatter.write_text(records.does(kind))
                 fields = records.parameters(kind).items()
                 formatter.write_dl(
                     [(field, sentences(str(info.description), f"possible: {domain(info)}")) for field, info in fields]
