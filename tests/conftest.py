@@ -4,6 +4,7 @@ Their weights are random, their laws are not; small tensors are computed faster 
 each other.
 """
 
+import os
 import sys
 from dataclasses import asdict
 
@@ -30,6 +31,7 @@ from danqing.weights import store
 from danqing.weights.load import save
 
 torch.set_num_threads(1)
+os.environ["DANQING_LANG"] = "en"  # whatever language the machine speaks
 
 VAE = AutoencoderKLConfig(
     block_out_channels=(8, 8),

@@ -227,8 +227,8 @@ def compare(path: str | os.PathLike[str], picture: Picture) -> Replay:
             f"{each.width}×{each.height}" + (f" of {len(every)} frames" if len(every) > 1 else "")
             for each, every in ((old, olds), (new, news))
         )
-        how = "resized" if new.size != old.size else "cut"
-        why = f"not comparable: the file is {there}, the record paints {here}: it was {how} since"
+        since = f"it was {'resized' if new.size != old.size else 'cut'} since"
+        why = f"not comparable: the file is {there}, the record paints {here}: {since}"
         return Replay(exact=False, max_abs=255, mean_abs=255.0, why=why, picture=picture)
     then_now = [np.stack([np.asarray(each.convert("RGBA"), np.int16) for each in every]) for every in (olds, news)]
     apart = np.abs(np.subtract(then_now[0], then_now[1]))

@@ -72,4 +72,4 @@ def test_what_a_hint_has_to_say_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     main(["hint", "softedge_hed", "a.png"])
     main(["hint", "inpaint", "a.png"])
     said = capsys.readouterr().err
-    assert "soft-edge stands for it" in said and "a.png: nothing of the picture is transparent" in said
+    assert "soft-edge stands for it" in said and "nothing of the picture is transparent" in said

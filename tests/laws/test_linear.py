@@ -8,6 +8,7 @@ import pytest
 
 from danqing.errors import DanqingError
 from danqing.inputs.parse import json_of
+from danqing.lang.messages import messages
 from danqing.pictures import carried, files, png
 from danqing.prompt import vetted
 from danqing.prompt.grammar import parse, plan
@@ -58,6 +59,8 @@ def _tried(read, text):
 READERS = {
     "prompt": (lambda text: plan(parse(text), 3), ""),
     "schedule": (lambda text: plan(parse(text), 3), "[a:b:"),
+    "messages": (messages("zh").said, ""),
+    "messages within": (messages("zh").said, "warning: "),
     "unread": (lambda text: [*unread(text)], ""),
     "unread within": (lambda text: [*unread(text)], "[a:b:"),
     "infotext": (lambda text: infotext.request_of(infotext.read(text)), ""),

@@ -13,6 +13,7 @@ from functools import partial
 import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
+from ..lang.spoken import chosen, speaking
 from ..version import __version__
 from .commands.compare import compare
 from .commands.doctor import doctor
@@ -92,7 +93,13 @@ for command in (
 
 
 def main(args: list[str] | None = None) -> None:
-    """The entry point. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
+    """The entry point, in the language that is chosen. Exit codes: 0 done, 2 bad input, 1 anything else, 130
+    interrupted."""
+    with speaking(chosen(sys.argv[1:] if args is None else args)):
+        run(args)
+
+
+def run(args: list[str] | None) -> None:
     # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when
     # torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

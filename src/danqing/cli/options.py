@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidInput, nearest
+from ..lang.spoken import sentences
 from ..tables import PluginWarning
 from .completion import files, finishers, finishes, models, names
 from .screen import note
+from .told import Told, explained, language
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -51,7 +53,7 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-class Examples(click.Command):
+class Examples(Told):
     """Keeps the line breaks of the examples under the options, makes its `Several` options when it is used, and
     understands what other programs call them."""
 
@@ -59,7 +61,7 @@ class Examples(click.Command):
         return super().parse_args(ctx, _ours(args, {name for one in self.get_params(ctx) for name in one.opts}))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        found = (*self.params, self.get_help_option(ctx))
+        found = (*self.params, language(ctx), self.get_help_option(ctx))
         return [each for one in found if one for each in (one.made() if isinstance(one, Several) else [one])]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,7 +70,7 @@ class Examples(click.Command):
             formatter.write_heading("Examples")
             formatter.indent()
             for line in self.epilog.strip().splitlines():
-                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+                formatter.write(f"{'':>{formatter.current_indent}}{explained(line)}\n")
             formatter.dedent()
 
 
@@ -81,12 +83,15 @@ class Rows(Examples):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..inputs.fields import domain
         from ..inputs.records import does, parameters
+        from ..lang.spoken import sentences
 
         for name, kind in self.rows().items():
             with formatter.section(name):
                 formatter.write_text(does(kind))
                 fields = parameters(kind).items()
-                lines = [(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields]
+                lines = [
+                    (field, sentences(str(info.description), f"possible: {domain(info)}")) for field, info in fields
+                ]
                 if lines:
                     formatter.write_dl(lines)
         super().format_epilog(ctx, formatter)
@@ -103,7 +108,7 @@ class Group(Examples, click.Group):
         except click.UsageError as error:
             near = nearest(args[0], self.commands)
             hint = f"Did you mean {near[0]!r}?" if near else f"Possible: {', '.join(self.commands)}."
-            raise click.UsageError(f"{error.message.rstrip('.')}. {hint}", ctx) from None
+            raise click.UsageError(sentences(error.message, hint), ctx) from None
 
 
 class Several(click.Option):
@@ -133,8 +138,8 @@ def _ours(args: Sequence[str], known: Collection[str]) -> list[str]:
             continue
         renamed[name] = own
         found += [own + equals + value] if equals else [own, *filter(None, [value])]  # -n4
-    if renamed:
-        note("; ".join(f"{name} is {own} here" for name, own in renamed.items()))
+    for name, own in renamed.items():
+        note(f"{name} is {own} here")
     return [*found, *args[end:]]
 
 
@@ -171,12 +176,12 @@ def _option(name: str, info: FieldInfo) -> click.Option:
 
     if name in REPEATED:
         option, what = REPEATED[name]
-        text = f"{info.description} Repeat it for several; {domain(info)}."
+        text = sentences(str(info.description), f"repeat it for several; {domain(info)}")
         return click.Option([option, name], multiple=True, metavar=what, help=text, callback=lambda c, o, v: v or None)
     pair, named, form = name == "interval", choices(info), kind(info)
     what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
     possible = domain(info)
-    text = f"{info.description} {possible[:1].upper()}{possible[1:]}."
+    text = sentences(str(info.description), possible)
     if form is str and not named:
         text = str(info.description)
     options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}

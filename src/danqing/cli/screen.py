@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DanqingError, InvalidFile
+from ..lang.spoken import said, term
 
 if TYPE_CHECKING:
     from ..painting.loaded import LoadedModel
@@ -39,14 +40,14 @@ class Screen:
 
     def waiting(self, text: str) -> None:
         if self.progress is not None:
-            self.progress.update(self.task, description=text, total=None)
+            self.progress.update(self.task, description=term(text), total=None)
 
     def one(self, loaded: LoadedModel, request: Request, n: int, of: int, preview: Path | None) -> Picture:
         """Paint one picture, showing each step."""
         from ..pictures import encode, files
         from ..pictures.picture import Picture
 
-        began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else "painting"
+        began, title = time.perf_counter(), f"{n}/{of}" if of > 1 else term("painting")
         if self.progress is not None and of > 1:
             self.progress.update(self.task, description=title, completed=n - 1, total=of)
         try:
@@ -60,7 +61,7 @@ class Screen:
                         description=title,
                         completed=state.step,
                         total=state.steps,
-                        pace=f"{pace * 1000:.0f} ms a step",
+                        pace=said(f"{pace * 1000:.0f} ms a step"),
                     )
                 if preview is not None:
                     with suppress(InvalidFile):  # the picture is worth more than its preview
@@ -136,7 +137,7 @@ def leaving(show: Screen) -> Iterator[None]:
 
     def leave(*_: Any) -> None:
         show.close()
-        click.echo(INTERRUPTED, err=True)
+        echo(INTERRUPTED, err=True)
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, leave)
@@ -164,5 +165,6 @@ def say(value: dict[str, Any]) -> None:
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """A text as it can be read: what would steer the terminal, a stranger's too, is shown by its number."""
-    click.echo(STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text)), err=err)
+    """A text as it can be read, in the reader's language: what would steer the terminal, a stranger's too, is shown by
+    its number."""
+    click.echo(STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", said(text)), err=err)

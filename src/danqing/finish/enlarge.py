@@ -61,9 +61,10 @@ class Enlarger:
         channels_last: bool = True,
     ):
         if not isinstance(net, UPSCALERS):
-            names = " or ".join(kind.__name__ for kind in UPSCALERS)
+            names = [kind.__name__ for kind in UPSCALERS]
             raise InvalidInput(
-                f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, {names}"
+                f"a {type(net).__name__} enlarges no picture: give the network of an upscaler's file, "
+                f"{' or '.join(names)}"
             )
         self.config = net.config
         if self.config.in_channels not in (1, 3) or self.config.out_channels != self.config.in_channels:

@@ -69,9 +69,10 @@ class Network:
         self, net: nn.Module, *, device: str | torch.device | None = None, precision: str | torch.dtype | None = None
     ):
         if not isinstance(net, RESTORERS):
-            names = " or ".join(kind.__name__ for kind in RESTORERS)
+            names = [kind.__name__ for kind in RESTORERS]
             raise InvalidInput(
-                f"a {type(net).__name__} restores no face: give the network of a face restorer's file, {names}"
+                f"a {type(net).__name__} restores no face: give the network of a face restorer's file, "
+                f"{' or '.join(names)}"
             )
         self.size = net.config.resolution
         self.device = find_device(device)

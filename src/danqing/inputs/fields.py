@@ -65,13 +65,14 @@ def domain(info: FieldInfo) -> str:
     limits = {
         m: getattr(rule, m) for rule in _rules(info) for m in ("ge", "gt", "le", "lt", "max_length") if hasattr(rule, m)
     }
-    nouns = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    nouns = {int: "a whole number", float: "a number", str: "any text", bool: "true or false"}
     noun = nouns.get(kind(info), "of another kind")
     if "max_length" in limits:
-        return f"{noun} of at most {limits['max_length']} characters"
-    if "lt" in limits:
-        return f"{noun} from {limits['ge']} to {limits['lt'] - 1}"
-    return f"{noun} from {limits['ge']} to {limits['le']}" if "ge" in limits else noun
+        return f"text of at most {limits['max_length']} characters"
+    if "ge" not in limits:
+        return noun
+    highest = limits["lt"] - 1 if "lt" in limits else limits["le"]
+    return f"{'a whole number' if kind(info) is int else 'a number'} from {limits['ge']} to {highest}"
 
 
 def _rules(info: FieldInfo) -> list[Any]:
@@ -111,10 +112,12 @@ def _cause(found: ErrorDetails, fields: Mapping[str, FieldInfo], what: str, name
     if name not in fields:  # a group, of which something else was given
         return InvalidInput(f"{name}: {repr(given)[:100]} was given; possible is a group of fields")
     info = fields[name]
-    possible, given_text = domain(info), f"{where}{name}: {repr(given)[:100]} was given"
+    possible, shown = domain(info), repr(given)[:100]
     if found["type"] == "string_too_long":
         return InvalidInput(f"{where}{name}: {len(given)} characters were given; possible is {possible}: shorten it")
     if found["type"] == "string_unicode":
-        return InvalidInput(f"{given_text}, which is not whole Unicode text: write it in UTF-8")
-    example = f", for example {info.examples[0]!r}" if info.examples else ""
-    return InvalidInput(f"{given_text}; possible is {possible}{example}")
+        return InvalidInput(f"{where}{name}: {shown} was given, which is not whole Unicode text: write it in UTF-8")
+    return InvalidInput(
+        f"{where}{name}: {shown} was given; possible is {possible}"
+        f"{f', for example {info.examples[0]!r}' if info.examples else ''}"
+    )

@@ -91,8 +91,9 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     if kind not in ("auto", "cpu", "cuda", "mps", "xpu"):
         raise UnknownName("device", str(name), ("auto", "cpu", "cuda", "mps", "xpu"))
     if kind not in here:
-        usable = " or ".join(here)
-        raise InvalidInput(f"the device {name} is not usable here with torch {torch.__version__}: use {usable}")
+        raise InvalidInput(
+            f"the device {name} is not usable here with torch {torch.__version__}: use {' or '.join(here)}"
+        )
     counts = {"cuda": torch.cuda.device_count, "xpu": torch.xpu.device_count}
     count = counts[kind]() if kind in counts else 1
     if index and not (index.isdecimal() and int(index) < count):

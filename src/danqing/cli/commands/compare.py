@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InvalidFile
+from ...lang.spoken import said, term
 from .. import completion
 from ..options import Examples, computing
 from ..screen import echo, leaving, say, screen
@@ -109,13 +110,13 @@ def compare(
         options: dict[str, Any] = dict(
             known=trained, count=count, size=size, minutes=minutes, device=device, stated=stated
         )
-        for said in comparing.compare(models, where, **options):
-            if isinstance(said, Row):
-                rows.append(said)
+        for told in comparing.compare(models, where, **options):
+            if isinstance(told, Row):
+                rows.append(told)
                 if as_json:
-                    say(table.plain(said))
+                    say(table.plain(told))
             elif show.progress is not None:
-                show.progress.update(show.task, description=said.what, completed=said.done, total=said.of)
+                show.progress.update(show.task, description=term(told.what), completed=told.done, total=told.of)
     if folder is not None:
         files.put(folder / "compare.md", table.markdown(rows).encode(), overwrite=True)
         files.put(folder / "compare.png", encode.to_bytes(table.sheet(rows), {"format": "PNG"}), overwrite=True)
@@ -142,10 +143,10 @@ def _print(rows: Sequence[Row]) -> None:
 
     shown = Table("", *(row.name for row in rows))  # a model a column: there are fewer of them than measures
     for title, cell in list(table.COLUMNS.items())[1:]:
-        shown.add_row(title, *map(cell, rows))
+        shown.add_row(term(title), *map(cell, rows))
     Console(width=None if sys.stdout.isatty() else 240).print(shown)  # where no one looks, nothing is cut to fit
     for note in table.notes(rows):
-        echo(f"- {note}")
+        echo(f"- {said(note)}")
     for claim in table.CLAIMS:
         figures, verdict = claim.verdict(rows)
-        echo(f"{claim.said}: {verdict}" + (f", {figures}" if figures else ""))
+        echo(f"{said(claim.said)}: {term(verdict)}" + (f", {said(figures)}" if figures else ""))

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ...lang.spoken import term
 from ...store.shipped import DEFAULT
 from ...tables import PluginWarning
 from ...version import __version__
@@ -54,7 +55,7 @@ def doctor(model: str, quick: bool, as_json: bool) -> None:
         say(found)
         return
     for name, value in found.items():
-        echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        echo(f"{term(name)}: {', '.join(map(term, map(str, value))) if isinstance(value, list) else term(str(value))}")
 
 
 def _facts() -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ...errors import InvalidInput
+from ...lang.spoken import term
 from ..completion import files, models
 from ..options import Examples, computing
 from ..screen import echo, leaving, say, screen
@@ -91,7 +92,7 @@ def evaluate(
             if isinstance(said, evaluating.Evaluation):
                 found = said
             elif show.progress is not None:
-                show.progress.update(show.task, description=said.what, completed=said.done, total=said.of)
+                show.progress.update(show.task, description=term(said.what), completed=said.done, total=said.of)
     assert found is not None
     where = page.write(found, out)
     if beside:

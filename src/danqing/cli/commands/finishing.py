@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InvalidInput
+from ...lang.spoken import said
 from ..completion import files, finishers, finishes
 from ..options import Examples, Rows, fields, placed, several
+from ..screen import echo
 from .painting import paint_each
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def parameters(name: str) -> Callable[[Any], Any]:
     def option(field: str, info: FieldInfo) -> click.Option:
         usual = "" if info.default is None else f" {info.default} where none is given."
         complete = finishers if field == "model" else None
-        help = f"{info.description}{usual}"
+        help = f"{said(info.description)}{said(usual)}"
         return click.Option([f"--{field}"], default=None, metavar="X", help=help, shell_complete=complete)
 
     return several(lambda: [option(field, info) for field, info in named(name).items()])
@@ -63,7 +65,7 @@ def done(images: Sequence[str], chain: object, options: dict[str, Any], pattern:
     """Do to each picture what a chain of finishes says, in any of its forms."""
     from ...pictures import paths
 
-    told = partial(click.echo, err=True)
+    told = partial(echo, err=True)
     each = [{"recipe": "finish", "image": str(path), "finish": chain} for path in paths.pictures(images, told)]
     paint_each(each, {**options, "model": "none"}, pattern=pattern)
 

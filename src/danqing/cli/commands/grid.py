@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InvalidFile, InvalidInput
+from ...lang.spoken import said
 from ..options import Examples, fields_but, placed
 from ..screen import echo, note, screen
 from .painting import Outcome, load
@@ -155,7 +156,7 @@ def _ask(many: int) -> None:
         raise InvalidInput(
             f"{many:,} pictures are more than {ASKED}: --count-only says how long they take, --yes paints them"
         )
-    click.confirm(f"paint {many:,} pictures?", abort=True)
+    click.confirm(said(f"paint {many:,} pictures?"), abort=True)
 
 
 def _estimate(requests: Sequence[Request], device: str | None) -> str:

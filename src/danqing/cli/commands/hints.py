@@ -104,7 +104,7 @@ def hint(
             echo(f"danqing: {error}", err=True)
             continue
         for said in warnings:
-            note(f"danqing: {path}: {said}")
+            note(f"danqing: {said}")
         if as_json:
             say({"file": str(written), "hint": record.model_dump(), "size": drawn.size, "warnings": warnings})
         else:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import click
-
 from ...store.download import Progress
 from ...store.library import Listed
-from ..screen import watched
+from ..screen import echo, watched
 
 #: Types of numbers as people call them; quantised blocks are told by the file's own name.
 PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
@@ -85,7 +83,7 @@ def transfer(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         def say(state: Progress) -> None:
             if state.name not in begun:
                 begun.add(state.name)
-                click.echo(f"{state.name}: {size(state.total) if state.total else 'of unknown size'}", err=True)
+                echo(f"{state.name}: {size(state.total) if state.total else 'of unknown size'}", err=True)
 
         yield say
         return

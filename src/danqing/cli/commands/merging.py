@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...lang.spoken import sentences
 from ..completion import files
 from ..options import Examples
 from ..screen import echo, leaving, note, screen
@@ -22,7 +23,10 @@ class EveryMethod(Examples):
             if fields := kind.model_fields:
                 with formatter.section(name):
                     formatter.write_dl(
-                        [(field, f"{info.description} Possible: {domain(info)}.") for field, info in fields.items()]
+                        [
+                            (field, sentences(str(info.description), f"possible: {domain(info)}"))
+                            for field, info in fields.items()
+                        ]
                     )
         with formatter.section("Weights"):
             formatter.write_text(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import DanqingError
+from ...lang.spoken import said, term
 from ..completion import files, pulled
 from ..options import Examples
 from ..screen import asked, echo, leaving, note, say, screen
@@ -46,8 +47,8 @@ def models(hashes: bool, as_json: bool) -> None:
         with suppress(DanqingError):  # what is broken is listed below, with the reason
             _tell(name, read_model(folder), as_json)
             told.add(folder)
-    said = settings.read()
-    for root in said.models if said.stated else ():
+    stated = settings.read()
+    for root in stated.models if stated.stated else ():
         if not root.is_dir():
             note(f"there is no folder {root}, which the settings name")
     found = (line for line in library.listing(hashes=hashes) if line.entry.path not in told)
@@ -180,4 +181,5 @@ def inspect(file: str, as_json: bool) -> None:
         say(found)
         return
     for key, value in found.items():
-        echo(f"{key}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")
+        shown = said(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+        echo(f"{term(key)}: {shown}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ...errors import InvalidInput
+from ...lang.spoken import said
 from ...store.shipped import DEFAULT
 from ..options import Examples
 from ..screen import echo, leaving, say, screen
@@ -100,7 +101,7 @@ def summary(every: Iterable[Row]) -> Iterator[str]:
             continue
         shown = of_kind[:: -(-len(of_kind) // SHOWN)]
         some = ", ".join(" ".join(filter(None, (row.emoji, row.en[0], row.zh[0]))) for row in shown)
-        more = f", …; danqing words {kind} lists all" if len(shown) < len(of_kind) else ""
+        more = said(f", …; danqing words {kind} lists all") if len(shown) < len(of_kind) else ""
         yield f"{kind} ({len(of_kind)}): {some}{more}"
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ... import atomic
+from ...lang.spoken import said
 from . import parallel
 from .journal import bar, clock, curve, journal
 from .loop import Training
@@ -80,7 +81,7 @@ def drive(
     """
     checkpoint, first = folder / "last.pt", parallel.rank() == 0
     for note in run.notes if first else ():
-        print(note, flush=True)
+        print(said(note), flush=True)
     cores = torch.get_num_threads() * parallel.count()
     seen: list[Mapping[str, float]] = []  # since the last line of the log
     with (
@@ -101,7 +102,7 @@ def drive(
                 means = _means(seen)  # the first line after resuming may be over fewer steps
                 log.write(step=step, **means, cores=cores)
                 if show is None and step % (10 * log_every) == 0:
-                    print(step, {k: round(v, 4) for k, v in means.items()}, f"{clock(left)} left", flush=True)
+                    print(step, {k: round(v, 4) for k, v in means.items()}, said(f"{clock(left)} left"), flush=True)
                 seen = []
             if now - saved > save_every:
                 run.save(checkpoint)
@@ -121,7 +122,7 @@ def drive(
                 break
         run.save(checkpoint)
     if first:
-        print(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+        print(said(f"step {run.step} after {(time.monotonic() - began) / 60:.1f} minutes"), flush=True)
     if ending == STOP or asked:
         raise KeyboardInterrupt
     if first:
@@ -135,7 +136,7 @@ def _resumed(run: Training, checkpoint: Path, first: bool) -> Iterator[None]:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with atomic.alone(checkpoint.parent / "log.jsonl", 0) if first else nullcontext():
         if run.resume(checkpoint) and first:
-            print(f"resumed at step {run.step}", flush=True)
+            print(said(f"resumed at step {run.step}"), flush=True)
         yield
 
 

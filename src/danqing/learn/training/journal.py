@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ... import atomic
+from ...lang.spoken import term
 
 
 class Journal:
@@ -115,7 +116,7 @@ def bar(
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[left]} left"),
+        TextColumn(term("{task.fields[left]} left")),
         TextColumn("{task.fields[losses]}"),
     )
     look: dict[str, Any] = dict(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
