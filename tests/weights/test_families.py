@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -185,7 +185,7 @@ DRAFTED = replace(
 #: Networks that need their metadata: heads, activations and groups are their own.
 STATED = [
     *((UNet, config) for config in UNETS),
-    (ControlNet, ControlNetConfig()),
+    (ControlNet, ControlNetConfig(**asdict(TINY), hint_widths=(4, 6, 8))),
     (DraftedUNet, DRAFTED),
     (ResidualUNet, replace(DRAFTED, draft_hidden=12, draft_blocks=2)),
     (AutoencoderKL, replace(AUTOENCODER, block_out_channels=(24, 48), norm_num_groups=8, scaling_factor=0.13025)),
