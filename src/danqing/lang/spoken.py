@@ -28,7 +28,7 @@ def languages() -> list[str]:
 def chosen(args: Sequence[str], environ: Mapping[str, str] = os.environ) -> str:
     """The language that ``--lang`` names anywhere among the arguments, or else the first of `NAMED` that is set:
     "zh_CN.UTF-8" is zh. What is none of `languages` is English."""
-    options = list(args[: args.index("--")] if "--" in args else args)
+    options = [os.fspath(arg) for arg in (args[: args.index("--")] if "--" in args else args)]
     told = [value for name, value in pairwise(options) if name == "--lang"]
     told += [each.partition("=")[2] for each in options if each.startswith("--lang=")]
     known = languages()
