@@ -11,6 +11,11 @@ def nearest(given: str, possible: Iterable[str], count: int = 1, cutoff: float =
     return difflib.get_close_matches(given, list(possible), n=count, cutoff=cutoff)
 
 
+def shortened(given: str, most: int = 80) -> str:
+    """What was given, of at most so many signs: of a longer one, which may be a path, the beginning and the end."""
+    return given if len(given) <= most else f"{given[: most // 2 - 1]}…{given[-most // 2 :]}"
+
+
 class DanqingError(Exception):
     """Everything danqing refuses. The message is written for the person who reads it in a terminal."""
 
@@ -34,7 +39,7 @@ class UnknownName(InvalidInput):
         found = nearest(_plain(str(given)), plain, count=3, cutoff=0.4)
         meant = [plain[key] for key in (found[:1] if _plain(str(given)) in plain else found)]
         hint = f" Did you mean {' or '.join(repr(n) for n in meant)}?" if meant else ""
-        super().__init__(f"unknown {kind} {str(given)[:80]!r}.{hint} Possible: {', '.join(names)}.")
+        super().__init__(f"unknown {kind} {shortened(str(given))!r}.{hint} Possible: {', '.join(names)}.")
         self.kind, self.given, self.possible, self.near = kind, given, names, meant
 
 

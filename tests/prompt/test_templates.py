@@ -159,9 +159,9 @@ def test_a_list_that_changes_is_read_anew(folder):
 def test_a_million_lines_are_a_list_and_many_draws_are_quick(folder):
     (folder / "many.txt").write_text("\n".join(map(str, range(1_000_000))))
     drawn("__many__", Draws(0), wildcards.lines)
-    began = time.perf_counter()
+    began = time.thread_time()
     found = [drawn("a {red|blue} __many__ with {2$$, $$a|b|c}", Draws(seed), wildcards.lines) for seed in range(5000)]
-    assert time.perf_counter() - began < 2 and len(set(found)) > 4900
+    assert time.thread_time() - began < 2 and len(set(found)) > 4900
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_reading_takes_time_linear_in_the_text(unit):
     def took(count):
         text = unit * count
         parse.cache_clear()
-        began = time.perf_counter()
+        began = time.thread_time()
         with suppress(InvalidInput):
             parse(text)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     short, long = (min(took(n) for _ in range(3)) for n in (4_000, 16_000))
     assert long < 8 * short + 0.02
