@@ -36,9 +36,9 @@ MAY = {
     "hint": {"errors", "finish", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"},
-    "run": CORE | {"nets", "log"},
+    "run": CORE | {"nets", "log", "tables"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
-    "request": {"errors", "inputs", "finish", "solve", "tables"},
+    "request": {"errors", "inputs", "finish", "solve", "tables", "run"},
     "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},
     "store": {
         "installed",

@@ -111,8 +111,8 @@ def test_a_model_is_asked_at_its_own_size_in_fp32_and_one_without_likelihood_is_
     )  # fmt: skip
     asked = []
     painter = PixelCNNPainter(
-        model=model, nets={"generator": evenly()}, device=torch.device("cpu"), dtype=torch.float32,
-        sibling=lambda source, precision: asked.append(precision) or painter,
+        model=model, nets={"generator": evenly()}, device=torch.device("cpu"), dtype=torch.float32, engine="torch",
+        sibling=lambda source, precision, engine: asked.append(precision) or painter,
     )  # fmt: skip
     found = bits.of(painter, Gallery.of(tmp_path), ["dog"] * 5)
     assert (

@@ -58,8 +58,8 @@ def test_resolving_fills_everything_and_twice_is_once(request):
 
 @given(requests)
 def test_only_the_fields_that_are_used_are_filled_and_what_nobody_states_says_nothing(request):
-    once = request.resolve({"steps": 7}, {"steps"}, "bf16")
-    assert once.stated() == {"steps": 7, "precision": "bf16", **request.stated()}
+    once = request.resolve({"steps": 7}, {"steps"}, {"precision": "bf16", "engine": "packed"})
+    assert once.stated() == {"steps": 7, "precision": "bf16", "engine": "packed", **request.stated()}
     assert Request().stated() == {} and Request(**request.stated()) == request
 
 
@@ -103,7 +103,7 @@ def test_a_record_of_before_groups_states_what_it_stated(request):
     new = upgrade(old)
     kept = {name: value for name, value in request.stated().items() if (name, value) != ("index", 0)}
     assert Request(**new["request"]).stated() == {
-        "style": "none", **kept, "finish": (), "template": "", "negative_template": "",
+        "style": "none", **kept, "finish": (), "template": "", "negative_template": "", "engine": "torch",
     }  # fmt: skip
     assert new["danqing"] == VERSION and upgrade(new) == new and new["record"] == old["record"]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import Downsample, ResnetBlock, Upsample
+from .operations import Activated, Attend
 
 EPS = 1e-6
 
@@ -116,11 +117,12 @@ class SelfAttention(nn.Module):
         self.to_k = nn.Linear(channels, channels)
         self.to_v = nn.Linear(channels, channels)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.attend = Attend()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         h = self.group_norm(x).flatten(2).transpose(1, 2)[:, None]  # (B, 1, HW, C)
-        h = F.scaled_dot_product_attention(self.to_q(h), self.to_k(h), self.to_v(h))
+        h = self.attend(self.to_q(h), self.to_k(h), self.to_v(h))
         return x + self.to_out[0](h[:, 0]).transpose(1, 2).reshape(x.shape)
 
 
@@ -174,6 +176,7 @@ class Encoder(nn.Module):
         )
         self.mid_block = Mid(widths[-1], groups=groups, attention=config.mid_block_add_attention)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], EPS)
+        self.activated = Activated()
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,7 +184,7 @@ class Encoder(nn.Module):
         for level in self.down_blocks:
             x = level(x)
         x = self.mid_block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(self.activated(self.conv_norm_out, x))
 
 
 class Decoder(nn.Module):
@@ -197,13 +200,14 @@ class Decoder(nn.Module):
         )
         self.mid_block = Mid(widths[0], groups=groups, attention=config.mid_block_add_attention)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], EPS)
+        self.activated = Activated()
         self.conv_out = nn.Conv2d(widths[-1], config.out_channels * config.patch**2, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
             x = level(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(self.activated(self.conv_norm_out, x))
 
 
 class AutoencoderKL(nn.Module):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .operations import Activated
 from .ports import Context
 
 
@@ -47,14 +48,15 @@ class ResnetBlock(nn.Module):
         self.time_emb_proj = nn.Linear(time_channels, out_channels) if time_channels else None
         self.norm2 = nn.GroupNorm(groups, out_channels, eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.activated = Activated()
         self.conv_shortcut = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C_out, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv1(self.activated(self.norm1, x))
         if self.time_emb_proj is not None and ctx is not None:
             h = h + self.time_emb_proj(F.silu(ctx.time))[:, :, None, None]
-        return self.conv_shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        return self.conv_shortcut(x) + self.conv2(self.activated(self.norm2, h))
 
 
 class Downsample(nn.Module):

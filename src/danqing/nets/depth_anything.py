@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .operations import Attend
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthAnythingConfig:
@@ -58,6 +60,7 @@ class Layer(nn.Module):
             {"attention": nn.ModuleDict(parts), "output": nn.ModuleDict({"dense": nn.Linear(width, width)})}
         )
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, inner), "fc2": nn.Linear(inner, width)})
+        self.attend = Attend()
         self.layer_scale1, self.layer_scale2 = Scale(width), Scale(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class Layer(nn.Module):
         h = self.norm1(x)
         heads = (self.attention.get_submodule(f"attention.{name}")(h) for name in ("query", "key", "value"))
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in heads)  # (B, N, L, C/N)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        h = self.attend(q, k, v).transpose(1, 2).flatten(2)
         x = x + self.layer_scale1(self.attention.get_submodule("output.dense")(h))
         return x + self.layer_scale2(self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x)))))
 

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from .operations import Attend
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
 from .trunk import Embedding, sinusoid
 
@@ -161,6 +162,7 @@ class Heads(nn.Module):
         self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
         self.norm_q, self.norm_k = head_norm(config), head_norm(config)
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.attend = Attend()
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, W) -> (B, heads, N, d)."""
@@ -181,7 +183,7 @@ class SelfAttention(Heads):
     def forward(self, image: Tensor) -> Tensor:
         """(B, N, W) -> (B, N, W)."""
         q, k, v = self.split(self.to_q(image)), self.split(self.to_k(image)), self.split(self.to_v(image))
-        return self.to_out[0](self.merge(F.scaled_dot_product_attention(self.norm_q(q), self.norm_k(k), v)))
+        return self.to_out[0](self.merge(self.attend(self.norm_q(q), self.norm_k(k), v)))
 
 
 class JointAttention(Heads):
@@ -208,7 +210,7 @@ class JointAttention(Heads):
         query, k, v = self.ask_image(image)
         add_k, add_v = self.offer_text(text)
         q = torch.cat([self.norm_q(query), self.ask_text(text)], dim=2)  # (B, heads, N + L, d)
-        joint = F.scaled_dot_product_attention(q, torch.cat([k, add_k], dim=2), torch.cat([v, add_v], dim=2))
+        joint = self.attend(q, torch.cat([k, add_k], dim=2), torch.cat([v, add_v], dim=2))
         y, z = joint.tensor_split([image.shape[1]], dim=2)
         return self.tell_image(y, query, ctx), self.tell_text(z)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import Downsample, ResnetBlock
+from .operations import Attend
 from .ports import Context
 from .trunk import Backbone, Same, TrunkConfig, angles
 
@@ -92,7 +93,7 @@ class ScaleShiftBlock(ResnetBlock):
         """(B, C, H, W) -> (B, C_out, H, W)."""
         assert ctx is not None and self.time_emb_proj is not None
         scale, shift = self.time_emb_proj(F.silu(ctx.time))[:, :, None, None].chunk(2, dim=1)  # each (B, C_out, 1, 1)
-        h = torch.addcmul(shift, self.norm2(self.conv1(F.silu(self.norm1(x)))), 1 + scale)
+        h = torch.addcmul(shift, self.norm2(self.conv1(self.activated(self.norm1, x))), 1 + scale)
         return self.conv_shortcut(x) + self.conv2(F.silu(h))
 
 
@@ -113,13 +114,14 @@ class CellAttention(nn.Module):
         self.to_k = nn.Linear(channels, channels)
         self.to_v = nn.Linear(channels, channels)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.attend = Attend()
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         cells = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, HW, C)
         made = (to(cells) for to in (self.to_q, self.to_k, self.to_v))  # each (B, HW, C)
         q, k, v = (h.unflatten(2, (self.heads, -1)).transpose(1, 2) for h in made)  # each (B, heads, HW, d)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        h = self.attend(q, k, v).transpose(1, 2).flatten(2)
         return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .clip import draw
+from .operations import Attend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Attention(nn.Module):
         self.buckets, self.reach = config.relative_attention_num_buckets, config.relative_attention_max_distance
         self.q, self.k, self.v = (nn.Linear(width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, width, bias=False)
+        self.attend = Attend()
         self.relative_attention_bias = nn.Embedding(self.buckets, self.heads) if biased else None
 
     def bias(self, length: int) -> Tensor:
@@ -96,7 +98,7 @@ class Attention(nn.Module):
         q, k, v = (
             p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v)
         )  # (B, heads, L, d)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+        y = self.attend(q, k, v, bias, scale=1.0)
         return self.o(y.transpose(1, 2).flatten(2))
 
 

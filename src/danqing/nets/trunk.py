@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import Downsample, Upsample
+from .operations import Activated
 from .ports import NO_RESIDUALS, NOTHING, Context, Residuals
 
 
@@ -247,6 +248,7 @@ class Backbone(Trunk):
             self.up_blocks.append(Up(*self.layers(level, reads, width), Upsample(width) if level else None))
             before = width
         self.conv_norm_out = self.norm(widths[0])
+        self.activated = Activated()
         self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
 
     def norm(self, width: int) -> nn.Module:
@@ -289,7 +291,7 @@ class Backbone(Trunk):
         x, skips = add_residuals(*self.down(x, ctx), residuals)
         for stage in self.up_blocks:
             x = stage(x, skips, ctx)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(self.activated(self.conv_norm_out, x))
 
 
 def add_residuals(mid: Tensor, skips: list[Tensor], residuals: Residuals) -> tuple[Tensor, list[Tensor]]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import ResnetBlock
+from .operations import Attend
 from .ports import Context
 from .trunk import Backbone, Embedding, Same, Trunk, TrunkConfig, sinusoid
 
@@ -98,6 +99,7 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(source_channels, channels, bias=False)
         self.to_v = nn.Linear(source_channels, channels, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.attend = Attend()
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, d)."""
@@ -110,7 +112,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         q, k, v = self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
-        return self.merge(F.scaled_dot_product_attention(q, k, v))
+        return self.merge(self.attend(q, k, v))
 
 
 class CrossAttention(Attention):
@@ -127,7 +129,7 @@ class CrossAttention(Attention):
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, N, C), with ``ctx.tokens`` (B, L, D) -> (B, N, C)."""
         q, k, v = self.split(self.to_q(x)), self.split(self.to_k(ctx.tokens)), self.split(self.to_v(ctx.tokens))
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = self.attend(q, k, v)
         for branch in self.branches.values():
             y = y + branch(q, ctx)
         return self.merge(y)

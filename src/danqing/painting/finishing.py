@@ -24,6 +24,7 @@ from ..finish.warned import WithWarnings
 from ..inputs.records import name_of
 from ..pictures.picture import Picture
 from ..request.request import Resolved
+from ..run.engine.engines import ENGINES
 from ..store import library
 from ..tables import Table
 from ..weights.load import load
@@ -94,12 +95,21 @@ def make(record: Record, model: Computes, request: Resolved) -> Finish:
         return cast(Finish, PAINTED[name](record, model, request))
     if not record.networks:
         return record.make()
-    return _made(cast(Any, record), str(model.device))  # frozen, so hashable, which its type does not say
+    return _made(cast(Any, record), str(model.device), request.engine)  # frozen, so hashable, which its type hides
 
 
 @lru_cache(maxsize=4)
-def _made(record: Record, device: str) -> Finish:
-    return record.make(network, device)
+def _made(record: Record, device: str, engine: str) -> Finish:
+    nets = list[nn.Module]()
+
+    def load(name: str) -> nn.Module:
+        nets.append(network(name))
+        return nets[-1]
+
+    finish = record.make(load, device)
+    for net in nets:  # once they are on the device and in the precision
+        ENGINES[engine].attach(net)
+    return finish
 
 
 def settle(request: Resolved) -> Resolved:

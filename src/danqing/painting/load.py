@@ -15,6 +15,7 @@ from ..log import timed
 from ..request.names import RECIPES
 from ..request.request import Request
 from ..run.device import find_device, survive_forks
+from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
 from ..store.find import AnyModel, find
 from ..store.foreign.hand import NOTHING, ByHand
@@ -32,41 +33,49 @@ from .untouched import NONE, Untouched
 
 
 def load(
-    model: AnyModel = DEFAULT, device: str | None = None, precision: str | None = None, hand: ByHand = NOTHING
+    model: AnyModel = DEFAULT,
+    device: str | None = None,
+    precision: str | None = None,
+    hand: ByHand = NOTHING,
+    engine: str | None = None,
 ) -> LoadedModel:
-    """A model by name, folder or description, on a device, in a precision; the best of the machine where not given.
-    "none" is no model. The latest two of those that denoise are kept, and of those that do not.
+    """A model by name, folder or description, on a device, in a precision, by an engine; the best of the machine where
+    not given. "none" is no model. The latest two of those that denoise are kept, and of those that do not.
 
     Args:
         hand: what is said of the model, before all that its files say.
 
     Raises:
-        UnknownName: no such model, device or precision. InvalidFile: the folder's files are missing, damaged or
+        UnknownName: no such model, device, precision or engine. InvalidFile: the folder's files are missing, damaged or
             foreign.
     """
     survive_forks()
     described = None if model == NONE else find(model, hand)
     where = find_device(device)
-    dtype = find_precision(where, precision)
+    dtype, engine = find_precision(where, precision), find_engine(where, engine)
     if described is None:
-        return Untouched(device=where, dtype=dtype, sibling=_sibling(where))
-    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype, hand)
+        return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
+    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype, engine, hand)
 
 
 def load_for(request: Request, device: str | None = None) -> LoadedModel:
     """The model that a request names, as the request says it to be."""
     own = request.override
     hand = ByHand(prediction=own.prediction, vae=own.vae, schedule=own.noise_schedule)
-    return load(request.model, device, request.precision, hand)
+    return load(request.model, device, request.precision, hand, request.engine)
 
 
 def _sibling(device: torch.device, source: str = "", hand: ByHand = NOTHING) -> Sibling:
     """What loads other models on a device, or the same, of which something is said by hand."""
-    return lambda model, precision: load(model, str(device), precision, hand if model == source else NOTHING)
+    return lambda model, precision, engine: load(
+        model, str(device), precision, hand if model == source else NOTHING, engine
+    )
 
 
-def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
-    """Every network of a model by its role, on the device, each in the type of its role."""
+def _networks(
+    model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype], engine: str
+) -> dict[str, nn.Module]:
+    """Every network of a model by its role, on the device, each in the type of its role, by the engine."""
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
@@ -79,19 +88,20 @@ def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dty
                     device=device,
                     dtype=dtypes[role],
                 )
+                ENGINES[engine].attach(nets[role])
                 model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
     return nets
 
 
 @lru_cache(maxsize=2)
-def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, hand: ByHand) -> Painter:
+def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand) -> Painter:
     """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
     same."""
     model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = _networks(model, device, dtypes)
+    nets = _networks(model, device, dtypes, engine)
     if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
         for net in nets.values():
             net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -104,17 +114,22 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype,
         nets={role: net for role, net in nets.items() if role != "codec"},
         device=device,
         dtype=dtype,
+        engine=engine,
         recipes=RECIPES,
         sibling=_sibling(device, model.source, hand),
     )
 
 
 @lru_cache(maxsize=2)
-def _generator(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, hand: ByHand) -> Generator:
+def _generator(
+    source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand
+) -> Generator:
     """A model that paints without denoising."""
     model = find(source)
     family = model.components[model.core].family
     if family not in GENERATORS:
         raise UnknownName("family of a generator", family, GENERATORS)
-    nets = _networks(model, device, dict.fromkeys(model.components, dtype))
-    return GENERATORS[family](model=model, nets=nets, device=device, dtype=dtype, sibling=_sibling(device))
+    nets = _networks(model, device, dict.fromkeys(model.components, dtype), engine)
+    return GENERATORS[family](
+        model=model, nets=nets, device=device, dtype=dtype, engine=engine, sibling=_sibling(device)
+    )

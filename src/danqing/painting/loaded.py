@@ -32,7 +32,7 @@ from .styles import NONE
 from .vocabulary import Vocabulary
 
 #: The fields of a request that every recipe of every model uses.
-ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "finish"}) | {
+ALWAYS = frozenset({"recipe", "model", "image", "width", "height", "precision", "engine", "finish"}) | {
     "prediction",
     "noise_schedule",
     "vae",
@@ -45,8 +45,8 @@ QUOTED = 60
 MOST = 16
 #: (the loaded model, a resolved request) -> each step, and the picture last.
 Run = Callable[[Any, Resolved], Iterator[State | Picture]]
-#: (a model, a precision) -> the model loaded on the same device; the precision of the machine where it is None.
-Sibling = Callable[[AnyModel, str | None], "LoadedModel"]
+#: (a model, a precision, an engine) -> the model loaded on the same device; those of the machine where they are None.
+Sibling = Callable[[AnyModel, str | None, str | None], "LoadedModel"]
 #: Width and height, in pixels.
 Size = tuple[int, int]
 
@@ -125,7 +125,8 @@ class LoadedModel(ABC):
         model: the description it was loaded by.
         device: where it computes.
         dtype: what in.
-        sibling: loads another model, or the same in another precision, on this device.
+        engine: in which way, of `danqing.run.engine.engines`.
+        sibling: loads another model, or the same computed otherwise, on this device.
     """
 
     #: What it can do, by the names of `Request.recipe`.
@@ -133,18 +134,23 @@ class LoadedModel(ABC):
     #: How it paints more pixels than `max_pixels`, in words.
     remedy: ClassVar[str] = ""
 
-    def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, sibling: Sibling):
+    def __init__(self, *, model: Model, device: torch.device, dtype: torch.dtype, engine: str, sibling: Sibling):
         self.model, self.device, self.dtype, self.precision = model, device, dtype, precision_name(dtype)
-        self.sibling = sibling
+        self.engine, self.sibling = engine, sibling
         self.vocabulary = Vocabulary.of(model)
         self.prompt_styles = self.vocabulary.styles
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model.name} on {self.device} in {self.precision}>"
 
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """The precision and the engine, as a request states them."""
+        return {"precision": self.precision, "engine": self.engine}
+
     def in_precision(self, precision: str | None) -> LoadedModel:
         """The same model in another precision."""
-        return self.sibling(self.model.source, precision)
+        return self.sibling(self.model.source, precision, self.engine)
 
     @abstractmethod
     def preview(self, state: State) -> Image.Image:
@@ -211,7 +217,7 @@ class LoadedModel(ABC):
         defaults = {**recipe.defaults(self.defaults)}
         if not {"width", "height"} <= stated.keys() and (size := recipe.size(request)):
             defaults["width"], defaults["height"] = self.fit(size, stated.get("width"), stated.get("height"))
-        resolved = finishing.settle(request.resolve(defaults, used, self.precision))
+        resolved = finishing.settle(request.resolve(defaults, used, self.computed))
         self.check_size(resolved.width, resolved.height, self.max_pixels(resolved))
         self.check(resolved)
         recipe.check(self, resolved)
@@ -282,8 +288,8 @@ class LoadedModel(ABC):
         What is not finite is painted once more in fp32, and the picture's warnings say so.
         """
         resolved = self.resolve(request)
-        if resolved.precision != self.precision:
-            yield from self.in_precision(resolved.precision).states(resolved)
+        if {name: getattr(resolved, name) for name in self.computed} != self.computed:
+            yield from self.sibling(self.model.source, resolved.precision, resolved.engine).states(resolved)
             return
         # What cannot finish the picture is known before it is painted.
         finishes = [finishing.make(record, self, resolved) for record in resolved.finish]
@@ -315,7 +321,7 @@ class LoadedModel(ABC):
         """The picture with its record and whatever is to be said of it; ``notes`` is what the recipe says."""
         own = self.recipes[request.recipe].notes(self, request)
         record = {"danqing": __version__, "model": self.model.name, "sha256": self.sha256}
-        record |= describe(self.device, self.dtype)
+        record |= describe(self.device, self.dtype, self.engine)
         used = self._used(request)
         given = {name: value for name, value in pictures(request).items() if name.partition(" ")[0] in used}
         record |= {name: hash_of(value) for name, value in given.items()}

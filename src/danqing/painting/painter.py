@@ -58,6 +58,7 @@ class Painter(LoadedModel):
         denoiser, codec, text: its networks, on ``device``.
         nets: those that LoRAs and learned words are made for, by role: "denoiser", "text", "text_2", "text_3".
         dtype: of the denoiser and the codec.
+        engine: of all networks.
         recipes: what it can do, by the names of `Request.recipe`.
     """
 
@@ -73,10 +74,11 @@ class Painter(LoadedModel):
         nets: Mapping[str, torch.nn.Module],
         device: torch.device,
         dtype: torch.dtype,
+        engine: str,
         recipes: Mapping[str, Recipe],
         sibling: Sibling,
     ):
-        super().__init__(model=model, device=device, dtype=dtype, sibling=sibling)
+        super().__init__(model=model, device=device, dtype=dtype, engine=engine, sibling=sibling)
         self.denoiser, self.codec, self.text = denoiser, codec, text
         self.adapters = Adapters(Target(nets, denoiser))
         self.recipes = recipes
@@ -262,7 +264,9 @@ class Painter(LoadedModel):
 
     def hashes(self, request: Resolved) -> dict[str, str]:
         own, refiner = super().hashes(request), request.refiner.model
-        late = self.sibling(refiner, request.precision).hashes(request.but(refiner=None)) if refiner else {}
+        late: dict[str, str] = {}
+        if refiner:
+            late = self.sibling(refiner, request.precision, request.engine).hashes(request.but(refiner=None))
         files = {f"adapter {Path(file).name}": library.digest(file) for file, _ in self._attached.files}
         return {**own, **{f"refiner {role}": sha256 for role, sha256 in late.items()}, **files}
 

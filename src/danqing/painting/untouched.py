@@ -34,13 +34,13 @@ class Untouched(LoadedModel):
     """What gives a picture as it is.
 
     Args:
-        device, dtype: of the networks that finish it.
+        device, dtype, engine: of the networks that finish it.
     """
 
     recipes = MappingProxyType({"finish": Recipe(run=as_it_is)})
 
-    def __init__(self, *, device: torch.device, dtype: torch.dtype, sibling: Sibling):
-        super().__init__(model=NOTHING, device=device, dtype=dtype, sibling=sibling)
+    def __init__(self, *, device: torch.device, dtype: torch.dtype, engine: str, sibling: Sibling):
+        super().__init__(model=NOTHING, device=device, dtype=dtype, engine=engine, sibling=sibling)
 
     def preview(self, state: State) -> Image.Image:
         return self.image(state.x0)
@@ -56,7 +56,7 @@ class Untouched(LoadedModel):
                 f"recipe: {request.recipe} was given with the model none, which paints nothing: name a model"
             )
         from_picture(request)
-        return finishing.settle(request.resolve({}, ("finish",), self.precision))
+        return finishing.settle(request.resolve({}, ("finish",), self.computed))
 
     @property
     def sha256(self) -> str:

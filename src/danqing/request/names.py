@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BeforeValidator
 
 from ..inputs.fields import Among
+from ..run.engine.engines import ENGINES
 from ..solve.solvers import SOLVERS, name_of
 from ..tables import Table
 
@@ -69,6 +70,7 @@ Prediction = Annotated[str, AfterValidator(Among("prediction", PREDICTIONS))]
 NoiseSchedule = Annotated[str, AfterValidator(Among("noise schedule", NOISE_SCHEDULES))]
 StartingNoise = Annotated[str, AfterValidator(Among("noise", NOISES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
+EngineName = Annotated[str, AfterValidator(Among("engine", ENGINES))]
 RecipeName = Annotated[
     str, AfterValidator(Among("recipe", ChainMap[str, Any](dict.fromkeys(OTHER_RECIPES), cast(Any, RECIPES))))
 ]

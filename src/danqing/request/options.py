@@ -79,6 +79,7 @@ class Painting(TypedDict, total=False):
     finish: Finishes
     strict: bool | None
     precision: str | None
+    engine: str | None
     tiling: groups.Tiling
     sampling: groups.Sampling
     guidance: groups.Guidance

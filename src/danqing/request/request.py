@@ -41,13 +41,15 @@ from .groups import (
     Variation,
 )
 from .image_prompt import ImagePrompt
-from .names import Precision, RecipeName
+from .names import EngineName, Precision, RecipeName
 
 if TYPE_CHECKING:
     from .options import Options
 
 #: How many fields a request names at most where it is shown, and how much of each, in characters.
 SHOWN, QUOTED = 8, 60
+#: What computes where nobody says.
+PLAIN: Mapping[str, str] = {"precision": "fp32", "engine": "torch"}
 #: What width and height are.
 SIDE = "In pixels, before any enlarging; a multiple of what the model works in."
 
@@ -157,6 +159,11 @@ class Request(Group, frozen=True):
         description="What is computed in; chosen for the machine when not given.",
         examples=["fp32", "bf16"],
     )
+    engine: EngineName | None = Field(
+        default=None,
+        description="In which way it is computed; the fastest of the machine when not given.",
+        examples=["packed", "torch"],
+    )
 
     if TYPE_CHECKING:
 
@@ -242,18 +249,18 @@ class Request(Group, frozen=True):
         return cls(**cast("dict[str, Any]", data))
 
     def resolve(
-        self, defaults: Mapping[str, Any] = {}, used: Collection[str] | None = None, precision: str = "fp32"
+        self, defaults: Mapping[str, Any] = {}, used: Collection[str] | None = None, computed: Mapping[str, str] = PLAIN
     ) -> Resolved:
         """Every field that is used stated, the seed drawn: nothing left to choose.
 
         Args:
             defaults: the model's own values of some fields.
             used: the fields to fill; all where not given.
-            precision: what is computed in where the request does not say.
+            computed: the precision and the engine where the request does not say.
         """
         own = {**DEFAULTS, "seed": secrets.randbelow(2**32), **defaults}
         filled = {name: value for name, value in own.items() if used is None or name in used}
-        every: dict[str, Any] = {**filled, "precision": precision, **self.stated()}
+        every: dict[str, Any] = {**filled, **computed, **self.stated()}
         return Resolved(**every)
 
 
@@ -333,6 +340,7 @@ class Resolved(Request, frozen=True):
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     precision: Precision = Field()
+    engine: EngineName = Field()
 
 
 def shorten(value: object) -> str:

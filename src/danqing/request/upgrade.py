@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from . import flat
 
 #: The version of the records that are written now; ``record["danqing"]`` holds it.
-VERSION = 3
+VERSION = 4
 
 Record = Mapping[str, Any]
 
@@ -30,14 +30,17 @@ def _drawn(record: Record) -> Record:
     return {**record, "request": {**record["request"], "typed": {"template": "", "negative_template": ""}}}
 
 
+def _plain(record: Record) -> Record:
+    """Version 3 knew no engines."""
+    return {**record, "request": {**record["request"], "engine": "torch"}}
+
+
 #: From a version to the next.
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _drawn}
+STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _drawn, 3: _plain}
 
 
 def upgrade(record: Record) -> Record:
     """A record of any version as one of `VERSION`.
-
-    A record without an engine means plain torch: it was written when there was no other.
 
     Raises:
         InvalidInput: it is of a version that is not known yet.

@@ -8,17 +8,20 @@ from typing import Any
 import torch
 
 from .device import cpu, find_device
+from .engine.engines import find_engine
 from .precision import find_precision, precision_name
 
 
-def describe(on: str | torch.device | None = None, dtype: torch.dtype | None = None) -> dict[str, Any]:
+def describe(
+    on: str | torch.device | None = None, dtype: torch.dtype | None = None, engine: str | None = None
+) -> dict[str, Any]:
     """A small JSON-able record of what computes, for a picture's provenance.
 
     Two machines with the same record are expected to paint the same bytes. Where a replay differs, comparing records
     tells another kind of machine from a changed result.
 
     Args:
-        on, dtype: as chosen; None for what `find_device` and `find_precision` choose.
+        on, dtype, engine: as chosen; None for what `find_device`, `find_precision` and `find_engine` choose.
     """
     where = find_device(on)
     record: dict[str, Any] = {
@@ -26,6 +29,7 @@ def describe(on: str | torch.device | None = None, dtype: torch.dtype | None = N
         "cpu": cpu().model,
         "instructions": cpu().kind,
         "precision": precision_name(dtype or find_precision(where)),
+        "engine": engine or find_engine(where),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}".strip(),

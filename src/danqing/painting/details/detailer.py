@@ -45,22 +45,22 @@ class Detailer(Tells):
     def __init__(self, record: Detail, model: LoadedModel, request: Resolved):
         self.record = record
         self.origin, self.notes = _origin(request), list[str]()
-        self.painter = self._painter(model, request.precision)
+        self.painter = self._painter(model, request)
         self.find = finder(record.what, self.painter)
 
-    def _painter(self, model: LoadedModel, precision: str | None) -> Painter:
+    def _painter(self, model: LoadedModel, request: Resolved) -> Painter:
         named = self.record.model
         if not named and isinstance(model, Painter):
             return model
         if not named and self.origin is not None:
             try:
-                painter = model.sibling(self.origin.model, precision)
+                painter = model.sibling(self.origin.model, request.precision, request.engine)
             except DanqingError as error:
                 self.notes.append(f"{self.origin.model} cannot paint here, so {DEFAULT} does: {error}")
             else:
                 if isinstance(painter, Painter):
                     return painter
-        painter = model.sibling(named or DEFAULT, precision)
+        painter = model.sibling(named or DEFAULT, request.precision, request.engine)
         if not isinstance(painter, Painter):
             raise InvalidInput(f"detail: {named} paints without denoising; possible is a model that denoises")
         return painter
@@ -134,7 +134,7 @@ class Detailer(Tells):
             "mask_grow": record.grow,
             "mask_blur": min(256, min(_sides(found)) // RIM),
             "finish": (),
-            "precision": self.painter.precision,
+            **self.painter.computed,
         }
         return Request(**{**stated, **part})
 

@@ -50,7 +50,7 @@ class Generator(LoadedModel):
         model: the description it was loaded by.
         nets: its networks by role, on ``device``; "generator" is the one that paints.
         dtype: of the networks.
-        sibling: as in `LoadedModel`.
+        engine, sibling: as in `LoadedModel`.
 
     Raises:
         InvalidFile: the description names other classes than the generator knows, or states no size where the network
@@ -66,9 +66,10 @@ class Generator(LoadedModel):
         nets: Mapping[str, nn.Module],
         device: torch.device,
         dtype: torch.dtype,
+        engine: str,
         sibling: Sibling,
     ):
-        super().__init__(model=model, device=device, dtype=dtype, sibling=sibling)
+        super().__init__(model=model, device=device, dtype=dtype, engine=engine, sibling=sibling)
         self.nets, self.net = nets, nets[model.core]
         self.count = getattr(self.net.config, "classes", 0)
         self.classes = classes_of(model, self.count)

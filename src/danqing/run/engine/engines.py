@@ -1,0 +1,66 @@
+"""The engines by name: each changes how the layers of a loaded network are computed, and comes off without trace.
+Known without loading torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...errors import InvalidInput, UnknownName
+from ...tables import Table
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+#: The environment variable that overrides the choice.
+VARIABLE = "DANQING_ENGINE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A way to compute a network's layers.
+
+    Args:
+        attach: has a network computed so; what it returns makes the network what it was, bit for bit.
+        reason: why it cannot compute on a device, "" where it can.
+        does: in one sentence.
+    """
+
+    attach: Callable[[nn.Module], Callable[[], None]]
+    reason: Callable[[torch.device], str] = lambda where: ""
+    does: str = ""
+
+
+ENGINES: Table[Engine] = Table(
+    "engine",
+    {
+        "torch": Engine(attach=lambda net: lambda: None, does="PyTorch as it is."),
+        "packed": "run.engine.packed:PACKED",
+    },
+    kind="run.engine.engines:Engine",
+    columns={"how it computes": lambda engine: engine.does},
+)
+
+
+def find_engine(where: torch.device, override: str | None = None) -> str:
+    """The name of the engine to compute with on a device.
+
+    In this order: ``override``, the variable DANQING_ENGINE, "packed" where it can, else "torch"; "auto" is no choice.
+
+    Raises:
+        UnknownName: there is no such engine. InvalidInput: it cannot compute there; what would is said.
+    """
+    for kind, given in (("engine", override), (f"engine in {VARIABLE}", os.environ.get(VARIABLE))):
+        if given and given != "auto":
+            if given not in ENGINES:
+                raise UnknownName(kind, given, ("auto", *ENGINES))
+            if why := ENGINES[given].reason(where):
+                able = [name for name, engine in ENGINES.usable().items() if not engine.reason(where)]
+                raise InvalidInput(f"{kind}: {given} was given, and {why}; possible here is {', '.join(able)}")
+            return given
+        if given:
+            break  # "auto" said outright is not overridden by the variable
+    return "torch" if ENGINES["packed"].reason(where) else "packed"

@@ -1,0 +1,210 @@
+"""Layers whose weights lie as oneDNN multiplies them, and operations by kernels of our own.
+
+All of them give a picture the same bytes in a batch of any size.
+Plain torch orders the weights of a convolution anew at every call: half of the time of a small network. Here each layer
+does it once, for the shape that it sees. A layer keeps its identity and changes its class, so whatever holds it
+(an adapter's stack, a memory of texts) holds it still; what it was comes back, bit for bit, with the class.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...nets.operations import Activated, Attend
+from ..native.attention import attention
+from ..native.normalise import group_norm_silu
+from .engines import Engine
+
+#: The precisions that oneDNN packs.
+DTYPES = (torch.float32, torch.bfloat16)
+ONEDNN: Any = torch.ops.mkldnn
+LAST = torch.channels_last
+
+
+class Packed(nn.Module):
+    """A layer of whose weight the packed form alone is kept. ``weight`` unpacks it; to set it packs anew, and a copy
+    shares it."""
+
+    bias: Tensor | None
+
+    def hold(self, weight: Tensor) -> None:
+        """Keep a weight, packed at the next call for what comes then."""
+        vars(self)["held"] = (None, weight.detach())
+
+    def pack(self, weight: Tensor, shape: torch.Size) -> Tensor:
+        """The weight as it is multiplied with inputs of a shape."""
+        raise NotImplementedError
+
+    def fitted(self, shape: torch.Size) -> Tensor:
+        """The packed weight for inputs of a shape; where the shape changes it is packed anew."""
+        seen, weight = vars(self)["held"]
+        if seen != shape:
+            weight = self.pack(dense(weight), shape)
+            vars(self)["held"] = (shape, weight)
+        return weight
+
+    @property
+    def weight(self) -> Tensor:
+        return dense(vars(self)["held"][1])
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether the packed weight multiplies this input; else torch computes."""
+        _, weight = vars(self)["held"]
+        return (
+            x.dtype == weight.dtype
+            and x.dtype in DTYPES
+            and x.device == weight.device
+            and x.device.type == "cpu"
+            and x.numel() > 0
+            and not torch.is_grad_enabled()
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            self.hold(value)
+        else:
+            super().__setattr__(name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Packed:
+        other = cast(Packed, type(self).__new__(type(self)))
+        vars(other).update({k: v if k == "held" else copy.deepcopy(v, memo) for k, v in vars(self).items()})
+        return other
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Packed:
+        self.hold(fn(self.weight))
+        return super()._apply(fn, recurse)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self.weight
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+
+def dense(weight: Tensor) -> Tensor:
+    """A weight as torch keeps it."""
+    return weight.to_dense() if weight.is_mkldnn else weight
+
+
+class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVariableOverride]
+    """``W x + b``, W in oneDNN's order for so many rows."""
+
+    def pack(self, weight: Tensor, shape: torch.Size) -> Tensor:
+        return ONEDNN._reorder_linear_weight(weight.contiguous(), shape[:-1].numel())
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.takes(x):
+            return nn.Linear.forward(self, x)
+        if x.numel() == self.in_features:  # a single row is summed in another order than it is among others
+            return self(x.expand(2, *x.shape))[0]
+        return ONEDNN._linear_pointwise(x, self.fitted(x.shape), self.bias, "none", [], "")
+
+
+class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVariableOverride]
+    """A convolution, its kernels in oneDNN's order for pictures of a shape; the channels of what comes lie last."""
+
+    def how(self) -> tuple[Sequence[int], Sequence[int], Sequence[int], int]:
+        return cast(Sequence[int], self.padding), self.stride, self.dilation, self.groups
+
+    def pack(self, weight: Tensor, shape: torch.Size) -> Tensor:
+        return ONEDNN._reorder_convolution_weight(weight.contiguous(), *self.how(), list(shape))
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.takes(x) or x.dim() != 4:
+            return nn.Conv2d.forward(self, x)
+        x = x.contiguous(memory_format=LAST)
+        return ONEDNN._convolution_pointwise(x, self.fitted(x.shape), self.bias, *self.how(), "none", [], "")
+
+
+class PackedAttend(Attend):
+    """Attention by our kernel, where there is one."""
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+    ) -> Tensor:
+        return attention(q, k, v, mask, scale)
+
+
+class PackedActivated(Activated):
+    """The norm and SiLU in one pass by our kernel, where the norm is one of groups."""
+
+    def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
+        if type(norm) is not nn.GroupNorm:
+            return super().forward(norm, x)
+        return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
+#: What stands in for which kind of layer; a subclass of one is another kind.
+KINDS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: PackedLinear,
+    nn.Conv2d: PackedConv2d,
+    Attend: PackedAttend,
+    Activated: PackedActivated,
+}
+
+
+def packable(layer: nn.Module) -> bool:
+    """Whether a layer can be packed as it is."""
+    if type(layer) not in KINDS:
+        return False
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        return True
+    plain = isinstance(layer, nn.Linear) or (layer.padding_mode == "zeros" and not isinstance(layer.padding, str))
+    weight = layer.weight
+    return plain and weight.dtype in DTYPES and weight.device.type == "cpu" and weight.numel() > 0
+
+
+@cache
+def reason() -> str:
+    """Why this torch cannot pack, "" if it can: the operators are private, so they are tried first."""
+    try:
+        with torch.inference_mode():
+            draw = torch.Generator().manual_seed(0)
+            for layer, x in (
+                (nn.Linear(5, 3), torch.randn(4, 5, generator=draw)),
+                (nn.Conv2d(5, 3, 3, padding=1), torch.randn(2, 5, 4, 6, generator=draw)),
+            ):
+                plain, off = layer(x), attach(layer)
+                packed = layer(x)
+                off()
+                if not torch.allclose(plain, packed, atol=1e-4):
+                    return f"packed layers of torch {torch.__version__} compute something else"
+    except (AttributeError, RuntimeError, TypeError) as error:
+        return f"torch {torch.__version__} has no packed layers ({str(error).splitlines()[0]})"
+    return ""
+
+
+def attach(net: nn.Module) -> Callable[[], None]:
+    """Pack every layer of a network that can be; what is returned makes each what it was.
+
+    The weight as it was is let go, so nothing is kept twice but the one layer at hand.
+    """
+    layers = [layer for layer in net.modules() if packable(layer)]
+    for layer in layers:
+        weight = layer._parameters.pop("weight", None)
+        layer.__class__ = KINDS[type(layer)]
+        if weight is not None:
+            cast(Packed, layer).hold(weight)
+
+    def detach() -> None:
+        plain = {packed: kind for kind, packed in KINDS.items()}
+        for layer in layers:
+            weight = layer.weight if isinstance(layer, Packed) else None
+            layer.__class__ = plain[type(layer)]  # pyright: ignore[reportAttributeAccessIssue]
+            if weight is not None:
+                del vars(layer)["held"]
+                # The weight before the bias, as every layer of its class has them.
+                layer._parameters = {"weight": nn.Parameter(weight, requires_grad=False), **layer._parameters}
+
+    return detach
+
+
+PACKED = Engine(
+    attach=attach,
+    reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
+    does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
+)
