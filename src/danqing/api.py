@@ -4,8 +4,9 @@ same options as the command line."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from .errors import DanqingError, InvalidInput
@@ -171,11 +172,16 @@ def _anew(recipe: RecipeName, model: str, image: Source, device: str | None, opt
 
 
 def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iterator[Picture]:
-    """Paint several requests, each as if it were alone: no picture depends on the others or on their order."""
+    """Paint several requests, each as if it were alone: no picture depends on the others or on their order.
+
+    Those of a list or a tuple are painted together where that is sooner.
+    """
+    from .painting import together
     from .painting.load import load_for
 
-    for request in requests:
-        yield load_for(request, device).paint(request)
+    known = isinstance(requests, list | tuple)
+    for group in (requests,) if known else ([request] for request in requests):
+        yield from together.pictures(cast("Sequence[Request]", group), partial(load_for, device=device))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from ..lang.spoken import said, term
 if TYPE_CHECKING:
     from ..painting.loaded import LoadedModel
     from ..pictures.picture import Picture
-    from ..request.request import Request
+    from ..request.request import Request, Resolved
+    from ..types import State
 
 INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
 
@@ -54,15 +56,7 @@ class Screen:
             for state in loaded.states(request):
                 if isinstance(state, Picture):
                     return state
-                if self.progress is not None:
-                    pace = (time.perf_counter() - began) / state.step
-                    self.progress.update(
-                        self.task,
-                        description=title,
-                        completed=state.step,
-                        total=state.steps,
-                        pace=said(f"{pace * 1000:.0f} ms a step"),
-                    )
+                self._step(title, began, state)
                 if preview is not None:
                     with suppress(InvalidFile):  # the picture is worth more than its preview
                         files.put(preview, encode.to_bytes(loaded.preview(state), {"format": "PNG"}), overwrite=True)
@@ -70,6 +64,40 @@ class Screen:
             if preview is not None:
                 preview.unlink(missing_ok=True)
         raise DanqingError(f"the recipe {request.recipe} ended without a picture")
+
+    def several(
+        self, loaded: LoadedModel, requests: Sequence[Resolved], previews: Sequence[Path | None]
+    ) -> Iterator[Callable[[], Picture]]:
+        """What gives the picture of each request, or raises why there is none; painted together where that is sooner,
+        and where no step is looked at."""
+        from ..painting import together
+
+        n, of = 1, len(requests)
+        for group in together.groups(loaded, requests):
+            if len(group) == 1 or any(previews):
+                for request in group:
+                    yield partial(self.one, loaded, request, n, of, previews[n - 1])
+                    n += 1
+                continue
+            began, title = time.perf_counter(), f"{n}–{n + len(group) - 1}/{of}"
+
+            def step(which: int, state: State, began: float = began, title: str = title) -> None:
+                self._step(title, began, state)
+
+            for what in together.in_order([partial(loaded.states, request) for request in group], step):
+                yield partial(_given, what)
+                n += 1
+
+    def _step(self, title: str, began: float, state: State) -> None:
+        if self.progress is not None:
+            pace = (time.perf_counter() - began) / state.step
+            self.progress.update(
+                self.task,
+                description=title,
+                completed=state.step,
+                total=state.steps,
+                pace=said(f"{pace * 1000:.0f} ms a step"),
+            )
 
     def solver(self, said: str | None, request: Request) -> None:
         """Say what we call a solver that is named as another program does."""
@@ -107,6 +135,13 @@ class Screen:
         """Take the bar away."""
         if self.progress is not None:
             self.progress.stop()
+
+
+def _given(what: Any) -> Any:
+    """What was painted; what failed is raised."""
+    if isinstance(what, Exception):
+        raise what
+    return what
 
 
 def watched() -> bool:

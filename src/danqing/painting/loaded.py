@@ -152,6 +152,10 @@ class LoadedModel(ABC):
         """The same model in another precision."""
         return self.sibling(self.model.source, precision, self.engine)
 
+    def abreast(self, request: Resolved) -> int:
+        """How many pictures like that of a request are painted sooner together than one after another."""
+        return 1
+
     @abstractmethod
     def preview(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""

@@ -29,12 +29,14 @@ from ..pictures import read
 from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
+from ..run.engine.engines import ENGINES
 from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
 from ..solve.starting import starting
 from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
+from . import together
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
 from .guidance import GUIDANCE, guided
@@ -88,7 +90,7 @@ class Painter(LoadedModel):
         )  # whatever the size, in the memory of the model's own
         self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
         # Of one picture, in the copy of the painter that `attached` gives.
-        self._attached, self._setup = Attached(text), Setup()
+        self._attached, self._setup, self._tiling = Attached(text), Setup(), tiles.Tiling()
         #: What stands between the denoiser and whoever asks it.
         self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
 
@@ -155,6 +157,7 @@ class Painter(LoadedModel):
         tile = None if request.tiling.size is None else request.tiling.size // self.codec.factor
         tiling, other = tiles.Tiling(tile=tile, closing=request.tiling.panorama), copy.copy(self)
         other.codec, other.sees = tiles.Tiled(self.codec, tiling), partial(tiles.in_tiles, tiling=tiling)
+        other._tiling = tiling
         return other
 
     # ---------------------------------------------------------------------------------------------------------- text
@@ -213,9 +216,18 @@ class Painter(LoadedModel):
         return guided(request, at)
 
     def _ask(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
-        """The denoiser, as this picture has it."""
-        with self._shared.using(self._setup):
-            return self.sees(self.denoiser)(x, t, cond)
+        """The denoiser, as this picture has it, at once or together with those of other pictures."""
+
+        def ask(x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
+            with self._shared.using(self._setup):
+                return self.sees(self.denoiser)(x, t, cond)
+
+        alike = (self.denoiser, self._tiling) if ENGINES[self.engine].steady and not self._attached.on else None
+        return together.asked(together.Question(ask, alike, x, t, cond))
+
+    def abreast(self, request: Resolved) -> int:
+        cells = request.frames * (request.width // self.codec.factor) * (request.height // self.codec.factor)
+        return max(1, together.CELLS // (2 * cells)) if ENGINES[self.engine].steady else 1
 
     def learned(self, request: Resolved) -> bool:
         """Whether the steps take their variance of the network: DDPM's do, where it says one."""

@@ -198,12 +198,11 @@ def attempt_each(
         chosen = _chosen(best, keep_all, show)
         outcome = Outcome(show, force=force, svg=svg, as_json=as_json)
         painted: list[tuple[Picture, Path]] = []
-        for n, (request, name) in enumerate(zip(wanted, names, strict=True), 1):
-            shown = (
-                files.free(name.with_suffix(".preview.png")) if preview else None
-            )  # it will be overwritten, then removed
+        # Each will be overwritten, then removed.
+        shown = [files.free(name.with_suffix(".preview.png")) if preview else None for name in names]
+        for n, (made, name) in enumerate(zip(show.several(loaded, wanted, shown), names, strict=True), 1):
             with outcome.kept_going():
-                painted.append((show.one(loaded, request, n, len(wanted), shown), name))
+                painted.append((made(), name))
             if n % best == 0:
                 for picture, place in chosen(painted):
                     outcome.write(picture, place)

@@ -26,11 +26,13 @@ class Engine:
     Args:
         attach: has a network computed so; what it returns makes the network what it was, bit for bit.
         reason: why it cannot compute on a device, "" where it can.
+        steady: a picture has the same bytes in a batch of any size.
         does: in one sentence.
     """
 
     attach: Callable[[nn.Module], Callable[[], None]]
     reason: Callable[[torch.device], str] = lambda where: ""
+    steady: bool = False
     does: str = ""
 
 

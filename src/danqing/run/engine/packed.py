@@ -205,6 +205,7 @@ def attach(net: nn.Module) -> Callable[[], None]:
 
 PACKED = Engine(
     attach=attach,
+    steady=True,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
     does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
 )

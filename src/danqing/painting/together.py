@@ -1,0 +1,231 @@
+"""Several pictures painted in step: each as if alone, and what they ask of one network at a time is asked in one call.
+
+A small network takes little longer for several pictures than for one. Each picture's recipe runs in a greenlet of its
+own, on the same thread: where it asks the network it waits until all others ask too, or are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from greenlet import GreenletExit, getcurrent, greenlet
+from torch import Tensor
+
+from ..errors import DanqingError
+from ..guide import Conditioned
+from ..pictures.picture import Picture
+from ..request.request import Request, Resolved
+from ..types import Conditioning, Denoised, State
+from .loaded import LoadedModel
+
+#: Who the picture that is painted at the moment is painted together with.
+COMPANY: ContextVar[Company | None] = ContextVar("company", default=None)
+#: Cells of latents that one call sees at most: of more, a network takes as long a picture as of one.
+CELLS = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What one picture asks of its network.
+
+    Args:
+        ask: the network, as that picture has it.
+        alike: equal where the networks answer alike; None where no other picture's does.
+    """
+
+    ask: Conditioned
+    alike: Hashable
+    x: Tensor
+    t: Tensor
+    cond: Conditioning
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for those that one call can answer."""
+        cond, alone = self.cond, object()
+        if self.alike is None:
+            return alone
+        shapes = [(name, part.shape[1:]) for name, part in (*cond.extra.items(), *cond.maps.items())]
+        parts = [None if part is None else part.shape[1:] for part in (cond.tokens, cond.pooled, cond.concat)]
+        return self.alike, self.x.shape[1:], self.x.dtype, tuple(parts), tuple(sorted(shapes))
+
+    @property
+    def cells(self) -> int:
+        return self.x.shape[0] * self.x.shape[2:].numel()
+
+    def answer(self) -> Denoised:
+        return self.ask(self.x, self.t, self.cond)
+
+
+class Company:
+    """Pictures that are painted together, on the way of whoever has them painted."""
+
+    def __init__(self) -> None:
+        self.home = getcurrent()
+
+    def asked(self, question: Question) -> Denoised:
+        """The network's answer, once all have asked."""
+        with torch.inference_mode(False):  # the mode is the thread's: whoever goes on meanwhile begins without
+            return self.home.switch(question)
+
+
+def asked(question: Question) -> Denoised:
+    """The answer to a picture's question: at once where it is painted alone, else together with the others'."""
+    company = COMPANY.get()
+    return question.answer() if company is None else company.asked(question)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a picture yields: the how-manieth of them, and what."""
+
+    which: int
+    what: Any
+
+
+def together(works: Sequence[Callable[[], Iterator[Any]]]) -> Generator[tuple[int, Any]]:
+    """All that the works yield, each with its work's place, as it comes; of one that fails the exception, last.
+
+    Only ``Exception`` is caught of a work; an interrupt ends them all.
+    """
+    company = Company()
+
+    def run(which: int, work: Callable[[], Iterator[Any]]) -> Event:
+        COMPANY.set(company)
+        try:
+            for what in work():
+                company.home.switch(Event(which, what))
+        except Exception as error:
+            return Event(which, error)
+        return Event(which, None)
+
+    live = {which: greenlet(run) for which, _ in enumerate(works)}
+    resumes: dict[int, Callable[[], Any]] = {
+        which: lambda which=which: live[which].switch(which, works[which]) for which in live
+    }
+    try:
+        while resumes:
+            questions: dict[int, Question] = {}
+            for which, resume in resumes.items():
+                said = resume()
+                while isinstance(said, Event):
+                    if said.what is not None:
+                        yield which, said.what
+                    if live[which].dead:
+                        break
+                    said = live[which].switch()
+                else:
+                    questions[which] = said
+            resumes = _answers(questions, live)
+    finally:
+        for each in live.values():
+            if each and not each.dead:  # it is begun, and waits
+                with suppress(GreenletExit):
+                    each.throw(GreenletExit)
+
+
+def _answers(questions: dict[int, Question], live: dict[int, greenlet]) -> dict[int, Callable[[], Any]]:
+    """How each of those who asked goes on: with its answer, or with what went wrong."""
+    groups: dict[Hashable, list[int]] = {}
+    for which, question in questions.items():
+        groups.setdefault(question.kind, []).append(which)
+    found: dict[int, Callable[[], Any]] = {}
+    for group in groups.values():
+        for part in _split(group, questions):
+            for which, answer in zip(part, _told([questions[which] for which in part]), strict=True):
+                go_on = live[which].throw if isinstance(answer, Exception) else live[which].switch
+                found[which] = partial(go_on, answer)
+    return {which: found[which] for which in questions}
+
+
+def _split(group: Sequence[int], questions: dict[int, Question]) -> Iterator[list[int]]:
+    """A group in parts of as many as one call sees."""
+    most = max(1, CELLS // max(1, questions[group[0]].cells))
+    for begin in range(0, len(group), most):
+        yield list(group[begin : begin + most])
+
+
+def _told(questions: Sequence[Question]) -> Sequence[Denoised | Exception]:
+    """The answer to each question, of one call; where that fails, of a call for each, so that it is its own alone."""
+    try:
+        return _one_call(questions)
+    except Exception as error:
+        return [error] if len(questions) == 1 else [_told([each])[0] for each in questions]
+
+
+@torch.inference_mode()
+def _one_call(questions: Sequence[Question]) -> list[Denoised]:
+    """The answers of one call."""
+    first, *rest = questions
+    if not rest:
+        return [first.answer()]
+    x, t = torch.cat([each.x for each in questions]), torch.cat([each.t for each in questions])
+    answer = first.ask(x, t, first.cond.cat(*(each.cond for each in rest)))
+    counts = [len(each.x) for each in questions]
+    parts = [[None] * len(counts) if part is None else part.split(counts) for part in answer]
+    return [Denoised._make(several) for several in zip(*parts, strict=True)]
+
+
+def in_order(works: Sequence[Callable[[], Iterator[Any]]], step: Callable[[int, State], None]) -> Iterator[Any]:
+    """The picture of each work, or the exception in its place, in the order of the works; ``step`` is told of each
+    state on the way, with its work's place."""
+    done, due = dict[int, Any](), 0
+    with closing(together(works)) as events:
+        for which, what in events:
+            if isinstance(what, State):
+                step(which, what)
+            else:
+                done[which] = what
+            while due in done:
+                yield done[due]
+                due += 1
+
+
+def groups(loaded: LoadedModel, requests: Sequence[Resolved]) -> Iterator[Sequence[Resolved]]:
+    """Requests in their order, as many beside each other as are painted sooner together."""
+    begin = 0
+    while begin < len(requests):
+        end = begin + max(1, loaded.abreast(requests[begin]))
+        yield requests[begin:end]
+        begin = end
+
+
+def pictures(requests: Sequence[Request], load: Callable[[Request], LoadedModel]) -> Iterator[Picture]:
+    """The pictures of requests in their order, painted together where that is sooner; what fails is raised in its
+    place."""
+    resolved = list[Resolved]()
+    with_whom: LoadedModel | None = None
+    for request in (*requests, None):
+        try:
+            loaded = None if request is None else load(request)
+            one = None if loaded is None or request is None else loaded.resolve(request)
+        except DanqingError:
+            yield from _of_one(with_whom, resolved)
+            raise
+        if loaded is not with_whom:
+            yield from _of_one(with_whom, resolved)
+            resolved.clear()
+        with_whom = loaded
+        if one is not None:
+            resolved.append(one)
+
+
+def _of_one(loaded: LoadedModel | None, requests: Sequence[Resolved]) -> Iterator[Picture]:
+    """The pictures of one model's requests."""
+    if loaded is None:
+        return
+    for group in groups(loaded, requests):
+        if len(group) == 1:
+            yield loaded.paint(group[0])
+            continue
+        works = [partial(loaded.states, request) for request in group]
+        for what in in_order(works, lambda which, state: None):
+            if isinstance(what, Exception):
+                raise what
+            yield what
