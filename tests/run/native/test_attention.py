@@ -5,26 +5,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.run.native import attention as module
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.tensors import distance
 
-DTYPES = [
-    pytest.param(
-        dtype, marks=pytest.mark.skipif(bool(KERNELS[dtype].reason()), reason=KERNELS[dtype].reason() or "it runs")
-    )
-    for dtype in KERNELS
-]
-each = pytest.mark.parametrize("dtype", DTYPES)
-
-
-@pytest.fixture(autouse=True)
-def inference():
-    with torch.inference_mode():
-        yield
+each = pytest.mark.kernels(*(kernel.name for kernel in KERNELS.values()))
+law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def heads(batch, count, length, size, dtype, seed=0, spread=1.0):
@@ -39,9 +28,9 @@ def exact(q, k, v, mask=None, scale=None):
     return F.scaled_dot_product_attention(*(x.double() for x in (q, k, v)), attn_mask=mask, scale=scale)
 
 
-def check(q, k, v, mask=None, scale=None, most=2.0):
+def check(q, k, v, mask=None, scale=None, most=2.0, kernel=None):
     """Within ``most`` times the error that torch makes in the same precision."""
-    found = module.computed(KERNELS[q.dtype], q, k, v, mask, scale)
+    found = module.computed(kernel or KERNELS[q.dtype], q, k, v, mask, scale)
     typed = mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype)
     theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=typed, scale=scale)
     assert found.shape == theirs.shape and found.dtype == theirs.dtype
@@ -51,9 +40,7 @@ def check(q, k, v, mask=None, scale=None, most=2.0):
     assert distance(found, theirs, exact(q, k, v, mask, scale), float(rounding)) <= most
 
 
-@each
-@settings(max_examples=40, deadline=None)
-@given(
+cases = given(
     batch=st.integers(1, 3),
     count=st.integers(1, 3),
     queries=st.integers(1, 130),
@@ -62,7 +49,9 @@ def check(q, k, v, mask=None, scale=None, most=2.0):
     spread=st.sampled_from([0.1, 1.0, 6.0]),
     masked=st.sampled_from(["nothing", "keys", "bias", "causal"]),
 )
-def test_it_is_as_exact_as_torch(dtype, batch, count, queries, keys, size, spread, masked):
+
+
+def case(dtype, batch, count, queries, keys, size, spread, masked):
     q, k, v = (heads(batch, count, n, size, dtype, i, spread) for i, n in enumerate((queries, keys, keys)))
     draw = torch.Generator().manual_seed(9)
     mask = {
@@ -71,7 +60,29 @@ def test_it_is_as_exact_as_torch(dtype, batch, count, queries, keys, size, sprea
         "bias": torch.randn(1, count, queries, keys, generator=draw).to(dtype),
         "causal": torch.ones(queries, keys, dtype=torch.bool).tril(),
     }[masked]
-    check(q, k, v, mask)
+    return q, k, v, mask
+
+
+@each
+@law
+@cases
+def test_it_is_as_exact_as_torch(dtype, **shape):
+    check(*case(dtype, **shape))
+
+
+@law
+@cases
+def test_the_tiles_of_amx_emulated_are_as_exact(tiles, **shape):
+    check(*case(torch.bfloat16, **shape), kernel=tiles)
+
+
+@law
+@cases
+def test_the_tiles_of_amx_emulated_depend_on_neither_batch_nor_queries(tiles, **shape):
+    q, k, v, mask = case(torch.bfloat16, **{**shape, "masked": "nothing"})
+    together = module.computed(tiles, q, k, v, mask, None)
+    assert torch.equal(module.computed(tiles, q[-1:], k[-1:], v[-1:], mask, None), together[-1:])
+    assert torch.equal(module.computed(tiles, q[:, :, -1:], k, v, mask, None), together[:, :, -1:])
 
 
 @each
@@ -120,33 +131,30 @@ def test_nan_and_infinity_are_not_hidden(dtype, where):
 
 
 @each
-@settings(max_examples=15, deadline=None)
+@law
 @given(
     queries=st.integers(1, 130),
     keys=st.integers(1, 600),
     size=st.integers(1, 90),
-    threads=st.integers(1, 5),
+    count=st.integers(1, 5),
     masked=st.booleans(),
 )
-def test_neither_batch_nor_threads_move_a_bit(dtype, queries, keys, size, threads, masked):
+def test_neither_batch_nor_threads_move_a_bit(threads, dtype, queries, keys, size, count, masked):
     q, k, v = (heads(4, 2, n, size, dtype, i) for i, n in enumerate((queries, keys, keys)))
     mask = torch.rand(4, 1, 1, keys, generator=torch.Generator().manual_seed(1)) < 0.7 if masked else None
+    threads(1)
     together = attention(q, k, v, mask)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        for i in range(4):
-            alone = attention(*(x[i : i + 1] for x in (q, k, v)), None if mask is None else mask[i : i + 1])
-            assert torch.equal(alone, together[i : i + 1])
-        one = attention(q[:, :1], k[:, :1], v[:, :1], mask)  # nor the heads beside it
-        assert torch.equal(one, together[:, :1])
-        last = attention(q[:, :, -1:], k, v, mask)  # nor the other queries
-        assert torch.equal(last, together[:, :, -1:])
-    finally:
-        torch.set_num_threads(before)
+    threads(count)
+    for i in range(4):
+        alone = attention(*(x[i : i + 1] for x in (q, k, v)), None if mask is None else mask[i : i + 1])
+        assert torch.equal(alone, together[i : i + 1])
+    one = attention(q[:, :1], k[:, :1], v[:, :1], mask)  # nor the heads beside it
+    assert torch.equal(one, together[:, :1])
+    last = attention(q[:, :, -1:], k, v, mask)  # nor the other queries
+    assert torch.equal(last, together[:, :, -1:])
 
 
-def test_gradients_are_torchs():
+def test_gradients_are_torchs(processor):
     q, k, v = (heads(1, 2, n, 8, torch.float32, n) for n in (5, 9, 9))
     with torch.inference_mode(False):
         tensors = [x.clone().requires_grad_() for x in (q, k, v)]
@@ -158,7 +166,7 @@ def test_gradients_are_torchs():
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 5, 8), (1, 2, 5, 300), (2, 5, 8)])
-def test_what_no_kernel_takes_is_torchs(shape):
+def test_what_no_kernel_takes_is_torchs(processor, shape):
     q = torch.randn(shape)
     assert torch.equal(attention(q, q, q), F.scaled_dot_product_attention(q, q, q))
     half = q.half()

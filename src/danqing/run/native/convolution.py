@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -15,15 +16,17 @@ from .tensors import distance, plain
 
 #: The struct Convolution of kernels/winograd.cpp.
 CALL = struct.Struct("@4P5qPq")
-#: G of F(4 x 4, 3 x 3), Lavin and Gray 2015: the kernel at the points 0, 1, -1, 2, -2 and infinity.
+#: G of F(4 x 4, 3 x 3): rows (1, p, p^2) / prod_{q != p} (p - q) of the points p = 0, ±1/√2, ±√2, and infinity.
 POINTS = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
+    (1, 0, 0),
+    (-2 / 3, -math.sqrt(2) / 3, -1 / 3),
+    (-2 / 3, math.sqrt(2) / 3, -1 / 3),
+    (1 / 6, math.sqrt(2) / 6, 1 / 3),
+    (1 / 6, -math.sqrt(2) / 6, 1 / 3),
     (0, 0, 1),
 )
+#: Outputs that are computed together, and inputs that are summed at once, as in kernels/winograd.cpp.
+TOGETHER, PART = 64, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +62,17 @@ def pack3x3(weight: Tensor, keep: bool = True) -> Packed3x3:
 
 
 def _panels(kernel: Kernel, weight: Tensor) -> Tensor:
-    """G g G^T in float64, as (panels, 36, C, outputs of a panel); the last panel is filled with zeros."""
+    """G g G^T in float64, in the order of kernels/winograd.cpp; the last group is filled with zeros."""
     outputs, inputs = weight.shape[:2]
     width = kernel.functions["panel"](b"")
     points = torch.tensor(POINTS, dtype=torch.float64)
-    found = torch.zeros(-(-outputs // width), 36, inputs, width)
-    for i, part in enumerate(weight.split(width)):  # panel by panel, for the memory
-        found[i, :, :, : len(part)] = torch.einsum("ya,ocab,xb->yxco", points, part.double(), points).flatten(0, 1)
+    found = torch.zeros(-(-outputs // TOGETHER), 36, inputs * TOGETHER)
+    for group, part in zip(found, weight.split(TOGETHER), strict=True):  # group by group, for the memory
+        moved = torch.einsum("ya,ocab,xb->yxco", points, part.double(), points).flatten(0, 1).float()
+        moved = (
+            F.pad(moved, (0, TOGETHER - len(part))).unflatten(2, (-1, width)).transpose(1, 2)
+        )  # 36, panels, C, width
+        torch.cat([each.flatten(1) for each in moved.split(PART, dim=2)], dim=1, out=group)
     return found
 
 
@@ -122,7 +129,7 @@ def test(kernel: Kernel) -> float:
     draw = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=draw) for shape in ((2, 21, 9, 6), (70, 21, 3, 3), (70,)))
     ours = computed(kernel, x, _panels(kernel, weight), 70, bias)
-    exact = F.conv2d(*(each.double() for each in (x, weight, bias)), padding=1)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     if ours is None:
         return float("inf")
     rounding = torch.finfo(torch.float32).eps * float(exact.abs().max())

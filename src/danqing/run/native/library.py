@@ -5,20 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from ...errors import DanqingError, InvalidInput
+from ...errors import DanqingError
 from ...log import log
 from ..device import cpu
 from .build import BUILT, KERNELS, SETS, NotBuilt, compile, library
-
-#: The environment variable that leaves kernels out: "off" all of them, else names of `KERNELS`, separated by commas.
-VARIABLE = "DANQING_NATIVE"
+from .switch import VARIABLE, given, left_out
 
 
 class NativeWarning(UserWarning):
@@ -29,23 +26,6 @@ class Missing(DanqingError):
     """Why a kernel is not used."""
 
 
-def left_out() -> frozenset[str]:
-    """The kernels that the environment variable leaves out.
-
-    Raises:
-        InvalidInput: it names one that there is not.
-    """
-    given = os.environ.get(VARIABLE, "").strip().lower()
-    if given in ("", "on"):
-        return frozenset()
-    if given == "off":
-        return frozenset(KERNELS)
-    names = frozenset(name.strip() for name in given.split(","))
-    if unknown := names - KERNELS.keys():
-        raise InvalidInput(f"{VARIABLE}: no kernel {', '.join(sorted(unknown))}; on, off, or of {', '.join(KERNELS)}")
-    return names
-
-
 def cache() -> Path:
     """The user's folder for what can be made again."""
     given = os.environ.get("XDG_CACHE_HOME", "")
@@ -54,7 +34,11 @@ def cache() -> Path:
 
 def candidates(name: str) -> list[str]:
     """The instruction sets of a kernel that this processor has, the best first."""
-    return [each for each in KERNELS[name] if cpu().flags.issuperset(SETS[each])]
+    found = [each for each in KERNELS[name] if cpu().flags.issuperset(SETS[each])]
+    if name == "attention_bf16" and "amx_bf16" in cpu().flags:
+        # Torch multiplies with AMX there, and is more than twice as fast as attention without.
+        found = [each for each in found if each == "amx-bf16"]
+    return found
 
 
 def opened(name: str, instructions: str) -> ctypes.CDLL:
@@ -77,6 +61,8 @@ def pool() -> int:
         return 0
 
 
+#: A reason that is not known yet.
+LATER = "not looked for yet"
 #: Below so many numbers one thread is done before a second one has begun.
 FEW = 1 << 15
 
@@ -100,41 +86,60 @@ class Kernel:
         self.name, self.names, self.test, self.most = name, functions, test, most
         self.functions: dict[str, Callable[[bytes], int]] = {}
         self.instructions = ""
-        self._state: str | None = None  # None: not looked yet; "": it runs; else why it does not
+        self._given, self._reason = "", LATER
 
     def reason(self) -> str:
-        """Why the kernel does not run here, "" if it does; the first question opens and tests it."""
-        if self._state is None:
-            self._state = "not looked"  # while it is tested
+        """Why the kernel does not run here, "" if it does; the first question opens and tests it, as does the first
+        after the switch was turned."""
+        if self._reason is LATER or self._given != given():
+            self.forget()
             try:
                 self._open()
-                self._state = ""
+                self._reason = ""
             except Missing as reason:
-                self.functions, self._state = {}, str(reason)
+                self.functions, self.instructions, self._reason = {}, "", str(reason)
                 log.info("kernel %s: %s", self.name, reason)
-        return self._state
+        return self._reason
 
     def _open(self) -> None:
-        if self.name in left_out():
+        if self.name in left_out(self._given):
             raise Missing(f"left out by {VARIABLE}")
-        if sys.byteorder != "little" or not (sets := candidates(self.name)):
+        if not (sets := candidates(self.name)):
             raise Missing(f"this processor has none of {', '.join(KERNELS[self.name])}")
-        found = opened(self.name, sets[0])
-        for function in self.names:
-            entry = getattr(found, function)
-            entry.argtypes, entry.restype = [ctypes.c_char_p], ctypes.c_int
-            self.functions[function] = entry
-        self.instructions = sets[0]
+        reasons = []
+        for instructions in sets:
+            try:
+                return self._try(instructions)
+            except Missing as reason:
+                reasons.append(str(reason))
+        raise Missing("; ".join(dict.fromkeys(reasons)))
+
+    def _try(self, instructions: str) -> None:
+        self.take(opened(self.name, instructions), instructions)
         with torch.inference_mode():
             distance = self.test(self)
         if not distance <= self.most:  # NaN too
             message = (
-                f"the kernel {self.name} for {sets[0]} is wrong on this machine ({distance:.3g} times torch's own "
-                f"error) and is switched off; torch computes in its place"
+                f"the kernel {self.name} for {instructions} is wrong on this machine ({distance:.3g} times torch's own "
+                f"error) and is switched off"
             )
             warnings.warn(message, NativeWarning, stacklevel=2)
             raise Missing(message)
 
+    def take(self, found: ctypes.CDLL, instructions: str) -> None:
+        """Call the functions of a library from now on.
+
+        Raises:
+            Missing: the system does not let this process use the instructions.
+        """
+        if hasattr(found, "usable") and not found.usable():
+            raise Missing(f"the system lends no {instructions} to this process")
+        for function in self.names:
+            entry = getattr(found, function)
+            entry.argtypes, entry.restype = [ctypes.c_char_p], ctypes.c_int
+            self.functions[function] = entry
+        self.instructions = instructions
+
     def forget(self) -> None:
-        """Look anew at the next question: the environment has changed."""
-        self._state, self.functions, self.instructions = None, {}, ""
+        """Look anew at the next question."""
+        self._given, self._reason, self.functions, self.instructions = given(), LATER, {}, ""
