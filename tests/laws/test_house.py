@@ -36,7 +36,7 @@ MAY = {
     "hint": {"errors", "finish", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"},
-    "run": CORE | {"nets"},
+    "run": CORE | {"nets", "log"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables"},
     "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},

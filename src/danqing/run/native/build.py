@@ -1,0 +1,112 @@
+"""Compiling the kernels: what is compiled for which instruction set, by the C++ compiler that is there.
+
+It stands on Python alone, so that the build of a wheel can run it before anything else is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "kernels"
+#: Where the build of a package puts the libraries, beside this file.
+BUILT = Path(__file__).parent / "built"
+#: An instruction set: the flags of a processor that has it, in Linux's spelling, each an option of the compiler.
+SETS = {
+    "avx2": ("avx2", "fma"),
+    "avx512": ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
+    "avx512-bf16": ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_bf16"),
+}
+#: What is compiled: a source and the instruction sets that it is compiled for, the best first.
+KERNELS = {
+    "attention_bf16": ("avx512-bf16",),
+    "attention_fp32": ("avx512", "avx2"),
+}
+OPTIONS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti")
+#: Seconds after which a compiler is given up.
+PATIENCE = 120
+
+
+class NotBuilt(Exception):
+    """Why a kernel could not be compiled."""
+
+
+@functools.cache
+def digest() -> str:
+    """What the sources and options are, so that a library of others is never taken for theirs."""
+    found = hashlib.sha256(repr((SETS, OPTIONS)).encode())
+    for path in sorted(SOURCES.iterdir()):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def library(folder: Path, name: str, instructions: str) -> Path:
+    """Where the library of a kernel for an instruction set lies in a folder."""
+    return folder / f"{name}-{instructions}-{digest()}.so"
+
+
+def compiler() -> list[str]:
+    """The command of the C++ compiler: that of the variable CXX, else the first of c++, g++ and clang++.
+
+    Raises:
+        NotBuilt: there is none, or this is no machine that the kernels are for.
+    """
+    if sys.platform != "linux" or platform.machine().lower() not in ("x86_64", "amd64"):
+        raise NotBuilt(f"there are kernels for Linux on x86-64 alone, not for {sys.platform} on {platform.machine()}")
+    given = shlex.split(os.environ.get("CXX", ""))
+    for command in [given] if given else [["c++"], ["g++"], ["clang++"]]:
+        if shutil.which(command[0]):
+            return command
+    raise NotBuilt(f"there is no C++ compiler: {given[0] if given else 'c++, g++ or clang++'} was not found")
+
+
+def compile(name: str, instructions: str, folder: Path) -> Path:
+    """Compile one kernel for one instruction set into a folder, whole or not at all; a library that is there is kept.
+
+    Raises:
+        NotBuilt: it could not be, and why.
+    """
+    path = library(folder, name, instructions)
+    if path.exists():
+        return path
+    flags = [f"-m{flag.replace('_', '', 1) if flag.startswith('avx512_') else flag}" for flag in SETS[instructions]]
+    command = [*compiler(), *OPTIONS, *flags, str(SOURCES / f"{name}.cpp")]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, made = tempfile.mkstemp(suffix=".so", dir=folder)
+    except OSError as error:
+        raise NotBuilt(f"{folder} cannot be written: {error}") from None
+    os.close(handle)
+    try:
+        done = subprocess.run([*command, "-o", made], capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            raise NotBuilt(f"{command[0]} could not compile {name} for {instructions}: {done.stderr.strip()[:400]}")
+        os.chmod(made, 0o755)
+        os.replace(made, path)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotBuilt(f"{name} for {instructions} was not compiled: {error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+    return path
+
+
+def compile_all(folder: Path) -> tuple[list[Path], list[str]]:
+    """Compile every kernel into a folder: the libraries, and why those that are missing are."""
+    made, missing = [], []
+    for name, sets in KERNELS.items():
+        for instructions in sets:
+            try:
+                made.append(compile(name, instructions, folder))
+            except NotBuilt as reason:
+                missing.append(str(reason))
+    return made, list(dict.fromkeys(missing))

@@ -1,0 +1,131 @@
+"""Which kernels run here: found or compiled, fit for the processor, and right in a test against float64."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ...errors import DanqingError, InvalidInput
+from ...log import log
+from ..device import cpu
+from .build import BUILT, KERNELS, SETS, NotBuilt, compile, library
+
+#: The environment variable that leaves kernels out: "off" all of them, else names of `KERNELS`, separated by commas.
+VARIABLE = "DANQING_NATIVE"
+
+
+class NativeWarning(UserWarning):
+    """A kernel is switched off, and torch computes in its place."""
+
+
+class Missing(DanqingError):
+    """Why a kernel is not used."""
+
+
+def left_out() -> frozenset[str]:
+    """The kernels that the environment variable leaves out.
+
+    Raises:
+        InvalidInput: it names one that there is not.
+    """
+    given = os.environ.get(VARIABLE, "").strip().lower()
+    if given in ("", "on"):
+        return frozenset()
+    if given == "off":
+        return frozenset(KERNELS)
+    names = frozenset(name.strip() for name in given.split(","))
+    if unknown := names - KERNELS.keys():
+        raise InvalidInput(f"{VARIABLE}: no kernel {', '.join(sorted(unknown))}; on, off, or of {', '.join(KERNELS)}")
+    return names
+
+
+def cache() -> Path:
+    """The user's folder for what can be made again."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache") / "danqing" / "native"
+
+
+def candidates(name: str) -> list[str]:
+    """The instruction sets of a kernel that this processor has, the best first."""
+    return [each for each in KERNELS[name] if cpu().flags.issuperset(SETS[each])]
+
+
+def opened(name: str, instructions: str) -> ctypes.CDLL:
+    """A kernel's library: the package's, else the user's, compiled now if need be."""
+    path = library(BUILT, name, instructions)
+    try:
+        if not path.exists():
+            path = compile(name, instructions, cache())
+        return ctypes.CDLL(str(path))
+    except (NotBuilt, OSError) as reason:
+        raise Missing(str(reason)) from None
+
+
+@functools.cache
+def pool() -> int:
+    """The address of GOMP_parallel in this process, by which kernels share the threads of torch; 0 if there is none."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError, TypeError):
+        return 0
+
+
+class Kernel:
+    """A kernel of one source: its functions once it is found, fit and tested.
+
+    Args:
+        name: of `KERNELS`.
+        functions: the names of its functions; each takes the bytes of a struct and returns 0, or 1 without memory.
+        test: computes with the library by the given functions, and says how far from float64 that is in units of what
+            torch is in the same precision; anything above ``most`` switches the kernel off.
+    """
+
+    def __init__(self, name: str, functions: tuple[str, ...], test: Callable[[Kernel], float], most: float):
+        self.name, self.names, self.test, self.most = name, functions, test, most
+        self.functions: dict[str, Callable[[bytes], int]] = {}
+        self.instructions = ""
+        self._state: str | None = None  # None: not looked yet; "": it runs; else why it does not
+
+    def reason(self) -> str:
+        """Why the kernel does not run here, "" if it does; the first question opens and tests it."""
+        if self._state is None:
+            self._state = "not looked"  # while it is tested
+            try:
+                self._open()
+                self._state = ""
+            except Missing as reason:
+                self.functions, self._state = {}, str(reason)
+                log.info("kernel %s: %s", self.name, reason)
+        return self._state
+
+    def _open(self) -> None:
+        if self.name in left_out():
+            raise Missing(f"left out by {VARIABLE}")
+        if sys.byteorder != "little" or not (sets := candidates(self.name)):
+            raise Missing(f"this processor has none of {', '.join(KERNELS[self.name])}")
+        found = opened(self.name, sets[0])
+        for function in self.names:
+            entry = getattr(found, function)
+            entry.argtypes, entry.restype = [ctypes.c_char_p], ctypes.c_int
+            self.functions[function] = entry
+        self.instructions = sets[0]
+        with torch.inference_mode():
+            distance = self.test(self)
+        if not distance <= self.most:  # NaN too
+            message = (
+                f"the kernel {self.name} for {sets[0]} is wrong on this machine ({distance:.3g} times torch's own "
+                f"error) and is switched off; torch computes in its place"
+            )
+            warnings.warn(message, NativeWarning, stacklevel=2)
+            raise Missing(message)
+
+    def forget(self) -> None:
+        """Look anew at the next question: the environment has changed."""
+        self._state, self.functions, self.instructions = None, {}, ""
