@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .library import Kernel, pool
+from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
 #: The struct Attention of kernels/flash.h.
@@ -69,7 +69,7 @@ def computed(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Non
         *((0, 0, 0) if bias is None else bias.stride()[:3]),
         1 / math.sqrt(size) if scale is None else scale,
         pool(),
-        torch.get_num_threads(),
+        threads(batch * heads * queries * keys),
     )
     if kernel.functions["attention"](call):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)

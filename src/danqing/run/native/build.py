@@ -30,8 +30,19 @@ SETS = {
 KERNELS = {
     "attention_bf16": ("avx512-bf16",),
     "attention_fp32": ("avx512", "avx2"),
+    "normalise": ("avx512", "avx2"),
+    "winograd": ("avx512", "avx2"),
 }
-OPTIONS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti")
+OPTIONS = (
+    "-O3",
+    "-std=c++17",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-math-errno",
+)
 #: Seconds after which a compiler is given up.
 PATIENCE = 120
 

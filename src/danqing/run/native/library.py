@@ -77,6 +77,15 @@ def pool() -> int:
         return 0
 
 
+#: Below so many numbers one thread is done before a second one has begun.
+FEW = 1 << 15
+
+
+def threads(numbers: int) -> int:
+    """How many threads to share work of so many numbers: as many as torch computes with, or one."""
+    return torch.get_num_threads() if numbers > FEW else 1
+
+
 class Kernel:
     """A kernel of one source: its functions once it is found, fit and tested.
 

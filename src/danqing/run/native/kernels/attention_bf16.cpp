@@ -7,6 +7,7 @@ struct Pairs {
     typedef __m512bh Words;
     static constexpr int PAIR = 2, ROWS = 6, COLUMNS = 4, KEYS = 256;
 
+    static Word join(const bf16* const* rows, int64_t d) { return rows[0][d] | Word(rows[1][d]) << 16; }
     static Words words(const Word* p) { return (__m512bh)_mm512_loadu_si512(p); }
     static Vec dot(Vec sum, Word a, Words b) { return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(int(a)), b); }
     // 2^x within 8e-5, a fiftieth of what bf16 rounds away: a minimax polynomial on [0, 1).

@@ -5,14 +5,11 @@
 // with running maximum and sum in fp32. Keys and values are packed once. Each task is a block of queries of one head; the
 // order of every sum depends on the number of keys and the head's size alone, so neither batch nor threads move a bit.
 //
-// A `Kind` says how numbers are multiplied: Element (in memory), Word (what one lane of a product holds: PAIR elements),
-// ROWS x COLUMNS (registers of one product), dot(sum, word, words), power(x) = 2^x, pack(words, x, y) (2 vectors of
-// weights to words), and round(pointer, x, n).
+// A `Kind` of product.h says in addition: KEYS (of a block, a multiple of a panel), join(rows, d) (words of PAIR rows),
+// power(x) = 2^x, pack(words, x) (PAIR vectors of weights to words).
 #pragma once
-#include <type_traits>
-
 #include "parallel.h"
-#include "vector.h"
+#include "product.h"
 
 // As native/attention.py lays it out; strides are in elements, those of a head's own numbers and of bias along keys are 1.
 struct Attention {
@@ -29,8 +26,6 @@ struct Attention {
 
 constexpr float LOG2E = 1.44269504f, LOWEST = -3e38f;
 
-inline int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 template <class Kind> struct Flash {
     typedef typename Kind::Element Element;
     typedef typename Kind::Word Word;
@@ -40,34 +35,11 @@ template <class Kind> struct Flash {
     static constexpr int MOST = 256;                   // the largest head
     static constexpr int STEP = PAIR * WIDTH;          // keys are padded to this
 
-    // sums += a (ROWS rows of words, `lda` apart) x b (depth rows of N vectors, `ldb` apart)
-    template <int N>
-    static inline __attribute__((always_inline)) void multiply(const Word* a, int64_t lda, const Word* b, int64_t ldb,
-                                                               int64_t depth, Vec (&sums)[ROWS][N]) {
-        for (int64_t d = 0; d < depth; d++) {
-            typename Kind::Words w[N];
-            for (int j = 0; j < N; j++) w[j] = Kind::words(b + d * ldb + j * WIDTH);
-            for (int i = 0; i < ROWS; i++)
-                for (int j = 0; j < N; j++) sums[i][j] = Kind::dot(sums[i][j], a[i * lda + d], w[j]);
-        }
-    }
-
-    template <class F> static inline void columns(int64_t n, const F& f) {
-        if (n == 1) f(std::integral_constant<int, 1>());
-        if (n == 2) f(std::integral_constant<int, 2>());
-        if constexpr (COLUMNS > 2) {
-            if (n == 3) f(std::integral_constant<int, 3>());
-            if (n == 4) f(std::integral_constant<int, 4>());
-        }
-    }
-
-    static Word word(const Element* row, int64_t i, int64_t size) {  // elements i PAIR, ... of a row; 0 beyond its end
-        Element parts[PAIR] = {};
-        for (int p = 0; p < PAIR; p++)
-            if (i * PAIR + p < size) parts[p] = row[i * PAIR + p];
-        Word w;
-        memcpy(&w, parts, sizeof w);
-        return w;
+    // A row of elements as words, or zeros where there is none; the last word may be half full.
+    void copy(Word* to, const Element* row) const {
+        to[depth - 1] = 0;
+        if (row) memcpy((void*)to, row, a.size * sizeof(Element));
+        else memset((void*)to, 0, depth * sizeof(Word));
     }
 
     const Attention& a;
@@ -81,31 +53,24 @@ template <class Kind> struct Flash {
     void pack_keys(int64_t head, int64_t panel) const {
         auto k = (const Element*)a.k + head / a.heads * a.k_batch + head % a.heads * a.k_head;
         Word* to = k_words.data + head * k_size + panel * PANEL * depth;
+        Word words[MOST];
         for (int64_t n = 0; n < PANEL; n++) {
             int64_t key = panel * PANEL + n;
-            const Element* row = k + key * a.k_row;
-            if (key >= a.keys)
-                for (int64_t d = 0; d < depth; d++) to[d * PANEL + n] = 0;
-            else {
-                int64_t whole = a.size / PAIR;
-                for (int64_t d = 0; d < whole; d++) memcpy(&to[d * PANEL + n], row + d * PAIR, sizeof(Word));
-                if (whole < depth) to[whole * PANEL + n] = word(row, whole, a.size);
-            }
+            copy(words, key < a.keys ? k + key * a.k_row : nullptr);
+            for (int64_t d = 0; d < depth; d++) to[d * PANEL + n] = words[d];
         }
     }
 
     void pack_values(int64_t head, int64_t panel) const {
         auto v = (const Element*)a.v + head / a.heads * a.v_batch + head % a.heads * a.v_head;
-        int64_t end = (panel + 1) * PANEL < keys ? (panel + 1) * PANEL : keys;
+        int64_t end = least(keys, (panel + 1) * PANEL);
+        static const Element nothing[MOST] = {};
         for (int64_t n = panel * PANEL; n < end; n += PAIR) {
             Word* to = v_words.data + head * v_size + n / PAIR * width;
-            for (int p = 0; p < PAIR; p++) {
-                Element* lane = (Element*)to + p;
-                const Element* row = v + (n + p) * a.v_row;
-                int64_t size = n + p < a.keys ? a.size : 0;
-                for (int64_t d = 0; d < size; d++) lane[d * PAIR] = row[d];
-                for (int64_t d = size; d < width; d++) lane[d * PAIR] = 0;
-            }
+            const Element* rows[PAIR];
+            for (int p = 0; p < PAIR; p++) rows[p] = n + p < a.keys ? v + (n + p) * a.v_row : nothing;
+            for (int64_t d = 0; d < a.size; d++) to[d] = Kind::join(rows, d);
+            for (int64_t d = a.size; d < width; d++) to[d] = 0;
         }
     }
 
@@ -126,10 +91,8 @@ template <class Kind> struct Flash {
             float* row = s.scores + i * KEYS;
             if (bias) {
                 const float* add = bias + (i < rows ? i : 0) * a.bias_row;
-                for (int64_t n = 0; n < real; n += WIDTH) {
-                    int rest = real - n < WIDTH ? int(real - n) : WIDTH;
-                    store(row + n, fma(load(row + n), scale, load(add + n, rest) * set(LOG2E)));
-                }
+                for (int64_t n = 0; n < real; n += WIDTH)
+                    store(row + n, fma(load(row + n), scale, load(add + n, least(WIDTH, real - n)) * set(LOG2E)));
             }
             for (int64_t n = real; n < padded; n++) row[n] = -__builtin_inff();
             Vec top = load(row);
@@ -156,24 +119,24 @@ template <class Kind> struct Flash {
     void attend(int64_t task) const {
         static thread_local Scratch s;
         int64_t head = task / blocks, b = head / a.heads, h = head % a.heads, start = task % blocks * QUERIES;
-        int64_t rows = a.queries - start < QUERIES ? a.queries - start : QUERIES;
+        int64_t rows = least(QUERIES, a.queries - start);
         auto q = (const Element*)a.q + b * a.q_batch + h * a.q_head + start * a.q_row;
         auto o = (Element*)a.o + b * a.o_batch + h * a.o_head + start * a.o_row;
         for (int64_t i = 0; i < up(rows, ROWS); i++) {
-            for (int64_t d = 0; d < depth; d++) s.q[i * depth + d] = i < rows ? word(q + i * a.q_row, d, a.size) : 0;
+            copy(s.q + i * depth, i < rows ? q + i * a.q_row : nullptr);
             s.top[i] = LOWEST;
             s.sum[i] = 0;
         }
         memset(s.o, 0, up(rows, ROWS) * width * sizeof(float));
         for (int64_t from = 0; from < keys; from += KEYS) {
-            int64_t real = a.keys - from < KEYS ? a.keys - from : KEYS, padded = up(real, STEP);
+            int64_t real = least(KEYS, a.keys - from), padded = up(real, STEP);
             for (int64_t i = 0; i < rows; i += ROWS) {
                 for (int64_t n = 0; n < padded; n += PANEL) {
                     const Word* k = k_words.data + head * k_size + (from + n) * depth;
-                    columns((padded - n < PANEL ? padded - n : PANEL) / WIDTH, [&](auto count) {
+                    columns<COLUMNS>(least(PANEL, padded - n) / WIDTH, [&](auto count) {
                         constexpr int N = decltype(count)::value;
                         Vec sums[ROWS][N] = {};
-                        multiply<N>(s.q + i * depth, depth, k, PANEL, depth, sums);
+                        multiply<Kind, N>(s.q + i * depth, depth, k, PANEL, depth, sums);
                         for (int r = 0; r < ROWS; r++)
                             for (int j = 0; j < N; j++) store(s.scores + r * KEYS + n + j * WIDTH, sums[r][j]);
                     });
@@ -186,12 +149,12 @@ template <class Kind> struct Flash {
                     int64_t n = (vectors - done + chunks - c - 1) / (chunks - c);
                     float* to = s.o + i * width + done * WIDTH;
                     const Word* v = v_words.data + head * v_size + from / PAIR * width + done * WIDTH;
-                    columns(n, [&](auto count) {
+                    columns<COLUMNS>(n, [&](auto count) {
                         constexpr int N = decltype(count)::value;
                         Vec sums[ROWS][N];
                         for (int r = 0; r < ROWS; r++)
                             for (int j = 0; j < N; j++) sums[r][j] = load(to + r * width + j * WIDTH) * set(s.shrink[r]);
-                        multiply<N>(s.weights, KEYS / PAIR, v, width, padded / PAIR, sums);
+                        multiply<Kind, N>(s.weights, KEYS / PAIR, v, width, padded / PAIR, sums);
                         for (int r = 0; r < ROWS; r++)
                             for (int j = 0; j < N; j++) store(to + r * width + j * WIDTH, sums[r][j]);
                     });
@@ -203,8 +166,7 @@ template <class Kind> struct Flash {
             // A query that may look at no key has weights that are all 0, and so is its answer.
             const Vec over = set(s.sum[i] == 0 ? 0 : 1 / s.sum[i]);
             for (int64_t d = 0; d < width; d += WIDTH)
-                store(o + i * a.o_row + d, load(s.o + i * width + d) * over,
-                      a.size - d < WIDTH ? int(a.size - d) : WIDTH);
+                store(o + i * a.o_row + d, load(s.o + i * width + d) * over, least(WIDTH, a.size - d));
         }
     }
 

@@ -73,17 +73,24 @@ inline void store(bf16* p, Vec x) {
 inline float lane(Vec x) { return x[0]; }
 
 // The first n numbers of a vector, n <= WIDTH; what is beyond them is neither read nor written, and reads as 0.
-template <class T> inline Vec load(const T* p, int n) {
+template <class T> inline Vec load(const T* p, int64_t n) {
     if (n == WIDTH) return load(p);
     T part[WIDTH] = {};
     memcpy(part, p, n * sizeof(T));
     return load(part);
 }
-template <class T> inline void store(T* p, Vec x, int n) {
+template <class T> inline void store(T* p, Vec x, int64_t n) {
     if (n == WIDTH) return store(p, x);
     T part[WIDTH];
     store(part, x);
     memcpy(p, part, n * sizeof(T));
+}
+
+// The first n numbers, and 0 in the place of the others.
+inline Vec only(Vec x, int64_t n) {
+    float part[WIDTH];
+    store(part, x);
+    return load(part, n);
 }
 
 // 2^x for x < 128, within 1e-7 of it; 0 for -infinity. A minimax polynomial on [-1/2, 1/2].

@@ -1,0 +1,190 @@
+"""The kernels of `danqing.run.native` against torch's own, in turns: time, and how far each is from float64.
+
+    python benchmarks/native.py
+    python benchmarks/native.py --only attention --precision bf16 --runs 20 --threads 2
+
+The shapes are those of SD 1.5 at 512 px with both guidance halves, and of the default model. The seconds are of the
+computing thread where there is one, so that other work on the machine counts less, else of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from danqing.run.native.attention import attention
+from danqing.run.native.convolution import convolution3x3, pack3x3
+from danqing.run.native.normalise import group_norm_silu, layer_norm
+from danqing.run.precision import NAMES
+from danqing.run.record import describe
+
+#: (B, heads, queries, keys, size of a head)
+ATTENTION = (
+    (2, 8, 4096, 4096, 40),
+    (2, 8, 1024, 1024, 80),
+    (2, 8, 256, 256, 160),
+    (2, 8, 64, 64, 160),
+    (2, 8, 4096, 77, 40),
+    (2, 8, 1024, 77, 80),
+    (1, 1, 4096, 4096, 512),
+    (2, 4, 256, 256, 64),
+    (2, 4, 64, 64, 64),
+    (2, 4, 64, 77, 64),
+)
+#: (B, channels, height and width)
+GROUPS = (
+    (2, 320, 64),
+    (2, 640, 32),
+    (2, 1280, 16),
+    (2, 1280, 8),
+    (1, 512, 128),
+    (1, 128, 512),
+    (2, 128, 16),
+    (2, 256, 8),
+)
+#: (B, tokens, channels)
+LAYERS = ((2, 4096, 320), (2, 1024, 640), (2, 256, 1280), (2, 64, 256), (2, 77, 768))
+#: (B, input channels, output channels, height and width)
+CONVOLUTIONS = (
+    (2, 320, 320, 64),
+    (2, 640, 640, 32),
+    (2, 1280, 1280, 16),
+    (2, 1280, 1280, 8),
+    (2, 960, 320, 64),
+    (1, 512, 512, 128),
+    (1, 128, 128, 512),
+    (1, 64, 32, 256),
+    (2, 128, 128, 16),
+    (2, 256, 256, 8),
+)
+
+
+class Case(NamedTuple):
+    """One shape: ours, torch's, and torch's in float64."""
+
+    name: str
+    ours: Callable[[], Tensor]
+    theirs: Callable[[], Tensor]
+    exact: Callable[[], Tensor]
+
+
+def picture(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def attentions(dtype: torch.dtype) -> Iterator[Case]:
+    for batch, heads, queries, keys, size in ATTENTION:
+        tensors = [
+            torch.randn(batch, n, heads * size).to(dtype).unflatten(2, (heads, size)).transpose(1, 2)
+            for n in (queries, keys, keys)
+        ]
+        name = f"attention {batch} × {heads} × {queries} × {keys} × {size}"
+        yield Case(
+            name,
+            lambda t=tensors: attention(*t),
+            lambda t=tensors: F.scaled_dot_product_attention(*t),
+            lambda t=tensors: F.scaled_dot_product_attention(*(x[:1, :1].double() for x in t)),
+        )
+
+
+def norms(dtype: torch.dtype) -> Iterator[Case]:
+    for batch, channels, side in GROUPS:
+        x, weight, bias = picture(batch, channels, side, side, dtype=dtype), *torch.randn(2, channels).to(dtype)
+        yield Case(
+            f"GroupNorm + SiLU {batch} × {channels} at {side}²",
+            lambda a=(x, 32, weight, bias): group_norm_silu(*a),
+            lambda a=(x, 32, weight, bias): F.silu(F.group_norm(*a)),
+            lambda a=(x[:1].double(), 32, weight.double(), bias.double()): F.silu(F.group_norm(*a)),
+        )
+    for batch, tokens, channels in LAYERS:
+        x, weight, bias = torch.randn(batch, tokens, channels).to(dtype), *torch.randn(2, channels).to(dtype)
+        yield Case(
+            f"LayerNorm {batch} × {tokens} × {channels}",
+            lambda a=(x, weight, bias): layer_norm(*a),
+            lambda x=x, a=(weight, bias): F.layer_norm(x, x.shape[-1:], *a),
+            lambda x=x[:1].double(), a=(weight.double(), bias.double()): F.layer_norm(x, x.shape[-1:], *a),
+        )
+
+
+def convolutions(dtype: torch.dtype) -> Iterator[Case]:
+    if dtype != torch.float32:
+        return
+    for batch, inputs, outputs, side in CONVOLUTIONS:
+        x, bias = picture(batch, inputs, side, side, dtype=dtype), torch.randn(outputs)
+        weight = picture(outputs, inputs, 3, 3, dtype=dtype) / (9 * inputs) ** 0.5
+        packed = pack3x3(weight)
+        part = (slice(0, 1), slice(None), slice(0, 32), slice(0, 32))
+        yield Case(
+            f"convolution {batch} × {inputs} → {outputs} at {side}²",
+            lambda a=(x, packed, bias): convolution3x3(*a),
+            lambda a=(x, weight, bias): F.conv2d(*a, padding=1),
+            lambda a=(x[part].double(), weight.double(), bias.double()): F.conv2d(*a, padding=1),
+        )
+
+
+def far(found: Tensor, exact: Tensor) -> float:
+    """The largest distance, of what both have, in units of the largest number; a cut's edge is left out."""
+    if found.dim() == 4:
+        found, exact = (
+            x[: exact.shape[0], : exact.shape[1], : exact.shape[2], : exact.shape[3]] for x in (found, exact)
+        )
+        if found.shape[2:] == (32, 32):
+            found, exact = found[..., :31, :31], exact[..., :31, :31]
+    else:
+        found = found[: exact.shape[0]]
+    return float((found.double() - exact).abs().max() / exact.abs().max())
+
+
+def measured(case: Case, runs: int, clock: Callable[[], float]) -> tuple[list[float], list[float]]:
+    """Milliseconds of ours and of torch's, in turns, after one that is not counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in range(runs + 1):
+        for work, found in zip((case.ours, case.theirs), times, strict=True):
+            begin = clock()
+            work()
+            if run:
+                found.append(1000 * (clock() - begin))
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="only the shapes whose name holds this")
+    parser.add_argument("--precision", nargs="*", default=["bf16", "fp32"], choices=["bf16", "fp32"])
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    machine = describe()
+    clock = time.thread_time if args.threads == 1 else time.perf_counter
+    print(f"{machine['cpu']} ({machine['instructions']}, torch {machine['torch']}), {args.threads} threads\n")
+    print(
+        "| | ours, ms (least) | torch, ms (least) | ratio (of the least) | error: ours, torch |\n|---|---|---|---|---|"
+    )
+    with torch.inference_mode():
+        for precision in args.precision:
+            for cases in (attentions, norms, convolutions):
+                for case in cases(NAMES[precision]):
+                    if args.only not in case.name:
+                        continue
+                    ours, theirs = measured(case, args.runs, clock)
+                    exact = case.exact()
+                    mine, other = (statistics.median(times) for times in (ours, theirs))
+                    print(
+                        f"| {precision} {case.name} | {mine:.3f} ({min(ours):.3f}) | {other:.3f} ({min(theirs):.3f}) "
+                        f"| {mine / other:.2f} ({min(ours) / min(theirs):.2f}) "
+                        f"| {far(case.ours(), exact):.1e}, {far(case.theirs(), exact):.1e} |",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()

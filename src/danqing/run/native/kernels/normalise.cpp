@@ -1,0 +1,126 @@
+// GroupNorm, with or without SiLU after it, of channels-last pictures, and LayerNorm, in bf16 and fp32:
+//
+//     y = (x - mean) / sqrt(variance + eps) weight + bias,    silu(y) = y / (1 + exp(-y))
+//
+// Means and variances are exact in two passes over a block that is in the cache; blocks are joined in double precision
+// (Chan, Golub and LeVeque 1979). The blocks depend on the number of channels alone, so neither batch nor threads move
+// a bit.
+#include "parallel.h"
+#include "product.h"
+
+// As native/normalise.py lays it out. `rows` are pixels of a picture or tokens, `wide` whether x and y are fp32, else
+// bf16, and `wide_weights` whether weight and bias are; these may be null.
+struct Normalise {
+    const void *x, *weight, *bias;
+    void* y;
+    int64_t batch, rows, channels, groups, wide, wide_weights, silu;
+    double eps;
+    Pool pool;
+    int64_t threads;
+};
+
+static Vec silu(Vec y) { return y / (set(1) + exp2(y * set(-1.44269504f))); }
+
+// n numbers as fp32, or `none` of each where none are given.
+static void widen(float* to, const void* from, int64_t wide, int64_t n, float none) {
+    for (int64_t c = 0; c < n; c += WIDTH) {
+        int64_t k = least(WIDTH, n - c);
+        store(to + c, !from ? set(none) : wide ? load((const float*)from + c, k) : load((const bf16*)from + c, k));
+    }
+}
+
+// Of each channel of N vectors, the last one of `n` channels, over `rows` rows: the mean, and the sum of squares of what
+// differs from it.
+template <int N, class T>
+static void moments(const T* x, int64_t rows, int64_t channels, int64_t n, float* mean, float* square) {
+    Vec sums[N] = {}, squares[N] = {};
+    for (int64_t r = 0; r < rows; r++)
+        for (int j = 0; j < N; j++) sums[j] = sums[j] + load(x + r * channels + j * WIDTH, j < N - 1 ? WIDTH : n);
+    for (int j = 0; j < N; j++) sums[j] = sums[j] / set(float(rows));
+    for (int64_t r = 0; r < rows; r++)
+        for (int j = 0; j < N; j++) {
+            Vec d = load(x + r * channels + j * WIDTH, j < N - 1 ? WIDTH : n) - sums[j];
+            squares[j] = fma(d, d, squares[j]);
+        }
+    for (int j = 0; j < N; j++) store(mean + j * WIDTH, sums[j]), store(square + j * WIDTH, squares[j]);
+}
+
+template <class T> static int group_norm(const Normalise& a) {
+    const int64_t C = a.channels, wide = up(C, WIDTH), size = C / a.groups;
+    const int64_t step = C < 1024 ? 16384 / C : 16, blocks = (a.rows + step - 1) / step;  // about a first-level cache
+    Buffer<float> parts(size_t(a.batch * blocks * 2 * wide)), means(size_t(a.batch * wide)),
+        scales(size_t(a.batch * wide)), weight(wide), bias(wide);
+    if (!parts.data || !means.data || !scales.data || !weight.data || !bias.data) return 1;
+    widen(weight.data, a.weight, a.wide_weights, C, 1);
+    widen(bias.data, a.bias, a.wide_weights, C, 0);
+
+    parallel(a.pool, a.threads, a.batch * blocks, [&](int64_t i) {
+        int64_t from = i % blocks * step, rows = least(step, a.rows - from), c = 0;
+        const T* x = (const T*)a.x + (i / blocks * a.rows + from) * C;
+        float *mean = parts.data + i * 2 * wide, *square = mean + wide;
+        for (; c + 4 * WIDTH <= C; c += 4 * WIDTH) moments<4>(x + c, rows, C, WIDTH, mean + c, square + c);
+        for (; c < C; c += WIDTH) moments<1>(x + c, rows, C, least(WIDTH, C - c), mean + c, square + c);
+    });
+    parallel(a.pool, a.threads, a.batch * a.groups, [&](int64_t i) {
+        const int64_t b = i / a.groups, first = i % a.groups * size;
+        const float* part = parts.data + b * blocks * 2 * wide + first;
+        double mean = 0, square = 0;
+        for (int64_t k = 0; k < blocks; k++)
+            for (int64_t c = 0; c < size; c++) mean += part[k * 2 * wide + c] * double(least(step, a.rows - k * step));
+        mean /= double(size * a.rows);
+        for (int64_t k = 0; k < blocks; k++)
+            for (int64_t c = 0; c < size; c++) {
+                double d = part[k * 2 * wide + c] - mean;
+                square += part[(k * 2 + 1) * wide + c] + d * d * double(least(step, a.rows - k * step));
+            }
+        double over = 1 / __builtin_sqrt(square / double(size * a.rows) + a.eps);
+        for (int64_t c = first; c < first + size; c++) {
+            means.data[b * wide + c] = float(mean);
+            scales.data[b * wide + c] = float(over * weight.data[c]);
+        }
+    });
+    parallel(a.pool, a.threads, a.batch * blocks, [&](int64_t i) {
+        int64_t from = i % blocks * step, start = (i / blocks * a.rows + from) * C;
+        const float *mean = means.data + i / blocks * wide, *scale = scales.data + i / blocks * wide;
+        for (int64_t r = 0; r < least(step, a.rows - from); r++)
+            for (int64_t c = 0; c < C; c += WIDTH) {
+                int64_t n = least(WIDTH, C - c), at = start + r * C + c;
+                Vec v = fma(load((const T*)a.x + at, n) - load(mean + c), load(scale + c), load(bias.data + c));
+                store((T*)a.y + at, a.silu ? silu(v) : v, n);
+            }
+    });
+    return 0;
+}
+
+template <class T> static int layer_norm(const Normalise& a) {
+    const int64_t C = a.channels, wide = up(C, WIDTH), step = 16;
+    Buffer<float> weight(wide), bias(wide);
+    if (!weight.data || !bias.data) return 1;
+    widen(weight.data, a.weight, a.wide_weights, C, 1);
+    widen(bias.data, a.bias, a.wide_weights, C, 0);
+    parallel(a.pool, a.threads, (a.rows + step - 1) / step, [&](int64_t i) {
+        for (int64_t r = i * step; r < least(a.rows, (i + 1) * step); r++) {
+            const T* x = (const T*)a.x + r * C;
+            Vec sums[4] = {}, squares[4] = {};  // vectors in turn, so that additions need not wait for each other
+            for (int64_t c = 0, j = 0; c < C; c += WIDTH, j = (j + 1) % 4)
+                sums[j] = sums[j] + load(x + c, least(WIDTH, C - c));
+            const Vec mean = set(sum_of((sums[0] + sums[1]) + (sums[2] + sums[3])) / float(C));
+            for (int64_t c = 0, j = 0; c < C; c += WIDTH, j = (j + 1) % 4) {
+                Vec d = load(x + c, least(WIDTH, C - c)) - mean;
+                if (c + WIDTH > C) d = only(d, C - c);
+                squares[j] = fma(d, d, squares[j]);
+            }
+            double variance = sum_of((squares[0] + squares[1]) + (squares[2] + squares[3])) / double(C);
+            const Vec over = set(float(1 / __builtin_sqrt(variance + a.eps)));
+            for (int64_t c = 0; c < C; c += WIDTH) {
+                int64_t n = least(WIDTH, C - c);
+                Vec v = fma((load(x + c, n) - mean) * over, load(weight.data + c), load(bias.data + c));
+                store((T*)a.y + r * C + c, v, n);
+            }
+        }
+    });
+    return 0;
+}
+
+EXPORT int group_norm(const Normalise* a) { return a->wide ? group_norm<float>(*a) : group_norm<bf16>(*a); }
+EXPORT int layer_norm(const Normalise* a) { return a->wide ? layer_norm<float>(*a) : layer_norm<bf16>(*a); }

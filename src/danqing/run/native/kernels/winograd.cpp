@@ -1,0 +1,120 @@
+// Convolution by a 3 x 3 kernel in fp32, stride and padding 1, channels-last: F(4 x 4, 3 x 3) of Lavin and Gray 2015,
+//
+//     y = A^T [(G g G^T) . (B^T d B)] A + bias
+//
+// for tiles of 4 x 4 outputs: 36 products in place of 144. The kernels are transformed once (native/convolution.py), and
+// lie in panels of output channels, each 36 matrices of (input channels, PANEL). The order of every sum depends on the
+// number of channels alone, so neither batch nor threads move a bit.
+#include "parallel.h"
+#include "product.h"
+
+constexpr int ROWS = Singles::ROWS, COLUMNS = Singles::COLUMNS, PANEL = COLUMNS * WIDTH;
+constexpr int TILES = 8 * ROWS;        // tiles that one task multiplies
+constexpr int64_t MEMORY = 8 << 20;    // bytes of transformed input at once, to be read again from the cache
+
+// As native/convolution.py lays it out; bias may be null.
+struct Convolution {
+    const float *x, *kernels, *bias;
+    float* y;
+    int64_t batch, height, width, inputs, outputs;
+    Pool pool;
+    int64_t threads;
+};
+
+// B^T along one axis: 6 vectors, `s` apart, to 6.
+static inline void enter(const Vec* x, int s, Vec* y) {
+    const Vec four = set(4), five = set(5), two = set(2);
+    Vec p = x[4 * s] - four * x[2 * s], q = x[3 * s] - four * x[s], r = x[4 * s] - x[2 * s], t = two * (x[3 * s] - x[s]);
+    y[0] = fma(four, x[0], x[4 * s] - five * x[2 * s]);
+    y[s] = p + q;
+    y[2 * s] = p - q;
+    y[3 * s] = r + t;
+    y[4 * s] = r - t;
+    y[5 * s] = fma(four, x[s], x[5 * s] - five * x[3 * s]);
+}
+
+// A^T along one axis: 6 vectors, `s` apart, to 4, `t` apart.
+static inline void leave(const Vec* x, int s, Vec* y, int t) {
+    const Vec two = set(2), four = set(4), eight = set(8);
+    Vec a = x[s] + x[2 * s], b = x[s] - x[2 * s], c = x[3 * s] + x[4 * s], d = x[3 * s] - x[4 * s];
+    y[0] = x[0] + a + c;
+    y[t] = fma(two, d, b);
+    y[2 * t] = fma(four, c, a);
+    y[3 * t] = fma(eight, d, b) + x[5 * s];
+}
+
+struct Winograd {
+    const Convolution& a;
+    int64_t across = (a.width + 3) / 4, down = (a.height + 3) / 4, tiles = a.batch * across * down;
+    int64_t depth = up(a.inputs, WIDTH), panels = (a.outputs + PANEL - 1) / PANEL;
+    int64_t block = least(up(tiles, TILES), MEMORY / (36 * 4 * depth) < TILES ? TILES : MEMORY / (36 * 4 * depth) / TILES * TILES);
+    Buffer<float> entered{size_t(36 * block * depth)};
+
+    explicit Winograd(const Convolution& a) : a(a) {}
+
+    // B^T d B of the tile `i`, into row `row` of the 36 matrices (block, depth); zeros beyond the last tile.
+    void input(int64_t i, int64_t row) const {
+        int64_t n = i / (across * down), top = i / across % down * 4 - 1, left = i % across * 4 - 1;
+        for (int64_t c = 0; c < depth; c += WIDTH) {
+            Vec d[36], e[36];
+            for (int64_t y = 0; y < 6; y++)
+                for (int64_t x = 0; x < 6; x++) {
+                    int64_t at_y = top + y, at_x = left + x;
+                    bool in = i < tiles && at_y >= 0 && at_y < a.height && at_x >= 0 && at_x < a.width;
+                    d[y * 6 + x] = in ? load(a.x + ((n * a.height + at_y) * a.width + at_x) * a.inputs + c,
+                                             least(WIDTH, a.inputs - c))
+                                      : set(0);
+                }
+            for (int y = 0; y < 6; y++) enter(d + y * 6, 1, e + y * 6);
+            for (int x = 0; x < 6; x++) enter(e + x, 6, d + x);
+            for (int p = 0; p < 36; p++) store(entered.data + (p * block + row) * depth + c, d[p]);
+        }
+    }
+
+    // The 36 products of TILES tiles with one panel, and their outputs. `first` is the tile of the block's row 0.
+    void output(int64_t first, int64_t row, int64_t panel) const {
+        static thread_local float products[36 * TILES * PANEL];
+        const float* kernels = a.kernels + panel * 36 * a.inputs * PANEL;
+        const int64_t outputs = least(PANEL, a.outputs - panel * PANEL), count = least(TILES, tiles - first - row);
+        columns<COLUMNS>((outputs + WIDTH - 1) / WIDTH, [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            for (int64_t p = 0; p < 36; p++)
+                for (int64_t r = 0; r < count; r += ROWS) {
+                    Vec sums[ROWS][N] = {};
+                    multiply<Singles, N>(entered.data + (p * block + row + r) * depth, depth,
+                                         kernels + p * a.inputs * PANEL, PANEL, a.inputs, sums);
+                    for (int i = 0; i < ROWS; i++)
+                        for (int j = 0; j < N; j++) store(products + (p * TILES + r + i) * PANEL + j * WIDTH, sums[i][j]);
+                }
+        });
+        for (int64_t r = 0; r < count; r++) {
+            int64_t i = first + row + r, n = i / (across * down), top = i / across % down * 4, left = i % across * 4;
+            for (int64_t c = 0; c < outputs; c += WIDTH) {
+                int64_t here = least(WIDTH, outputs - c), channel = panel * PANEL + c;
+                Vec d[36], e[24];
+                for (int p = 0; p < 36; p++) d[p] = load(products + (p * TILES + r) * PANEL + c);
+                for (int y = 0; y < 6; y++) leave(d + y * 6, 1, e + y * 4, 1);
+                for (int x = 0; x < 4; x++) leave(e + x, 4, d + x, 4);
+                const Vec bias = a.bias ? load(a.bias + channel, here) : set(0);
+                for (int64_t y = 0; y < least(4, a.height - top); y++)
+                    for (int64_t x = 0; x < least(4, a.width - left); x++)
+                        store(a.y + ((n * a.height + top + y) * a.width + left + x) * a.outputs + channel,
+                              d[y * 4 + x] + bias, here);
+            }
+        }
+    }
+
+    int run() const {
+        if (!entered.data) return 1;
+        for (int64_t first = 0; first < tiles; first += block) {
+            int64_t rows = least(block, up(tiles - first, ROWS)), parts = (rows + TILES - 1) / TILES;
+            parallel(a.pool, a.threads, rows, [&](int64_t row) { input(first + row, row); });
+            parallel(a.pool, a.threads, panels * parts,
+                     [&](int64_t i) { output(first, i % parts * TILES, i / parts); });
+        }
+        return 0;
+    }
+};
+
+EXPORT int panel() { return PANEL; }
+EXPORT int convolution(const Convolution* a) { return Winograd(*a).run(); }
