@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.run.native import attention as module
@@ -19,12 +19,6 @@ DTYPES = [
     for dtype in KERNELS
 ]
 each = pytest.mark.parametrize("dtype", DTYPES)
-
-
-@pytest.fixture(autouse=True)
-def inference():
-    with torch.inference_mode():
-        yield
 
 
 def heads(batch, count, length, size, dtype, seed=0, spread=1.0):
@@ -120,30 +114,27 @@ def test_nan_and_infinity_are_not_hidden(dtype, where):
 
 
 @each
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     queries=st.integers(1, 130),
     keys=st.integers(1, 600),
     size=st.integers(1, 90),
-    threads=st.integers(1, 5),
+    count=st.integers(1, 5),
     masked=st.booleans(),
 )
-def test_neither_batch_nor_threads_move_a_bit(dtype, queries, keys, size, threads, masked):
+def test_neither_batch_nor_threads_move_a_bit(threads, dtype, queries, keys, size, count, masked):
     q, k, v = (heads(4, 2, n, size, dtype, i) for i, n in enumerate((queries, keys, keys)))
     mask = torch.rand(4, 1, 1, keys, generator=torch.Generator().manual_seed(1)) < 0.7 if masked else None
+    threads(1)
     together = attention(q, k, v, mask)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        for i in range(4):
-            alone = attention(*(x[i : i + 1] for x in (q, k, v)), None if mask is None else mask[i : i + 1])
-            assert torch.equal(alone, together[i : i + 1])
-        one = attention(q[:, :1], k[:, :1], v[:, :1], mask)  # nor the heads beside it
-        assert torch.equal(one, together[:, :1])
-        last = attention(q[:, :, -1:], k, v, mask)  # nor the other queries
-        assert torch.equal(last, together[:, :, -1:])
-    finally:
-        torch.set_num_threads(before)
+    threads(count)
+    for i in range(4):
+        alone = attention(*(x[i : i + 1] for x in (q, k, v)), None if mask is None else mask[i : i + 1])
+        assert torch.equal(alone, together[i : i + 1])
+    one = attention(q[:, :1], k[:, :1], v[:, :1], mask)  # nor the heads beside it
+    assert torch.equal(one, together[:, :1])
+    last = attention(q[:, :, -1:], k, v, mask)  # nor the other queries
+    assert torch.equal(last, together[:, :, -1:])
 
 
 def test_gradients_are_torchs():

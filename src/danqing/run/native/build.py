@@ -30,7 +30,7 @@ SETS = {
 KERNELS = {
     "attention_bf16": ("avx512-bf16",),
     "attention_fp32": ("avx512", "avx2"),
-    "normalise": ("avx512", "avx2"),
+    "normalise": ("avx512-bf16", "avx512", "avx2"),
     "winograd": ("avx512", "avx2"),
 }
 OPTIONS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -15,13 +16,13 @@ from .tensors import distance, plain
 
 #: The struct Convolution of kernels/winograd.cpp.
 CALL = struct.Struct("@4P5qPq")
-#: G of F(4 x 4, 3 x 3), Lavin and Gray 2015: the kernel at the points 0, 1, -1, 2, -2 and infinity.
+#: G of F(4 x 4, 3 x 3): rows (1, p, p^2) / prod_{q != p} (p - q) of the points p = 0, ±1/√2, ±√2, and infinity.
 POINTS = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
+    (1, 0, 0),
+    (-2 / 3, -math.sqrt(2) / 3, -1 / 3),
+    (-2 / 3, math.sqrt(2) / 3, -1 / 3),
+    (1 / 6, math.sqrt(2) / 6, 1 / 3),
+    (1 / 6, -math.sqrt(2) / 6, 1 / 3),
     (0, 0, 1),
 )
 

@@ -19,7 +19,8 @@ struct Normalise {
     int64_t threads;
 };
 
-static Vec silu(Vec y) { return y / (set(1) + exp2(y * set(-1.44269504f))); }
+static Vec silu(Vec y, float) { return y * logistic2(y * set(1.44269504f)); }
+static Vec silu(Vec y, bf16) { return y * logistic2_coarse(y * set(1.44269504f)); }
 
 // n numbers as fp32, or `none` of each where none are given.
 static void widen(float* to, const void* from, int64_t wide, int64_t n, float none) {
@@ -86,7 +87,7 @@ template <class T> static int group_norm(const Normalise& a) {
             for (int64_t c = 0; c < C; c += WIDTH) {
                 int64_t n = least(WIDTH, C - c), at = start + r * C + c;
                 Vec v = fma(load((const T*)a.x + at, n) - load(mean + c), load(scale + c), load(bias.data + c));
-                store((T*)a.y + at, a.silu ? silu(v) : v, n);
+                store((T*)a.y + at, a.silu ? silu(v, T()) : v, n);
             }
     });
     return 0;
@@ -101,21 +102,31 @@ template <class T> static int layer_norm(const Normalise& a) {
     parallel(a.pool, a.threads, (a.rows + step - 1) / step, [&](int64_t i) {
         for (int64_t r = i * step; r < least(a.rows, (i + 1) * step); r++) {
             const T* x = (const T*)a.x + r * C;
-            Vec sums[4] = {}, squares[4] = {};  // vectors in turn, so that additions need not wait for each other
-            for (int64_t c = 0, j = 0; c < C; c += WIDTH, j = (j + 1) % 4)
-                sums[j] = sums[j] + load(x + c, least(WIDTH, C - c));
-            const Vec mean = set(sum_of((sums[0] + sums[1]) + (sums[2] + sums[3])) / float(C));
-            for (int64_t c = 0, j = 0; c < C; c += WIDTH, j = (j + 1) % 4) {
-                Vec d = load(x + c, least(WIDTH, C - c)) - mean;
-                if (c + WIDTH > C) d = only(d, C - c);
-                squares[j] = fma(d, d, squares[j]);
+            Vec sums[4] = {}, rests[4] = {}, squares[4] = {};  // in turn: additions need not wait for each other
+            int64_t c = 0;
+            for (; c + 4 * WIDTH <= C; c += 4 * WIDTH)
+                for (int j = 0; j < 4; j++) sums[j] = sums[j] + load(x + c + j * WIDTH);
+            for (; c < C; c += WIDTH) sums[0] = sums[0] + load(x + c, least(WIDTH, C - c));
+            const Vec near = set(sum_of((sums[0] + sums[1]) + (sums[2] + sums[3])) / float(C));
+            for (c = 0; c + 4 * WIDTH <= C; c += 4 * WIDTH)
+                for (int j = 0; j < 4; j++) {
+                    Vec d = load(x + c + j * WIDTH) - near;
+                    rests[j] = rests[j] + d;
+                    squares[j] = fma(d, d, squares[j]);
+                }
+            for (; c < C; c += WIDTH) {
+                Vec d = only(load(x + c, least(WIDTH, C - c)) - near, least(WIDTH, C - c));
+                rests[0] = rests[0] + d;
+                squares[0] = fma(d, d, squares[0]);
             }
-            double variance = sum_of((squares[0] + squares[1]) + (squares[2] + squares[3])) / double(C);
-            const Vec over = set(float(1 / __builtin_sqrt(variance + a.eps)));
-            for (int64_t c = 0; c < C; c += WIDTH) {
+            // What the mean lacks is small, and is known well.
+            double rest = sum_of((rests[0] + rests[1]) + (rests[2] + rests[3])) / double(C);
+            double square = sum_of((squares[0] + squares[1]) + (squares[2] + squares[3])) / double(C) - rest * rest;
+            const Vec over = set(float(1 / __builtin_sqrt((square < 0 ? 0 : square) + a.eps))), shift = set(float(rest));
+            for (c = 0; c < C; c += WIDTH) {
                 int64_t n = least(WIDTH, C - c);
-                Vec v = fma((load(x + c, n) - mean) * over, load(weight.data + c), load(bias.data + c));
-                store((T*)a.y + r * C + c, v, n);
+                Vec v = (load(x + c, n) - near - shift) * over;
+                store((T*)a.y + r * C + c, fma(v, load(weight.data + c), load(bias.data + c)), n);
             }
         }
     });

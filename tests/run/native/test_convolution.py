@@ -1,0 +1,95 @@
+"""Winograd's convolution is the convolution, nearly as exact as torch's, and its bytes do not depend on the batch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from danqing.errors import InvalidInput
+from danqing.run.native.convolution import KERNEL, convolution3x3, pack3x3
+from danqing.run.native.tensors import distance
+
+pytestmark = pytest.mark.skipif(bool(KERNEL.reason()), reason=KERNEL.reason() or "it runs")
+shapes = given(
+    batch=st.integers(1, 3),
+    inputs=st.integers(1, 150),
+    outputs=st.integers(1, 150),
+    height=st.integers(1, 19),
+    width=st.integers(1, 19),
+    bias=st.booleans(),
+    count=st.integers(1, 4),
+)
+fast = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def given_tensors(batch, inputs, outputs, height, width, bias):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, inputs, height, width, generator=draw).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(outputs, inputs, 3, 3, generator=draw)
+    return x, weight, torch.randn(outputs, generator=draw) if bias else None
+
+
+@fast
+@shapes
+def test_it_is_nearly_as_exact_as_torch(batch, inputs, outputs, height, width, bias, count):
+    x, weight, bias = given_tensors(batch, inputs, outputs, height, width, bias)
+    found = convolution3x3(x, pack3x3(weight, keep=False), bias)
+    theirs = F.conv2d(x, weight, bias, padding=1)
+    truth = F.conv2d(*(None if y is None else y.double() for y in (x, weight, bias)), padding=1)
+    assert found.shape == theirs.shape and found.is_contiguous(memory_format=torch.channels_last)
+    # One rounding of what is summed: of the largest number, where signs cancel it.
+    rounding = torch.finfo(torch.float32).eps * float(x.abs().max() * weight.abs().max()) * inputs**0.5
+    assert distance(found, theirs, truth, rounding) <= 12
+
+
+@fast
+@shapes
+def test_neither_batch_nor_threads_move_a_bit(threads, batch, inputs, outputs, height, width, bias, count):
+    x, weight, bias = given_tensors(batch + 1, inputs, outputs, height, width, bias)
+    packed = pack3x3(weight)
+    threads(1)
+    together = convolution3x3(x, packed, bias)
+    threads(count)
+    for i in range(batch + 1):
+        assert torch.equal(convolution3x3(x[i : i + 1], packed, bias), together[i : i + 1])
+
+
+def test_large_pictures_in_many_blocks(threads):
+    x, weight, bias = given_tensors(1, 40, 20, 70, 130, True)
+    threads(2)
+    truth = F.conv2d(*(y.double() for y in (x, weight, bias)), padding=1)
+    assert (convolution3x3(x, pack3x3(weight), bias) - truth).abs().max() < 3e-6 * truth.abs().max()
+
+
+def test_a_number_moves_its_neighbours_alone():
+    x, weight, _ = given_tensors(1, 5, 7, 16, 16, False)
+    packed, other = pack3x3(weight), x.clone()
+    other[0, 2, 4, 7] = torch.nan
+    moved = convolution3x3(other, packed).isnan().any(1)[0]
+    touched = F.conv2d(other, weight, padding=1).isnan().any(1)[0]
+    assert (moved | ~touched).all()  # none is hidden; a tile may share it
+    assert not moved[:, 12:].any() and not moved[8:].any()
+
+
+def test_planes_are_taken_too():
+    x, weight, bias = given_tensors(2, 6, 5, 9, 9, True)
+    packed = pack3x3(weight)
+    assert torch.equal(convolution3x3(x.contiguous(), packed, bias), convolution3x3(x, packed, bias))
+
+
+def test_what_the_kernel_does_not_take_is_torchs():
+    x, weight, bias = given_tensors(2, 6, 5, 9, 9, True)
+    double = pack3x3(weight.double())
+    assert double.panels is None
+    assert torch.equal(convolution3x3(x.double(), double), F.conv2d(x.double(), weight.double(), padding=1))
+    with torch.inference_mode(False), torch.enable_grad():
+        y = x.clone().requires_grad_()
+        convolution3x3(y, pack3x3(weight.clone()), bias.clone()).sum().backward()
+        assert y.grad is not None and y.grad.any()
+
+
+def test_a_weight_that_was_let_go_is_named():
+    x, weight, _ = given_tensors(2, 6, 5, 9, 9, False)
+    with pytest.raises(InvalidInput, match="6 to 5 channels"):
+        convolution3x3(x.bfloat16(), pack3x3(weight, keep=False))
