@@ -96,20 +96,20 @@ def attentions(dtype: torch.dtype) -> Iterator[Case]:
 
 def norms(dtype: torch.dtype) -> Iterator[Case]:
     for batch, channels, side in GROUPS:
-        x, weight, bias = picture(batch, channels, side, side, dtype=dtype), *torch.randn(2, channels).to(dtype)
+        given = (picture(batch, channels, side, side, dtype=dtype), *torch.randn(2, channels).to(dtype))
         yield Case(
             f"GroupNorm + SiLU {batch} × {channels} at {side}²",
-            lambda a=(x, 32, weight, bias): group_norm_silu(*a),
-            lambda a=(x, 32, weight, bias): F.silu(F.group_norm(*a)),
-            lambda a=(x[:1].double(), 32, weight.double(), bias.double()): F.silu(F.group_norm(*a)),
+            lambda g=given: group_norm_silu(g[0], 32, *g[1:]),
+            lambda g=given: F.silu(F.group_norm(g[0], 32, *g[1:])),
+            lambda g=given: F.silu(F.group_norm(g[0][:1].double(), 32, *(w.double() for w in g[1:]))),
         )
     for batch, tokens, channels in LAYERS:
-        x, weight, bias = torch.randn(batch, tokens, channels).to(dtype), *torch.randn(2, channels).to(dtype)
+        given = (torch.randn(batch, tokens, channels).to(dtype), *torch.randn(2, channels).to(dtype))
         yield Case(
             f"LayerNorm {batch} × {tokens} × {channels}",
-            lambda a=(x, weight, bias): layer_norm(*a),
-            lambda x=x, a=(weight, bias): F.layer_norm(x, x.shape[-1:], *a),
-            lambda x=x[:1].double(), a=(weight.double(), bias.double()): F.layer_norm(x, x.shape[-1:], *a),
+            lambda g=given: layer_norm(*g),
+            lambda g=given: F.layer_norm(g[0], g[1].shape, *g[1:]),
+            lambda g=given: F.layer_norm(g[0][:1].double(), g[1].shape, *(w.double() for w in g[1:])),
         )
 
 
@@ -120,12 +120,13 @@ def convolutions(dtype: torch.dtype) -> Iterator[Case]:
         x, bias = picture(batch, inputs, side, side, dtype=dtype), torch.randn(outputs)
         weight = picture(outputs, inputs, 3, 3, dtype=dtype) / (9 * inputs) ** 0.5
         packed = pack3x3(weight)
-        part = (slice(0, 1), slice(None), slice(0, 32), slice(0, 32))
         yield Case(
             f"convolution {batch} × {inputs} → {outputs} at {side}²",
             lambda a=(x, packed, bias): convolution3x3(*a),
             lambda a=(x, weight, bias): F.conv2d(*a, padding=1),
-            lambda a=(x[part].double(), weight.double(), bias.double()): F.conv2d(*a, padding=1),
+            lambda a=(x, weight, bias): F.conv2d(
+                a[0][:1, :, :32, :32].double(), a[1].double(), a[2].double(), padding=1
+            ),
         )
 
 

@@ -12,13 +12,7 @@ from danqing.run.native import attention as module
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.tensors import distance
 
-DTYPES = [
-    pytest.param(
-        dtype, marks=pytest.mark.skipif(bool(KERNELS[dtype].reason()), reason=KERNELS[dtype].reason() or "it runs")
-    )
-    for dtype in KERNELS
-]
-each = pytest.mark.parametrize("dtype", DTYPES)
+law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def heads(batch, count, length, size, dtype, seed=0, spread=1.0):
@@ -33,9 +27,9 @@ def exact(q, k, v, mask=None, scale=None):
     return F.scaled_dot_product_attention(*(x.double() for x in (q, k, v)), attn_mask=mask, scale=scale)
 
 
-def check(q, k, v, mask=None, scale=None, most=2.0):
+def check(q, k, v, mask=None, scale=None, most=2.0, kernel=None):
     """Within ``most`` times the error that torch makes in the same precision."""
-    found = module.computed(KERNELS[q.dtype], q, k, v, mask, scale)
+    found = module.computed(kernel or KERNELS[q.dtype], q, k, v, mask, scale)
     typed = mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype)
     theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=typed, scale=scale)
     assert found.shape == theirs.shape and found.dtype == theirs.dtype
@@ -45,9 +39,7 @@ def check(q, k, v, mask=None, scale=None, most=2.0):
     assert distance(found, theirs, exact(q, k, v, mask, scale), float(rounding)) <= most
 
 
-@each
-@settings(max_examples=40, deadline=None)
-@given(
+cases = given(
     batch=st.integers(1, 3),
     count=st.integers(1, 3),
     queries=st.integers(1, 130),
@@ -56,7 +48,9 @@ def check(q, k, v, mask=None, scale=None, most=2.0):
     spread=st.sampled_from([0.1, 1.0, 6.0]),
     masked=st.sampled_from(["nothing", "keys", "bias", "causal"]),
 )
-def test_it_is_as_exact_as_torch(dtype, batch, count, queries, keys, size, spread, masked):
+
+
+def case(dtype, batch, count, queries, keys, size, spread, masked):
     q, k, v = (heads(batch, count, n, size, dtype, i, spread) for i, n in enumerate((queries, keys, keys)))
     draw = torch.Generator().manual_seed(9)
     mask = {
@@ -65,16 +59,35 @@ def test_it_is_as_exact_as_torch(dtype, batch, count, queries, keys, size, sprea
         "bias": torch.randn(1, count, queries, keys, generator=draw).to(dtype),
         "causal": torch.ones(queries, keys, dtype=torch.bool).tril(),
     }[masked]
-    check(q, k, v, mask)
+    return q, k, v, mask
 
 
-@each
+@law
+@cases
+def test_it_is_as_exact_as_torch(dtype, **shape):
+    check(*case(dtype, **shape))
+
+
+@law
+@cases
+def test_the_tiles_of_amx_emulated_are_as_exact(tiles, **shape):
+    check(*case(torch.bfloat16, **shape), kernel=tiles)
+
+
+@law
+@cases
+def test_the_tiles_of_amx_emulated_depend_on_neither_batch_nor_queries(tiles, **shape):
+    q, k, v, mask = case(torch.bfloat16, **{**shape, "masked": "nothing"})
+    together = module.computed(tiles, q, k, v, mask, None)
+    assert torch.equal(module.computed(tiles, q[-1:], k[-1:], v[-1:], mask, None), together[-1:])
+    assert torch.equal(module.computed(tiles, q[:, :, -1:], k, v, mask, None), together[:, :, -1:])
+
+
 @pytest.mark.parametrize("size", range(1, 257, 5))
 def test_every_size_of_a_head(dtype, size):
     check(*(heads(1, 2, n, size, dtype, n) for n in (7, 40, 40)))
 
 
-@each
 def test_strides_are_followed(dtype):
     packed = heads(2, 9, 33, 24, dtype)  # queries, keys and values of one product
     q, k, v = (packed[:, i::3] for i in range(3))
@@ -84,7 +97,6 @@ def test_strides_are_followed(dtype):
     assert torch.equal(attention(q, *(x[:1].expand(2, -1, -1, -1) for x in (k, v)))[0], plain[0])
 
 
-@each
 def test_a_key_that_is_hidden_leaves_no_trace(dtype):
     q, k, v = (heads(2, 2, n, 20, dtype, n) for n in (9, 70, 70))
     mask = torch.arange(70) < 53
@@ -94,7 +106,6 @@ def test_a_key_that_is_hidden_leaves_no_trace(dtype):
     assert torch.equal(attention(q, k, v, mask), attention(q, other_k, other_v, mask))
 
 
-@each
 def test_a_query_that_sees_nothing_says_nothing(dtype):
     q, k, v = (heads(1, 1, n, 20, dtype, n) for n in (3, 400, 400))
     mask = torch.ones(3, 400, dtype=torch.bool)
@@ -103,7 +114,6 @@ def test_a_query_that_sees_nothing_says_nothing(dtype):
     assert not answer[0, 0, 1].any() and answer[0, 0, 0].any() and answer[0, 0, 2].any()
 
 
-@each
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_nan_and_infinity_are_not_hidden(dtype, where):
     tensors = [heads(1, 1, n, 20, dtype, n) for n in (3, 300, 300)]
@@ -113,8 +123,7 @@ def test_nan_and_infinity_are_not_hidden(dtype, where):
     assert torch.equal(attention(*tensors).isnan(), exact(*tensors).isnan())
 
 
-@each
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@law
 @given(
     queries=st.integers(1, 130),
     keys=st.integers(1, 600),
@@ -137,7 +146,7 @@ def test_neither_batch_nor_threads_move_a_bit(threads, dtype, queries, keys, siz
     assert torch.equal(last, together[:, :, -1:])
 
 
-def test_gradients_are_torchs():
+def test_gradients_are_torchs(processor):
     q, k, v = (heads(1, 2, n, 8, torch.float32, n) for n in (5, 9, 9))
     with torch.inference_mode(False):
         tensors = [x.clone().requires_grad_() for x in (q, k, v)]
@@ -149,7 +158,7 @@ def test_gradients_are_torchs():
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 5, 8), (1, 2, 5, 300), (2, 5, 8)])
-def test_what_no_kernel_takes_is_torchs(shape):
+def test_what_no_kernel_takes_is_torchs(processor, shape):
     q = torch.randn(shape)
     assert torch.equal(attention(q, q, q), F.scaled_dot_product_attention(q, q, q))
     half = q.half()

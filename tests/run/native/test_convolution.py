@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput
-from danqing.run.native.convolution import KERNEL, convolution3x3, pack3x3
+from danqing.run.native.convolution import convolution3x3, pack3x3
 from danqing.run.native.tensors import distance
 
-pytestmark = pytest.mark.skipif(bool(KERNEL.reason()), reason=KERNEL.reason() or "it runs")
+pytestmark = pytest.mark.usefixtures("winograd")
 shapes = given(
     batch=st.integers(1, 3),
     inputs=st.integers(1, 150),
@@ -20,7 +20,7 @@ shapes = given(
     bias=st.booleans(),
     count=st.integers(1, 4),
 )
-fast = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def given_tensors(batch, inputs, outputs, height, width, bias):

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from danqing.run.native.normalise import KERNEL, group_norm, group_norm_silu, layer_norm
+from danqing.run.native.normalise import group_norm, group_norm_silu, layer_norm
 from danqing.run.native.tensors import distance
 
-pytestmark = pytest.mark.skipif(bool(KERNEL.reason()), reason=KERNEL.reason() or "it runs")
+pytestmark = pytest.mark.usefixtures("norms")
 DTYPES = st.sampled_from([torch.bfloat16, torch.float32])
-fast = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def draw(*shape, seed=0, mean=0.0):

@@ -20,18 +20,20 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "kernels"
 #: Where the build of a package puts the libraries, beside this file.
 BUILT = Path(__file__).parent / "built"
+_AVX512 = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 #: An instruction set: the flags of a processor that has it, in Linux's spelling, each an option of the compiler.
 SETS = {
     "avx2": ("avx2", "fma"),
-    "avx512": ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
-    "avx512-bf16": ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_bf16"),
+    "avx512": _AVX512,
+    "avx512-bf16": (*_AVX512, "avx512_bf16"),
+    "amx-bf16": (*_AVX512, "avx512_bf16", "amx_tile", "amx_bf16"),
 }
-#: What is compiled: a source and the instruction sets that it is compiled for, the best first.
+#: A kernel: the instruction sets that it is there for, the best first, and the source that is compiled for each.
 KERNELS = {
-    "attention_bf16": ("avx512-bf16",),
-    "attention_fp32": ("avx512", "avx2"),
-    "normalise": ("avx512-bf16", "avx512", "avx2"),
-    "winograd": ("avx512", "avx2"),
+    "attention_bf16": {"amx-bf16": "attention_amx", "avx512-bf16": "attention_bf16"},
+    "attention_fp32": {"avx512": "attention_fp32", "avx2": "attention_fp32"},
+    "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},
+    "winograd": {"avx512": "winograd", "avx2": "winograd"},
 }
 OPTIONS = (
     "-O3",
@@ -54,7 +56,7 @@ class NotBuilt(Exception):
 @functools.cache
 def digest() -> str:
     """What the sources and options are, so that a library of others is never taken for theirs."""
-    found = hashlib.sha256(repr((SETS, OPTIONS)).encode())
+    found = hashlib.sha256(repr((SETS, KERNELS, OPTIONS)).encode())
     for path in sorted(SOURCES.iterdir()):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:16]
@@ -80,8 +82,14 @@ def compiler() -> list[str]:
     raise NotBuilt(f"there is no C++ compiler: {given[0] if given else 'c++, g++ or clang++'} was not found")
 
 
-def compile(name: str, instructions: str, folder: Path) -> Path:
+def compile(name: str, instructions: str, folder: Path, options: tuple[str, ...] = ()) -> Path:
     """Compile one kernel for one instruction set into a folder, whole or not at all; a library that is there is kept.
+
+    Args:
+        name: of `KERNELS`.
+        instructions: one of its sets.
+        folder: made if need be.
+        options: more of the compiler.
 
     Raises:
         NotBuilt: it could not be, and why.
@@ -89,8 +97,8 @@ def compile(name: str, instructions: str, folder: Path) -> Path:
     path = library(folder, name, instructions)
     if path.exists():
         return path
-    flags = [f"-m{flag.replace('_', '', 1) if flag.startswith('avx512_') else flag}" for flag in SETS[instructions]]
-    command = [*compiler(), *OPTIONS, *flags, str(SOURCES / f"{name}.cpp")]
+    flags = [f"-m{flag.replace('avx512_', 'avx512').replace('_', '-')}" for flag in SETS[instructions]]
+    command = [*compiler(), *OPTIONS, *flags, *options, str(SOURCES / f"{KERNELS[name][instructions]}.cpp")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, made = tempfile.mkstemp(suffix=".so", dir=folder)

@@ -1,30 +1,14 @@
-// Attention block by block (FlashAttention, Dao et al. 2022; the softmax in one pass, Milakov and Gimelshein 2018):
+// Attention block by block (FlashAttention, Dao et al. 2022):
 //
 //     o_i = sum_j exp(s_ij) v_j / sum_j exp(s_ij),    s_ij = scale q_i . k_j + bias_ij
 //
 // with running maximum and sum in fp32. Keys and values are packed once. Each task is a block of queries of one head; the
 // order of every sum depends on the number of keys and the head's size alone, so neither batch nor threads move a bit.
 //
-// A `Kind` of product.h says in addition: KEYS (of a block, a multiple of a panel), join(rows, d) (words of PAIR rows),
-// power(x) = 2^x, pack(words, x) (PAIR vectors of weights to words).
+// A `Kind` of product.h and attention.h says in addition: KEYS (of a block, a multiple of a panel), and join(rows, d) (a
+// word of PAIR rows).
 #pragma once
-#include "parallel.h"
-#include "product.h"
-
-// As native/attention.py lays it out; strides are in elements, those of a head's own numbers and of bias along keys are 1.
-struct Attention {
-    const void *q, *k, *v;
-    void* o;
-    const float* bias;
-    int64_t batch, heads, queries, keys, size;
-    int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, o_batch, o_head, o_row;
-    int64_t bias_batch, bias_head, bias_row;
-    double scale;
-    Pool pool;
-    int64_t threads;
-};
-
-constexpr float LOG2E = 1.44269504f, LOWEST = -3e38f;
+#include "attention.h"
 
 template <class Kind> struct Flash {
     typedef typename Kind::Element Element;
@@ -82,40 +66,6 @@ template <class Kind> struct Flash {
         float top[QUERIES], sum[QUERIES], shrink[ROWS];
     };
 
-    // exp2 of ROWS rows of scores, in place of which the weights are written; the maximum, the sum and how much what was
-    // summed before shrinks are kept. `bias` is of the first row or null, `real` are the keys of this block that there are.
-    void softmax(Scratch& s, int64_t first, int64_t rows, int64_t real, const float* bias) const {
-        const int64_t padded = up(real, STEP);
-        const Vec scale = set(float(a.scale) * LOG2E), one = set(bias ? 1 : float(a.scale) * LOG2E);
-        for (int64_t i = 0; i < ROWS; i++) {
-            float* row = s.scores + i * KEYS;
-            if (bias) {
-                const float* add = bias + (i < rows ? i : 0) * a.bias_row;
-                for (int64_t n = 0; n < real; n += WIDTH)
-                    store(row + n, fma(load(row + n), scale, load(add + n, least(WIDTH, real - n)) * set(LOG2E)));
-            }
-            for (int64_t n = real; n < padded; n++) row[n] = -__builtin_inff();
-            Vec top = load(row);
-            for (int64_t n = WIDTH; n < padded; n += WIDTH) top = largest(top, load(row + n));
-            float most = largest_of(top * one), before = s.top[first + i];
-            most = most > before ? most : before;
-            s.top[first + i] = most;
-            s.shrink[i] = lane(exp2(set(before - most)));
-            Vec sums[PAIR] = {};
-            const Vec minus = set(-most);
-            for (int64_t n = 0; n < padded; n += STEP) {
-                Vec x[PAIR];
-                for (int p = 0; p < PAIR; p++) {
-                    x[p] = Kind::power(fma(load(row + n + p * WIDTH), one, minus));
-                    sums[p] = sums[p] + x[p];
-                }
-                Kind::pack(s.weights + (i * KEYS + n) / PAIR, x);
-            }
-            for (int p = 1; p < PAIR; p++) sums[0] = sums[0] + sums[p];
-            s.sum[first + i] = s.sum[first + i] * s.shrink[i] + sum_of(sums[0]);
-        }
-    }
-
     void attend(int64_t task) const {
         static thread_local Scratch s;
         int64_t head = task / blocks, b = head / a.heads, h = head % a.heads, start = task % blocks * QUERIES;
@@ -143,7 +93,7 @@ template <class Kind> struct Flash {
                 }
                 const float* bias = a.bias;
                 if (bias) bias += b * a.bias_batch + h * a.bias_head + (start + i) * a.bias_row + from;
-                softmax(s, i, rows - i, real, bias);
+                softmax<Kind>(a, s.scores, s.weights, KEYS, ROWS, rows - i, real, bias, s.top + i, s.sum + i, s.shrink);
                 int64_t vectors = width / WIDTH, chunks = (vectors + COLUMNS - 1) / COLUMNS, done = 0;
                 for (int64_t c = 0; c < chunks; c++) {
                     int64_t n = (vectors - done + chunks - c - 1) / (chunks - c);
@@ -162,12 +112,7 @@ template <class Kind> struct Flash {
                 }
             }
         }
-        for (int64_t i = 0; i < rows; i++) {
-            // A query that may look at no key has weights that are all 0, and so is its answer.
-            const Vec over = set(s.sum[i] == 0 ? 0 : 1 / s.sum[i]);
-            for (int64_t d = 0; d < width; d += WIDTH)
-                store(o + i * a.o_row + d, load(s.o + i * width + d) * over, least(WIDTH, a.size - d));
-        }
+        for (int64_t i = 0; i < rows; i++) divide(o + i * a.o_row, s.o + i * width, a.size, s.sum[i]);
     }
 
     int run() const {
