@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -120,12 +121,19 @@ def compile(name: str, instructions: str, folder: Path, options: tuple[str, ...]
 
 
 def compile_all(folder: Path) -> tuple[list[Path], list[str]]:
-    """Compile every kernel into a folder: the libraries, and why those that are missing are."""
-    made, missing = [], []
-    for name, sets in KERNELS.items():
-        for instructions in sets:
-            try:
-                made.append(compile(name, instructions, folder))
-            except NotBuilt as reason:
-                missing.append(str(reason))
-    return made, list(dict.fromkeys(missing))
+    """Compile every kernel into a folder, which holds nothing else afterwards: the libraries, and why those that are
+    missing are."""
+
+    def one(which: tuple[str, str]) -> Path | str:
+        try:
+            return compile(*which, folder)
+        except NotBuilt as reason:
+            return str(reason)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(one, [(name, instructions) for name, sets in KERNELS.items() for instructions in sets]))
+    made = [each for each in found if isinstance(each, Path)]
+    for old in set(folder.glob("*.so")) - set(made):
+        with contextlib.suppress(OSError):
+            old.unlink()
+    return made, list(dict.fromkeys(each for each in found if isinstance(each, str)))
