@@ -111,3 +111,13 @@ def test_the_library_says_nothing_of_itself_and_all_to_whoever_listens(painter, 
         painter.paint(Request(prompt="a fox that is heard", seed=1))
     assert any(said.startswith("painted: total") for said in caplog.messages)
     assert [type(handler).__name__ for handler in logging.getLogger("danqing").handlers] == ["NullHandler"]
+
+
+def test_the_kernels_are_the_processs_and_doctor_names_them(run, picture, monkeypatch):
+    monkeypatch.setenv("DANQING_KERNELS", "on")
+    assert run("finish", "clahe", str(picture), "--kernels", "off", "-o", "y.png")[0] == 0
+    assert os.environ["DANQING_KERNELS"] == "off"
+    states = json.loads(run("doctor", "--quick", "--json")[1])["kernels"]
+    assert states and all("left out" in state for state in states)
+    code, _, err = run("finish", "clahe", str(picture), "--kernels", "winnograd", "-o", "z.png")
+    assert code == 2 and "winograd" in err and "attention_bf16" in err

@@ -256,6 +256,11 @@ def computing(command: Any) -> Any:
             help="At most so many of the processor; OMP_NUM_THREADS, or all that it has, when not given.",
         ),
         click.option(
+            "--kernels", metavar="WHICH", expose_value=False, callback=_kernels,
+            help="danqing's own kernels on the CPU: on, off, or names of those to leave out; DANQING_KERNELS, or on,"
+            " when not given.",
+        ),
+        click.option(
             "--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."
         ),
     ):  # fmt: skip
@@ -269,6 +274,15 @@ def _threads(ctx: click.Context, option: click.Parameter, count: int | None) -> 
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(count)
+
+
+def _kernels(ctx: click.Context, option: click.Parameter, which: str | None) -> None:
+    """Have the process compute with these kernels alone."""
+    if which is not None:
+        from ..run.native.switch import VARIABLE, left_out
+
+        left_out(which)
+        os.environ[VARIABLE] = which
 
 
 def number(name: str, text: str) -> int:

@@ -60,11 +60,13 @@ def doctor(model: str, quick: bool, as_json: bool) -> None:
 
 def _facts() -> Iterator[tuple[str, Any]]:
     from ... import api
+    from ...run.native.chosen import kernels
     from ...run.record import describe
     from ...store import settings
 
     yield "danqing", f"{__version__}, Python {platform.python_version()}"
     yield from describe().items()
+    yield "kernels", [f"{name}: {state}" for name, state in kernels().items()]
     yield "settings", _place(settings.place("config") / "settings.toml")
     yield "folders of models", [_place(folder) for folder in settings.read().models]
     yield "cache", _place(settings.place("cache"))

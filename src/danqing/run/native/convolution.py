@@ -123,7 +123,7 @@ def test(kernel: Kernel) -> float:
     draw = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=draw) for shape in ((2, 21, 9, 6), (70, 21, 3, 3), (70,)))
     ours = computed(kernel, x, _panels(kernel, weight), 70, bias)
-    exact = F.conv2d(*(each.double() for each in (x, weight, bias)), padding=1)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     if ours is None:
         return float("inf")
     rounding = torch.finfo(torch.float32).eps * float(exact.abs().max())

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import torch
 
-from ...errors import DanqingError, InvalidInput
+from ...errors import DanqingError
 from ...log import log
 from ..device import cpu
 from .build import BUILT, KERNELS, SETS, NotBuilt, compile, library
-
-#: The environment variable that leaves kernels out: "off" all of them, else names of `KERNELS`, separated by commas.
-VARIABLE = "DANQING_NATIVE"
+from .switch import VARIABLE, given, left_out
 
 
 class NativeWarning(UserWarning):
@@ -26,23 +24,6 @@ class NativeWarning(UserWarning):
 
 class Missing(DanqingError):
     """Why a kernel is not used."""
-
-
-def left_out() -> frozenset[str]:
-    """The kernels that the environment variable leaves out.
-
-    Raises:
-        InvalidInput: it names one that there is not.
-    """
-    given = os.environ.get(VARIABLE, "").strip().lower()
-    if given in ("", "on"):
-        return frozenset()
-    if given == "off":
-        return frozenset(KERNELS)
-    names = frozenset(name.strip() for name in given.split(","))
-    if unknown := names - KERNELS.keys():
-        raise InvalidInput(f"{VARIABLE}: no kernel {', '.join(sorted(unknown))}; on, off, or of {', '.join(KERNELS)}")
-    return names
 
 
 def cache() -> Path:
@@ -80,6 +61,8 @@ def pool() -> int:
         return 0
 
 
+#: A reason that is not known yet.
+LATER = "not looked for yet"
 #: Below so many numbers one thread is done before a second one has begun.
 FEW = 1 << 15
 
@@ -103,22 +86,23 @@ class Kernel:
         self.name, self.names, self.test, self.most = name, functions, test, most
         self.functions: dict[str, Callable[[bytes], int]] = {}
         self.instructions = ""
-        self._state: str | None = None  # None: not looked yet; "": it runs; else why it does not
+        self._given, self._reason = "", LATER
 
     def reason(self) -> str:
-        """Why the kernel does not run here, "" if it does; the first question opens and tests it."""
-        if self._state is None:
-            self._state = "not looked"  # while it is tested
+        """Why the kernel does not run here, "" if it does; the first question opens and tests it, as does the first
+        after the switch was turned."""
+        if given() != self._given or self._reason is LATER:
+            self.forget()
             try:
                 self._open()
-                self._state = ""
+                self._reason = ""
             except Missing as reason:
-                self.functions, self._state = {}, str(reason)
+                self.functions, self.instructions, self._reason = {}, "", str(reason)
                 log.info("kernel %s: %s", self.name, reason)
-        return self._state
+        return self._reason
 
     def _open(self) -> None:
-        if self.name in left_out():
+        if self.name in left_out(self._given):
             raise Missing(f"left out by {VARIABLE}")
         if not (sets := candidates(self.name)):
             raise Missing(f"this processor has none of {', '.join(KERNELS[self.name])}")
@@ -157,5 +141,5 @@ class Kernel:
         self.instructions = instructions
 
     def forget(self) -> None:
-        """Look anew at the next question: the environment has changed."""
-        self._state, self.functions, self.instructions = None, {}, ""
+        """Look anew at the next question."""
+        self._given, self._reason, self.functions, self.instructions = given(), LATER, {}, ""

@@ -1,0 +1,30 @@
+"""The switch that leaves kernels out: an environment variable, which `--kernels` sets."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import UnknownName
+from .build import KERNELS
+
+#: "off" leaves all kernels out, names of `KERNELS`, separated by commas, leave out those; "on", or nothing, none.
+VARIABLE = "DANQING_KERNELS"
+
+
+def given() -> str:
+    """What the variable says now."""
+    return os.environ.get(VARIABLE, "")
+
+
+def left_out(text: str) -> frozenset[str]:
+    """The kernels that such a text leaves out.
+
+    Raises:
+        UnknownName: it names one that there is not.
+    """
+    names = frozenset(name.strip() for name in text.lower().split(",")) - {"", "on"}
+    if names == {"off"}:
+        return frozenset(KERNELS)
+    for name in sorted(names - KERNELS.keys()):
+        raise UnknownName("kernel", name, ("on", "off", *KERNELS))
+    return names
