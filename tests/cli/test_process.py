@@ -15,6 +15,7 @@ from danqing.cli.app import danqing
 from danqing.painting.load import _painter
 from danqing.pictures.carried import carried_by
 from danqing.request.request import Request, fields
+from danqing.run.native import switch
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -115,6 +116,7 @@ def test_the_library_says_nothing_of_itself_and_all_to_whoever_listens(painter, 
 
 def test_the_kernels_are_the_processs_and_doctor_names_them(run, picture, monkeypatch):
     monkeypatch.setenv("DANQING_KERNELS", "on")
+    monkeypatch.setattr(switch, "_given", "on")
     assert run("finish", "clahe", str(picture), "--kernels", "off", "-o", "y.png")[0] == 0
     assert os.environ["DANQING_KERNELS"] == "off"
     states = json.loads(run("doctor", "--quick", "--json")[1])["kernels"]

@@ -279,10 +279,9 @@ def _threads(ctx: click.Context, option: click.Parameter, count: int | None) -> 
 def _kernels(ctx: click.Context, option: click.Parameter, which: str | None) -> None:
     """Have the process compute with these kernels alone."""
     if which is not None:
-        from ..run.native.switch import VARIABLE, left_out
+        from ..run.native.switch import turn
 
-        left_out(which)
-        os.environ[VARIABLE] = which
+        turn(which)
 
 
 def number(name: str, text: str) -> int:

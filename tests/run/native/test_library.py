@@ -1,6 +1,7 @@
 """A kernel is used where it is there, fit and right; else torch computes, and why is said."""
 
 import ctypes
+import os
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from danqing.errors import UnknownName
 from danqing.run.device import cpu
 from danqing.run.native import attention as attention_module
-from danqing.run.native import build, library
+from danqing.run.native import build, library, switch
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.chosen import kernels
 from danqing.run.native.library import Kernel, Missing, NativeWarning
@@ -89,14 +90,16 @@ def test_a_wrong_kernel_is_switched_off_with_a_warning(winograd, monkeypatch):
 def test_the_switch_leaves_out_all_or_some_and_may_be_turned_at_any_time(winograd, monkeypatch):
     states = kernels()
     assert states["attention_fp32"] in build.SETS
-    monkeypatch.setenv("DANQING_KERNELS", "off")
-    assert is_torchs() and all("DANQING_KERNELS" in state or "processor" in state for state in kernels().values())
-    monkeypatch.setenv("DANQING_KERNELS", "winograd, attention_bf16")
-    assert "DANQING_KERNELS" in kernels()["winograd"] and kernels()["attention_fp32"] in build.SETS
-    monkeypatch.setenv("DANQING_KERNELS", "winnograd")
-    with pytest.raises(UnknownName, match="winograd"):
-        kernels()
     monkeypatch.setenv("DANQING_KERNELS", "on")
+    monkeypatch.setattr(switch, "_given", "on")
+    switch.turn("off")
+    assert is_torchs() and all("DANQING_KERNELS" in state or "processor" in state for state in kernels().values())
+    switch.turn("winograd, attention_bf16")
+    assert "DANQING_KERNELS" in kernels()["winograd"] and kernels()["attention_fp32"] in build.SETS
+    with pytest.raises(UnknownName, match="winograd"):
+        switch.turn("winnograd")
+    assert switch.given() == os.environ["DANQING_KERNELS"] == "winograd, attention_bf16"
+    switch.turn("on")
     assert kernels() == states
 
 

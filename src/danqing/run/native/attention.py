@@ -42,31 +42,44 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale
 
 def fits(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     """Whether the kernels take these tensors: no gradient is wanted, the shapes agree, and no head is too large."""
-    if not (q.dim() == k.dim() == v.dim() == 4 and plain(q, k, v, *(() if mask is None else (mask,)))):
+    if q.dim() != 4 or not plain(q, k, v) or not (mask is None or plain(mask)):
         return False
-    (batch, heads, _, size), dtype = q.shape, q.dtype
+    batch, heads, queries, size = q.shape
+    shape = k.shape
     return (
-        k.dtype == v.dtype == dtype
-        and k.shape == v.shape == (batch, heads, k.shape[2], size)
+        len(shape) == 4
+        and shape == v.shape
+        and shape[0] == batch
+        and shape[1] == heads
+        and shape[3] == size
+        and k.dtype == q.dtype == v.dtype
         and 0 < size <= MOST
-        and q.numel() > 0
-        and k.numel() > 0
+        and min(batch, heads, queries, shape[2]) > 0
     )
 
 
 def computed(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
     """The kernel's answer."""
-    q, k, v = (x if x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous() for x in (q, k, v))
     batch, heads, queries, size = q.shape
     keys = k.shape[2]
-    out = torch.empty((batch, queries, heads, size), dtype=q.dtype).transpose(1, 2)
-    bias = None if mask is None else added(mask).expand(batch, heads, queries, keys)
+    (*q_steps, q_one), (*k_steps, k_one), (*v_steps, v_one) = q.stride(), k.stride(), v.stride()
+    if size > 1 and not q_one == k_one == v_one == 1:
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        q_steps, k_steps, v_steps = q.stride()[:3], k.stride()[:3], v.stride()[:3]
+    steps = (queries * heads * size, size, heads * size)
+    out = torch.empty_strided((batch, heads, queries, size), (*steps, 1), dtype=q.dtype)
+    bias, place, bias_steps = None, 0, (0, 0, 0)
+    if mask is not None:
+        bias = added(mask).expand(batch, heads, queries, keys)
+        place, bias_steps = bias.data_ptr(), bias.stride()[:3]
     call = CALL.pack(
-        *(x.data_ptr() for x in (q, k, v, out)),
-        0 if bias is None else bias.data_ptr(),
+        q.data_ptr(),
+        k.data_ptr(),
+        v.data_ptr(),
+        out.data_ptr(),
+        place,
         *(batch, heads, queries, keys, size),
-        *(step for x in (q, k, v, out) for step in x.stride()[:3]),
-        *((0, 0, 0) if bias is None else bias.stride()[:3]),
+        *(*q_steps, *k_steps, *v_steps, *steps, *bias_steps),
         1 / math.sqrt(size) if scale is None else scale,
         pool(),
         threads(batch * heads * queries * keys),

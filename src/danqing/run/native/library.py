@@ -91,7 +91,7 @@ class Kernel:
     def reason(self) -> str:
         """Why the kernel does not run here, "" if it does; the first question opens and tests it, as does the first
         after the switch was turned."""
-        if given() != self._given or self._reason is LATER:
+        if self._reason is LATER or self._given != given():
             self.forget()
             try:
                 self._open()

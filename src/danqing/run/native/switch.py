@@ -11,9 +11,23 @@ from .build import KERNELS
 VARIABLE = "DANQING_KERNELS"
 
 
+_given = os.environ.get(VARIABLE, "")
+
+
 def given() -> str:
-    """What the variable says now."""
-    return os.environ.get(VARIABLE, "")
+    """What the switch is set to."""
+    return _given
+
+
+def turn(text: str) -> None:
+    """Set the switch, for this process and those that it starts.
+
+    Raises:
+        UnknownName: it names a kernel that there is not; nothing is changed.
+    """
+    global _given
+    left_out(text)
+    _given = os.environ[VARIABLE] = text
 
 
 def left_out(text: str) -> frozenset[str]:

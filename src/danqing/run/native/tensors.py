@@ -13,9 +13,9 @@ def plain(*tensors: Tensor) -> bool:
         return False
     watched = torch.is_grad_enabled()
     for x in tensors:
-        if type(x) is not Tensor and type(x) is not nn.Parameter:
+        if (type(x) is not Tensor and type(x) is not nn.Parameter) or not x.is_cpu or x.layout != torch.strided:
             return False
-        if x.device.type != "cpu" or x.layout != torch.strided or (watched and x.requires_grad):
+        if watched and x.requires_grad:
             return False
     return True
 

@@ -83,12 +83,16 @@ template <class T> static int group_norm(const Normalise& a) {
     parallel(a.pool, a.threads, a.batch * blocks, [&](int64_t i) {
         int64_t from = i % blocks * step, start = (i / blocks * a.rows + from) * C;
         const float *mean = means.data + i / blocks * wide, *scale = scales.data + i / blocks * wide;
-        for (int64_t r = 0; r < least(step, a.rows - from); r++)
-            for (int64_t c = 0; c < C; c += WIDTH) {
-                int64_t n = least(WIDTH, C - c), at = start + r * C + c;
-                Vec v = fma(load((const T*)a.x + at, n) - load(mean + c), load(scale + c), load(bias.data + c));
-                store((T*)a.y + at, a.silu ? silu(v, T()) : v, n);
-            }
+        for (int64_t r = 0; r < least(step, a.rows - from); r++) {
+            const int64_t at = start + r * C;
+            auto one = [&](int64_t c, int64_t n) {
+                Vec v = fma(load((const T*)a.x + at + c, n) - load(mean + c), load(scale + c), load(bias.data + c));
+                store((T*)a.y + at + c, a.silu ? silu(v, T()) : v, n);
+            };
+            int64_t c = 0;
+            for (; c + WIDTH <= C; c += WIDTH) one(c, WIDTH);
+            if (c < C) one(c, C - c);
+        }
     });
     return 0;
 }
@@ -123,11 +127,12 @@ template <class T> static int layer_norm(const Normalise& a) {
             double rest = sum_of((rests[0] + rests[1]) + (rests[2] + rests[3])) / double(C);
             double square = sum_of((squares[0] + squares[1]) + (squares[2] + squares[3])) / double(C) - rest * rest;
             const Vec over = set(float(1 / __builtin_sqrt((square < 0 ? 0 : square) + a.eps))), shift = set(float(rest));
-            for (c = 0; c < C; c += WIDTH) {
-                int64_t n = least(WIDTH, C - c);
+            auto one = [&](int64_t c, int64_t n) {
                 Vec v = (load(x + c, n) - near - shift) * over;
                 store((T*)a.y + r * C + c, fma(v, load(weight.data + c), load(bias.data + c)), n);
-            }
+            };
+            for (c = 0; c + WIDTH <= C; c += WIDTH) one(c, WIDTH);
+            if (c < C) one(c, C - c);
         }
     });
     return 0;

@@ -9,7 +9,8 @@
 #include "product.h"
 
 constexpr int ROWS = Singles::ROWS, COLUMNS = Singles::COLUMNS, PANEL = COLUMNS * WIDTH;
-constexpr int TILES = 8 * ROWS;        // tiles that one task multiplies
+constexpr int TILES = 8 * ROWS;        // tiles that one task multiplies,
+constexpr int TOGETHER = 64;           // by the kernels of so many outputs: some panels
 constexpr int64_t PART = 64;          // input channels that are summed at once: near in the cache, and more exact
 constexpr int64_t MEMORY = 1 << 20;    // bytes of transformed input at once for each thread, to be read again from a cache
 
@@ -50,7 +51,7 @@ static inline void leave(const Vec* x, int s, Vec* y, int t) {
 struct Winograd {
     const Convolution& a;
     int64_t across = (a.width + 3) / 4, down = (a.height + 3) / 4, tiles = a.batch * across * down;
-    int64_t depth = up(a.inputs, WIDTH), panels = (a.outputs + PANEL - 1) / PANEL;
+    int64_t depth = up(a.inputs, WIDTH), groups = (a.outputs + TOGETHER - 1) / TOGETHER;
     int64_t fit = MEMORY * a.threads / (36 * 4 * depth) / TILES * TILES;
     int64_t block = least(up(tiles, TILES), fit < TILES ? TILES : fit);
     Buffer<float> entered{size_t(36 * block * depth)};
@@ -76,34 +77,39 @@ struct Winograd {
         }
     }
 
-    // The 36 products of TILES tiles with one panel, and their outputs. `first` is the tile of the block's row 0.
-    void output(int64_t first, int64_t row, int64_t panel) const {
-        static thread_local float products[36 * TILES * PANEL];
-        const float* kernels = a.kernels + panel * 36 * a.inputs * PANEL;
-        const int64_t outputs = least(PANEL, a.outputs - panel * PANEL), count = least(TILES, tiles - first - row);
-        columns<COLUMNS>((outputs + WIDTH - 1) / WIDTH, [&](auto vectors) {
-            constexpr int N = decltype(vectors)::value;
-            for (int64_t p = 0; p < 36; p++)
-                for (int64_t from = 0; from < a.inputs; from += PART)
-                    for (int64_t r = 0; r < count; r += ROWS) {
-                        Vec sums[ROWS][N] = {};
-                        multiply<Singles, N>(entered.data + (p * block + row + r) * depth + from, depth,
-                                             kernels + (p * a.inputs + from) * PANEL, PANEL,
-                                             least(PART, a.inputs - from), sums);
-                        float* to = products + (p * TILES + r) * PANEL;
-                        for (int i = 0; i < ROWS; i++)
-                            for (int j = 0; j < N; j++) {
-                                float* at = to + i * PANEL + j * WIDTH;
-                                store(at, from ? load(at) + sums[i][j] : sums[i][j]);
-                            }
-                    }
-        });
+    // The 36 products of TILES tiles with one panel: for `count` of them, from the block's row `row` on.
+    template <int N> void multiply_panel(float* products, const float* kernels, int64_t row, int64_t count, int64_t p,
+                                         int64_t from) const {
+        for (int64_t r = 0; r < count; r += ROWS) {
+            Vec sums[ROWS][N] = {};
+            multiply<Singles, N>(entered.data + (p * block + row + r) * depth + from, depth,
+                                 kernels + (p * a.inputs + from) * PANEL, PANEL, least(PART, a.inputs - from), sums);
+            for (int i = 0; i < ROWS; i++)
+                for (int j = 0; j < N; j++) {
+                    float* at = products + (p * TILES + r + i) * TOGETHER + j * WIDTH;
+                    store(at, from ? load(at) + sums[i][j] : sums[i][j]);
+                }
+        }
+    }
+
+    // The products of TILES tiles with the kernels of one group, and their outputs. `first` is the tile of the block's
+    // row 0.
+    void output(int64_t first, int64_t row, int64_t group) const {
+        static thread_local float products[36 * TILES * TOGETHER];
+        const int64_t outputs = least(TOGETHER, a.outputs - group * TOGETHER), count = least(TILES, tiles - first - row);
+        for (int64_t p = 0; p < 36; p++)
+            for (int64_t from = 0; from < a.inputs; from += PART)
+                for (int64_t c = 0; c < outputs; c += PANEL)
+                    columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
+                        multiply_panel<decltype(vectors)::value>(
+                            products + c, a.kernels + (group * TOGETHER + c) * 36 * a.inputs, row, count, p, from);
+                    });
         for (int64_t r = 0; r < count; r++) {
             int64_t i = first + row + r, n = i / (across * down), top = i / across % down * 4, left = i % across * 4;
             for (int64_t c = 0; c < outputs; c += WIDTH) {
-                int64_t here = least(WIDTH, outputs - c), channel = panel * PANEL + c;
+                int64_t here = least(WIDTH, outputs - c), channel = group * TOGETHER + c;
                 Vec d[36], e[24];
-                for (int p = 0; p < 36; p++) d[p] = load(products + (p * TILES + r) * PANEL + c);
+                for (int p = 0; p < 36; p++) d[p] = load(products + (p * TILES + r) * TOGETHER + c);
                 for (int y = 0; y < 6; y++) leave(d + y * 6, 1, e + y * 4, 1);
                 for (int x = 0; x < 4; x++) leave(e + x, 4, d + x, 4);
                 const Vec bias = a.bias ? load(a.bias + channel, here) : set(0);
@@ -120,7 +126,7 @@ struct Winograd {
         for (int64_t first = 0; first < tiles; first += block) {
             int64_t rows = least(block, up(tiles - first, ROWS)), parts = (rows + TILES - 1) / TILES;
             parallel(a.pool, a.threads, rows, [&](int64_t row) { input(first + row, row); });
-            parallel(a.pool, a.threads, panels * parts,
+            parallel(a.pool, a.threads, groups * parts,
                      [&](int64_t i) { output(first, i % parts * TILES, i / parts); });
         }
         return 0;
