@@ -25,6 +25,8 @@ POINTS = (
     (1 / 6, -math.sqrt(2) / 6, 1 / 3),
     (0, 0, 1),
 )
+#: Outputs that are computed together, and inputs that are summed at once, as in kernels/winograd.cpp.
+TOGETHER, PART = 64, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +62,17 @@ def pack3x3(weight: Tensor, keep: bool = True) -> Packed3x3:
 
 
 def _panels(kernel: Kernel, weight: Tensor) -> Tensor:
-    """G g G^T in float64, as (panels, 36, C, outputs of a panel); the last panel is filled with zeros."""
+    """G g G^T in float64, in the order of kernels/winograd.cpp; the last group is filled with zeros."""
     outputs, inputs = weight.shape[:2]
     width = kernel.functions["panel"](b"")
     points = torch.tensor(POINTS, dtype=torch.float64)
-    found = torch.zeros(-(-outputs // width), 36, inputs, width)
-    for i, part in enumerate(weight.split(width)):  # panel by panel, for the memory
-        found[i, :, :, : len(part)] = torch.einsum("ya,ocab,xb->yxco", points, part.double(), points).flatten(0, 1)
+    found = torch.zeros(-(-outputs // TOGETHER), 36, inputs * TOGETHER)
+    for group, part in zip(found, weight.split(TOGETHER), strict=True):  # group by group, for the memory
+        moved = torch.einsum("ya,ocab,xb->yxco", points, part.double(), points).flatten(0, 1).float()
+        moved = (
+            F.pad(moved, (0, TOGETHER - len(part))).unflatten(2, (-1, width)).transpose(1, 2)
+        )  # 36, panels, C, width
+        torch.cat([each.flatten(1) for each in moved.split(PART, dim=2)], dim=1, out=group)
     return found
 
 

@@ -3,7 +3,8 @@
 //     y = A^T [(G g G^T) . (B^T d B)] A + bias
 //
 // for tiles of 4 x 4 outputs: 36 products in place of 144. The kernels are transformed once (native/convolution.py), and
-// lie in panels of output channels, each 36 matrices of (input channels, PANEL). The order of every sum depends on the
+// lie in the order in which they are read: of each group of TOGETHER outputs 36 matrices, of each of these some PART
+// inputs at a time, of these each PANEL of outputs as a matrix (inputs, PANEL). The order of every sum depends on the
 // number of channels alone, so neither batch nor threads move a bit.
 #include "parallel.h"
 #include "product.h"
@@ -77,13 +78,13 @@ struct Winograd {
         }
     }
 
-    // The 36 products of TILES tiles with one panel: for `count` of them, from the block's row `row` on.
+    // The products at point `p` of `count` tiles, from the block's row `row` on, with one panel's inputs `from` on.
     template <int N> void multiply_panel(float* products, const float* kernels, int64_t row, int64_t count, int64_t p,
                                          int64_t from) const {
         for (int64_t r = 0; r < count; r += ROWS) {
             Vec sums[ROWS][N] = {};
             multiply<Singles, N>(entered.data + (p * block + row + r) * depth + from, depth,
-                                 kernels + (p * a.inputs + from) * PANEL, PANEL, least(PART, a.inputs - from), sums);
+                                 kernels, PANEL, least(PART, a.inputs - from), sums);
             for (int i = 0; i < ROWS; i++)
                 for (int j = 0; j < N; j++) {
                     float* at = products + (p * TILES + r + i) * TOGETHER + j * WIDTH;
@@ -97,13 +98,14 @@ struct Winograd {
     void output(int64_t first, int64_t row, int64_t group) const {
         static thread_local float products[36 * TILES * TOGETHER];
         const int64_t outputs = least(TOGETHER, a.outputs - group * TOGETHER), count = least(TILES, tiles - first - row);
+        const float* kernels = a.kernels + group * 36 * a.inputs * TOGETHER;
         for (int64_t p = 0; p < 36; p++)
             for (int64_t from = 0; from < a.inputs; from += PART)
-                for (int64_t c = 0; c < outputs; c += PANEL)
-                    columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
-                        multiply_panel<decltype(vectors)::value>(
-                            products + c, a.kernels + (group * TOGETHER + c) * 36 * a.inputs, row, count, p, from);
-                    });
+                for (int64_t c = 0; c < TOGETHER; c += PANEL, kernels += least(PART, a.inputs - from) * PANEL)
+                    if (c < outputs)
+                        columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
+                            multiply_panel<decltype(vectors)::value>(products + c, kernels, row, count, p, from);
+                        });
         for (int64_t r = 0; r < count; r++) {
             int64_t i = first + row + r, n = i / (across * down), top = i / across % down * 4, left = i % across * 4;
             for (int64_t c = 0; c < outputs; c += WIDTH) {
