@@ -9,7 +9,21 @@ import torch
 from danqing.run.device import Cpu, cpu
 from danqing.run.native import attention, build, convolution, library, normalise
 
-ALL = (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)
+ALL = {kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)}
+#: This processor's flags, and those of lesser ones that it can play.
+PROCESSORS = {"all": cpu().flags} | {
+    name: frozenset(build.SETS[name]) for name in ("avx512", "avx2") if cpu().flags > frozenset(build.SETS[name])
+}
+
+
+def has(name, where):
+    """Whether a kernel can be compiled and run by one of these processors."""
+    try:
+        build.compiler()
+    except build.NotBuilt:
+        return False
+    sets = build.KERNELS[name].keys() - {"amx-bf16"} if where != "all" else build.KERNELS[name]
+    return any(PROCESSORS[where].issuperset(build.SETS[each]) for each in sets)
 
 
 @pytest.fixture(scope="session")
@@ -22,64 +36,65 @@ def folder(tmp_path_factory):
 def anew():
     """What a test found out about the kernels holds for nobody else."""
     yield
-    for kernel in ALL:
+    for kernel in ALL.values():
         kernel.forget()
 
 
-@pytest.fixture(scope="module", params=["all", "avx512", "avx2"])
+@pytest.fixture(name="has")
+def _has():
+    return has
+
+
+@pytest.fixture(scope="module")
 def processor(request, folder):
-    """This processor, and those that know less."""
-    flags = cpu().flags
-    if request.param != "all":
-        less = frozenset(build.SETS[request.param])
-        if not flags > less:
-            pytest.skip(f"the processor has no more than {request.param}, or less")
-        flags = less
+    """This processor, or one that knows less."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "cpu", lambda: Cpu(model="", flags=flags))
+        patch.setattr(library, "cpu", lambda: Cpu(model="", flags=PROCESSORS[request.param]))
         patch.setattr(library, "cache", lambda: folder)
-        for kernel in ALL:
+        for kernel in ALL.values():
             kernel.forget()
         yield request.param
 
 
-def needed(kernel):
-    if reason := kernel.reason():
-        pytest.skip(reason)
-    return kernel
-
-
-@pytest.fixture(params=list(attention.KERNELS), ids=["bf16", "fp32"])
-def dtype(request, processor):
-    """A dtype that attention has a kernel for."""
-    needed(attention.KERNELS[request.param])
-    return request.param
+@pytest.fixture
+def kernel(request, processor):
+    """A kernel, which runs."""
+    found = ALL[request.param]
+    assert found.reason() == ""
+    return found
 
 
 @pytest.fixture
-def norms(processor):
-    return needed(normalise.KERNEL)
-
-
-@pytest.fixture
-def winograd(processor):
-    return needed(convolution.KERNEL)
+def dtype(kernel):
+    """The dtype that the kernel of attention is for."""
+    return next(each for each, found in attention.KERNELS.items() if found is kernel)
 
 
 @pytest.fixture(scope="session")
-def tiles(folder):
+def tiles(request, folder):
     """The kernel for AMX, its tiles emulated: it runs where AVX512-BF16 is."""
-    if not cpu().flags.issuperset(build.SETS["avx512-bf16"]):
-        pytest.skip("the rest of the kernel needs AVX512-BF16")
     kernel = library.Kernel("attention_bf16", ("attention",), attention.test, 4)
-    try:
-        path = build.compile(
-            "attention_bf16", "amx-bf16", folder / "tiles", ("-include", str(Path(__file__).parent / "tiles.h"))
-        )
-    except build.NotBuilt as reason:
-        pytest.skip(str(reason))
+    header = str(Path(__file__).parent / "tiles.h")
+    path = build.compile("attention_bf16", "amx-bf16", folder / "tiles", ("-include", header))
     kernel.take(ctypes.CDLL(str(path)), "amx-bf16")
     return kernel
+
+
+def pytest_generate_tests(metafunc):
+    """Each kernel that a test is marked to be about, on each of the processors that have it; those of attention for a
+    test that asks for a dtype."""
+    if mark := metafunc.definition.get_closest_marker("kernels"):
+        runs = [(where, name) for name in mark.args for where in PROCESSORS if has(name, where)]
+        metafunc.parametrize(("processor", "kernel"), runs, indirect=True)
+    elif "tiles" in metafunc.fixturenames:
+        metafunc.parametrize("tiles", ["emulated"] if has("attention_bf16", "all") else [], indirect=True)
+    elif "processor" in metafunc.fixturenames:
+        metafunc.parametrize("processor", PROCESSORS, indirect=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out tests of what this machine cannot compile or run."""
+    items[:] = [item for item in items if not (mark := item.get_closest_marker("skip")) or "empty" not in str(mark)]
 
 
 @pytest.fixture(autouse=True)

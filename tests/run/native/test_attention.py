@@ -12,6 +12,7 @@ from danqing.run.native import attention as module
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.tensors import distance
 
+each = pytest.mark.kernels(*(kernel.name for kernel in KERNELS.values()))
 law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -62,6 +63,7 @@ def case(dtype, batch, count, queries, keys, size, spread, masked):
     return q, k, v, mask
 
 
+@each
 @law
 @cases
 def test_it_is_as_exact_as_torch(dtype, **shape):
@@ -83,11 +85,13 @@ def test_the_tiles_of_amx_emulated_depend_on_neither_batch_nor_queries(tiles, **
     assert torch.equal(module.computed(tiles, q[:, :, -1:], k, v, mask, None), together[:, :, -1:])
 
 
+@each
 @pytest.mark.parametrize("size", range(1, 257, 5))
 def test_every_size_of_a_head(dtype, size):
     check(*(heads(1, 2, n, size, dtype, n) for n in (7, 40, 40)))
 
 
+@each
 def test_strides_are_followed(dtype):
     packed = heads(2, 9, 33, 24, dtype)  # queries, keys and values of one product
     q, k, v = (packed[:, i::3] for i in range(3))
@@ -97,6 +101,7 @@ def test_strides_are_followed(dtype):
     assert torch.equal(attention(q, *(x[:1].expand(2, -1, -1, -1) for x in (k, v)))[0], plain[0])
 
 
+@each
 def test_a_key_that_is_hidden_leaves_no_trace(dtype):
     q, k, v = (heads(2, 2, n, 20, dtype, n) for n in (9, 70, 70))
     mask = torch.arange(70) < 53
@@ -106,6 +111,7 @@ def test_a_key_that_is_hidden_leaves_no_trace(dtype):
     assert torch.equal(attention(q, k, v, mask), attention(q, other_k, other_v, mask))
 
 
+@each
 def test_a_query_that_sees_nothing_says_nothing(dtype):
     q, k, v = (heads(1, 1, n, 20, dtype, n) for n in (3, 400, 400))
     mask = torch.ones(3, 400, dtype=torch.bool)
@@ -114,6 +120,7 @@ def test_a_query_that_sees_nothing_says_nothing(dtype):
     assert not answer[0, 0, 1].any() and answer[0, 0, 0].any() and answer[0, 0, 2].any()
 
 
+@each
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_nan_and_infinity_are_not_hidden(dtype, where):
     tensors = [heads(1, 1, n, 20, dtype, n) for n in (3, 300, 300)]
@@ -123,6 +130,7 @@ def test_nan_and_infinity_are_not_hidden(dtype, where):
     assert torch.equal(attention(*tensors).isnan(), exact(*tensors).isnan())
 
 
+@each
 @law
 @given(
     queries=st.integers(1, 130),

@@ -10,7 +10,7 @@ from danqing.errors import InvalidInput
 from danqing.run.native.convolution import convolution3x3, pack3x3
 from danqing.run.native.tensors import distance
 
-pytestmark = pytest.mark.usefixtures("winograd")
+pytestmark = [pytest.mark.kernels("winograd"), pytest.mark.usefixtures("kernel")]
 shapes = given(
     batch=st.integers(1, 3),
     inputs=st.integers(1, 150),

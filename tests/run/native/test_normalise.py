@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from danqing.run.native.normalise import group_norm, group_norm_silu, layer_norm
 from danqing.run.native.tensors import distance
 
-pytestmark = pytest.mark.usefixtures("norms")
+pytestmark = [pytest.mark.kernels("normalise"), pytest.mark.usefixtures("kernel")]
 DTYPES = st.sampled_from([torch.bfloat16, torch.float32])
 fast = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
