@@ -2,6 +2,7 @@
 
     python benchmarks/native.py
     python benchmarks/native.py --only attention --precision bf16 --runs 20 --threads 2
+    python benchmarks/native.py --write     and put the table into docs/kernels.md
 
 The shapes are those of SD 1.5 at 512 px with both guidance halves, and of the default model. The seconds are of the
 computing thread where there is one, so that other work on the machine counts less, else of the clock.
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,6 +27,8 @@ from danqing.run.native.normalise import group_norm_silu, layer_norm
 from danqing.run.precision import NAMES
 from danqing.run.record import describe
 
+#: Around the table of a kind of machine.
+BEGIN, END = "<!-- kernels {} -->", "<!-- /kernels {} -->"
 #: (B, heads, queries, keys, size of a head)
 ATTENTION = (
     (2, 8, 4096, 4096, 40),
@@ -155,36 +159,52 @@ def measured(case: Case, runs: int, clock: Callable[[], float]) -> tuple[list[fl
     return times
 
 
+def row(precision: str, case: Case, ours: list[float], theirs: list[float]) -> str:
+    """The line of the table for one shape."""
+    exact = case.exact()
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    return (
+        f"| {precision} {case.name} | {mine:.3g} ({min(ours):.3g}) | {other:.3g} ({min(theirs):.3g}) "
+        f"| {mine / other:.2f} ({min(ours) / min(theirs):.2f}) "
+        f"| {far(case.ours(), exact):.1e}, {far(case.theirs(), exact):.1e} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="only the shapes whose name holds this")
     parser.add_argument("--precision", nargs="*", default=["bf16", "fp32"], choices=["bf16", "fp32"])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/kernels.md")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     machine = describe()
     clock = time.thread_time if args.threads == 1 else time.perf_counter
-    print(f"{machine['cpu']} ({machine['instructions']}, torch {machine['torch']}), {args.threads} threads\n")
-    print(
-        "| | ours, ms (least) | torch, ms (least) | ratio (of the least) | error: ours, torch |\n|---|---|---|---|---|"
-    )
+    lines = [
+        f"Measured by `python benchmarks/native.py` on {machine['cpu']} ({machine['instructions']}, torch "
+        f"{machine['torch']}), {args.threads} thread{'s' * (args.threads > 1)}, in turns: the median of {args.runs}, "
+        "and the least.",
+        "",
+        "| | ours, ms | torch, ms | ratio | error of ours, of torch |",
+        "|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
     with torch.inference_mode():
         for precision in args.precision:
             for cases in (attentions, norms, convolutions):
                 for case in cases(NAMES[precision]):
-                    if args.only not in case.name:
-                        continue
-                    ours, theirs = measured(case, args.runs, clock)
-                    exact = case.exact()
-                    mine, other = (statistics.median(times) for times in (ours, theirs))
-                    print(
-                        f"| {precision} {case.name} | {mine:.3f} ({min(ours):.3f}) | {other:.3f} ({min(theirs):.3f}) "
-                        f"| {mine / other:.2f} ({min(ours) / min(theirs):.2f}) "
-                        f"| {far(case.ours(), exact):.1e}, {far(case.theirs(), exact):.1e} |",
-                        flush=True,
-                    )
+                    if args.only in case.name:
+                        lines.append(row(precision, case, *measured(case, args.runs, clock)))
+                        print(lines[-1], flush=True)
+    if args.write:
+        page = Path(__file__).parents[1] / "docs" / "kernels.md"
+        text = page.read_text(encoding="utf-8")
+        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
+        before, _, rest = text.partition(begin)
+        after = rest.partition(end)[2]
+        page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

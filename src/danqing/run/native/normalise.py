@@ -24,7 +24,7 @@ def group_norm(
     eps: float = 1e-5,
     silu: bool = False,
 ) -> Tensor:
-    """GroupNorm (Wu and He 2018), and SiLU after it if ``silu``: rounded to the dtype once, at the end.
+    """GroupNorm (Wu & He 2018), and SiLU after it if ``silu``: rounded to the dtype once, at the end.
 
     With a kernel the same bytes come for the same picture whatever the batch and the number of threads.
 
@@ -58,7 +58,7 @@ def group_norm_silu(
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """LayerNorm (Ba, Kiros and Hinton 2016) over the last axis.
+    """LayerNorm (Ba et al. 2016) over the last axis.
 
     Args:
         x: (…, C), contiguous for the kernel.

@@ -18,7 +18,7 @@ struct Attention {
 
 constexpr float LOG2E = 1.44269504f, LOWEST = -3e38f;
 
-// The softmax of a block of scores, row by row (in one pass over the blocks: Milakov and Gimelshein 2018): of `count` rows,
+// The softmax of a block of scores, row by row (in one pass over the blocks: Milakov & Gimelshein 2018): of `count` rows,
 // `stride` numbers apart, of `real` keys, makes weights exp(score - top) as words, and keeps each row's greatest score
 // `top`, the sum of its weights, and by how much what was summed before `shrink`s. `bias` is of the first row or null; only
 // `there` rows have one. The scores are written over, and filled up to whole steps of PAIR vectors.

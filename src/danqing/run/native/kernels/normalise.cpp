@@ -3,7 +3,7 @@
 //     y = (x - mean) / sqrt(variance + eps) weight + bias,    silu(y) = y / (1 + exp(-y))
 //
 // Means and variances are exact in two passes over a block that is in the cache; blocks are joined in double precision
-// (Chan, Golub and LeVeque 1979). The blocks depend on the number of channels alone, so neither batch nor threads move
+// (Chan et al. 1979). The blocks depend on the number of channels alone, so neither batch nor threads move
 // a bit.
 #include "parallel.h"
 #include "product.h"

@@ -1,4 +1,4 @@
-// Convolution by a 3 x 3 kernel in fp32, stride and padding 1, channels-last: F(4 x 4, 3 x 3) of Lavin and Gray 2015,
+// Convolution by a 3 x 3 kernel in fp32, stride and padding 1, channels-last: F(4 x 4, 3 x 3) of Lavin & Gray 2015,
 //
 //     y = A^T [(G g G^T) . (B^T d B)] A + bias
 //
