@@ -16,7 +16,7 @@ template <class Kind> struct Flash {
     static constexpr int PAIR = Kind::PAIR, ROWS = Kind::ROWS, COLUMNS = Kind::COLUMNS;
     static constexpr int PANEL = COLUMNS * WIDTH;      // keys that are packed beside each other
     static constexpr int QUERIES = 8 * ROWS, KEYS = Kind::KEYS;  // of a block; KEYS is a multiple of PANEL
-    static constexpr int MOST = 256;                   // the largest head
+    static constexpr int MOST = 512;                   // the largest head
     static constexpr int STEP = PAIR * WIDTH;          // keys are padded to this
 
     // A row of elements as words, or zeros where there is none; the last word may be half full.
