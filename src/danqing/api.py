@@ -176,12 +176,11 @@ def paint_all(requests: Iterable[Request], *, device: str | None = None) -> Iter
 
     Those of a list or a tuple are painted together where that is sooner.
     """
-    from .painting import together
-    from .painting.load import load_for
+    from .painting.load import load_for, pictures
 
     known = isinstance(requests, list | tuple)
     for group in (requests,) if known else ([request] for request in requests):
-        yield from together.pictures(cast("Sequence[Request]", group), partial(load_for, device=device))
+        yield from pictures(cast("Sequence[Request]", group), partial(load_for, device=device))
 
 
 @dataclass(frozen=True, kw_only=True)

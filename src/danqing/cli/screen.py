@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..painting.loaded import LoadedModel
     from ..pictures.picture import Picture
     from ..request.request import Request, Resolved
-    from ..types import State
 
 INTERRUPTED = "danqing: interrupted; nothing half-painted was written"
 
@@ -70,10 +69,11 @@ class Screen:
     ) -> Iterator[Callable[[], Picture]]:
         """What gives the picture of each request, or raises why there is none; painted together where that is sooner,
         and where no step is looked at."""
-        from ..painting import together
+        from ..painting.load import groups
+        from ..run.together import in_order
 
         n, of = 1, len(requests)
-        for group in together.groups(loaded, requests):
+        for group in groups(loaded, requests):
             if len(group) == 1 or any(previews):
                 for request in group:
                     yield partial(self.one, loaded, request, n, of, previews[n - 1])
@@ -81,14 +81,14 @@ class Screen:
                 continue
             began, title = time.perf_counter(), f"{n}–{n + len(group) - 1}/{of}"
 
-            def step(which: int, state: State, began: float = began, title: str = title) -> None:
+            def step(which: int, state: Any, began: float = began, title: str = title) -> None:
                 self._step(title, began, state)
 
-            for what in together.in_order([partial(loaded.states, request) for request in group], step):
+            for what in in_order([partial(loaded.states, request) for request in group], step):
                 yield partial(_given, what)
                 n += 1
 
-    def _step(self, title: str, began: float, state: State) -> None:
+    def _step(self, title: str, began: float, state: Any) -> None:
         if self.progress is not None:
             pace = (time.perf_counter() - began) / state.step
             self.progress.update(

@@ -3,17 +3,19 @@ or none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..errors import UnknownName
+from ..errors import DanqingError, UnknownName
 from ..log import timed
+from ..pictures.picture import Picture
 from ..request.names import RECIPES
-from ..request.request import Request
+from ..request.request import Request, Resolved
+from ..run import together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
@@ -133,3 +135,47 @@ def _generator(
     return GENERATORS[family](
         model=model, nets=nets, device=device, dtype=dtype, engine=engine, sibling=_sibling(device)
     )
+
+
+def groups(loaded: LoadedModel, requests: Sequence[Resolved]) -> Iterator[Sequence[Resolved]]:
+    """Requests in their order, as many beside each other as are painted sooner together."""
+    begin = 0
+    while begin < len(requests):
+        end = begin + max(1, loaded.abreast(requests[begin]))
+        yield requests[begin:end]
+        begin = end
+
+
+def pictures(requests: Sequence[Request], load: Callable[[Request], LoadedModel]) -> Iterator[Picture]:
+    """The pictures of requests in their order, painted together where that is sooner; what fails is raised in its
+    place."""
+    resolved = list[Resolved]()
+    with_whom: LoadedModel | None = None
+    for request in (*requests, None):
+        try:
+            loaded = None if request is None else load(request)
+            one = None if loaded is None or request is None else loaded.resolve(request)
+        except DanqingError:
+            yield from _of_one(with_whom, resolved)
+            raise
+        if loaded is not with_whom:
+            yield from _of_one(with_whom, resolved)
+            resolved.clear()
+        with_whom = loaded
+        if one is not None:
+            resolved.append(one)
+
+
+def _of_one(loaded: LoadedModel | None, requests: Sequence[Resolved]) -> Iterator[Picture]:
+    """The pictures of one model's requests."""
+    if loaded is None:
+        return
+    for group in groups(loaded, requests):
+        if len(group) == 1:
+            yield loaded.paint(group[0])
+            continue
+        works = [partial(loaded.states, request) for request in group]
+        for what in together.in_order(works, lambda which, state: None):
+            if isinstance(what, Exception):
+                raise what
+            yield what

@@ -29,6 +29,7 @@ from ..pictures import read
 from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
+from ..run import together
 from ..run.engine.engines import ENGINES
 from ..run.shared import Setup, Shared
 from ..solve import core, learned, solvers
@@ -36,7 +37,6 @@ from ..solve.starting import starting
 from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
-from . import together
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
 from .guidance import GUIDANCE, guided

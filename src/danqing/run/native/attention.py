@@ -14,8 +14,8 @@ from .tensors import distance, plain
 
 #: The struct Attention of kernels/flash.h.
 CALL = struct.Struct("@5P20qdPq")
-#: The largest size of a head.
-MOST = 256
+#: The largest size of a head: what the kernels have room for, and in fp32 half of that, beyond which torch is faster.
+MOST = {torch.bfloat16: 512, torch.float32: 256}
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
@@ -53,7 +53,7 @@ def fits(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:
         and shape[1] == heads
         and shape[3] == size
         and k.dtype == q.dtype == v.dtype
-        and 0 < size <= MOST
+        and 0 < size <= MOST[q.dtype]
         and min(batch, heads, queries, shape[2]) > 0
     )
 

@@ -13,7 +13,7 @@ struct Pairs {
 
 typedef uint32_t Word;  // two neighbours
 constexpr int TILE = 16, WORDS = TILE * TILE;           // words of a tile, of sums too
-constexpr int QUERIES = 2 * TILE, KEYS = 256, STEP = 2 * TILE, MOST = 256;
+constexpr int QUERIES = 2 * TILE, KEYS = 256, STEP = 2 * TILE, MOST = 512;
 
 struct Tiles {
     struct __attribute__((packed)) Shape {

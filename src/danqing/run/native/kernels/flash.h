@@ -16,7 +16,7 @@ template <class Kind> struct Flash {
     static constexpr int PAIR = Kind::PAIR, ROWS = Kind::ROWS, COLUMNS = Kind::COLUMNS;
     static constexpr int PANEL = COLUMNS * WIDTH;      // keys that are packed beside each other
     static constexpr int QUERIES = 8 * ROWS, KEYS = Kind::KEYS;  // of a block; KEYS is a multiple of PANEL
-    static constexpr int MOST = 256;                   // the largest head
+    static constexpr int MOST = 512;                   // the largest head
     static constexpr int STEP = PAIR * WIDTH;          // keys are padded to this
 
     // A row of elements as words, or zeros where there is none; the last word may be half full.
@@ -101,12 +101,13 @@ template <class Kind> struct Flash {
                     const Word* v = v_words.data + head * v_size + from / PAIR * width + done * WIDTH;
                     columns<COLUMNS>(n, [&](auto count) {
                         constexpr int N = decltype(count)::value;
-                        Vec sums[ROWS][N];
-                        for (int r = 0; r < ROWS; r++)
-                            for (int j = 0; j < N; j++) sums[r][j] = load(to + r * width + j * WIDTH) * set(s.shrink[r]);
+                        Vec sums[ROWS][N] = {};  // of this block, and then added: fewer numbers in a row are more exact
                         multiply<Kind, N>(s.weights, KEYS / PAIR, v, width, padded / PAIR, sums);
                         for (int r = 0; r < ROWS; r++)
-                            for (int j = 0; j < N; j++) store(to + r * width + j * WIDTH, sums[r][j]);
+                            for (int j = 0; j < N; j++) {
+                                float* at = to + r * width + j * WIDTH;
+                                store(at, fma(load(at), set(s.shrink[r]), sums[r][j]));
+                            }
                     });
                     done += n;
                 }

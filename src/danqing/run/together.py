@@ -17,12 +17,7 @@ import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor
 
-from ..errors import DanqingError
-from ..guide import Conditioned
-from ..pictures.picture import Picture
-from ..request.request import Request, Resolved
 from ..types import Conditioning, Denoised, State
-from .loaded import LoadedModel
 
 #: Who the picture that is painted at the moment is painted together with.
 COMPANY: ContextVar[Company | None] = ContextVar("company", default=None)
@@ -39,7 +34,7 @@ class Question:
         alike: equal where the networks answer alike; None where no other picture's does.
     """
 
-    ask: Conditioned
+    ask: Callable[[Tensor, Tensor, Conditioning], Denoised]
     alike: Hashable
     x: Tensor
     t: Tensor
@@ -185,47 +180,3 @@ def in_order(works: Sequence[Callable[[], Iterator[Any]]], step: Callable[[int, 
             while due in done:
                 yield done[due]
                 due += 1
-
-
-def groups(loaded: LoadedModel, requests: Sequence[Resolved]) -> Iterator[Sequence[Resolved]]:
-    """Requests in their order, as many beside each other as are painted sooner together."""
-    begin = 0
-    while begin < len(requests):
-        end = begin + max(1, loaded.abreast(requests[begin]))
-        yield requests[begin:end]
-        begin = end
-
-
-def pictures(requests: Sequence[Request], load: Callable[[Request], LoadedModel]) -> Iterator[Picture]:
-    """The pictures of requests in their order, painted together where that is sooner; what fails is raised in its
-    place."""
-    resolved = list[Resolved]()
-    with_whom: LoadedModel | None = None
-    for request in (*requests, None):
-        try:
-            loaded = None if request is None else load(request)
-            one = None if loaded is None or request is None else loaded.resolve(request)
-        except DanqingError:
-            yield from _of_one(with_whom, resolved)
-            raise
-        if loaded is not with_whom:
-            yield from _of_one(with_whom, resolved)
-            resolved.clear()
-        with_whom = loaded
-        if one is not None:
-            resolved.append(one)
-
-
-def _of_one(loaded: LoadedModel | None, requests: Sequence[Resolved]) -> Iterator[Picture]:
-    """The pictures of one model's requests."""
-    if loaded is None:
-        return
-    for group in groups(loaded, requests):
-        if len(group) == 1:
-            yield loaded.paint(group[0])
-            continue
-        works = [partial(loaded.states, request) for request in group]
-        for what in in_order(works, lambda which, state: None):
-            if isinstance(what, Exception):
-                raise what
-            yield what

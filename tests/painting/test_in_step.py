@@ -7,9 +7,9 @@ import torch
 
 import danqing
 from danqing.errors import DanqingError, InvalidInput
-from danqing.painting import together
 from danqing.painting.load import load
 from danqing.request.request import Request
+from danqing.run import together
 from danqing.run.engine import packed
 
 pytestmark = pytest.mark.skipif(bool(packed.reason()), reason=packed.reason() or "it packs")
