@@ -112,6 +112,10 @@ class Attention(nn.Module):
         q, k, v = self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
         return self.merge(F.scaled_dot_product_attention(q, k, v))
 
+    def apart(self, x: Tensor, ctx: Context) -> Tensor:
+        """The same where each cell attends to itself alone: ``W_o v``."""
+        return self.to_out[0](self.to_v(x))
+
 
 class CrossAttention(Attention):
     """Attention of a grid's cells over the text tokens, plus what the branches add (port 3).

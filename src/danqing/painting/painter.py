@@ -30,19 +30,19 @@ from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
 from ..run.shared import Setup, Shared
-from ..solve import core, learned, solvers
+from ..solve import core, learned
 from ..solve.starting import starting
 from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
-from .guidance import GUIDANCE, guided
+from .guidance import GUIDANCE, At, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
 from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
 from .say import Say, speaking
-from .steps import taken
+from .steps import solver_of, taken
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
@@ -95,6 +95,8 @@ class Painter(LoadedModel):
             given = f"clip_skip: {request.text.clip_skip} was given"
             raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
+        for row in GUIDANCE.usable().values():
+            row.check(request)
         if request.tiling.size is not None and request.tiling.size % self.multiple:
             near = max(self.multiple, round(request.tiling.size / self.multiple) * self.multiple)
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
@@ -116,7 +118,9 @@ class Painter(LoadedModel):
     def attached(self, request: Resolved) -> Iterator[Painter]:
         """The same painter for one picture: what the prompts ask for is on while it computes, whoever else does."""
         other = copy.copy(self)
-        other._attached = self.adapters.asked(request, self.text)
+        asked, target = self.adapters.asked(request, self.text), self.adapters.target
+        on = (attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
+        other._attached = replace(asked, on=(*asked.on, *on))
         with self._shared.setup(other._attached.on) as other._setup:
             yield other
 
@@ -194,11 +198,11 @@ class Painter(LoadedModel):
             key = (scene, *map(id, said))
             if key not in shown:
                 shown[key] = len(guided)
-                guided.append(self._guided(request, prompts.scenes[scene], said))
+                guided.append(self._guided(request, points, prompts.scenes[scene], said))
             order.append(shown[key])
         return by_time(guided, order, points)
 
-    def _guided(self, request: Resolved, scene: Scene, say: Sequence[Say]) -> Denoise:
+    def _guided(self, request: Resolved, points: Sequence[core.Point], scene: Scene, say: Sequence[Say]) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)), through the wrappers of guidance."""
 
         def at(scale: float, *more: Say) -> Denoise:
@@ -208,7 +212,7 @@ class Painter(LoadedModel):
             terms, base = [(cond.over(request.frames), w) for cond, w in terms], base.over(request.frames)
             return guide.compose(self._ask, terms, base)
 
-        return guided(request, at)
+        return guided(request, At(at, points))
 
     def _ask(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
         """The denoiser, as this picture has it."""
@@ -287,19 +291,6 @@ class Painter(LoadedModel):
     def preview(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
         return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
-
-
-def solver_of(request: Resolved) -> core.Solver:
-    """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
-    name, eta = request.sampling.solver, request.sampling.eta
-    if eta is None:
-        return solvers.solver(name)
-    try:
-        return solvers.solver(name, eta=eta)
-    except InvalidInput:
-        raise InvalidInput(
-            f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m"
-        ) from None
 
 
 def _idle(request: Resolved, prompts: EncodedPrompts) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..prompt.grammar import parse, plan
-from ..solve.core import Point
+from ..solve.core import Point, step_of
 from ..types import Conditioning, Denoise, Denoised
 from .adapters.attachment import Attached
 
@@ -59,10 +59,8 @@ def by_time(guided: Sequence[Denoise], steps: Sequence[int], points: Sequence[Po
     """
     if len(guided) == 1:
         return guided[0]
-    starts = [p.t for p in points[:-1]]
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
-        now = float(t[0])
-        return guided[steps[max(0, sum(start >= now for start in starts) - 1)]](x, t)
+        return guided[steps[step_of(points, float(t[0]))]](x, t)
 
     return denoise

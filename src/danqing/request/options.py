@@ -47,6 +47,16 @@ class Painting(TypedDict, total=False):
     rescale: float | None
     interval: tuple[float, float] | None
     image_scale: float | None
+    apg: float | None
+    apg_momentum: float | None
+    apg_norm: float | None
+    cfgpp: float | None
+    zero_star: bool | None
+    zero_steps: int | None
+    pag: float | None
+    pag_layers: str | None
+    dynamic: float | None
+    dynamic_bound: float | None
     strength: float | None
     mask_blur: int | None
     mask_grow: int | None
