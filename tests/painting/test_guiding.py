@@ -9,7 +9,7 @@ OPTIONS = {"steps": 3, "seed": 1, "precision": "fp32", "negative": "a cat", "sca
 ACTS = {
     "apg": {"apg": 0.0},
     "apg's momentum": {"apg_momentum": -0.5},
-    "apg's norm": {"apg_norm": 0.5},
+    "apg's norm": {"apg_norm": 0.05},
     "cfg++": {"cfgpp": 0.5},
     "cfg-zero*": {"zero_star": True},
     "its first steps": {"zero_steps": 1},

@@ -14,7 +14,7 @@ from .terms import dot, part, three, weight, wide
 
 def zero_star(guided: Denoise, points: Sequence[Point], optimised: bool = True, waits: int = 0) -> Denoise:
     """v = s v_b + w (v_c - s v_b), s = <v_c, v_b> / ‖v_b‖², of the velocities v = e - x_0; v = 0 in the first ``waits``
-    steps.
+    steps, where those begin with more noise than signal.
 
     Of x_t = alpha x_0 + sigma e the velocity is (x_t - (alpha + sigma) x_0) / sigma, whatever the network says. Neither
     is ``guided`` itself. Source: Fan et al. 2025, algorithm 1.
@@ -22,6 +22,7 @@ def zero_star(guided: Denoise, points: Sequence[Point], optimised: bool = True, 
     Args:
         points: that the solver goes between.
     """
+    waits = waits if points[0].kappa > 1 else 0
     if not (optimised or waits):
         return guided
     schedule = points[0].schedule

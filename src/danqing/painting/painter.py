@@ -23,6 +23,7 @@ from .. import schedule as schedules
 from ..codec import Codec
 from ..denoise import Denoiser, LearnedVariance
 from ..errors import InvalidInput
+from ..guides.regional import Shares, regional, within
 from ..log import timed
 from ..noise import Noise
 from ..pictures import read
@@ -40,7 +41,7 @@ from .adapters.attachment import Attached, Target
 from .guidance import GUIDANCE, At, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
-from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
+from .prompts import EncodedPrompts, Scene, astray, by_time, encode_prompts, placed
 from .say import Say, speaking
 from .steps import solver_of, taken
 
@@ -97,6 +98,8 @@ class Painter(LoadedModel):
         solver_of(request)
         for row in GUIDANCE.usable().values():
             row.check(request)
+        if request.regions and request.edit.only_masked:
+            raise InvalidInput("regions lie over the whole picture, and only_masked paints parts of it: leave one out")
         if request.tiling.size is not None and request.tiling.size % self.multiple:
             near = max(self.multiple, round(request.tiling.size / self.multiple) * self.multiple)
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
@@ -131,9 +134,15 @@ class Painter(LoadedModel):
         return other
 
     def notes(self, request: Resolved) -> Iterator[str]:
-        prompts = self.encode(request)
-        own = (*prompts.warnings, *self._attached.warnings, *self._unlearned(request))
-        return iter((*own, *super().notes(request), *_idle(request, prompts), *self._far(request)))
+        said = [request, *(region.request for region in placed(request, self.prompt_styles))]
+        prompts = [self.encode(one) for one in said]
+        own = [
+            *(warning for found in prompts for warning in found.warnings),
+            *self._attached.warnings,
+            *(note for one in said for note in self._unlearned(one)),
+            *astray(request),
+        ]
+        yield from dict.fromkeys((*own, *super().notes(request), *_idle(request, prompts[0]), *self._far(request)))
 
     def _unlearned(self, request: Resolved) -> Iterator[str]:
         """What is to be said of words of the prompts that the model has not learned, nor was taught since."""
@@ -182,14 +191,30 @@ class Painter(LoadedModel):
 
         return self._encoded.get((*words, self._attached.files), encoded)
 
-    def assemble(self, request: Resolved, points: Sequence[core.Point], *steps: Say) -> Denoise:
+    def assemble(
+        self, request: Resolved, points: Sequence[core.Point], *steps: Say, walked: Sequence[core.Point] = ()
+    ) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where what is said changes over the steps, by
-        the time asked.
+        the time asked, and in each region of the picture its own.
 
         Args:
             points: of the request's steps, by whose times what is said changes.
             steps: that add to what is said, before those of what is attached.
+            walked: the points that a solver goes between, where those are others.
         """
+        multiple, walked = max(1, self.multiple // self.codec.factor), walked or points
+        parts = list[tuple[Shares, Denoise]]()
+        for region in placed(request, self.prompt_styles):
+            other = copy.copy(self)
+            if region.alone:
+                other.sees = lambda denoiser, of=region.shares: within(self.sees(denoiser), of, multiple)
+            parts.append((region.shares, other._assembled(region.request, points, walked, steps)))
+        return regional(self._assembled(request, points, walked, steps), parts)
+
+    def _assembled(
+        self, request: Resolved, points: Sequence[core.Point], walked: Sequence[core.Point], steps: Sequence[Say]
+    ) -> Denoise:
+        """The guided estimate without regions."""
         prompts = self.encode(request)
         say = (*steps, *(make(request) for make in self._attached.say))
         guided, shown, order = list[Denoise](), dict[tuple[int, ...], int](), list[int]()
@@ -198,7 +223,7 @@ class Painter(LoadedModel):
             key = (scene, *map(id, said))
             if key not in shown:
                 shown[key] = len(guided)
-                guided.append(self._guided(request, points, prompts.scenes[scene], said))
+                guided.append(self._guided(request, walked, prompts.scenes[scene], said))
             order.append(shown[key])
         return by_time(guided, order, points)
 

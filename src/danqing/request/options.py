@@ -10,6 +10,7 @@ from . import groups
 from .control import Control
 from .image_prompt import ImagePrompt
 from .names import RecipeName
+from .region import Region
 
 if TYPE_CHECKING:
     from ..solve.core import Solver
@@ -23,6 +24,10 @@ ImagePrompts = str | Sequence[ImagePrompt | str | Mapping[str, Any]] | None
 
 #: What steers: "edges:fox.png", or records, texts and JSON of them.
 Controls = str | Sequence[Control | str | Mapping[str, Any]] | None
+
+
+#: Parts with words of their own: "left: a red fox", or records, texts and JSON of them.
+Regions = str | Sequence[Region | str | Mapping[str, Any]] | None
 
 
 class Painting(TypedDict, total=False):
@@ -86,6 +91,7 @@ class Painting(TypedDict, total=False):
     to: str | None
     controls: Controls
     image_prompts: ImagePrompts
+    regions: Regions
     finish: Finishes
     strict: bool | None
     precision: str | None

@@ -38,9 +38,10 @@ class Asked(NamedTuple):
 
 
 def tags_of(request: Resolved, kinds: Collection[str]) -> tuple[Tag, ...]:
-    """The tags of some kinds, of the prompt and then of the negative prompt."""
-    every = *parse(request.prompt).tags, *parse(request.negative, compose=False).tags
-    return tuple(tag for tag in every if tag.kind in kinds)
+    """The tags of some kinds, of the prompt and then of the negative prompt, and so of each region."""
+    texts = dict.fromkeys(each for prompt, negative in request.texts for each in ((prompt, True), (negative, False)))
+    every = (parse(text, compose=compose).tags for text, compose in texts)
+    return tuple(tag for tags in every for tag in tags if tag.kind in kinds)
 
 
 def by_file(group: str) -> Callable[[Resolved, Warn], Iterator[Asked]]:
