@@ -109,7 +109,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
+        return self.attend(x, x)
+
+    def attend(self, x: Tensor, source: Tensor) -> Tensor:
+        """(B, N, C), to the cells of (B, M, C_source) -> (B, N, C)."""
+        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(source)), self.split(self.to_v(source))
         return self.merge(F.scaled_dot_product_attention(q, k, v))
 
     def apart(self, x: Tensor, ctx: Context) -> Tensor:

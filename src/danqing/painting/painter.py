@@ -79,7 +79,7 @@ class Painter(LoadedModel):
     ):
         super().__init__(model=model, device=device, dtype=dtype, sibling=sibling)
         self.denoiser, self.codec, self.text = denoiser, codec, text
-        self.adapters = Adapters(Target(nets, denoiser))
+        self.adapters = Adapters(Target(nets, denoiser, codec))
         self.recipes = recipes
         home = max(2, round(self.area**0.5) // codec.factor)
         self._preview = tiles.Tiled(

@@ -10,6 +10,7 @@ from . import groups
 from .control import Control
 from .image_prompt import ImagePrompt
 from .names import RecipeName
+from .reference import Reference
 from .region import Region
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ ImagePrompts = str | Sequence[ImagePrompt | str | Mapping[str, Any]] | None
 #: What steers: "edges:fox.png", or records, texts and JSON of them.
 Controls = str | Sequence[Control | str | Mapping[str, Any]] | None
 
+
+#: What is looked at: "fox.png", or records, texts and JSON of them.
+References = str | Sequence[Reference | str | Mapping[str, Any]] | None
 
 #: Parts with words of their own: "left: a red fox", or records, texts and JSON of them.
 Regions = str | Sequence[Region | str | Mapping[str, Any]] | None
@@ -91,6 +95,7 @@ class Painting(TypedDict, total=False):
     to: str | None
     controls: Controls
     image_prompts: ImagePrompts
+    references: References
     regions: Regions
     finish: Finishes
     strict: bool | None

@@ -18,7 +18,7 @@ from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
-from . import control, flat, image_prompt, region, spellings
+from . import control, flat, image_prompt, reference, region, spellings
 from .control import Control
 from .groups import (
     PICTURE,
@@ -42,6 +42,7 @@ from .groups import (
 )
 from .image_prompt import ImagePrompt
 from .names import Precision, RecipeName
+from .reference import Reference
 from .region import Region
 
 if TYPE_CHECKING:
@@ -142,6 +143,13 @@ class Request(Group, frozen=True):
         description="Pictures to resemble, each through an IP-Adapter.",
         examples=["fox.png:0.6"],
     )
+    references: Annotated[
+        tuple[InstanceOf[Reference], ...], PICTURES, QUIET, Domain(lambda: f"references, each {reference.WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Pictures that the model looks at while it paints, and may take shapes and colours of.",
+        examples=["fox.png,fidelity=0.5"],
+    )
     regions: Annotated[
         tuple[InstanceOf[Region], ...], PICTURES, QUIET, Domain(lambda: f"regions, each {region.WRITTEN}")
     ] = Field(
@@ -197,6 +205,11 @@ class Request(Group, frozen=True):
     @classmethod
     def _image_prompts(cls, value: object) -> object:
         return image_prompt.image_prompts(value)
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _references(cls, value: object) -> object:
+        return reference.references(value)
 
     @field_validator("regions", mode="before")
     @classmethod
