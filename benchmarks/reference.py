@@ -4,7 +4,8 @@
 
 So many references (8), "a green frog" and others, seed 2, each looked at by "a cat" and "a house", style none, seed 3.
 Of each setting: the distance of palettes, the earth mover's in CIELAB between 256 pixels of each that are not white, to
-the reference that is looked at; how often the judge's five likeliest subjects hold what the prompt asks for; seconds.
+the reference that is looked at; how often the judge's five likeliest subjects hold what the prompt asks for; seconds of
+a processor.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ def main(count: int = 8) -> None:
     files = [picture.save(f"reference-{i}.png") for i, picture in enumerate(given)]
     print("| setting | distance of palettes | right among five | seconds |\n|---|---|---|---|")
     for setting in SETTINGS:
-        start, painted, far = time.perf_counter(), list[Image.Image](), list[float]()
+        start, painted, far = time.process_time(), list[Image.Image](), list[float]()
         for picture, file in zip(given, files, strict=True):
             for prompt in PROMPTS.values():
                 looks = {} if setting == "none" else {"references": f"{file},{setting}"}
                 painted.append(danqing.paint(prompt, seed=3, finish="none", style="none", **looks).image.convert("RGB"))
                 far.append(apart(colours(painted[-1]), colours(picture.image)))
-        seconds = (time.perf_counter() - start) / len(painted)
+        seconds = (time.process_time() - start) / len(painted)
         levels = torch.stack([torch.from_numpy(np.asarray(image).copy()).movedim(-1, 0) for image in painted])
         right = judge.answers(levels).right("subject", [codes[name] for name in PROMPTS] * count, 5)
         print(f"| {setting} | {np.mean(far):.1f} | {int(right.sum())} of {len(painted)} | {seconds:.2f} |", flush=True)

@@ -4,7 +4,7 @@
 
 So many pairs of subjects (12), "a …" to the left and "a …" to the right, seed 1, painted wide and square: by regions
 that see their own box, by regions that see all, and by one prompt that says both. Each half is held against the
-subject that belongs there, among the judge's five likeliest; with the seconds of a picture.
+subject that belongs there, among the judge's five likeliest; with the seconds of a processor for a picture.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(count: int = 12) -> None:
     print(f"| way | size | halves right, of {2 * count} | seconds |\n|---|---|---|---|")
     for way, options in WAYS.items():
         for name, (width, height) in SIZES.items():
-            start, halves = time.perf_counter(), list[Image.Image]()
+            start, halves = time.process_time(), list[Image.Image]()
             for a, b in pairs:
                 given: dict[str, object] = {
                     **options(a, b),
@@ -58,7 +58,7 @@ def main(count: int = 12) -> None:
                     square(image.crop((0, 0, width // 2, height))),
                     square(image.crop((width // 2, 0, width, height))),
                 ]
-            seconds = (time.perf_counter() - start) / count
+            seconds = (time.process_time() - start) / count
             levels = torch.stack([torch.from_numpy(np.asarray(half).copy()).movedim(-1, 0) for half in halves])
             right = judge.answers(levels).right("subject", [codes[name] for pair in pairs for name in pair], 5)
             print(f"| {way} | {name} | {int(right.sum())} | {seconds:.1f} |", flush=True)

@@ -104,7 +104,7 @@ class Guidance(Group, frozen=True):
         ge=0,
         le=100,
         description="Guidance away from what the model paints when the parts of a picture do not see each other "
-        "(perturbed-attention guidance); costs half as much again. 0 is off.",
+        "(perturbed-attention guidance), which is one look more at the network in each step. 0 is off.",
         examples=[3],
     )
     pag_layers: Annotated[str, QUIET] = Field(
