@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def main(count: int = 8) -> None:
         start, painted, far = time.process_time(), list[Image.Image](), list[float]()
         for picture, file in zip(given, files, strict=True):
             for prompt in PROMPTS.values():
-                looks = {} if setting == "none" else {"references": f"{file},{setting}"}
+                looks: dict[str, Any] = {} if setting == "none" else {"references": f"{file},{setting}"}
                 painted.append(danqing.paint(prompt, seed=3, finish="none", style="none", **looks).image.convert("RGB"))
                 far.append(apart(colours(painted[-1]), colours(picture.image)))
         seconds = (time.process_time() - start) / len(painted)

@@ -38,7 +38,8 @@ LOOKS = ("", "fidelity=0", "fidelity=0.5", "fidelity=1")
 
 
 def paint(prompt: str, **options: Any) -> Image.Image:
-    return danqing.paint(prompt, finish="none", **{"seed": 3, **options}).image
+    given: dict[str, Any] = {"seed": 3, **options}
+    return danqing.paint(prompt, finish="none", **given).image
 
 
 def saved(name: str, pictures: list[Image.Image], columns: int) -> None:
@@ -47,7 +48,7 @@ def saved(name: str, pictures: list[Image.Image], columns: int) -> None:
 
 def main() -> None:
     saved("guidance.webp", [paint(subject, **way) for subject in SUBJECTS for way in WAYS], len(WAYS))
-    wide = {"width": 256, "seed": 5}
+    wide: dict[str, Any] = {"width": 256, "seed": 5}
     painted = [
         paint("", regions=[one.format(view) for one in pair], **wide)
         for view in ("", ",view=whole")

@@ -4,6 +4,9 @@ import pytest
 
 import danqing
 from danqing.errors import InvalidInput
+from danqing.painting import guidance
+from danqing.painting.recipes.hires import second
+from danqing.request.request import Request
 
 OPTIONS = {"steps": 3, "seed": 1, "precision": "fp32", "negative": "a cat", "scale": 5.0}
 ACTS = {
@@ -73,6 +76,17 @@ def test_pag_leads_at_every_scale_and_by_the_layers_that_are_named(tiny, scale):
 def test_pag_is_asked_for_in_tiles_second_passes_and_clips_too(tiny):
     for more in ({"width": 64, "tile": 32}, {"hires": 2}, {"frames": 2}):
         assert not same(paint(tiny, pag=3.0, **more), paint(tiny, **more))
+
+
+def test_cfg_plus_plus_of_a_second_pass_goes_by_the_steps_that_are_walked_there(painter, monkeypatch):
+    walked = []
+    made = guidance.plusplus
+    monkeypatch.setattr(guidance, "plusplus", lambda *args: walked.append(args[3]) or made(*args))
+    request = painter.resolve(
+        Request(prompt="a red fox", seed=1, cfgpp=0.5, hires=2, hires_steps=6, hires_strength=0.5)
+    )
+    painter.paint(request)
+    assert walked == [painter.points(request), second(painter, request)] and len(walked[1]) == 4
 
 
 def test_outside_the_interval_no_way_of_guidance_acts(tiny):

@@ -74,7 +74,7 @@ class Guidance(Group, frozen=True):
         "0 nothing (adaptive projected guidance).",
         examples=[0],
     )
-    apg_momentum: Annotated[float, QUIET] = Field(
+    apg_momentum: Annotated[float, QUIET, Domain(lambda: "a number between -1 and 1")] = Field(
         default=0.0,
         gt=-1,
         lt=1,
@@ -114,7 +114,7 @@ class Guidance(Group, frozen=True):
         "in the middle of the network when not given.",
         examples=["mid_block,up_blocks.1"],
     )
-    dynamic: Annotated[float, QUIET] = Field(
+    dynamic: Annotated[float, QUIET, Domain(lambda: "a number above 0, up to 1")] = Field(
         default=1.0,
         gt=0,
         le=1,
