@@ -66,7 +66,7 @@ def masked(image: int, length: int, window: int) -> Iterator[None]:
     sees = torch.ones(image + length, image + length, dtype=torch.bool)
     sees[image:, image:] = place[:, None] == place
 
-    def told(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def told(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
         return own(q, k, v, attn_mask=sees if q.shape[2] == len(sees) else None)
 
     with pytest.MonkeyPatch.context() as patch:
