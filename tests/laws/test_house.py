@@ -9,7 +9,7 @@ import danqing
 
 ROOT = Path(danqing.__file__).parent
 CORE = {"types", "errors"}
-PROCESS = CORE | {"schedule", "denoise", "solve", "guide", "codec", "tiles", "noise", "levels"}
+PROCESS = CORE | {"schedule", "denoise", "solve", "guide", "guides", "codec", "tiles", "noise", "levels"}
 #: room -> the rooms it may import from, besides itself
 MAY = {
     "errors": set(),
@@ -27,6 +27,7 @@ MAY = {
     "denoise": CORE | {"schedule", "nets"},
     "solve": CORE | {"schedule", "denoise", "noise", "tables"},
     "guide": CORE | {"schedule", "denoise"},
+    "guides": CORE | {"guide", "solve"},
     "nets": {"errors"},
     "prompt": CORE | {"nets", "inputs"},
     "adapt": CORE | {"nets"},

@@ -15,6 +15,8 @@ from danqing.prompt.grammar import parse, plan
 from danqing.prompt.unread import unread
 from danqing.request import infotext
 from danqing.request.image_prompt import image_prompts
+from danqing.request.reference import references
+from danqing.request.region import regions
 from danqing.store import library, pull
 
 #: Short texts that make a bad pattern try again from every place, over and over.
@@ -74,6 +76,11 @@ READERS = {
     "slug": (files.slug, ""),
     "image prompt": (lambda text: _tried(image_prompts, text), ""),
     "image prompt's settings": (lambda text: _tried(image_prompts, text), "a.png,weight=1,"),
+    "reference": (lambda text: _tried(references, text), ""),
+    "reference's settings": (lambda text: _tried(references, text), "a.png,weight=1,"),
+    "region": (lambda text: _tried(regions, text), ""),
+    "region's settings": (lambda text: _tried(regions, text), "left,negative="),
+    "region's numbers": (lambda text: _tried(regions, text), "0,0,"),
     "regular expression": (vetted.linear, ""),
 }
 

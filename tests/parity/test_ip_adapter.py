@@ -169,7 +169,7 @@ def test_what_a_file_changes_beside_is_changed_where_diffusers_means_it() -> Non
         for part, layer in places.items():
             up, down = (tensors[f"ip_adapter.{i}.{part}_lora.{end}.weight"] for end in ("up", "down"))
             layer.weight += up @ down
-    target: Any = Target({"denoiser": ours}, None)  # type: ignore[arg-type]
+    target: Any = Target({"denoiser": ours}, None, None)  # type: ignore[arg-type]
     _changes(adapter, target, "a").on("denoiser", 1.0).attach(ours)
     draw = torch.Generator().manual_seed(3)
     args = torch.randn(2, 4, 16, 16, generator=draw), torch.tensor([3.0, 977.0])

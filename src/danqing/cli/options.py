@@ -32,9 +32,11 @@ FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "f
 REPEATED = {
     "controls": ("--control", "KIND:PICTURE"),
     "image_prompts": ("--image-prompt", "PICTURE[:WEIGHT]"),
+    "references": ("--reference", "PICTURE"),
+    "regions": ("--region", "PLACE:TEXT"),
 }
 #: How the shell completes it.
-COMPLETED = {"FILE": files, "MODEL": models, "CHAIN": finishes, "NAME": finishers}
+COMPLETED = {"FILE": files, "PICTURE": files, "MODEL": models, "CHAIN": finishes, "NAME": finishers}
 
 
 @contextmanager
@@ -177,14 +179,15 @@ def _option(name: str, info: FieldInfo) -> click.Option:
     if name in REPEATED:
         option, what = REPEATED[name]
         text = sentences(str(info.description), f"repeat it for several; {domain(info)}")
-        return click.Option([option, name], multiple=True, metavar=what, help=text, callback=lambda c, o, v: v or None)
+        options: dict[str, Any] = {"multiple": True, "metavar": what, "shell_complete": COMPLETED.get(what)}
+        return click.Option([option, name], help=text, callback=lambda c, o, v: v or None, **options)
     pair, named, form = name == "interval", choices(info), kind(info)
     what = "NAME" if named else FILES.get(name) or {int: "N", float: "X", str: "TEXT"}.get(form, "X")
     possible = domain(info)
     text = sentences(str(info.description), possible)
     if form is str and not named:
         text = str(info.description)
-    options: dict[str, Any] = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
+    options = {"nargs": 2 if pair else 1, "metavar": "LOW HIGH" if pair else what}
     complete = names(lambda: named) if named else COMPLETED.get(what)
     if form is bool:
         options, text = {"is_flag": True}, str(info.description)

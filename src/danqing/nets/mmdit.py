@@ -207,10 +207,22 @@ class JointAttention(Heads):
 
     def forward(self, image: Tensor, text: Tensor, ctx: Context) -> tuple[Tensor, Tensor]:
         """(B, N, W), (B, L, W) -> the same."""
+        return self.joined(image, text, ctx, None)
+
+    def apart(self, image: Tensor, text: Tensor, ctx: Context) -> tuple[Tensor, Tensor]:
+        """The same where of the image each cell attends to itself and to the text alone."""
+        cells, length = image.shape[1], image.shape[1] + text.shape[1]
+        seen = torch.ones(length, length, dtype=torch.bool, device=image.device)
+        seen[:cells, :cells] = torch.eye(cells, dtype=torch.bool, device=image.device)
+        return self.joined(image, text, ctx, seen)
+
+    def joined(self, image: Tensor, text: Tensor, ctx: Context, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `forward`; ``seen``, (N + L, N + L), says which query sees which key, every one where it is None."""
         query, k, v = self.ask_image(image)
         add_k, add_v = self.offer_text(text)
         q = torch.cat([self.norm_q(query), self.ask_text(text)], dim=2)  # (B, heads, N + L, d)
-        joint = self.attend(q, torch.cat([k, add_k], dim=2), torch.cat([v, add_v], dim=2))
+        keys, values = torch.cat([k, add_k], dim=2), torch.cat([v, add_v], dim=2)
+        joint = self.attend(q, keys, values, seen)
         y, z = joint.tensor_split([image.shape[1]], dim=2)
         return self.tell_image(y, query, ctx), self.tell_text(z)
 

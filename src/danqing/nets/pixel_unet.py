@@ -124,6 +124,11 @@ class CellAttention(nn.Module):
         h = self.attend(q, k, v).transpose(1, 2).flatten(2)
         return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
 
+    def apart(self, x: Tensor, ctx: Context) -> Tensor:
+        """The same where each cell attends to itself alone: ``x + W_o v``."""
+        cells = self.group_norm(x).flatten(2).transpose(1, 2)
+        return x + self.to_out[0](self.to_v(cells)).transpose(1, 2).reshape(x.shape)
+
 
 class PixelUNet(Backbone):
     """The denoising UNet of DDPM, conditioned on time and, where wanted, on a class.

@@ -111,8 +111,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
+        return self.over(x, x)
+
+    def over(self, x: Tensor, source: Tensor) -> Tensor:
+        """(B, N, C), to the cells of (B, M, C_source) -> (B, N, C)."""
+        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(source)), self.split(self.to_v(source))
         return self.merge(self.attend(q, k, v))
+
+    def apart(self, x: Tensor, ctx: Context) -> Tensor:
+        """The same where each cell attends to itself alone: ``W_o v``."""
+        return self.to_out[0](self.to_v(x))
 
 
 class CrossAttention(Attention):

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
 
 from .. import guide
+from ..errors import InvalidInput
+from ..guides.dynamic import dynamic
+from ..guides.perturbed import perturbed
+from ..guides.plusplus import plusplus
+from ..guides.projected import projected
+from ..guides.zero_star import zero_star
+from ..nets.perturbed import MARK, perturb
 from ..request.request import Resolved
+from ..run.shared import Attach
+from ..solve.ancestral import DDIM
+from ..solve.core import Point
 from ..tables import Table
-from ..types import Denoise
+from ..types import Conditioning, Denoise
+from .adapters.attachment import Target
+from .say import each
+from .steps import solver_of
 
-#: (a scale, steps that say more) -> the estimate at that scale, which no wrapper has touched.
-At = Callable[..., Denoise]
+
+@dataclass(frozen=True)
+class At:
+    """``at(scale, *say)``: the estimate at a scale, and of what more steps say, which no wrapper has touched.
+
+    Args:
+        make: makes it.
+        points: that the steps go between.
+    """
+
+    make: Callable[..., Denoise]
+    points: Sequence[Point]
+
+    def __call__(self, scale: float, *say: object) -> Denoise:
+        return self.make(scale, *say)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,20 +49,100 @@ class Wrapper:
 
     Args:
         wrap: (guided, at, request) -> the estimate that is followed; ``guided`` itself where the request asks for none.
-            ``at(scale, *say)`` gives another estimate, at that scale and of what more steps say.
         does: in one sentence.
         uses: the fields of a request that it reads, by their flat names.
+        check: refuses what a request asks of it in vain, by InvalidInput.
+        on: what it puts on the networks while they compute for the request.
     """
 
     wrap: Callable[[Denoise, At, Resolved], Denoise]
     does: str
     uses: Collection[str] = ()
+    check: Callable[[Resolved], None] = lambda request: None
+    on: Callable[[Resolved, Target], Iterable[Attach]] = lambda request, target: ()
+
+
+# ---------------------------------------------------------------------------------------------------------------- CFG++
+
+
+def _plusplus(guided: Denoise, at: At, request: Resolved) -> Denoise:
+    strength, solver = request.guidance.cfgpp, solver_of(request)
+    if not strength or not isinstance(solver, DDIM):
+        return guided
+    return plusplus(at(2.0), 2.0, strength, at.points, solver.eta)  # at a scale that always has a base
+
+
+def _one_way(request: Resolved) -> None:
+    """Refuse CFG++ with a solver that has no such step, or beside what says otherwise how far guidance goes.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    says = request.guidance
+    if not says.cfgpp:
+        return
+    if not isinstance(solver_of(request), DDIM):
+        raise InvalidInput(
+            f"cfgpp: {says.cfgpp:g} was given with the solver {request.sampling.solver}; possible are ddim, euler and "
+            "euler-a, whose step CFG++ is"
+        )
+    if says.zero_star:
+        raise InvalidInput("cfgpp and zero_star both say what guidance counts from: leave one out")
+
+
+# ------------------------------------------------------------------------------------------------------------------ PAG
+
+
+def _marked(said: Conditioning) -> Conditioning:
+    mark = torch.ones(said.batch, 1, device=said.tokens.device)
+    return replace(said, extra={**said.extra, MARK: mark})
+
+
+def _perturbed(guided: Denoise, at: At, request: Resolved) -> Denoise:
+    scale, led = request.guidance.pag, request.guidance.scale
+    return perturbed(guided, at(1.0 if led > 0 else led, each(_marked, _marked)), scale) if scale else guided
+
+
+def _perturbing(request: Resolved, target: Target) -> Iterable[Attach]:
+    layers = [name.strip() for name in request.guidance.pag_layers.split(",") if name.strip()]
+    return [partial(perturb, target.nets["denoiser"], layers)] if request.guidance.pag else []
 
 
 #: In the order in which they are applied.
 GUIDANCE: Table[Wrapper] = Table(
     "guidance",
     {
+        "cfg++": Wrapper(
+            wrap=_plusplus,
+            does="Noises each step's picture by what the unguided estimate takes for noise (Chung et al. 2024).",
+            uses=("cfgpp",),
+            check=_one_way,
+        ),
+        "cfg-zero*": Wrapper(
+            wrap=lambda guided, at, request: zero_star(
+                guided, at.points, request.guidance.zero_star, request.guidance.zero_steps
+            ),
+            does="Fits the length of the estimate that guidance counts from, and waits at first (Fan et al. 2025).",
+            uses=("zero_star", "zero_steps"),
+        ),
+        "apg": Wrapper(
+            wrap=lambda guided, at, request: projected(
+                guided, request.guidance.apg, request.guidance.apg_momentum, request.guidance.apg_norm
+            ),
+            does="Takes out what guidance adds along the estimate itself (Sadat et al. 2024).",
+            uses=("apg", "apg_momentum", "apg_norm"),
+        ),
+        "pag": Wrapper(
+            wrap=_perturbed,
+            does="Leads away from what is painted when cells do not see each other (Ahn et al. 2024).",
+            uses=("pag", "pag_layers"),
+            on=_perturbing,
+        ),
+        "dynamic": Wrapper(
+            wrap=lambda guided, at, request: dynamic(guided, request.guidance.dynamic, request.guidance.dynamic_bound),
+            does="Draws back into the usual range what high scales drive out of it (Saharia et al. 2022).",
+            uses=("dynamic", "dynamic_bound"),
+        ),
         "rescale": Wrapper(
             wrap=lambda guided, at, request: guide.rescaled(guided, request.guidance.rescale),
             does="Takes back what guidance adds to the contrast (Lin et al. 2023).",

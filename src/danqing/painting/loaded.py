@@ -239,7 +239,8 @@ class LoadedModel(ABC):
             return request.but(style=None)
         own = self.defaults.get("style", NONE) if request.recipe == "text2image" else NONE
         unstated = "style" not in request.stated()
-        return request.but(style=self.prompt_styles.added_to(request.prompt, own) if unstated else stated)
+        said = next((prompt for prompt, _ in request.texts if prompt.strip()), "")
+        return request.but(style=self.prompt_styles.added_to(said, own) if unstated else stated)
 
     def max_pixels(self, request: Resolved) -> int:
         """How many pixels are painted at most."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from .. import schedule as schedules
 from ..codec import Codec
 from ..denoise import Denoiser, LearnedVariance
 from ..errors import InvalidInput
+from ..guides.regional import Shares, regional, within
 from ..log import timed
 from ..noise import Noise
 from ..pictures import read
@@ -32,19 +33,19 @@ from ..request.request import Request, Resolved
 from ..run import together
 from ..run.engine.engines import ENGINES
 from ..run.shared import Setup, Shared
-from ..solve import core, learned, solvers
+from ..solve import core, learned
 from ..solve.starting import starting
 from ..store import library
 from ..store.model import Model
 from ..types import Conditioning, Denoise, Denoised, State
 from .adapters.adapters import ATTACHMENTS, Adapters
 from .adapters.attachment import Attached, Target
-from .guidance import GUIDANCE, guided
+from .guidance import GUIDANCE, At, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
-from .prompts import EncodedPrompts, Scene, by_time, encode_prompts
+from .prompts import EncodedPrompts, Scene, astray, by_time, encode_prompts, placed
 from .say import Say, speaking
-from .steps import taken
+from .steps import solver_of, taken
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
@@ -82,7 +83,7 @@ class Painter(LoadedModel):
     ):
         super().__init__(model=model, device=device, dtype=dtype, engine=engine, sibling=sibling)
         self.denoiser, self.codec, self.text = denoiser, codec, text
-        self.adapters = Adapters(Target(nets, denoiser))
+        self.adapters = Adapters(Target(nets, denoiser, codec))
         self.recipes = recipes
         home = max(2, round(self.area**0.5) // codec.factor)
         self._preview = tiles.Tiled(
@@ -90,7 +91,9 @@ class Painter(LoadedModel):
         )  # whatever the size, in the memory of the model's own
         self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
         # Of one picture, in the copy of the painter that `attached` gives.
-        self._attached, self._setup, self._tiling = Attached(text), Setup(), tiles.Tiling()
+        self._attached, self._setup = Attached(text), Setup()
+        #: Equal where pictures are seen alike, None where no other's is.
+        self._seen: Hashable = tiles.Tiling()
         #: What stands between the denoiser and whoever asks it.
         self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
 
@@ -99,6 +102,10 @@ class Painter(LoadedModel):
             given = f"clip_skip: {request.text.clip_skip} was given"
             raise InvalidInput(f"{given}; possible is 1 to {self.text.layers}, the layers of this text encoder")
         solver_of(request)
+        for row in GUIDANCE.usable().values():
+            row.check(request)
+        if request.regions and request.edit.only_masked:
+            raise InvalidInput("regions lie over the whole picture, and only_masked paints parts of it: leave one out")
         if request.tiling.size is not None and request.tiling.size % self.multiple:
             near = max(self.multiple, round(request.tiling.size / self.multiple) * self.multiple)
             possible = f"{self.model.name} sees multiples of {self.multiple} pixels, the nearest is {near}"
@@ -120,7 +127,9 @@ class Painter(LoadedModel):
     def attached(self, request: Resolved) -> Iterator[Painter]:
         """The same painter for one picture: what the prompts ask for is on while it computes, whoever else does."""
         other = copy.copy(self)
-        other._attached = self.adapters.asked(request, self.text)
+        asked, target = self.adapters.asked(request, self.text), self.adapters.target
+        on = (attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
+        other._attached = replace(asked, on=(*asked.on, *on))
         with self._shared.setup(other._attached.on) as other._setup:
             yield other
 
@@ -131,9 +140,15 @@ class Painter(LoadedModel):
         return other
 
     def notes(self, request: Resolved) -> Iterator[str]:
-        prompts = self.encode(request)
-        own = (*prompts.warnings, *self._attached.warnings, *self._unlearned(request))
-        return iter((*own, *super().notes(request), *_idle(request, prompts), *self._far(request)))
+        said = [request, *(region.request for region in placed(request, self.prompt_styles))]
+        prompts = [self.encode(one) for one in said]
+        own = [
+            *(warning for found in prompts for warning in found.warnings),
+            *self._attached.warnings,
+            *(note for one in said for note in self._unlearned(one)),
+            *astray(request),
+        ]
+        yield from dict.fromkeys((*own, *super().notes(request), *_idle(request, prompts[0]), *self._far(request)))
 
     def _unlearned(self, request: Resolved) -> Iterator[str]:
         """What is to be said of words of the prompts that the model has not learned, nor was taught since."""
@@ -157,7 +172,7 @@ class Painter(LoadedModel):
         tile = None if request.tiling.size is None else request.tiling.size // self.codec.factor
         tiling, other = tiles.Tiling(tile=tile, closing=request.tiling.panorama), copy.copy(self)
         other.codec, other.sees = tiles.Tiled(self.codec, tiling), partial(tiles.in_tiles, tiling=tiling)
-        other._tiling = tiling
+        other._seen = tiling
         return other
 
     # ---------------------------------------------------------------------------------------------------------- text
@@ -183,14 +198,31 @@ class Painter(LoadedModel):
 
         return self._encoded.get((*words, self._attached.files), encoded)
 
-    def assemble(self, request: Resolved, points: Sequence[core.Point], *steps: Say) -> Denoise:
+    def assemble(
+        self, request: Resolved, points: Sequence[core.Point], *steps: Say, walked: Sequence[core.Point] = ()
+    ) -> Denoise:
         """The guided estimate: the prompts composed, within the interval; where what is said changes over the steps, by
-        the time asked.
+        the time asked, and in each region of the picture its own.
 
         Args:
             points: of the request's steps, by whose times what is said changes.
             steps: that add to what is said, before those of what is attached.
+            walked: the points that a solver goes between, where those are others.
         """
+        multiple, walked = max(1, self.multiple // self.codec.factor), walked or points
+        parts = list[tuple[Shares, Denoise]]()
+        for region in placed(request, self.prompt_styles):
+            other = copy.copy(self)
+            if region.alone:
+                other.sees = lambda denoiser, of=region.shares: within(self.sees(denoiser), of, multiple)
+                other._seen = None
+            parts.append((region.shares, other._assembled(region.request, points, walked, steps)))
+        return regional(self._assembled(request, points, walked, steps), parts)
+
+    def _assembled(
+        self, request: Resolved, points: Sequence[core.Point], walked: Sequence[core.Point], steps: Sequence[Say]
+    ) -> Denoise:
+        """The guided estimate without regions."""
         prompts = self.encode(request)
         say = (*steps, *(make(request) for make in self._attached.say))
         guided, shown, order = list[Denoise](), dict[tuple[int, ...], int](), list[int]()
@@ -199,11 +231,11 @@ class Painter(LoadedModel):
             key = (scene, *map(id, said))
             if key not in shown:
                 shown[key] = len(guided)
-                guided.append(self._guided(request, prompts.scenes[scene], said))
+                guided.append(self._guided(request, walked, prompts.scenes[scene], said))
             order.append(shown[key])
         return by_time(guided, order, points)
 
-    def _guided(self, request: Resolved, scene: Scene, say: Sequence[Say]) -> Denoise:
+    def _guided(self, request: Resolved, points: Sequence[core.Point], scene: Scene, say: Sequence[Say]) -> Denoise:
         """x_0 = d(negative) + scale · sum_i w_i (d(term_i) - d(negative)), through the wrappers of guidance."""
 
         def at(scale: float, *more: Say) -> Denoise:
@@ -213,7 +245,7 @@ class Painter(LoadedModel):
             terms, base = [(cond.over(request.frames), w) for cond, w in terms], base.over(request.frames)
             return guide.compose(self._ask, terms, base)
 
-        return guided(request, at)
+        return guided(request, At(at, points))
 
     def _ask(self, x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
         """The denoiser, as this picture has it, at once or together with those of other pictures."""
@@ -222,7 +254,8 @@ class Painter(LoadedModel):
             with self._shared.using(self._setup):
                 return self.sees(self.denoiser)(x, t, cond)
 
-        alike = (self.denoiser, self._tiling) if ENGINES[self.engine].steady and not self._attached.on else None
+        shared = ENGINES[self.engine].steady and self._seen is not None and not self._attached.on
+        alike = (self.denoiser, self._seen) if shared else None
         return together.asked(together.Question(ask, alike, x, t, cond))
 
     def abreast(self, request: Resolved) -> int:
@@ -303,19 +336,6 @@ class Painter(LoadedModel):
     def preview(self, state: State) -> Image.Image:
         """What a step knows of the picture so far."""
         return self.image(self._preview.decode(state.x0[:1]).nan_to_num())
-
-
-def solver_of(request: Resolved) -> core.Solver:
-    """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
-    name, eta = request.sampling.solver, request.sampling.eta
-    if eta is None:
-        return solvers.solver(name)
-    try:
-        return solvers.solver(name, eta=eta)
-    except InvalidInput:
-        raise InvalidInput(
-            f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m"
-        ) from None
 
 
 def _idle(request: Resolved, prompts: EncodedPrompts) -> Iterator[str]:

@@ -1,16 +1,26 @@
-"""What is said in which step of a picture: its prompts, made into scenes that a guided estimate is composed of."""
+"""What is said in which step of a picture, and where: its prompts, made into scenes that a guided estimate is composed
+of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from ..guides.regional import Drawn, Rectangle, Shares, weighed
+from ..pictures import read
 from ..prompt.grammar import parse, plan
-from ..solve.core import Point
+from ..request.request import Resolved
+from ..solve.core import Point, step_of
 from ..types import Conditioning, Denoise, Denoised
 from .adapters.attachment import Attached
+from .styles import NONE, Styles
+
+#: How far, in parts of itself, the ratio of a mask may be from the picture's.
+ASKEW = 0.02
 
 
 class Scene(NamedTuple):
@@ -49,6 +59,41 @@ def encode_prompts(
     )
 
 
+class Placed(NamedTuple):
+    """A region of a picture: how much it counts in each cell, the request that it alone is, and whether the model sees
+    no more than its box."""
+
+    shares: Shares
+    request: Resolved
+    alone: bool
+
+
+def placed(request: Resolved, styles: Styles) -> Iterator[Placed]:
+    """The regions of a request. Where one names no style, it is given that of the picture."""
+    named = next((name for name, words in styles.words.items() if words.within(request.prompt)), NONE)
+    for region, (prompt, negative) in zip(request.regions, request.texts[1:], strict=True):
+        if region.box is not None:
+            shares: Shares = Rectangle(region.box, region.soft)
+        else:
+            mask = read.shades(region.mask, (request.width, request.height))
+            shares = Drawn(torch.from_numpy(np.asarray(mask, np.float32) / 255))
+        style = styles.added_to(prompt, request.style if request.style != NONE else named)
+        own = request.but(prompt=prompt, negative=negative, style=style, regions=())
+        yield Placed(weighed(shares, region.weight), own, region.view == "box")
+
+
+def astray(request: Resolved) -> Iterator[str]:
+    """What is to be said of a request's regions, a sentence each."""
+    for i, region in enumerate(request.regions, 1):
+        if not region.weight:
+            yield f"region {i} changes nothing: its weight is 0."
+        if region.mask:
+            width, height = read.picture(region.mask).size
+            if abs(width * request.height / (height * request.width) - 1) > ASKEW:
+                size = f"{request.width}×{request.height}"
+                yield f"the mask of {width}×{height} of region {i} was stretched over the picture of {size}."
+
+
 def by_time(guided: Sequence[Denoise], steps: Sequence[int], points: Sequence[Point]) -> Denoise:
     """The estimate of each time: that of the scene which the step from there shows.
 
@@ -59,10 +104,8 @@ def by_time(guided: Sequence[Denoise], steps: Sequence[int], points: Sequence[Po
     """
     if len(guided) == 1:
         return guided[0]
-    starts = [p.t for p in points[:-1]]
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
-        now = float(t[0])
-        return guided[steps[max(0, sum(start >= now for start in starts) - 1)]](x, t)
+        return guided[steps[step_of(points, float(t[0]))]](x, t)
 
     return denoise

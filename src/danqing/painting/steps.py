@@ -1,9 +1,11 @@
-"""Which of the steps a request takes: a picture that is painted over another begins late."""
+"""Which of the steps a request takes, and by which solver: a picture that is painted over another begins late."""
 
 from __future__ import annotations
 
+from ..errors import InvalidInput
 from ..request.request import Resolved
-from ..solve.core import Point
+from ..solve import solvers
+from ..solve.core import Point, Solver
 
 
 def part(steps: int, strength: float) -> int:
@@ -29,3 +31,16 @@ def window(request: Resolved, start: float, end: float) -> tuple[int, int, int]:
     many there are."""
     steps = taken(request)[0]
     return round(start * steps), round(end * steps), steps
+
+
+def solver_of(request: Resolved) -> Solver:
+    """The solver of a resolved request; eta only where it is stated, for not every solver takes one."""
+    name, eta = request.sampling.solver, request.sampling.eta
+    if eta is None:
+        return solvers.solver(name)
+    try:
+        return solvers.solver(name, eta=eta)
+    except InvalidInput:
+        raise InvalidInput(
+            f"eta: {eta:g} was given; the solver {name} takes none: leave eta out, or use ddim or dpmpp-2m"
+        ) from None

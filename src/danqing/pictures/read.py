@@ -194,6 +194,13 @@ def over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
+def shades(source: str, size: tuple[int, int]) -> Image.Image:
+    """Where something counts, L of a size: white wholly, black and what is transparent not at all."""
+    given = picture(source).convert("RGBA")  # white strokes may stand on nothing
+    flat = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given).convert("L")
+    return flat.resize(size, Image.Resampling.BOX)
+
+
 def mask(source: str, image: Image.Image) -> Image.Image:
     """What to repaint, L of the picture's size, 255 wholly: the mask's brightness, or, where the
     source is empty, where the picture is transparent.

@@ -68,6 +68,67 @@ class Guidance(Group, frozen=True):
         description="Guidance towards the given picture, in models that follow instructions.",
         examples=[1.5],
     )
+    apg: Annotated[Share, QUIET] = Field(
+        default=1.0,
+        description="How much is kept of what guidance adds along the estimate itself, which saturates colours: 1 all, "
+        "0 nothing (adaptive projected guidance).",
+        examples=[0],
+    )
+    apg_momentum: Annotated[float, QUIET, Domain(lambda: "a number between -1 and 1")] = Field(
+        default=0.0,
+        gt=-1,
+        lt=1,
+        description="How much of the steps before counts in guidance; below 0 takes it back.",
+        examples=[-0.5],
+    )
+    apg_norm: Annotated[float, QUIET] = Field(
+        default=0.0,
+        ge=0,
+        le=100_000,
+        description="How long the difference that guides may be, over a picture's numbers; 0 is any.",
+        examples=[15],
+    )
+    cfgpp: Annotated[Share, QUIET] = Field(
+        default=0.0,
+        description="Guidance by CFG++ in place of the scale, 0 to 1; 0 is off. With the solvers ddim and euler(-a).",
+        examples=[0.6],
+    )
+    zero_star: Annotated[bool, QUIET] = Field(
+        default=False, description="Guide from the negative prompt's estimate at the length that fits best (CFG-Zero*)."
+    )
+    zero_steps: Annotated[int, QUIET] = Field(
+        default=0, ge=0, le=1000, description="How many of the first steps are not taken (CFG-Zero*).", examples=[1]
+    )
+    pag: Annotated[float, QUIET] = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Guidance away from what the model paints when the parts of a picture do not see each other "
+        "(perturbed-attention guidance), which is one look more at the network in each step. 0 is off.",
+        examples=[3],
+    )
+    pag_layers: Annotated[str, QUIET] = Field(
+        default="",
+        max_length=1_000,
+        description="The attentions in which they do not, by the beginnings of their names with commas between; those "
+        "in the middle of the network when not given.",
+        examples=["mid_block,up_blocks.1"],
+    )
+    dynamic: Annotated[float, QUIET, Domain(lambda: "a number above 0, up to 1")] = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The share of an estimate's numbers that high scales may not drive out of the usual range (dynamic "
+        "thresholding); 1 is off.",
+        examples=[0.995],
+    )
+    dynamic_bound: Annotated[float, QUIET] = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="That range, about 0: 1 for models of pixels; that of the unguided estimate when not given.",
+        examples=[1],
+    )
 
 
 class Variation(Group, frozen=True):

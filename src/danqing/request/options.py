@@ -10,6 +10,8 @@ from . import groups
 from .control import Control
 from .image_prompt import ImagePrompt
 from .names import RecipeName
+from .reference import Reference
+from .region import Region
 
 if TYPE_CHECKING:
     from ..solve.core import Solver
@@ -23,6 +25,13 @@ ImagePrompts = str | Sequence[ImagePrompt | str | Mapping[str, Any]] | None
 
 #: What steers: "edges:fox.png", or records, texts and JSON of them.
 Controls = str | Sequence[Control | str | Mapping[str, Any]] | None
+
+
+#: What is looked at: "fox.png", or records, texts and JSON of them.
+References = str | Sequence[Reference | str | Mapping[str, Any]] | None
+
+#: Parts with words of their own: "left: a red fox", or records, texts and JSON of them.
+Regions = str | Sequence[Region | str | Mapping[str, Any]] | None
 
 
 class Painting(TypedDict, total=False):
@@ -47,6 +56,16 @@ class Painting(TypedDict, total=False):
     rescale: float | None
     interval: tuple[float, float] | None
     image_scale: float | None
+    apg: float | None
+    apg_momentum: float | None
+    apg_norm: float | None
+    cfgpp: float | None
+    zero_star: bool | None
+    zero_steps: int | None
+    pag: float | None
+    pag_layers: str | None
+    dynamic: float | None
+    dynamic_bound: float | None
     strength: float | None
     mask_blur: int | None
     mask_grow: int | None
@@ -76,6 +95,8 @@ class Painting(TypedDict, total=False):
     to: str | None
     controls: Controls
     image_prompts: ImagePrompts
+    references: References
+    regions: Regions
     finish: Finishes
     strict: bool | None
     precision: str | None

@@ -18,7 +18,7 @@ from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
-from . import control, flat, image_prompt, spellings
+from . import control, flat, image_prompt, reference, region, spellings
 from .control import Control
 from .groups import (
     PICTURE,
@@ -42,6 +42,8 @@ from .groups import (
 )
 from .image_prompt import ImagePrompt
 from .names import EngineName, Precision, RecipeName
+from .reference import Reference
+from .region import Region
 
 if TYPE_CHECKING:
     from .options import Options
@@ -143,6 +145,21 @@ class Request(Group, frozen=True):
         description="Pictures to resemble, each through an IP-Adapter.",
         examples=["fox.png:0.6"],
     )
+    references: Annotated[
+        tuple[InstanceOf[Reference], ...], PICTURES, QUIET, Domain(lambda: f"references, each {reference.WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Pictures that the model looks at while it paints, and may take shapes and colours of.",
+        examples=["fox.png,fidelity=0.5"],
+    )
+    regions: Annotated[
+        tuple[InstanceOf[Region], ...], PICTURES, QUIET, Domain(lambda: f"regions, each {region.WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Parts of the picture with words of their own: rectangles, by name or by their four sides, or "
+        "drawn masks.",
+        examples=["left: a red fox"],
+    )
     finish: Annotated[
         tuple[SerializeAsAny[InstanceOf[Record]], ...], Domain(lambda: f"a chain of {', '.join((*FINISHES, *SHORT))}")
     ] = Field(
@@ -196,6 +213,16 @@ class Request(Group, frozen=True):
     def _image_prompts(cls, value: object) -> object:
         return image_prompt.image_prompts(value)
 
+    @field_validator("references", mode="before")
+    @classmethod
+    def _references(cls, value: object) -> object:
+        return reference.references(value)
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _regions(cls, value: object) -> object:
+        return region.regions(value)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Request) and self.stated() == other.stated()
 
@@ -210,6 +237,12 @@ class Request(Group, frozen=True):
         return f"{type(self).__name__}({', '.join((*said[:SHOWN], *more))})"
 
     __str__ = __repr__
+
+    @property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """The prompt and the negative prompt, then those of each region."""
+        own = ((one.prompt, self.negative if one.negative is None else one.negative) for one in self.regions)
+        return (self.prompt, self.negative), *own
 
     def group(self, name: str) -> Any:
         """The group of that name; one that is not stated has its defaults."""

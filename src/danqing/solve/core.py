@@ -66,6 +66,11 @@ def points(schedule: Schedule, times: Tensor) -> tuple[Point, ...]:
     return tuple(Point(*row, schedule) for row in rows)
 
 
+def step_of(points: Sequence[Point], t: float) -> int:
+    """Which step of those between the points a time is in: one begins at its first point, and none ends."""
+    return max(0, sum(p.t >= t for p in points[:-1]) - 1)
+
+
 class Estimate(NamedTuple):
     """What a step knew: at ``point`` the sample was ``x``, of which the denoiser said ``denoised``."""
 

@@ -14,13 +14,21 @@ from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .control import CONTROL
 from .ip_adapters import IP_ADAPTERS
 from .loras import LORAS
+from .reference import REFERENCES
 from .t2i import T2I
 from .words import WORDS
 
 #: In the order in which they are attached.
 ATTACHMENTS: Table[Attachment] = Table(
     "adapter",
-    {"words": WORDS, "loras": LORAS, "controls": CONTROL, "t2i": T2I, "ip-adapters": IP_ADAPTERS},
+    {
+        "words": WORDS,
+        "loras": LORAS,
+        "controls": CONTROL,
+        "t2i": T2I,
+        "ip-adapters": IP_ADAPTERS,
+        "references": REFERENCES,
+    },
     kind="painting.adapters.attachment:Attachment",
     columns={
         "tags": lambda row: ", ".join(f"`<{tag}:…>`" for tag in row.tags),
@@ -59,5 +67,5 @@ class Adapters:
         return replace(attached, warnings=tuple(warnings))
 
     def _adapter(self, kind: Attachment, asked: Asked, strict: bool) -> Any:
-        key = (asked._replace(how=None), asked.path.stat().st_mtime_ns, strict)
+        key = (asked._replace(how=None), asked.time, strict)
         return self._read.setdefault(kind, Latest(kind.kept)).get(key, lambda: kind.read(asked, self.target, strict))

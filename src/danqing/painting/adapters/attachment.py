@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from ...codec import Codec
 from ...denoise import Denoiser
 from ...errors import InvalidFile
 from ...prompt.grammar import Tag, parse
@@ -17,30 +18,42 @@ from ...request.request import Request, Resolved
 from ...run.shared import Attach
 from ..say import Say
 
+#: The path of what lies in no file.
+NO_FILE = Path()
 #: Takes a sentence for the picture's warnings.
 Warn = Callable[[str], None]
 
 
 class Target(NamedTuple):
-    """What adapters are made for: a model's networks by role, "denoiser", "text", "text_2" and "text_3", and the
-    denoiser, to which controls add residuals."""
+    """What adapters are made for: a model's networks by role, "denoiser", "text", "text_2" and "text_3", the denoiser,
+    to which controls add residuals, and the codec."""
 
     nets: Mapping[str, nn.Module]
     denoiser: Denoiser
+    codec: Codec
 
 
 class Asked(NamedTuple):
-    """A file that a request asks for: what it is called there, and how it is to be used, which its kind alone reads."""
+    """A file that a request asks for: what it is called there, and how it is to be used, which its kind alone reads.
+
+    A kind that reads no file asks for `NO_FILE`, by a name that tells all that is read.
+    """
 
     path: Path
     name: str
     how: Any = None
 
+    @property
+    def time(self) -> int:
+        """When the file was changed, in nanoseconds."""
+        return 0 if self.path is NO_FILE else self.path.stat().st_mtime_ns
+
 
 def tags_of(request: Resolved, kinds: Collection[str]) -> tuple[Tag, ...]:
-    """The tags of some kinds, of the prompt and then of the negative prompt."""
-    every = *parse(request.prompt).tags, *parse(request.negative, compose=False).tags
-    return tuple(tag for tag in every if tag.kind in kinds)
+    """The tags of some kinds, of the prompt and then of the negative prompt, and so of each region."""
+    texts = dict.fromkeys(each for prompt, negative in request.texts for each in ((prompt, True), (negative, False)))
+    every = (parse(text, compose=compose).tags for text, compose in texts)
+    return tuple(tag for tags in every for tag in tags if tag.kind in kinds)
 
 
 def by_file(group: str) -> Callable[[Resolved, Warn], Iterator[Asked]]:

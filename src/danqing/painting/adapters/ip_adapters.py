@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ...adapt import layouts
@@ -243,9 +242,7 @@ def _said(prompt: ImagePrompt, name: str, device: torch.device, request: Resolve
 
 def _region(source: str, request: Resolved) -> Tensor:
     """Where a picture counts, (1, 1, H, W) in [0, 1] at the size that is painted."""
-    given = pictures.picture(source).convert("RGBA")  # white strokes may stand on nothing
-    mask = Image.alpha_composite(Image.new("RGBA", given.size, "black"), given).convert("L")
-    mask = mask.resize((request.width, request.height), Image.Resampling.BOX)
+    mask = pictures.shades(source, (request.width, request.height))
     return torch.from_numpy(np.asarray(mask, np.float32) / 255)[None, None]
 
 

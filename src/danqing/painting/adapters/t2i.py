@@ -78,7 +78,10 @@ class Adding:
         return off.close
 
     def _add(self, i: int, layer: nn.Module, given: object, x: Tensor) -> Tensor | None:
-        return x + self._now[i] if self._now else None
+        now = self._now
+        if i == len(now) - 1:
+            self._now = []  # which were made for one call
+        return x + now[i] if now else None
 
 
 def places(net: nn.Module, adapter: T2IAdapter) -> list[nn.Module]:

@@ -18,7 +18,7 @@ from .attachment import Asked, Attached, Attachment, Target, Warn
 
 def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
     """The words of the user's folders that stand in the texts."""
-    texts = f"{request.prompt}\n{request.negative}"
+    texts = "\n".join(text for pair in request.texts for text in pair)
     for name, path in library.embeddings().items():
         if "/" not in name and re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", texts, re.IGNORECASE):
             yield Asked(path, name)

@@ -25,7 +25,7 @@ KEPT = ("RGB", "RGBA", "L")
 #: What a request says of the whole picture, and a part of it does not share.
 WHOLE = frozenset(
     ("recipe", "image", "mask", "extend", "width", "height", "frames", "tile", "panorama", "finish", "other", "between")
-) | {"hires", "hires_steps", "hires_strength", "hires_by", "strength", "fill", "mask_grow", "mask_blur"}
+) | {"hires", "hires_steps", "hires_strength", "hires_by", "strength", "fill", "mask_grow", "mask_blur", "regions"}
 #: What another model than that of the picture is told of it.
 WORDS = frozenset(("prompt", "negative"))
 

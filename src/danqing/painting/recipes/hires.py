@@ -79,7 +79,7 @@ def _twice(recipe: Run, painter: Painter, request: Resolved) -> Iterator[State |
     x = torch.cat([enlarge(painter, *pair, size) for pair in zip(first.frames, latents, strict=True)])
     given = lanczos(read.over_white(read.picture(request.image)), size) if request.image else None
     large, prompt_points = request.but(width=size[0], height=size[1]), later(painter.points(request), request)
-    estimate = refined(painter, large, prompt_points, beside(painter, large, given))
+    estimate = refined(painter, large, prompt_points, beside(painter, large, given), points)
     for state in painter.walk(large, points, x, estimate, stage="hires "):
         yield replace(state, step=done + state.step, steps=done + state.steps)
         x = state.x

@@ -16,22 +16,25 @@ from ..say import Beside
 from .tasks import beside as read_beside
 
 
-def refined(painter: Painter, request: Resolved, points: Sequence[Point], beside: Beside) -> Denoise:
+def refined(
+    painter: Painter, request: Resolved, points: Sequence[Point], beside: Beside, walked: Sequence[Point] = ()
+) -> Denoise:
     """The painter's guided estimate, handed over to the refiner's for the last steps, where the request names one.
 
     Both see the same noise levels, so the hand-over is a choice by time (Podell et al. 2023, section 2.5).
 
     Args:
         points: of the request's steps, by whose times prompts change and the refiner takes over.
+        walked: those that a solver goes between, where they are others.
 
     Raises:
         InvalidInput: the refiner does not denoise, or paints in other latents or on another schedule.
     """
-    early = painter.assemble(request, points, beside)
+    early = painter.assemble(request, points, beside, walked=walked)
     if not request.refiner.model:
         return early
     other = _fitting(painter, request)
-    late = other.assemble(request, points, read_beside(other, request))
+    late = other.assemble(request, points, read_beside(other, request), walked=walked)
     steps = len(points) - 1
     first = points[min(round(request.refiner.at * steps), steps)].t  # where the refiner begins
 
