@@ -67,7 +67,9 @@ def kohya(deltas: Mapping[str, Deltas], dtype: torch.dtype = torch.bfloat16) -> 
     return found
 
 
-def peft(deltas: Deltas, base: str = "", dtype: torch.dtype = torch.float32) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def peft(
+    deltas: Deltas, base: str = "", dtype: torch.dtype = torch.float32
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the config of a folder of peft, for one network.
 
     Args:

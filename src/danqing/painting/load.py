@@ -65,7 +65,7 @@ def _sibling(device: torch.device, source: str = "", hand: ByHand = NOTHING) -> 
     return lambda model, precision: load(model, str(device), precision, hand if model == source else NOTHING)
 
 
-def _networks(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
+def networks_of(model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role."""
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
@@ -91,7 +91,7 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype,
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = _networks(model, device, dtypes)
+    nets = networks_of(model, device, dtypes)
     if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
         for net in nets.values():
             net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -116,5 +116,5 @@ def _generator(source: Path, stamp: int, device: torch.device, dtype: torch.dtyp
     family = model.components[model.core].family
     if family not in GENERATORS:
         raise UnknownName("family of a generator", family, GENERATORS)
-    nets = _networks(model, device, dict.fromkeys(model.components, dtype))
+    nets = networks_of(model, device, dict.fromkeys(model.components, dtype))
     return GENERATORS[family](model=model, nets=nets, device=device, dtype=dtype, sibling=_sibling(device))
