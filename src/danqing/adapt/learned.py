@@ -126,7 +126,7 @@ class Changes(nn.Module):
 
     def of(self, role: str) -> dict[str, LowRankTerm]:
         """Name -> the term of a network's layer."""
-        found = cast(Mapping[str, LowRankTerm], self.terms[role] if role in self.terms else {})
+        found = cast(Mapping[str, LowRankTerm], dict(self.terms.items()).get(role, {}))
         return {name.replace(POINT, "."): term for name, term in found.items()}
 
     @property

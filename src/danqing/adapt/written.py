@@ -1,10 +1,8 @@
 """Low-rank changes as files that others read: kohya's layout, and the folders of peft.
 
-====== ==============================================================================================================
-kohya  ``lora_unet_<name, underscores>.lora_down.weight``, ``.lora_up.weight``, ``.alpha``, ``.dora_scale``; ``lora_te_``
-       or, of several towers, ``lora_te1_``, ``lora_te2_``
-peft   ``base_model.model.<name>.lora_A.weight``, ``.lora_B.weight``, ``.lora_magnitude_vector``, and adapter_config.json
-====== ==============================================================================================================
+kohya's: ``lora_unet_<name, underscores>.lora_down.weight``, ``.lora_up.weight``, ``.alpha``, ``.dora_scale``; of text
+towers ``lora_te_`` or, where there are several, ``lora_te1_``, ``lora_te2_``. peft's, a folder a network:
+``base_model.model.<name>.lora_A.weight``, ``….lora_B.weight``, ``….lora_magnitude_vector``, and adapter_config.json.
 """
 
 from __future__ import annotations

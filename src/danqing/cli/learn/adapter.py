@@ -1,5 +1,5 @@
-"""``danqing learn lora``, ``word``, ``control``: an adapter of a model learns a folder of one's own pictures, in a folder
-that it resumes from.
+"""``danqing learn lora``, ``word``, ``control``: an adapter of a model learns a folder of one's own pictures, in a
+folder that it resumes from.
 
 torch is loaded once the folder is known to hold pictures, so help and refusals come at once.
 """
@@ -107,7 +107,7 @@ def written(experiment: Any, home: Path, folder: Path, again: str, row: Teachabl
         echo(
             f"its name is known once it lies among your models: cp {shlex.quote(str(file))} {shlex.quote(str(place))}/"
         )
-    echo(row.uses.format(**experiment.words(), file=shlex.quote(str(file))))
+    echo(row.uses.format(**experiment.usage(), file=shlex.quote(str(file))))
 
 
 COMMANDS = tuple(command(kind, row) for kind, row in ADAPTERS.usable().items())

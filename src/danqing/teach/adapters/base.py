@@ -212,7 +212,7 @@ class OwnAdapter(Experiment):
 
     def training(self) -> Training:
         self._wear(None)
-        self.own, self._latents, self._before  # are refused, if they are, before anything is made  # noqa: B018
+        _ = self.own, self._latents, self._before  # are refused, if they are, before anything is made
         torch.manual_seed(self.seed)
         learned = self.made()
         groups = list(self.parameters(learned))
@@ -319,7 +319,7 @@ class OwnAdapter(Experiment):
         down = (self.own.folder, "without", f"after {run.step} steps")
         return labelled([picture for row in rows for picture in row], self.shown, down)[0]
 
-    def words(self) -> dict[str, str]:
+    def usage(self) -> dict[str, str]:
         """What the command that paints with it is filled in with."""
         style = " --style none" if self.frozen.model.text.get("styles") else ""
         said = {"name": self.name, "caption": self.spelled(self.shown[0]).replace('"', "'")}

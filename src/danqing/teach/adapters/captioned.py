@@ -104,7 +104,7 @@ def _cut(path: Path, sizes: Sequence[Size]) -> np.ndarray | str:
     try:
         with Image.open(path) as image:
             lies = image.getexif().get(ORIENTATION, 1) >= 5  # on its side, and is looked at upright
-            own = image.size[::-1] if lies else image.size
+            own: Size = (image.height, image.width) if lies else image.size
         width, height = nearest(own, sizes)
         scale = max(width / own[0], height / own[1])
         if scale > 1:

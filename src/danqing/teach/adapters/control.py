@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -121,8 +121,8 @@ class OwnControl(OwnAdapter):
     def above(self) -> list[Image.Image]:
         return [Image.fromarray(self._hints[i]) for i in self._first]
 
-    def words(self) -> dict[str, str]:
-        return {**super().words(), "hint": self.hint}
+    def usage(self) -> dict[str, str]:
+        return {**super().usage(), "hint": self.hint}
 
     def write(self, learned: nn.Module, folder: Path, said: Mapping[str, str]) -> Path:
         kept = {"danqing.hint": self.hint, **said}

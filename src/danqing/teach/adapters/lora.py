@@ -80,7 +80,7 @@ class OwnLoRA(OwnAdapter):
         if not found:
             usual, some = ", ".join(TARGETS), ", ".join(every[:: max(1, len(every) // 5)][:5])
             raise InvalidInput(
-                f"targets: no layer's name has {self.targets!r}; possible are {usual}, or a part of names such as {some}"
+                f"targets: no layer's name has {self.targets!r}; possible are {usual}, or a part of a name: {some}"
             )
         return found
 

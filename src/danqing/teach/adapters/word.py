@@ -33,7 +33,7 @@ class OwnWord(OwnAdapter):
     """The vectors of a word. Source: Gal et al. 2022, section 3.
 
     Args:
-        word: what is typed for it; the folder's name where not given. Captions that have it not have it set before them.
+        word: what is typed for it; the folder's name where not given. It is set before captions without it.
         vectors: how many it has, each a token of the prompt.
         init: words near in meaning, whose vectors it begins with; the word as it is read without them where not given.
     """
