@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from ..errors import InvalidInput
 from .base import INNER, Detach, layers, place
-from .deltas import Decomposed, Delta, LowRank
+from .deltas import Decomposed, Delta, LowRank, norms
 from .embedding import CLIP_TABLE, Extended
 
 #: Stands for the points in names of layers, which names of modules may not have.
@@ -41,8 +41,9 @@ class LowRankTerm(nn.Module):
         self.down = nn.Parameter(torch.empty(rank, *weight.shape[1:]))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, *[1] * (weight.ndim - 2)))
-        norms = torch.linalg.vector_norm(weight.detach().float().flatten(1), dim=1)  # (out,)
-        self.magnitude = nn.Parameter(norms) if decomposed else None
+        # Of a copy, for sums depend on how memory is aligned, and the quotient is to be 1 to the last bit.
+        lengths = norms(weight.detach().float().clone(), 0).reshape(-1)  # (out,)
+        self.magnitude = nn.Parameter(lengths) if decomposed else None
         self.to(weight.device)
 
     @property

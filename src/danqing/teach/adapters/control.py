@@ -19,7 +19,7 @@ from ...denoise import Control
 from ...errors import InvalidInput
 from ...hint.fit import at_size
 from ...hint.records import hint
-from ...learn.training.experiment import Count
+from ...learn.training.experiment import Count, Free
 from ...nets.controlnet import ControlNet, ControlNetConfig, Shown
 from ...nets.ports import Residuals
 from ...nets.unet import UNet, UNetConfig
@@ -42,23 +42,23 @@ class OwnControl(OwnAdapter):
 
     Args:
         hint: what it is shown of a picture, as `danqing hint` takes it: "edges", "palette", "edges:low=50".
-        widths: of the convolutions that embed the hint, each but the first of which halves it; one more than the codec
-            has halvings.
+        widths: of the convolutions that embed the hint, each but the first of which halves it: one more than the codec
+            halves pictures; 16, 32, 64, … where none are given.
         middle: what of the UNet's middle is copied: all of it, or one residual block without attention.
         words: whether it reads the words as well; otherwise its attentions are left out.
     """
 
     KIND: ClassVar[str] = "control"
 
-    steps: Count = 4000
-    sample_every: Count = 500
+    steps: Free[Count] = 4000
+    sample_every: Free[Count] = 500
     batch: Count = 16
     rate: Above = 3e-4
     average: float = 0.99
     unsaid: float = 0.3
     mirror: bool = False
     hint: str = "edges"
-    widths: tuple[int, ...] = (16, 32, 64, 128)
+    widths: tuple[int, ...] = ()
     middle: Literal["whole", "one"] = "whole"
     words: bool = True
 
@@ -75,12 +75,17 @@ class OwnControl(OwnAdapter):
 
     def made(self) -> ControlNet:
         net, factor = self._unet, self.frozen.codec.factor
-        if 2 ** (len(self.widths) - 1) != factor:
+        if self.prior:
             raise InvalidInput(
-                f"widths: {len(self.widths)} were given; {factor.bit_length()} halve a hint {factor} times"
+                "prior: without a hint a control network changes nothing, so there is nothing to preserve"
+            )
+        widths = self.widths or tuple(16 << i for i in range(factor.bit_length()))
+        if 2 ** (len(widths) - 1) != factor:
+            raise InvalidInput(
+                f"widths: {len(widths)} were given; a hint is {factor} times as large: {factor.bit_length()}"
             )
         shape = {f.name: getattr(net.config, f.name) for f in fields(UNetConfig)}
-        shape |= {"in_channels": self.frozen.codec.channels, "hint_widths": self.widths}
+        shape |= {"in_channels": self.frozen.codec.channels, "hint_widths": widths}
         if not self.words:
             shape |= {"transformer_layers": (0,) * len(net.config.transformer_layers), "mid_transformer_layers": 0}
         made = ControlNet(ControlNetConfig(**shape, mid_resnets=2 if self.middle == "whole" else 1))
