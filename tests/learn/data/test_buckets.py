@@ -41,10 +41,11 @@ def test_sizes_are_multiples_within_the_area_and_the_ratio_and_hold_their_transp
         assert width * (height + multiple) > side * side or widest == 1
 
 
-def test_a_picture_goes_to_the_size_of_the_nearest_ratio():
+def test_a_picture_of_a_sizes_ratio_goes_there_and_a_taller_one_never_to_a_wider():
     among = sizes(512, 64)
-    for picture in ((512, 512), (1000, 400), (300, 301), (400, 1000), (640, 480)):
-        chosen = nearest(picture, among)
-        distance = [abs(w * picture[1] / (h * picture[0]) - 1) for w, h in (chosen, *among)]
-        assert (chosen[0] >= chosen[1]) == (picture[0] >= picture[1]) or abs(picture[0] - picture[1]) < 2
-        assert distance[0] <= 0.35 or max(picture) > 2 * min(picture)
+    for width, height in among:
+        chosen = nearest((3 * width, 3 * height), among)
+        assert chosen[0] * height == chosen[1] * width
+    chosen = [nearest((100 + i, 200), among) for i in range(300)]
+    ratios = [width / height for width, height in chosen]
+    assert ratios == sorted(ratios) and ratios[0] < 1 < ratios[-1]

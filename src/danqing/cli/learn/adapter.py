@@ -28,14 +28,7 @@ def command(kind: str, row: Teachable) -> click.Command:
         kind,
         cls=Examples,
         short_help=f"Train what attaches to a model: {row.learns}.",
-        epilog=row.examples,
-        help=f"""Learn {row.learns}, from the folder PICTURES, with all that lies in it at any depth.
-
-        What a picture shows stands in a .txt of its name beside it; what has none is called as the setting `caption`
-        says, or as the folder. A sheet of samples shows pictures of the folder, and below what the model paints without
-        the adapter and with it. At the end the folder --out holds the last sheet, before-and-after.png, and the
-        adapter's file, which other programs read too.
-        """,
+        epilog=row.epilog,
     )
     @click.argument("pictures", shell_complete=files)
     @click.option(
@@ -66,6 +59,14 @@ def command(kind: str, row: Teachable) -> click.Command:
         listed: bool,
         add: bool,
     ) -> None:
+        """Have what attaches to a model learn the folder PICTURES, with all that lies in it at any depth, while the
+        model stands still.
+
+        What a picture shows stands in a .txt of its name beside it; what has none is called as the setting `caption`
+        says, or as the folder. A sheet of samples shows pictures of the folder, and below what the model paints without
+        the adapter and with it. At the end the folder --out holds the last sheet, before-and-after.png, and the
+        adapter's file, which other programs read too.
+        """
         from ...teach.found import found
 
         source = Path(pictures).expanduser()

@@ -321,9 +321,9 @@ class OwnAdapter(Experiment):
 
     def usage(self) -> dict[str, str]:
         """What the command that paints with it is filled in with."""
-        style = " --style none" if self.frozen.model.text.get("styles") else ""
+        words = [self.model, *(("--style", "none") if self.frozen.model.text.get("styles") else ())]
         said = {"name": self.name, "caption": self.spelled(self.shown[0]).replace('"', "'")}
-        return {**said, "model": shlex.quote(self.model) + style, "picture": shlex.quote(str(self.own.files[0]))}
+        return {**said, "model": shlex.join(words), "picture": shlex.quote(str(self.own.files[0]))}
 
     def file(self, run: Training, folder: Path) -> Path:
         """Write the averaged adapter into a folder: its file."""

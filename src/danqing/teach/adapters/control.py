@@ -32,7 +32,7 @@ from ..base import Above
 from .base import OwnAdapter
 
 #: Under which name the hint lies over a picture.
-NAME = "learned control"
+NAME = "learned-control"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ class Teachable:
     Args:
         experiment: where its `danqing.teach.adapters.base.OwnAdapter` lies, "package.module:Class".
         learns: what it learns, half a sentence for help.
-        examples: of its settings, for help.
+        epilog: commands with its settings, for help.
         least: of how many pictures it can learn something.
         place: the kind of folder of models that takes its file, as `danqing.store.library.home`.
         uses: the command that paints with it, of {file}, {name}, {model} and {picture}.
@@ -25,7 +25,7 @@ class Teachable:
 
     experiment: str
     learns: str
-    examples: str
+    epilog: str
     least: int = 1
     place: str
     uses: str
@@ -39,7 +39,7 @@ ROWS: Mapping[str, Teachable] = {
     "lora": Teachable(
         experiment="danqing.teach.adapters.lora:OwnLoRA",
         learns="a style or a subject, as small changes of a model's layers (LoRA, DoRA)",
-        examples="""
+        epilog="""
 danqing learn lora inks                               20 drawings, what each shows in a .txt of its name beside it
 danqing learn lora inks --set rank=16 --set alpha=8 --set targets=attention
 danqing learn lora mydog --set caption="a sks dog" --set prior="a dog"
@@ -52,7 +52,7 @@ danqing learn lora inks --model sdxl.safetensors --set rate=1e-4 --set recompute
     "word": Teachable(
         experiment="danqing.teach.adapters.word:OwnWord",
         learns="a subject or a style, as the vectors of a new word (textual inversion)",
-        examples="""
+        epilog="""
 danqing learn word mydog --set word=mydog --set init=dog
 danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture, inks"
 """,
@@ -62,7 +62,7 @@ danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture
     "control": Teachable(
         experiment="danqing.teach.adapters.control:OwnControl",
         learns="to follow a hint of a picture: its edges, its palette (ControlNet)",
-        examples="""
+        epilog="""
 danqing learn control pictures                        edges; thousands of pictures, captions beside them
 danqing learn control pictures --set hint=palette     any hint that `danqing hint` draws
 """,
