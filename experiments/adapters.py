@@ -36,6 +36,7 @@ from danqing.store.settings import MODELS
 from danqing.teach.adapters.base import OwnAdapter
 from danqing.teach.adapters.table import ADAPTERS
 from experiments.art import ledger
+from experiments.captions import canonical, style_name
 from experiments.common import DATA, RUNS
 
 Row = Mapping[str, Any]
@@ -67,9 +68,13 @@ def looks(judge: Judge, pictures: torch.Tensor, style: str) -> float:
     return 100 * sum(word == SAME.get(style, style) for word in said) / len(said)
 
 
-def recognised(judge: Judge, pictures: torch.Tensor, subjects: Sequence[str], among: int = 1) -> float:
-    """The share whose subject the judge tells, in percent."""
-    return 100 * float(judge.answers(pictures).right("subject", subjects, among).float().mean())
+def recognised(judge: Judge, pictures: torch.Tensor, rows: Sequence[Row], title: str) -> dict[str, float]:
+    """The shares whose subject the judge tells by its first word and among five, in percent; of people none."""
+    if "subject" not in rows[0]:
+        return {}
+    answers, subjects = judge.answers(pictures), [row["subject"] for row in rows]
+    shares = {n: float(answers.right("subject", subjects, n).float().mean()) for n in (1, 5)}
+    return {f"subject {title}, of {n}": 100 * share for n, share in shares.items()}
 
 
 def main() -> None:
@@ -79,20 +84,23 @@ def main() -> None:
     parser.add_argument("--kind", choices=("lora", "word"), default="lora")
     parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting of the training")
     parser.add_argument("--count", type=int, default=48, help="how many pictures are judged")
+    parser.add_argument("--portraits", action="store_true", help="a style of portraits")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS / "adapters")
     args = parser.parse_args()
     torch.set_num_threads(1)
     judge, draw, of_style = load(), random.Random(0), args.what == "style"
-    pictures = np.load(args.data / "singles.npy", mmap_mode="r")
-    every = [row for row in ledger(args.data, ("singles",)) if row["subject"] in judge.words["subject"]]
+    array = "portraits" if args.portraits else "singles"
+    pictures = np.load(args.data / f"{array}.npy", mmap_mode="r")
+    every = [row for row in ledger(args.data, (array,)) if args.portraits or row["subject"] in judge.words["subject"]]
     same = [row for row in every if row["style" if of_style else "label_en"] == args.name and row["split"] == "train"]
     chosen = draw.sample(same, COUNTS[args.what])
     called = STYLE if of_style else SUBJECT
     home = args.runs / f"{args.what}-{args.name.replace(' ', '-')}-{args.kind}"
 
     def caption(row: Row) -> str:
-        return f"{noun(row['label_en'])}, {called}" if of_style else f"a {called}, {row['style']} style"
+        true = row["label_en"] if not of_style else style_name(row["style"], "en")
+        return canonical(row).replace(true, called)
 
     own = folder(home / called, pictures, chosen, caption)
     changes = [*args.changes, *([f"word={called}"] if args.kind == "word" else [])]
@@ -107,17 +115,17 @@ def main() -> None:
     os.environ[MODELS] = str(models)
 
     if of_style:
-        known = {row["subject"] for row in chosen}
-        others = draw.sample([row for row in same if row["subject"] not in known], args.count)
-        texts, true = ([f"{noun(r['label_en'])}, {word}" for r in others] for word in (called, f"{args.name} style"))
+        known = {caption(row) for row in chosen}
+        others = draw.sample([row for row in same if caption(row) not in known], args.count)
+        texts, true = [caption(row) for row in others], [canonical(row) for row in others]
     else:
         names = sorted({row["style"] for row in every} - {"firefox"})
         texts, true = (
-            [f"a {word}, {names[i % len(names)]} style" for i in range(args.count)] for word in (called, args.name)
+            [f"{noun(word)}, {style_name(names[i % len(names)], 'en')}" for i in range(args.count)]
+            for word in (called, args.name)
         )
         others = [same[0]] * args.count
     on = f" <lora:{file.stem}>" if args.kind == "lora" else ""
-    subjects = [row["subject"] for row in others]
     said: dict[str, Any] = {"steps": experiment.steps, "cpu minutes": spent[0], "minutes": spent[1]}
     said |= {"bytes": file.stat().st_size, "settings": changes}
     trial = {"with": [text + on for text in texts], "true name": true}
@@ -126,10 +134,11 @@ def main() -> None:
     for title, prompts in trial.items():
         found = painted(prompts, home / f"{title.replace(' ', '-')}.png")
         said[f"style {title}"] = looks(judge, found, args.name) if of_style else None
-        said |= {f"subject {title}, of {n}": recognised(judge, found, subjects, n) for n in (1, 5)}
-    real = torch.from_numpy(np.stack([pictures[row["index"]] for row in (others if of_style else same)])).movedim(-1, 1)
+        said |= recognised(judge, found, others, title)
+    others = others if of_style else same
+    real = torch.from_numpy(np.stack([pictures[row["index"]] for row in others])).movedim(-1, 1)
     said["style real"] = looks(judge, real, args.name) if of_style else None
-    said["subject real"] = recognised(judge, real, [row["subject"] for row in (others if of_style else same)])
+    said |= recognised(judge, real, others, "real")
     said = {name: round(value, 1) if isinstance(value, float) else value for name, value in said.items()}
     (home / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
     print(json.dumps(said, indent=1))

@@ -4,8 +4,7 @@
     python -m experiments.controls edges --measure 48
 
 Held-out pictures give the hints; painted is what their captions say. F1 is that of edge pixels, each of which counts as
-found where another lies within two pixels (Zhang et al. 2023 show, this counts). Of a palette it is the mean distance in
-OKLab between the hint and the palette of what was painted.
+found where another lies within two pixels; of any other hint it is the mean distance of colours, as levels of 0 to 1.
 """
 
 from __future__ import annotations

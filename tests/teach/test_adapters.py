@@ -3,6 +3,7 @@ without trace, is read here and by others as it was written, and a stopped run e
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from danqing.adapt.base import place
+from danqing.adapt.base import attached, place
+from danqing.adapt.layouts import read
+from danqing.adapt.written import kohya
 from danqing.cli import app
 from danqing.learn.training import drive
+from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from danqing.nets.clip import CLIPText, CLIPTextConfig
+from danqing.nets.unet import UNet, UNetConfig
+from danqing.store.model import write_model
+from danqing.teach.adapters.base import OwnAdapter, together
 from danqing.teach.adapters.table import ADAPTERS
+from danqing.weights import store
+from danqing.weights.store import header
 
 #: A training of a moment.
 TINY = ["batch=2", "log_every=1", "precision=fp32", "size=16"]
@@ -39,6 +49,54 @@ def folder(home):
         if i % 2:
             file.with_suffix(".txt").write_text("a red fox,\nzorb")
     return home / "own"
+
+
+@pytest.fixture(scope="session")
+def xl(tmp_path_factory):
+    """The folder of a tiny model with two text towers, whose UNet is told sizes, as Stable Diffusion XL's."""
+    folder = tmp_path_factory.mktemp("xl")
+    torch.manual_seed(0)
+    text = CLIPTextConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, projection_dim=8
+    )
+    unet = UNetConfig(
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        transformer_layers=(0, 1),
+        attention_heads=(2, 2),
+        cross_attention_dim=16,
+        norm_num_groups=4,
+        use_linear_projection=True,
+        pooled_channels=8 + 6 * 256,
+    )
+    codec = AutoencoderKLConfig(
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
+    nets = {
+        "denoiser": ("unet", UNet(unet), unet),
+        "codec": ("autoencoder-kl", AutoencoderKL(codec), codec),
+        "text": ("clip-text", CLIPText(text), text),
+        "text_2": ("clip-text", CLIPText(text), text),
+    }
+    for role, (_, net, _) in nets.items():
+        store.write(folder / f"{role}.safetensors", net.state_dict())
+    write_model(
+        folder,
+        name="xl",
+        components={
+            role: (family, f"{role}.safetensors", asdict(config)) for role, (family, _, config) in nets.items()
+        },
+        text={"kind": "sdxl"},
+        schedule={"kind": "scaled-linear"},
+        prediction="eps",
+        multiple=8,
+        defaults={"width": 16, "height": 16, "steps": 2, "clip_skip": 2},
+    )
+    return folder
 
 
 def danqing(capsys, *args: object) -> tuple[int, str, str]:
@@ -72,14 +130,12 @@ def stirred(learned: torch.nn.Module) -> torch.nn.Module:
     return learned
 
 
-def answer(experiment, texts=("a red fox, zorb",)) -> torch.Tensor:
+def answer(experiment, texts=("a red fox, zorb",), side=4) -> torch.Tensor:
     """What the model that stands still says of noise."""
-    from danqing.teach.adapters.base import together
-
     with torch.no_grad():
         maps = experiment.more([(0, False)] * len(texts))
         cond = together(experiment.said(texts), maps)
-        x = torch.randn(len(texts), 4, 4, 4, generator=torch.Generator().manual_seed(1))
+        x = torch.randn(len(texts), 4, side, side, generator=torch.Generator().manual_seed(1))
         return experiment.frozen.denoiser(x, torch.full((len(texts),), 0.6), cond).x0
 
 
@@ -103,12 +159,25 @@ def test_every_kind_learns_a_folder_and_paints_as_the_last_line_says(kind, tiny,
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
-def test_a_run_that_was_stopped_ends_bit_for_bit_as_an_unbroken_one(kind, tiny, folder, capsys):
+def test_a_run_that_was_killed_ends_bit_for_bit_as_an_unbroken_one(kind, tiny, folder, capsys, monkeypatch):
     more = ["prior=a cat", "prior_pictures=2"] if kind != "control" else []
     more += ["text=true", "dora=true"] if kind == "lora" else []
-    for out, steps in (("whole", 3), ("broken", 1), ("broken", 3)):
-        code, _, err = learned(capsys, tiny, kind, "mirror=true", f"steps={steps}", *more, out=out)
-        assert code == 0, err
+    changes = ["mirror=true", "steps=3", "save_every=0", *more]
+    assert learned(capsys, tiny, kind, *changes, out="whole")[0] == 0
+    loss, calls = OwnAdapter.loss, []
+
+    def killed(self, *args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise RuntimeError("killed")  # in the middle of the last step
+        return loss(self, *args)
+
+    monkeypatch.setattr(OwnAdapter, "loss", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        learned(capsys, tiny, kind, *changes, out="broken")
+    monkeypatch.setattr(OwnAdapter, "loss", loss)
+    code, out, _ = learned(capsys, tiny, kind, *changes, out="broken")
+    assert code == 0 and "resumed at step 2" in out
     whole, broken = (torch.load(Path(out) / "last.pt", weights_only=True) for out in ("whole", "broken"))
     assert whole["step"] == broken["step"] == 3
     for part in (lambda state: state["model"], lambda state: state["ema"]["model"]):
@@ -162,10 +231,6 @@ def test_what_was_learned_is_what_its_file_does(dora, tiny, folder):
     experiment, run = made(tiny, "lora", dora=dora, text=True, alpha=3.0)
     stirred(run.model)
     there = answer(experiment)
-    from danqing.adapt.base import attached
-    from danqing.adapt.layouts import read
-    from danqing.adapt.written import kohya
-
     tensors = kohya(run.model.deltas, torch.float32)
     with experiment.wearing(None):
         nets = experiment.frozen.nets
@@ -192,8 +257,8 @@ def test_the_prior_is_what_the_model_paints_untouched_and_its_loss_is_added(tiny
     plain, _ = made(tiny, "lora")
     stirred(plain._on[0][0])
     noises = [torch.Generator().manual_seed(5) for _ in range(2)]
-    losses = experiment.loss(run.model, experiment._batch(0), noises[0])
-    alone = plain.loss(run.model, plain._batch(0), noises[1])
+    losses = experiment.loss(run.model, experiment.batches(0), noises[0])
+    alone = plain.loss(run.model, plain.batches(0), noises[1])
     assert losses["loss"] == alone["loss"] + 0.5 * losses["prior"]
 
 
@@ -219,6 +284,26 @@ def test_captions_are_the_texts_beside_and_broken_ones_are_named(tiny, folder, c
     (folder / "1.txt").write_bytes(b"\xff\xfe\x00")
     code, _, err = learned(capsys, tiny, "lora", "steps=1")
     assert code == 2 and "own/1.txt is no caption, a text in UTF-8" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "names"),
+    [
+        ("lora", {"text": True}, ("lora_unet_conv_in.alpha", "lora_te1_", "lora_te2_")),
+        ("word", {}, ("clip_g", "clip_l")),
+        ("control", {}, ("add_embedding", "controlnet_cond_embedding")),
+    ],
+)
+def test_models_of_two_towers_that_are_told_sizes_are_learned_for(kind, changes, names, xl, folder):
+    experiment, run = made(xl, kind, **changes)
+    with experiment.wearing(None):
+        bare = answer(experiment, side=8)
+    list(run.run(2))
+    file = experiment.file(run, Path())
+    keys = header(file).tensors
+    assert all(any(key.startswith(name) for key in keys) for name in names)
+    stirred(run.model)
+    assert not torch.allclose(answer(experiment, side=8), bare, atol=1e-3)
 
 
 def test_folders_of_peft_lie_beside_where_they_are_asked_for(tiny, folder, capsys):

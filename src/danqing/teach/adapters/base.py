@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from PIL import Image
@@ -17,19 +17,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...adapt.base import Detach
-from ...learn.data.buckets import Buckets, Size, sizes
+from ...learn.data.buckets import Size, sizes
 from ...learn.objectives.denoising import Denoising
 from ...learn.objectives.draws import logit_normal, uniform
 from ...learn.training.experiment import Count, Experiment, Free, settings
 from ...learn.training.loop import EMA, Training, Trapezoid
-from ...levels import from_arrays, to_arrays
-from ...noise import keyed
+from ...levels import to_arrays
 from ...pictures.grid import labelled
-from ...run.device import send
 from ...run.precision import scaler
 from ...store.shipped import DEFAULT
 from ...types import Conditioning
 from ..base import Above, Decay
+from .batches import Batch, Batches, Item
 from .captioned import Captioned
 from .frozen import Frozen
 from .table import ADAPTERS
@@ -39,22 +38,6 @@ TIMES = {"uniform": uniform, "logit-normal": logit_normal}
 SHOWN, SEED = 4, 7
 #: Sides whose buckets' sizes differ by so many pixels at least.
 STEP = 64
-
-
-class Batch(NamedTuple):
-    """What a step sees.
-
-    Args:
-        x0: latents (B, C, h, w), on the device.
-        texts: what each shows; "" where it is not told.
-        items: which pictures they are, and whether each is mirrored.
-        prior: latents (B, C, h, w) that the model painted before, or None.
-    """
-
-    x0: Tensor
-    texts: list[str]
-    items: list[tuple[int, bool]]
-    prior: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +118,7 @@ class OwnAdapter(Experiment):
         """The groups of the optimiser."""
         return [{"params": list(learned.parameters())}]
 
-    def more(self, items: Sequence[tuple[int, bool]]) -> Mapping[str, Tensor]:
+    def more(self, items: Sequence[Item]) -> Mapping[str, Tensor]:
         """What lies over pictures beside their captions, the `Conditioning.maps` of each."""
         return {}
 
@@ -171,13 +154,17 @@ class OwnAdapter(Experiment):
         return (self.prompts or tuple(dict.fromkeys(self.own.captions)))[:SHOWN]
 
     @cached_property
-    def _latents(self) -> list[list[Tensor]]:
-        """Of each picture its latent (C, h, w), and where pictures are mirrored that of the mirrored one too."""
-        turns = (False, True) if self.mirror else (False,)
-        return [
-            [self.frozen.latents(from_arrays((p[:, ::-1] if turned else p)[None]))[0] for turned in turns]
-            for p in self.own.pictures
-        ]
+    def batches(self) -> Batches:
+        """What the steps see."""
+        return Batches(
+            own=self.own,
+            frozen=self.frozen,
+            prior=self._before,
+            batch=self.batch,
+            unsaid=self.unsaid,
+            mirror=self.mirror,
+            seed=self.seed,
+        )
 
     @cached_property
     def _before(self) -> Tensor | None:
@@ -212,7 +199,7 @@ class OwnAdapter(Experiment):
 
     def training(self) -> Training:
         self._wear(None)
-        _ = self.own, self._latents, self._before  # are refused, if they are, before anything is made
+        _ = self.batches.latents  # what is refused is so before anything is made
         torch.manual_seed(self.seed)
         learned = self.made()
         groups = list(self.parameters(learned))
@@ -220,7 +207,7 @@ class OwnAdapter(Experiment):
         return Training(
             model=learned,
             objective=self.loss,
-            batches=self._batch,
+            batches=self.batches,
             optimisers={"loss": torch.optim.AdamW(groups, self.rate, weight_decay=self.decay, fused=True)},
             rate=Trapezoid(20),
             seed=self.seed,
@@ -228,22 +215,6 @@ class OwnAdapter(Experiment):
             scaler=scaler(self.frozen.where),
             notes=self.own.notes,
         )
-
-    @cached_property
-    def _order(self) -> Buckets:
-        return Buckets([picture.shape for picture in self.own.pictures], self.batch, f"{self.seed}/order")
-
-    def _batch(self, index: int) -> Batch:
-        draw, where = keyed(self.seed, "own", index), self.frozen.where
-        items = self._order(index)
-        turned, told = (torch.rand(len(items), generator=draw) for _ in range(2))
-        turns = [(i, self.mirror and turn < 0.5) for i, turn in zip(items, turned.tolist(), strict=True)]
-        x0 = torch.stack([self._latents[i][int(turn)] for i, turn in turns])
-        texts = [self.own.captions[i] if t >= self.unsaid else "" for i, t in zip(items, told.tolist(), strict=True)]
-        prior = self._before
-        if prior is not None:
-            prior = send(prior[torch.randint(len(prior), (len(items),), generator=draw)], where)
-        return Batch(send(x0, where), texts, turns, prior)
 
     def loss(self, model: nn.Module, batch: Batch, noise: torch.Generator) -> dict[str, Tensor]:
         """The denoising loss of the folder's pictures, and ``prior_weight`` times that of the prior's."""

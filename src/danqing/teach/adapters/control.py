@@ -22,6 +22,7 @@ from ...hint.records import hint
 from ...learn.training.experiment import Count, Free
 from ...nets.controlnet import ControlNet, ControlNetConfig, Shown
 from ...nets.ports import Residuals
+from ...nets.sized import Sized
 from ...nets.unet import UNet, UNetConfig
 from ...painting.adapters import hinting
 from ...run.device import send
@@ -30,6 +31,7 @@ from ...types import Conditioning
 from ...weights.load import save
 from ..base import Above
 from .base import OwnAdapter
+from .batches import Item
 
 #: Under which name the hint lies over a picture.
 NAME = "learned-control"
@@ -92,7 +94,9 @@ class OwnControl(OwnAdapter):
         return copied(made, net).to(self.frozen.where)
 
     def put_on(self, learned: nn.Module) -> Detach:
-        return self.frozen.denoiser.add_control(steering(cast(ControlNet, learned)))
+        net, sized = cast(ControlNet, learned), self.frozen.denoiser.net
+        told = Sized(cast(UNet, net), factor=sized.factor, scored=sized.scored) if isinstance(sized, Sized) else net
+        return self.frozen.denoiser.add_control(steering(net, told))
 
     # ------------------------------------------------------------------------------------------------------ the hints
 
@@ -104,13 +108,13 @@ class OwnControl(OwnAdapter):
         found = (np.asarray(at_size(record, draw, Image.fromarray(p)).convert("RGB")) for p in self.own.pictures)
         return [each[..., 0].copy() if (each[..., :1] == each).all() else each for each in found]
 
-    def _levels(self, items: Iterable[tuple[int, bool]]) -> Tensor:
+    def _levels(self, items: Iterable[Item]) -> Tensor:
         """(B, 3, H, W), 0 to 1."""
         there = (self._hints[i][:, ::-1] if turned else self._hints[i] for i, turned in items)
         whole = np.stack([each if each.ndim == 3 else each[..., None].repeat(3, 2) for each in there])
         return torch.from_numpy(whole).permute(0, 3, 1, 2).float() / 255
 
-    def more(self, items: Sequence[tuple[int, bool]]) -> Mapping[str, Tensor]:
+    def more(self, items: Sequence[Item]) -> Mapping[str, Tensor]:
         return {NAME: send(self._levels(items), self.frozen.where)}
 
     @property
@@ -146,13 +150,17 @@ def copied(control: ControlNet, net: UNet) -> ControlNet:
     return control
 
 
-def steering(net: ControlNet) -> Control:
-    """What adds the network's residuals to those of a denoiser, by the hint that lies over each picture."""
+def steering(net: ControlNet, told: nn.Module) -> Control:
+    """What adds the network's residuals to those of a denoiser, by the hint that lies over each picture.
+
+    Args:
+        told: the network as it is told what the denoiser is: of Stable Diffusion XL sizes too.
+    """
 
     def control(x: Tensor, time: Tensor, cond: Conditioning) -> Residuals:
         with autocast(x.device) if x.dtype != torch.float32 else torch.autocast(x.device.type, enabled=False):
             seen = Shown(net.see(cond.maps[NAME].float()))
-            found = net(x.float(), time, cond.tokens, shown=[seen], pooled=cond.pooled)
+            found: Residuals = told(x.float(), time, cond.tokens, shown=[seen], pooled=cond.pooled)
         return found.map(lambda residual: residual.to(x.dtype))
 
     return control
