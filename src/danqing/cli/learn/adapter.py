@@ -27,7 +27,7 @@ def command(kind: str, row: Teachable) -> click.Command:
     @click.command(
         kind,
         cls=Examples,
-        short_help=f"Train what attaches to a model: {row.learns}.",
+        short_help=f"Train {row.learns}.",
         epilog=row.epilog,
     )
     @click.argument("pictures", shell_complete=files)
@@ -59,8 +59,8 @@ def command(kind: str, row: Teachable) -> click.Command:
         listed: bool,
         add: bool,
     ) -> None:
-        """Have what attaches to a model learn the folder PICTURES, with all that lies in it at any depth, while the
-        model stands still.
+        """Train an adapter on the folder PICTURES, with all that lies in it at any depth; the model itself stays as it
+        is.
 
         What a picture shows stands in a .txt of its name beside it; what has none is called as the setting `caption`
         says, or as the folder. A sheet of samples shows pictures of the folder, and below what the model paints without

@@ -38,7 +38,7 @@ class Teachable:
 ROWS: Mapping[str, Teachable] = {
     "lora": Teachable(
         experiment="danqing.teach.adapters.lora:OwnLoRA",
-        learns="a style or a subject, as small changes of a model's layers (LoRA, DoRA)",
+        learns="a LoRA or DoRA: a style or a subject, as small changes of a model's layers",
         epilog="""
 danqing learn lora inks                               20 drawings, what each shows in a .txt of its name beside it
 danqing learn lora inks --set rank=16 --set alpha=8 --set targets=attention
@@ -51,7 +51,7 @@ danqing learn lora inks --model sdxl.safetensors --set rate=1e-4 --set recompute
     ),
     "word": Teachable(
         experiment="danqing.teach.adapters.word:OwnWord",
-        learns="a subject or a style, as the vectors of a new word (textual inversion)",
+        learns="a new word (textual inversion): a subject or a style, as vectors that prompts are read with",
         epilog="""
 danqing learn word mydog --set word=mydog --set init=dog
 danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture, inks"
@@ -61,7 +61,7 @@ danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture
     ),
     "control": Teachable(
         experiment="danqing.teach.adapters.control:OwnControl",
-        learns="to follow a hint of a picture: its edges, its palette (ControlNet)",
+        learns="a ControlNet: to follow a hint of a picture, its edges or its palette",
         epilog="""
 danqing learn control pictures                        edges; thousands of pictures, captions beside them
 danqing learn control pictures --set hint=palette     any hint that `danqing hint` draws
