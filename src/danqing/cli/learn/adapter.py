@@ -27,7 +27,7 @@ def command(kind: str, row: Teachable) -> click.Command:
     @click.command(
         kind,
         cls=Examples,
-        short_help=f"Train {row.learns}.",
+        short_help=row.does,
         epilog=row.epilog,
     )
     @click.argument("pictures", shell_complete=files)

@@ -16,7 +16,7 @@ class Teachable:
 
     Args:
         experiment: where its `danqing.teach.adapters.base.OwnAdapter` lies, "package.module:Class".
-        learns: what it learns, half a sentence for help.
+        does: in one sentence, for help.
         epilog: commands with its settings, for help.
         least: of how many pictures it can learn something.
         place: the kind of folder of models that takes its file, as `danqing.store.library.home`.
@@ -24,7 +24,7 @@ class Teachable:
     """
 
     experiment: str
-    learns: str
+    does: str
     epilog: str
     least: int = 1
     place: str
@@ -38,7 +38,7 @@ class Teachable:
 ROWS: Mapping[str, Teachable] = {
     "lora": Teachable(
         experiment="danqing.teach.adapters.lora:OwnLoRA",
-        learns="a LoRA or DoRA: a style or a subject, as small changes of a model's layers",
+        does="Train a LoRA or DoRA: a style or a subject, as small changes of a model's layers.",
         epilog="""
 danqing learn lora inks                               20 drawings, what each shows in a .txt of its name beside it
 danqing learn lora inks --set rank=16 --set alpha=8 --set targets=attention
@@ -51,7 +51,7 @@ danqing learn lora inks --model sdxl.safetensors --set rate=1e-4 --set recompute
     ),
     "word": Teachable(
         experiment="danqing.teach.adapters.word:OwnWord",
-        learns="a new word (textual inversion): a subject or a style, as vectors that prompts are read with",
+        does="Train a new word (textual inversion): a subject or a style, as vectors that prompts are read with.",
         epilog="""
 danqing learn word mydog --set word=mydog --set init=dog
 danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture, inks"
@@ -61,7 +61,7 @@ danqing learn word inks --set word=inks --set vectors=4 --set caption="a picture
     ),
     "control": Teachable(
         experiment="danqing.teach.adapters.control:OwnControl",
-        learns="a ControlNet: to follow a hint of a picture, its edges or its palette",
+        does="Train a ControlNet: to follow a hint of a picture, its edges or its palette.",
         epilog="""
 danqing learn control pictures                        edges; thousands of pictures, captions beside them
 danqing learn control pictures --set hint=palette     any hint that `danqing hint` draws
@@ -72,5 +72,5 @@ danqing learn control pictures --set hint=palette     any hint that `danqing hin
     ),
 }
 ADAPTERS: Table[Teachable] = Table(
-    "teachable", ROWS, kind="teach.adapters.table:Teachable", columns={"learns": lambda row: row.learns}
+    "teachable", ROWS, kind="teach.adapters.table:Teachable", columns={"what it does": lambda row: row.does}
 )
