@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from experiments.controls import NEAR, colour_distance, edge_f1
+from PIL import Image
 
 
 def line(x: int) -> Image.Image:
