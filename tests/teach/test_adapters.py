@@ -3,6 +3,8 @@ without trace, is read here and by others as it was written, and a stopped run e
 
 import json
 import shlex
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -311,3 +313,21 @@ def test_folders_of_peft_lie_beside_where_they_are_asked_for(tiny, folder, capsy
     for network in ("unet", "text_encoder"):
         config = json.loads(Path("run/own-peft", network, "adapter_config.json").read_text())
         assert config["r"] == 2 and config["peft_type"] == "LORA"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("lora", "gone"), "gone is not there: name a folder"),
+        (("control", "few"), "few holds 1 pictures that can be learned, and control needs 8 at least"),
+    ],
+)
+def test_folders_that_cannot_be_learned_are_refused_before_torch_loads(args, told, home):
+    Path("few").mkdir()
+    Image.new("RGB", (16, 16)).save("few/a.png")
+    code = (
+        "import sys\nfrom danqing.cli.app import main\ntry:\n    main(sys.argv[1:])\nfinally:\n"
+        "    assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "learn", *args], capture_output=True, text=True)
+    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
