@@ -132,10 +132,10 @@ def stirred(learned: torch.nn.Module) -> torch.nn.Module:
     return learned
 
 
-def answer(experiment, texts=("a red fox, zorb",), side=4) -> torch.Tensor:
+def answer(experiment, texts=("a red fox, zorb",), side=4, items=((0, False),)) -> torch.Tensor:
     """What the model that stands still says of noise."""
     with torch.no_grad():
-        maps = experiment.more([(0, False)] * len(texts))
+        maps = experiment.more(items)
         cond = together(experiment.said(texts), maps)
         x = torch.randn(len(texts), 4, side, side, generator=torch.Generator().manual_seed(1))
         return experiment.frozen.denoiser(x, torch.full((len(texts),), 0.6), cond).x0
@@ -262,6 +262,16 @@ def test_the_prior_is_what_the_model_paints_untouched_and_its_loss_is_added(tiny
     losses = experiment.loss(run.model, experiment.batches(0), noises[0])
     alone = plain.loss(run.model, plain.batches(0), noises[1])
     assert losses["loss"] == alone["loss"] + 0.5 * losses["prior"]
+
+
+def test_a_control_tells_one_hint_from_another(tiny, folder):
+    experiment, run = made(tiny, "control", hint="grey")
+    stirred(run.model)
+    one, again, other, mirrored = (
+        answer(experiment, items=[item]) for item in ((0, False), (0, False), (1, False), (0, True))
+    )
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other, atol=1e-4) and not torch.allclose(one, mirrored, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,12 @@ class OwnAdapter(Experiment):
         """Whether what texts say changes while it learns."""
         return False
 
+    def optimiser(self, learned: nn.Module) -> torch.optim.Optimizer:
+        """What learns it."""
+        return torch.optim.AdamW(list(self.parameters(learned)), self.rate, weight_decay=self.decay, fused=True)
+
     def parameters(self, learned: nn.Module) -> Iterable[dict[str, Any]]:
-        """The groups of the optimiser."""
+        """The groups of AdamW."""
         return [{"params": list(learned.parameters())}]
 
     def more(self, items: Sequence[Item]) -> Mapping[str, Tensor]:
@@ -202,13 +206,12 @@ class OwnAdapter(Experiment):
         _ = self.batches.latents  # what is refused is so before anything is made
         torch.manual_seed(self.seed)
         learned = self.made()
-        groups = list(self.parameters(learned))
         self._wear(learned)
         return Training(
             model=learned,
             objective=self.loss,
             batches=self.batches,
-            optimisers={"loss": torch.optim.AdamW(groups, self.rate, weight_decay=self.decay, fused=True)},
+            optimisers={"loss": self.optimiser(learned)},
             rate=Trapezoid(20),
             seed=self.seed,
             ema=EMA(learned, self.average),

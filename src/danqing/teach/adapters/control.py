@@ -20,13 +20,14 @@ from ...errors import InvalidInput
 from ...hint.fit import at_size
 from ...hint.records import hint
 from ...learn.training.experiment import Count, Free
+from ...learn.training.optim import Muon, muon_groups
 from ...nets.controlnet import ControlNet, ControlNetConfig, Shown
 from ...nets.ports import Residuals
 from ...nets.sized import Sized
 from ...nets.unet import UNet, UNetConfig
 from ...painting.adapters import hinting
 from ...run.device import send
-from ...run.precision import autocast
+from ...run.precision import autocast, find_precision
 from ...types import Conditioning
 from ...weights.load import save
 from ..base import Above
@@ -35,6 +36,8 @@ from .batches import Item
 
 #: Under which name the hint lies over a picture.
 NAME = "learned-control"
+#: First layers, which meet the data: no hidden matrices.
+EDGES = ("conv_in", "controlnet_cond_embedding.conv_in", "time_embedding", "add_embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class OwnControl(OwnAdapter):
         widths: of the convolutions that embed the hint, each but the first of which halves it: one more than the codec
             halves pictures; 16, 32, 64, … where none are given.
         middle: what of the UNet's middle is copied: all of it, or one residual block without attention.
+        rate: Muon's, of all that lies between.
+        edge_rate: AdamW's, of first layers and of vectors.
         words: whether it reads the words as well; otherwise its attentions are left out.
     """
 
@@ -55,7 +60,8 @@ class OwnControl(OwnAdapter):
     steps: Free[Count] = 4000
     sample_every: Free[Count] = 500
     batch: Count = 16
-    rate: Above = 3e-4
+    rate: Above = 0.01
+    edge_rate: Above = 1e-3
     average: float = 0.99
     unsaid: float = 0.3
     mirror: bool = False
@@ -92,6 +98,11 @@ class OwnControl(OwnAdapter):
             shape |= {"transformer_layers": (0,) * len(net.config.transformer_layers), "mid_transformer_layers": 0}
         made = ControlNet(ControlNetConfig(**shape, mid_resnets=2 if self.middle == "whole" else 1))
         return copied(made, net).to(self.frozen.where)
+
+    def optimiser(self, learned: nn.Module) -> torch.optim.Optimizer:
+        # AdamW moves all weights of a layer alike at first, and six convolutions of them in a row would say one number.
+        groups = muon_groups(learned, lr=self.rate, adam_lr=self.edge_rate, weight_decay=self.decay, edges=EDGES)
+        return Muon(groups, dtype=find_precision(self.frozen.where))
 
     def put_on(self, learned: nn.Module) -> Detach:
         net, sized = cast(ControlNet, learned), self.frozen.denoiser.net
