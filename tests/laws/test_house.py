@@ -36,7 +36,9 @@ MAY = {
     "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
     "hint": {"errors", "finish", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
-    "teach": PROCESS | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"},
+    "teach": PROCESS
+    | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
+    | {"adapt", "atomic", "hint", "painting"},
     "run": CORE | {"nets", "log", "tables"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables", "run"},

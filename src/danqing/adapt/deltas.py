@@ -172,6 +172,11 @@ class Replacement:
         return Replacement(take(self.value))
 
 
+def norms(weight: Tensor, axis: int) -> Tensor:
+    """The norm for each index of one axis over all the others, which keep a length of 1."""
+    return torch.linalg.vector_norm(weight, dim=[d for d in range(weight.ndim) if d != axis], keepdim=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Decomposed:
     """DoRA: ``m (W + Δ) / ‖W + Δ‖ - W``, the norms taken for each index of one axis over all the others.
@@ -195,7 +200,7 @@ class Decomposed:
             side = ("outputs", "inputs")[self.axis]
             raise InvalidInput(f"{self.magnitude.numel()} magnitudes for {weight.shape[self.axis]} {side}")
         new = weight + self.inner.change(weight)
-        norm = torch.linalg.vector_norm(new, dim=[d for d in range(new.ndim) if d != self.axis], keepdim=True)
+        norm = norms(new, self.axis)
         factor = self.magnitude.to(weight).reshape(norm.shape) / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         return new * factor - weight
 

@@ -74,8 +74,8 @@ def _sibling(device: torch.device, source: str = "", hand: ByHand = NOTHING) -> 
     )
 
 
-def _networks(
-    model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype], engine: str
+def networks_of(
+    model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype], engine: str = "torch"
 ) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role, by the engine."""
     nets = dict[str, nn.Module]()
@@ -103,7 +103,7 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype,
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = _networks(model, device, dtypes, engine)
+    nets = networks_of(model, device, dtypes, engine)
     if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
         for net in nets.values():
             net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -131,7 +131,7 @@ def _generator(
     family = model.components[model.core].family
     if family not in GENERATORS:
         raise UnknownName("family of a generator", family, GENERATORS)
-    nets = _networks(model, device, dict.fromkeys(model.components, dtype), engine)
+    nets = networks_of(model, device, dict.fromkeys(model.components, dtype), engine)
     return GENERATORS[family](
         model=model, nets=nets, device=device, dtype=dtype, engine=engine, sibling=_sibling(device)
     )

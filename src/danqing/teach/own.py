@@ -50,7 +50,7 @@ class Own(Labelled):
         there = [(file, each) for file, each in zip(files, read_all, strict=True) if not isinstance(each, str)]
         out = [each for each in read_all if isinstance(each, str)]
         if len(there) < least:
-            raise InvalidFile("; ".join([too_few(folder, family, least, len(there)), *_named(out, FIRST)]))
+            raise InvalidFile("; ".join([too_few(folder, family, least, len(there)), *named(out, FIRST)]))
         parts = [file.relative_to(folder).parts for file, _ in there]
         kinds = [each[0] if len(each) > 1 else name for each in parts]
         names = tuple(sorted(set(kinds)))
@@ -61,7 +61,7 @@ class Own(Labelled):
             names=names,
             folder=name,
             files=tuple(file for file, _ in there),
-            notes=(f"{folder}: {len(there)} pictures{many}", *_named(out, NAMED)),
+            notes=(f"{folder}: {len(there)} pictures{many}", *named(out, NAMED)),
         )
 
     @property
@@ -80,7 +80,7 @@ def folder_name(folder: Path) -> str:
     return folder.resolve().name or "pictures"
 
 
-def _named(reasons: list[str], most: int) -> list[str]:
+def named(reasons: list[str], most: int) -> list[str]:
     """What was left out, so many of it by name."""
     more = [f"left out: {len(reasons) - most} more"] if len(reasons) > most else []
     return [*(f"left out: {reason}" for reason in reasons[:most]), *more]

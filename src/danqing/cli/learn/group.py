@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from ..options import Group
+from .adapter import COMMANDS as ADAPTERS
 from .folder import folder
 from .run import run
 
-COMMANDS = (folder, run)
+COMMANDS = (folder, *ADAPTERS, run)
 
 
 class Learn(Group):
@@ -27,12 +28,13 @@ class Learn(Group):
 danqing learn folder photos                         a model of the pictures in photos/
 danqing learn folder photos --family biggan         of another family
 danqing learn folder --help                         which there are
+danqing learn lora inks                             a LoRA of the pictures in inks/, for the default model
 danqing learn run experiments/x.py --settings       what an experiment of your own lets set
 danqing learn experiments/x.py                      the same as danqing learn run experiments/x.py
 """,
 )
 def learn() -> None:
-    """Train a model: on a folder of your own pictures, or as a Python file says.
+    """Train a model, or what attaches to one: on a folder of your own pictures, or as a Python file says.
 
     Stop it by Ctrl-C, or kill it: the same command goes on from the last checkpoint, and the final weights are bit for
     bit those of an unbroken run.

@@ -36,14 +36,31 @@ def export(experiment: Experiment, home: Path, folder: Path, command: str) -> Tr
         raise InvalidFile(
             f"{folder.resolve()} is there and is no model of danqing's: it stays as it is; name another folder"
         )
+    checkpoint(home, command)
+    with atomic.folder(folder, parents=True) as beside:
+        run = at_last(experiment, home, command)
+        experiment.export(run, beside, core_hours(home / "log.jsonl", run.step))
+    return run
+
+
+def checkpoint(home: Path, command: str) -> Path:
+    """The last checkpoint of a run.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     last = home / "last.pt"
     if not last.is_file():
         raise InvalidInput(f"there is no checkpoint {last} to export: `{command}` trains one")
-    with atomic.folder(folder, parents=True) as beside:
-        run = experiment.training()
-        run.settings = experiment.binding()
-        run.resume(last)
-        experiment.export(run, beside, core_hours(home / "log.jsonl", run.step))
+    return last
+
+
+def at_last(experiment: Experiment, home: Path, command: str) -> Training:
+    """A run at its last checkpoint; arguments and errors as of `export`."""
+    last = checkpoint(home, command)
+    run = experiment.training()
+    run.settings = experiment.binding()
+    run.resume(last)
     return run
 
 
