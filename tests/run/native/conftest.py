@@ -1,6 +1,7 @@
 """For the tests of the kernels: each is tested as it is chosen here, and as it is for lesser processors."""
 
 import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from danqing.run.native import attention, build, convolution, library, normalise
 ALL = {kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)}
 #: This processor's flags, and those of lesser ones that it can play.
 PROCESSORS = {"all": cpu().flags} | {
-    name: frozenset(build.SETS[name]) for name in ("avx512", "avx2") if cpu().flags > frozenset(build.SETS[name])
+    name: frozenset(build.SETS[name])
+    for name in ("avx512-bf16", "avx512", "avx2")
+    if cpu().flags > frozenset(build.SETS[name])
 }
 
 
@@ -22,14 +25,16 @@ def has(name, where):
         build.compiler()
     except build.NotBuilt:
         return False
-    sets = build.KERNELS[name].keys() - {"amx-bf16"} if where != "all" else build.KERNELS[name]
-    return any(PROCESSORS[where].issuperset(build.SETS[each]) for each in sets)
+    if name == "attention_bf16" and "amx_bf16" in PROCESSORS[where]:
+        return ALL[name].reason() == ""  # the system may keep the tiles to itself
+    return any(PROCESSORS[where].issuperset(build.SETS[each]) for each in build.KERNELS[name])
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Where kernels are compiled that no package brings."""
-    return tmp_path_factory.mktemp("kernels")
+    """Where kernels are compiled that no package brings, for all the processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +92,8 @@ def pytest_generate_tests(metafunc):
         runs = [(where, name) for name in mark.args for where in PROCESSORS if has(name, where)]
         metafunc.parametrize(("processor", "kernel"), runs, indirect=True)
     elif "tiles" in metafunc.fixturenames:
-        metafunc.parametrize("tiles", ["emulated"] if has("attention_bf16", "all") else [], indirect=True)
+        bf16 = any(has("attention_bf16", where) for where in PROCESSORS)
+        metafunc.parametrize("tiles", ["emulated"] if bf16 else [], indirect=True)
     elif "processor" in metafunc.fixturenames:
         metafunc.parametrize("processor", PROCESSORS, indirect=True)
 

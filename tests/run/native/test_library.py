@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -57,6 +58,13 @@ def test_without_a_compiler_torch_computes(nowhere, monkeypatch, command, said):
     assert is_torchs()
     assert said in KERNEL.reason() or "for Linux on x86-64" in KERNEL.reason() or "processor" in KERNEL.reason()
     assert not nowhere.exists() or not list(nowhere.iterdir())
+
+
+@here
+def test_threads_that_ask_at_once_are_answered_alike(kernel, nowhere):
+    with ThreadPoolExecutor(4) as together:
+        assert set(together.map(lambda _: KERNEL.reason(), range(4))) == {""}
+    assert len(list(nowhere.iterdir())) == 1
 
 
 @here

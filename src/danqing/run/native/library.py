@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -86,20 +87,26 @@ class Kernel:
         self.name, self.names, self.test, self.most = name, functions, test, most
         self.functions: dict[str, Callable[[bytes], int]] = {}
         self.instructions = ""
-        self._given, self._reason = "", LATER
+        self._given, self._reason, self._lock = "", LATER, threading.Lock()
 
     def reason(self) -> str:
         """Why the kernel does not run here, "" if it does; the first question opens and tests it, as does the first
         after the switch was turned."""
         if self._reason is LATER or self._given != given():
-            self.forget()
-            try:
-                self._open()
-                self._reason = ""
-            except Missing as reason:
-                self.functions, self.instructions, self._reason = {}, "", str(reason)
-                log.info("kernel %s: %s", self.name, reason)
+            with self._lock:  # others wait until it is tested
+                if self._reason is LATER or self._given != given():
+                    self._look()
         return self._reason
+
+    def _look(self) -> None:
+        self.forget()
+        try:
+            self._open()
+            self._reason = ""
+        except Missing as reason:
+            self.functions, self.instructions = {}, ""
+            log.info("kernel %s: %s", self.name, reason)
+            self._reason = str(reason)
 
     def _open(self) -> None:
         if self.name in left_out(self._given):
