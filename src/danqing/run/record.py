@@ -9,6 +9,7 @@ import torch
 
 from .device import cpu, find_device
 from .engine.engines import find_engine
+from .native.chosen import running
 from .precision import find_precision, precision_name
 
 
@@ -34,6 +35,8 @@ def describe(
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}".strip(),
     }
+    if record["engine"] == "packed":
+        record["kernels"] = running()
     if where.type == "cuda":
         record["gpu"] = torch.cuda.get_device_name(where)
     return record

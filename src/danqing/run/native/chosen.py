@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from . import attention, convolution, normalise
+from .library import Kernel
+
+
+def running() -> str:
+    """The kernels that run here, each with its instruction set, as a record names them; "none" where none does."""
+    found = (f"{kernel.name} {kernel.instructions}" for kernel in _every() if not kernel.reason())
+    return ", ".join(found) or "none"
+
+
+def _every() -> tuple[Kernel, ...]:
+    return (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)
 
 
 def kernels() -> dict[str, str]:
     """Of each kernel its instruction set, or why torch computes in its place."""
-    found = (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)
-    return {kernel.name: kernel.reason() or kernel.instructions for kernel in found}
+    return {kernel.name: kernel.reason() or kernel.instructions for kernel in _every()}
