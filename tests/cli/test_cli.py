@@ -20,6 +20,7 @@ from danqing import installed
 from danqing.cli import app
 from danqing.cli.commands import painting
 from danqing.errors import DanqingError, InvalidFile
+from danqing.painting.loaded import LoadedModel
 from danqing.pictures import encode, files
 from danqing.pictures.carried import carried_by
 from danqing.request.names import RECIPES
@@ -248,14 +249,14 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_painting(run, m
 
 
 def test_a_failure_costs_the_picture_that_fails_alone(run, monkeypatch):
-    real = painting.Screen.one
+    real = LoadedModel.states
 
-    def one(self, loaded, request, n, *rest):
-        if n == 2:
+    def states(self, request):
+        if request.index == 1:
             raise DanqingError("not finite")
-        return real(self, loaded, request, n, *rest)
+        yield from real(self, request)
 
-    monkeypatch.setattr(painting.Screen, "one", one)
+    monkeypatch.setattr(LoadedModel, "states", states)
     code, out, err = run("paint", "fox", "--count", "3", "-o", "{index}.png")
     assert code == 1 and out.split() == ["0.png", "2.png"] and err.count("not finite") == 1
 

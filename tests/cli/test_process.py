@@ -119,7 +119,7 @@ def test_the_kernels_are_the_processs_and_doctor_names_them(run, picture, monkey
     monkeypatch.setattr(switch, "_given", "on")
     assert run("finish", "clahe", str(picture), "--kernels", "off", "-o", "y.png")[0] == 0
     assert os.environ["DANQING_KERNELS"] == "off"
-    states = json.loads(run("doctor", "--quick", "--json")[1])["kernels"]
+    states = json.loads(run("doctor", "--quick", "--json")[1])["each kernel"]
     assert states and all("left out" in state for state in states)
     code, _, err = run("finish", "clahe", str(picture), "--kernels", "winnograd", "-o", "z.png")
     assert code == 2 and "winograd" in err and "attention_bf16" in err

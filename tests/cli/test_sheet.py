@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from danqing.cli.commands import painting
 from danqing.errors import DanqingError
+from danqing.painting.loaded import LoadedModel
 from danqing.pictures import sheet
 from danqing.pictures.carried import recorded
 
@@ -83,13 +83,13 @@ def test_bad_input_is_told_with_code_2_and_paints_nothing(run, args, told):
 
 
 def test_a_picture_that_fails_costs_its_cell_alone(run, monkeypatch):
-    real = painting.Screen.one
+    real = LoadedModel.states
 
-    def one(self, loaded, request, n, *rest):
-        if n == 2:
+    def states(self, request):
+        if request.prompt == "cat":
             raise DanqingError("not finite")
-        return real(self, loaded, request, n, *rest)
+        yield from real(self, request)
 
-    monkeypatch.setattr(painting.Screen, "one", one)
+    monkeypatch.setattr(LoadedModel, "states", states)
     code, out, err = run("sheet", "fox", "cat", "owl", "--seed", "5", "-o", "set/")
     assert code == 1 and out.split() == ["set/fox.png", "set/owl.png", "set/sheet.png"] and "not finite" in err

@@ -54,7 +54,7 @@ def normal(seed: int, *shape: int) -> Tensor:
 
 def settings(weight: float, fidelity: float) -> tuple[How, Resolved]:
     how = How(Reference(image="x.png", weight=weight, fidelity=fidelity), "reference 0", (16, 16))
-    return how, Resolved(prompt="", seed=3, precision="fp32")
+    return how, Resolved(prompt="", seed=3, precision="fp32", engine="torch")
 
 
 def spoken(how: How, request: Resolved, latent: Tensor, tokens: Tensor) -> Conditioning:

@@ -66,7 +66,7 @@ def _facts() -> Iterator[tuple[str, Any]]:
 
     yield "danqing", f"{__version__}, Python {platform.python_version()}"
     yield from describe().items()
-    yield "kernels", [f"{name}: {state}" for name, state in kernels().items()]
+    yield "each kernel", [f"{name}: {state}" for name, state in kernels().items()]
     yield "settings", _place(settings.place("config") / "settings.toml")
     yield "folders of models", [_place(folder) for folder in settings.read().models]
     yield "cache", _place(settings.place("cache"))
