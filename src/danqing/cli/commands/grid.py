@@ -7,7 +7,8 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ import click
 from ...errors import InvalidFile, InvalidInput
 from ...lang.spoken import said
 from ..options import Examples, fields_but, placed
-from ..screen import echo, note, screen
+from ..screen import Screen, echo, note, screen
 from .painting import Outcome, load
 
 if TYPE_CHECKING:
+    from ...painting.loaded import LoadedModel
+    from ...pictures.picture import Picture
     from ...request.axes import Axis
-    from ...request.request import Request
+    from ...request.request import Request, Resolved
 
 #: More pictures than this are asked about first.
 ASKED = 200
@@ -67,9 +70,10 @@ def grid(
 
     A grid that was stopped goes on where it was: the same command paints what is missing.
     """
+    from ...painting.loaded import LoadedModel
     from ...pictures import files
     from ...request.axes import NOTHING, Axis, cells, count
-    from ...request.request import Request
+    from ...request.request import Request, Resolved
 
     output, device = options.pop("output"), options.pop("device")
     force, as_json, svg = (options.pop(name) for name in ("force", "as_json", "svg"))
@@ -92,16 +96,36 @@ def grid(
         note(f"{many - len(missing)} of {many} pictures are there already")
     with screen(quiet=as_json) as show:
         outcome = Outcome(show, force=force, svg=svg, as_json=as_json)
-        for done, n in enumerate(sorted(missing, key=lambda n: requests[n].model), 1):  # each model is loaded once
+        order = sorted(missing, key=lambda n: _how(requests[n]))  # each model is loaded once
+        for _, same in groupby(order, key=lambda n: _how(requests[n])):
             show.waiting("loading")
-            with outcome.kept_going():
-                loaded = load(requests[n], device, show)
-                outcome.write(show.one(loaded, loaded.resolve(requests[n]), done, len(missing), None), paths[n])
+            ready = list[tuple[int, LoadedModel, Resolved]]()
+            for n in same:
+                with outcome.kept_going():
+                    loaded = load(requests[n], device, show)
+                    ready.append((n, loaded, loaded.resolve(requests[n])))
+            for n, made in _made(show, ready):
+                with outcome.kept_going():
+                    outcome.write(made(), paths[n])
     if not no_sheet:
         for path in _sheets(folder, axes, requests, paths):
             echo(str(path), err=as_json)
     if outcome.code:
         sys.exit(outcome.code)
+
+
+def _made(
+    show: Screen, ready: Sequence[tuple[int, LoadedModel, Resolved]]
+) -> Iterator[tuple[int, Callable[[], Picture]]]:
+    """What gives each picture of one model's requests, with its number."""
+    if ready:
+        numbers, models, requests = zip(*ready, strict=True)
+        yield from zip(numbers, show.several(models[0], requests, [None] * len(ready)), strict=True)
+
+
+def _how(request: Request) -> str:
+    """Equal for requests that one loaded model paints."""
+    return repr((request.model, request.precision, request.engine, request.override))
 
 
 class Plan:
