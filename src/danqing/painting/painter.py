@@ -92,6 +92,7 @@ class Painter(LoadedModel):
         self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
         # Of one picture, in the copy of the painter that `attached` gives.
         self._attached, self._setup = Attached(text), Setup()
+        self._proof = dict[Hashable, bool]()
         #: Equal where pictures are seen alike, None where no other's is.
         self._seen: Hashable = tiles.Tiling()
         #: What stands between the denoiser and whoever asks it.
@@ -255,8 +256,7 @@ class Painter(LoadedModel):
                 return self.sees(self.denoiser)(x, t, cond)
 
         shared = ENGINES[self.engine].steady and self._seen is not None and not self._attached.on
-        alike = (self.denoiser, self._seen) if shared else None
-        return together.asked(together.Question(ask, alike, x, t, cond))
+        return together.asked(together.Question(ask, self._seen, x, t, cond, self._proof if shared else None))
 
     def abreast(self, request: Resolved) -> int:
         cells = request.frames * (request.width // self.codec.factor) * (request.height // self.codec.factor)

@@ -31,7 +31,9 @@ class Question:
 
     Args:
         ask: the network, as that picture has it.
-        alike: equal where the networks answer alike; None where no other picture's does.
+        alike: equal where the networks answer alike, beside the proof.
+        proof: of the pictures of one network, of which numbers of them it is known whether each has the bytes that it has
+            alone; None where no other picture's network answers alike.
     """
 
     ask: Callable[[Tensor, Tensor, Conditioning], Denoised]
@@ -39,16 +41,17 @@ class Question:
     x: Tensor
     t: Tensor
     cond: Conditioning
+    proof: dict[Hashable, bool] | None = None
 
     @property
-    def kind(self) -> Hashable:
-        """Equal for those that one call can answer."""
-        cond, alone = self.cond, object()
-        if self.alike is None:
-            return alone
+    def kind(self) -> tuple[Hashable, ...]:
+        """Equal for those that one call can answer; the first part is whose proof it is."""
+        cond = self.cond
+        if self.proof is None:
+            return (object(),)
         shapes = [(name, part.shape[1:]) for name, part in (*cond.extra.items(), *cond.maps.items())]
         parts = [None if part is None else part.shape[1:] for part in (cond.tokens, cond.pooled, cond.concat)]
-        return self.alike, self.x.shape[1:], self.x.dtype, tuple(parts), tuple(sorted(shapes))
+        return id(self.proof), self.alike, self.x.shape[1:], self.x.dtype, tuple(parts), tuple(sorted(shapes))
 
     @property
     def cells(self) -> int:
@@ -147,19 +150,44 @@ def _split(group: Sequence[int], questions: dict[int, Question]) -> Iterator[lis
 
 
 def _told(questions: Sequence[Question]) -> Sequence[Denoised | Exception]:
-    """The answer to each question, of one call; where that fails, of a call for each, so that it is its own alone."""
-    try:
-        return _one_call(questions)
-    except Exception as error:
-        return [error] if len(questions) == 1 else [_told([each])[0] for each in questions]
+    """The answer to each question, of one call; of a call for each where that fails, or where the machine's kernels
+    give other bytes in company."""
+    first, last = questions[0], questions[-1]
+    if len(questions) > 1 and first.proof is not None:
+        key = (first.kind[1:], *(len(each.x) for each in questions))
+        with suppress(Exception):  # it is met again by the one whose it is
+            if first.proof.get(key, True):
+                answers = _one_call(questions)
+                if key not in first.proof:  # whatever is true of the first and the last is true of those between
+                    first.proof[key] = _same(answers[0], _alone(first)) and _same(answers[-1], _alone(last))
+                if first.proof[key]:
+                    return answers
+    found: list[Denoised | Exception] = []
+    for each in questions:
+        try:
+            found.append(_alone(each))
+        except Exception as error:
+            found.append(error)
+    return found
+
+
+def _same(one: Denoised, other: Denoised) -> bool:
+    """Whether two answers have the same bytes."""
+    return all(
+        a is b is None or (a is not None and b is not None and torch.equal(a, b))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@torch.inference_mode()
+def _alone(question: Question) -> Denoised:
+    return question.answer()
 
 
 @torch.inference_mode()
 def _one_call(questions: Sequence[Question]) -> list[Denoised]:
     """The answers of one call."""
     first, *rest = questions
-    if not rest:
-        return [first.answer()]
     x, t = torch.cat([each.x for each in questions]), torch.cat([each.t for each in questions])
     answer = first.ask(x, t, first.cond.cat(*(each.cond for each in rest)))
     counts = [len(each.x) for each in questions]

@@ -26,7 +26,7 @@ class Engine:
     Args:
         attach: has a network computed so; what it returns makes the network what it was, bit for bit.
         reason: why it cannot compute on a device, "" where it can.
-        steady: a picture has the same bytes in a batch of any size.
+        steady: a picture is to have the same bytes in a batch of any size, which is proved before it is relied on.
         does: in one sentence.
     """
 
