@@ -32,8 +32,8 @@ class Question:
     Args:
         ask: the network, as that picture has it.
         alike: equal where the networks answer alike, beside the proof.
-        proof: of the pictures of one network, of which numbers of them it is known whether each has the bytes that it has
-            alone; None where no other picture's network answers alike.
+        proof: of a network's pictures: by how many of which kind are asked together, whether each has the bytes that it
+            has alone, as far as that was found out; None where no other picture's network answers alike.
     """
 
     ask: Callable[[Tensor, Tensor, Conditioning], Denoised]
