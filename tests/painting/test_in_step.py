@@ -1,5 +1,6 @@
 """Pictures that are painted together are those painted alone, in fewer calls, and none takes another with it."""
 
+import threading
 from functools import partial
 
 import pytest
@@ -159,6 +160,17 @@ def test_who_stops_listening_ends_the_work_and_leaves_nothing_on(tiny):
     next(pictures)
     pictures.close()
     assert not torch.is_inference_mode_enabled()
+
+
+def test_each_picture_may_be_asked_for_on_another_thread(tiny):
+    every = requests(str(tiny))
+    pictures = iter(danqing.paint_all(every, device="cpu"))
+    found = []
+    for _ in every:
+        thread = threading.Thread(target=lambda: found.append(next(pictures)))
+        thread.start()
+        thread.join()
+    assert bytes_of(found) == bytes_of(map(load(str(tiny)).paint, every))
 
 
 def test_an_interrupt_goes_through(tiny):

@@ -175,7 +175,8 @@ def _of_one(loaded: LoadedModel | None, requests: Sequence[Resolved]) -> Iterato
             yield loaded.paint(group[0])
             continue
         works = [partial(loaded.states, request) for request in group]
-        for what in together.in_order(works, lambda which, state: None):
+        # All at once, for whoever asks for the next picture may do so on another thread.
+        for what in [*together.in_order(works, lambda which, state: None)]:
             if isinstance(what, Exception):
                 raise what
             yield what
