@@ -13,6 +13,7 @@ from ...adapt.base import layers
 from ...errors import InvalidFile, InvalidInput
 from ...nets.controlnet import ControlNet
 from ...nets.controlnet_union import ControlNetUnion
+from ...nets.sized import told_as
 from ...nets.unet import UNet
 from ...pictures import read as pictures
 from ...request.request import Request, Resolved
@@ -135,7 +136,11 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, ControlNet]], target
             key = asked.path, how.control.balance
         member = Member(how, acting(target.denoiser, how.request, how.control))
         together.setdefault(key, (net, []))[1].append(member)
-    on = (partial(target.denoiser.add_control, Steering(*each)) for each in together.values())
+    denoiser = target.denoiser
+    on = (
+        partial(denoiser.add_control, Steering(told_as(denoiser.net, net), members))
+        for net, members in together.values()
+    )
     return replace(attached, on=(*attached.on, *on))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import schedule as schedules
 from ...denoise import Denoiser, coefficients
 from ...errors import InvalidInput
-from ...nets.controlnet import ControlNet, Shown
+from ...nets.controlnet import Shown
 from ...nets.ports import NO_RESIDUALS, Residuals
 from ...request.control import Balance, Control
 from ...request.request import Resolved
@@ -105,11 +105,12 @@ class Steering:
     """A `denoise.Control`: the residuals of a network for the controls that it is shown at once, in the steps of each.
 
     Args:
-        net: which is shown one at a time, or several where it knows several kinds.
+        net: a `ControlNet`, told what the denoiser's network is; it is shown one at a time, or several where it knows
+            several kinds.
         members: of one balance.
     """
 
-    net: ControlNet
+    net: nn.Module
     members: Sequence[Member]
 
     def __call__(self, x: Tensor, time: Tensor, cond: Conditioning) -> Residuals:
