@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.store.test_foreign import SCALE, SIDE, STEPS, sdxl, shaken, words
+from tests.store.test_foreign import SCALE, SIDE, STEPS, sd3, sdxl, shaken, words
 
+from danqing.errors import InvalidFile, InvalidInput
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.unet import UNetConfig
 from danqing.noise import Noise
@@ -57,9 +58,7 @@ def test_a_control_of_stable_diffusion_xl_is_told_sizes_as_its_unet_is(
 ) -> None:
     plain = sdxl(words)
     plain.save_pretrained(tmp_path / "sdxl")
-    net = shaken(
-        diffusers.ControlNetModel.from_unet(plain.unet, conditioning_embedding_out_channels=WIDTHS), 8
-    )
+    net = shaken(diffusers.ControlNetModel.from_unet(plain.unet, conditioning_embedding_out_channels=WIDTHS), 8)
     painter = load(tmp_path / "sdxl", "cpu", "fp32")
     unet: Any = painter.adapters.target.nets["denoiser"]
     shape = {f.name: getattr(unet.config, f.name) for f in fields(UNetConfig)}
@@ -79,3 +78,96 @@ def test_a_control_of_stable_diffusion_xl_is_told_sizes_as_its_unet_is(
     found = painted(painter, asked)
     assert np.abs(found - np.round(image * 255)).max() <= 1
     assert np.abs(found - painted(painter, request())).max() > 8
+
+
+# Stable Diffusion 3 ---------------------------------------------------------------------------------------------------
+
+SD3: dict[str, Any] = {
+    "sample_size": 16, "in_channels": 4, "out_channels": 4, "num_layers": 1, "attention_head_dim": 8,
+    "num_attention_heads": 4, "joint_attention_dim": 64, "caption_projection_dim": 32, "pooled_projection_dim": 64,
+    "pos_embed_max_size": 16,
+}  # fmt: skip
+#: With blocks of the image alone, as Stability AI's for 3.5 large.
+ALONE = {"joint_attention_dim": None, "use_pos_embed": False, "pos_embed_max_size": None}
+
+
+@pytest.fixture
+def most_probable(monkeypatch) -> None:
+    """Of what an encoder gives diffusers takes a draw and danqing the most probable."""
+    kind = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
+    monkeypatch.setattr(kind, "sample", lambda self, generator=None: self.mode())
+
+
+def levels(path: str) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32) / 255).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "enters"),
+    [
+        ("instantx_canny", {}, (2, -1)),
+        ("heard_canny", {"force_zeros_for_pooled_projection": False}, (2, -1)),
+        ("large_depth", {**ALONE, "force_zeros_for_pooled_projection": False}, (2, -1)),
+        ("large_canny", {**ALONE, "force_zeros_for_pooled_projection": False}, (127.5, 0.5)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@torch.no_grad()
+def test_a_control_of_stable_diffusion_3_paints_what_diffusers_paints(
+    words: Path, home: Path, tmp_path: Path, most_probable: None, name: str, changes: Any, enters: Any
+) -> None:
+    plain, net = sd3(words), shaken(diffusers.SD3ControlNetModel(**{**SD3, **changes}), 8)
+    plain.save_pretrained(tmp_path / "sd3")
+    net.save_pretrained(home / name)
+    painter = load(tmp_path / "sd3", "cpu", "fp32")
+    asked = request(f"edges@{name}:lines.png,ready,weight=0.7", spacing="linspace")
+    theirs = diffusers.StableDiffusion3ControlNetPipeline(**plain.components, controlnet=net)
+    theirs.set_progress_bar_config(disable=True)
+    image = theirs(
+        prompt=asked.prompt, negative_prompt=asked.negative, control_image=levels("lines.png") * enters[0] + enters[1],
+        height=SIDE, width=SIDE, latents=start(painter, asked), num_inference_steps=STEPS, guidance_scale=SCALE,
+        sigmas=np.linspace(1, 1 / 1000, STEPS).tolist(), max_sequence_length=77, output_type="np",
+        controlnet_conditioning_scale=0.7,
+    ).images[0]  # fmt: skip
+    found = painted(painter, asked)
+    assert np.abs(found - np.round(image * 255)).max() <= 1
+    assert np.abs(found - painted(painter, request(spacing="linspace"))).max() > 8
+
+
+@torch.no_grad()
+def test_an_inpainting_control_of_stable_diffusion_3_is_told_where_the_picture_stays(
+    words: Path, home: Path, tmp_path: Path, most_probable: None
+) -> None:
+    plain = sd3(words)
+    net = shaken(diffusers.SD3ControlNetModel(**SD3, extra_conditioning_channels=1), 8)
+    plain.save_pretrained(tmp_path / "sd3")
+    net.save_pretrained(home / "sd3_inpaint")
+    hole = np.zeros((SIDE, SIDE), np.uint8)
+    hole[8:24, 10:20] = 255
+    picture = Image.open("lines.png").copy()
+    picture.putalpha(Image.fromarray(255 - hole))
+    picture.save("open.png")
+    painter = load(tmp_path / "sd3", "cpu", "fp32")
+    asked = request("inpaint:open.png", spacing="linspace")
+    theirs = diffusers.StableDiffusion3ControlNetInpaintingPipeline(**plain.components, controlnet=net)
+    theirs.set_progress_bar_config(disable=True)
+    image = theirs(
+        prompt=asked.prompt, negative_prompt=asked.negative, control_image=Image.open("lines.png"),
+        control_mask=Image.fromarray(hole), height=SIDE, width=SIDE, latents=start(painter, asked),
+        num_inference_steps=STEPS, guidance_scale=SCALE, sigmas=np.linspace(1, 1 / 1000, STEPS).tolist(),
+        max_sequence_length=77, output_type="np",
+    ).images[0]  # fmt: skip
+    found = painted(painter, asked)
+    assert np.abs(found - np.round(image * 255)).max() <= 1
+    assert np.abs(found - painted(painter, request(spacing="linspace"))).max() > 8
+
+
+def test_a_control_of_another_transformer_is_refused(words: Path, home: Path, tmp_path: Path) -> None:
+    sd3(words).save_pretrained(tmp_path / "sd3")
+    diffusers.SD3ControlNetModel(**{**SD3, "pooled_projection_dim": 32}).save_pretrained(home / "other_depth")
+    diffusers.SD3ControlNetModel(**{**SD3, "num_layers": 3}).save_pretrained(home / "long_depth")
+    painter = load(tmp_path / "sd3", "cpu", "fp32")
+    with pytest.raises(InvalidInput, match=r"other_depth is made for .* those that fit are 'long_depth'"):
+        painter.resolve(request("depth@other_depth:lines.png,ready"))
+    with pytest.raises(InvalidFile, match=r"in patches of 2 with 3 blocks, and the model 4 in patches of 2 with 2"):
+        painter.paint(request("depth@long_depth:lines.png,ready", spacing="linspace"))

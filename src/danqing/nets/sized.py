@@ -59,6 +59,6 @@ class Sized(nn.Module):
         return self.net(x, time, tokens, pooled=summary, **more)
 
 
-def told_as(net: nn.Module, other: TextTrunk) -> nn.Module:
+def told_as(net: nn.Module, other: Any) -> Any:
     """Another network that is told what a denoiser's is: sizes where that is `Sized`; itself where it is not."""
     return Sized(other, factor=net.factor, scored=net.scored) if isinstance(net, Sized) else other
