@@ -42,6 +42,7 @@ def arguments(config: MMDiTControlConfig) -> dict[str, Any]:
     }
 
 
+UNUSED: Any = None  # a codec, where the latent of a hint is given
 ALONE: dict[str, Any] = {"joint_attention_dim": 0, "pos_embed_max_size": 0, "qk_norm": False, "silent": False}
 #: Of each shape the transformer that it steers.
 TINY = {
@@ -71,7 +72,7 @@ def test_the_same_weights_steer_as_the_published_ones(name: str, size: tuple[int
     ours.load_state_dict(theirs.state_dict(), strict=True)
     x, time, tokens, pooled = inputs(steered, *size)
     seen = torch.randn(2, 4 + config.hint_channels, *size, generator=torch.Generator().manual_seed(4))
-    residuals = MMDiTSteering(ours, mmdit, None)(x, time, tokens, shown=[Shown(seen, 0.7)], pooled=pooled)  # type: ignore
+    residuals = MMDiTSteering(ours, mmdit, UNUSED)(x, time, tokens, shown=[Shown(seen, 0.7)], pooled=pooled)
     controls = theirs(
         x if config.pos_embed_max_size else transformer.pos_embed(x), seen, 0.7,
         tokens if config.joint_attention_dim else None,
@@ -92,7 +93,7 @@ def test_an_untrained_control_changes_nothing(name: str) -> None:
     mmdit, control = shake(MMDiT(steered)), MMDiTControl(config)
     x, time, tokens, pooled = inputs(steered)
     seen = torch.randn(2, 4 + config.hint_channels, 8, 8)
-    residuals = MMDiTSteering(control, mmdit, None)(x, time, tokens, shown=[Shown(seen)], pooled=pooled)  # type: ignore
+    residuals = MMDiTSteering(control, mmdit, UNUSED)(x, time, tokens, shown=[Shown(seen)], pooled=pooled)
     assert torch.equal(
         mmdit(x, time, tokens, pooled=pooled, residuals=residuals), mmdit(x, time, tokens, pooled=pooled)
     )
