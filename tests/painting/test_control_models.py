@@ -10,13 +10,19 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
-from tests.store.test_foreign import SCALE, SIDE, STEPS, sd3, sdxl, shaken, words
+from tests.store.test_foreign import SCALE, SIDE, STEPS, sd3, sdxl, shaken, vae, words
 
+from danqing.codec import VAECodec
 from danqing.errors import InvalidFile, InvalidInput
+from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
+from danqing.nets.controlnet_mmdit import MMDiTControl, MMDiTControlConfig
+from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.unet import UNetConfig
 from danqing.noise import Noise
+from danqing.painting.adapters.mmdit_control import MMDiTSteering
 from danqing.painting.load import load
 from danqing.request.request import Request
 from danqing.weights.load import save
@@ -94,8 +100,14 @@ ALONE = {"joint_attention_dim": None, "use_pos_embed": False, "pos_embed_max_siz
 @pytest.fixture
 def most_probable(monkeypatch) -> None:
     """Of what an encoder gives diffusers takes a draw and danqing the most probable."""
-    kind = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
-    monkeypatch.setattr(kind, "sample", lambda self, generator=None: self.mode())
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
+
+
+def seeing(net: Any) -> Any:
+    """The same, of which so much hangs on the hint that its smallest part is seen in the picture."""
+    with torch.no_grad():
+        net.pos_embed_input.proj.weight.mul_(40)
+    return net
 
 
 def levels(path: str) -> torch.Tensor:
@@ -116,7 +128,7 @@ def levels(path: str) -> torch.Tensor:
 def test_a_control_of_stable_diffusion_3_paints_what_diffusers_paints(
     words: Path, home: Path, tmp_path: Path, most_probable: None, name: str, changes: Any, enters: Any
 ) -> None:
-    plain, net = sd3(words), shaken(diffusers.SD3ControlNetModel(**{**SD3, **changes}), 8)
+    plain, net = sd3(words), seeing(shaken(diffusers.SD3ControlNetModel(**{**SD3, **changes}), 8))
     plain.save_pretrained(tmp_path / "sd3")
     net.save_pretrained(home / name)
     painter = load(tmp_path / "sd3", "cpu", "fp32")
@@ -139,7 +151,7 @@ def test_an_inpainting_control_of_stable_diffusion_3_is_told_where_the_picture_s
     words: Path, home: Path, tmp_path: Path, most_probable: None
 ) -> None:
     plain = sd3(words)
-    net = shaken(diffusers.SD3ControlNetModel(**SD3, extra_conditioning_channels=1), 8)
+    net = seeing(shaken(diffusers.SD3ControlNetModel(**SD3, extra_conditioning_channels=1), 8))
     plain.save_pretrained(tmp_path / "sd3")
     net.save_pretrained(home / "sd3_inpaint")
     hole = np.zeros((SIDE, SIDE), np.uint8)
@@ -171,3 +183,21 @@ def test_a_control_of_another_transformer_is_refused(words: Path, home: Path, tm
         painter.resolve(request("depth@other_depth:lines.png,ready"))
     with pytest.raises(InvalidFile, match=r"in patches of 2 with 3 blocks, and the model 4 in patches of 2 with 2"):
         painter.paint(request("depth@long_depth:lines.png,ready", spacing="linspace"))
+
+
+@pytest.mark.parametrize("edges", [False, True])
+@pytest.mark.parametrize("silent", [False, True])
+@torch.no_grad()
+def test_a_hint_is_seen_as_its_latent_which_a_silent_network_sees_unshifted(silent: bool, edges: bool) -> None:
+    theirs = vae(shift_factor=0.6, scaling_factor=1.5)
+    codec = AutoencoderKL(
+        AutoencoderKLConfig(block_out_channels=(32, 32), layers_per_block=1, shift_factor=0.6, scaling_factor=1.5)
+    )
+    codec.load_state_dict(theirs.state_dict())
+    config = MMDiTControlConfig(in_channels=4, num_layers=1, num_attention_heads=1, silent=silent, edges=edges)
+    mmdit = MMDiT(MMDiTConfig(in_channels=4, num_layers=1, num_attention_heads=1))
+    hint = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = MMDiTSteering(MMDiTControl(config), mmdit, VAECodec(codec)).see(hint)
+    entering = hint * 255 * 0.5 + 0.5 if edges else hint * 2 - 1
+    wanted = (theirs.encode(entering).latent_dist.mode() - (0 if silent else 0.6)) * 1.5
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
