@@ -402,6 +402,7 @@ def test_every_family_is_known_by_its_own_network():
         "residual-unet",
         "controlnet",
         "controlnet-union",
+        "controlnet-mmdit",
         "t2i-adapter",
         "ip-adapter",
         "stylegan2",
