@@ -18,6 +18,7 @@ from danqing.hint import fit
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.nets.controlnet_union import ControlNetUnion, ControlNetUnionConfig
 from danqing.painting.adapters.hinting import hinted
+from danqing.painting.adapters.steering import soft
 from danqing.pictures import read
 from danqing.request.request import Request
 from danqing.types import Conditioning
@@ -166,6 +167,16 @@ def test_attaching_and_detaching_leaves_every_weight_as_it_was(painter, folder) 
 def test_every_balance_has_its_own_picture(painter, folder, balance: str) -> None:
     painted = {b: pixels(painter, f"edges:lines.png,ready,balance={b}") for b in ("balanced", balance)}
     assert balance == "balanced" or (painted[balance] != painted["balanced"]).any()
+
+
+@pytest.mark.parametrize("count", [10, 13, 24, 38])
+def test_soft_weights_are_the_published_ones_and_none_of_more_residuals_is_above_1(count: int) -> None:
+    weights = [soft(i, count) for i in range(count)]
+    assert weights == sorted(weights) and weights[0] == 0.825**12 and weights[-1] <= 1
+    if count <= 13:
+        assert weights == [0.825 ** (12 - i) for i in range(count)]
+    else:
+        assert weights[-1] == 1
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from danqing.nets.biggan import BigGAN, BigGANDiscriminator
 from danqing.nets.clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
+from danqing.nets.controlnet_mmdit import MMDiTControl, MMDiTControlConfig
 from danqing.nets.cyclegan import CycleGAN, PatchGAN
 from danqing.nets.depth_anything import DepthAnything, DepthAnythingConfig
 from danqing.nets.depth_unet import DepthUNet, DepthUNetConfig
@@ -124,6 +125,20 @@ TRANSFORMERS = [
     replace(TRANSFORMER, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(0,)),
     replace(TRANSFORMER, patch_size=1, out_channels=8),
 ]
+STEERING = MMDiTControlConfig(**{**asdict(TRANSFORMER), "num_attention_heads": 1, "sample_size": 128}, hint_channels=1)
+STEERINGS = [
+    STEERING,
+    replace(
+        STEERING,
+        joint_attention_dim=0,
+        pos_embed_max_size=0,
+        silent=False,
+        in_channels=5,
+        out_channels=5,
+        hint_channels=0,
+    ),
+    replace(STEERING, num_attention_heads=3, attention_head_dim=8, qk_norm=True, dual_attention_layers=(1,)),
+]
 ENCODER = T5Config(
     vocab_size=40, d_model=12, d_kv=4, d_ff=20, num_layers=2, num_heads=5, relative_attention_num_buckets=8
 )
@@ -151,6 +166,7 @@ BLIND = [
     *((CLIPVision, config) for config in VISIONS),
     (CLIP, CLIPConfig(text=TEXT, vision=VISION)),
     *((MMDiT, config) for config in TRANSFORMERS),
+    *((MMDiTControl, config) for config in STEERINGS),
     (T5, ENCODER),
     *(
         (VAE, config)
@@ -193,6 +209,7 @@ STATED = [
     (CLIPVision, replace(VISION, hidden_size=48, num_attention_heads=4, hidden_act="gelu", layer_norm_eps=1e-6)),
     (CLIP, CLIPConfig(text=replace(TEXT, hidden_size=64, num_attention_heads=4), vision=VISION)),
     (MMDiT, replace(TRANSFORMER, num_attention_heads=4, attention_head_dim=8, sample_size=16)),
+    (MMDiTControl, replace(STEERING, num_attention_heads=4, attention_head_dim=8, silent=False, edges=True)),
     (T5, replace(ENCODER, relative_attention_max_distance=9, layer_norm_epsilon=1e-5)),
     (VAE, replace(VECTOR, norm_num_groups=2, likelihood="gaussian")),
     (PixelCNN, replace(PIXELS, dilations=(2, 3))),
@@ -385,6 +402,7 @@ def test_every_family_is_known_by_its_own_network():
         "residual-unet",
         "controlnet",
         "controlnet-union",
+        "controlnet-mmdit",
         "t2i-adapter",
         "ip-adapter",
         "stylegan2",

@@ -106,6 +106,11 @@ class ControlNet(TextTrunk):
     def middle(self, width: int) -> Mid:
         return super().middle(width) if self.config.mid_resnets > 1 else Mid([self.resnet(width, width)], [Same()])
 
+    @property
+    def factor(self) -> int:
+        """How many pixels lie along a cell of what is seen."""
+        return 2 ** (len(self.config.hint_widths) - 1)
+
     def see(self, hint: Tensor) -> Tensor:
         """What is seen of a hint, the same in every step: (B, C_hint, 8H, 8W), 0 to 1 -> (B, C_0, H, W).
 

@@ -43,7 +43,7 @@ KINDS = {
     **dict.fromkeys(("clip", "clip-text", "t5", "text-encoder"), "text encoder"),
     **{"autoencoder-kl": "vae", "textual-inversion": "embedding"},
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
-    **dict.fromkeys(("controlnet-union", "t2i-adapter"), "controlnet"),
+    **dict.fromkeys(("controlnet-union", "controlnet-mmdit", "t2i-adapter"), "controlnet"),
     **dict.fromkeys(("depth-anything", "depth-unet"), "depth"),
 }
 #: Tensors of a learned word that are not named as it is.

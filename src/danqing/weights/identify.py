@@ -134,6 +134,8 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("controlnet", "SDXL", {"block_out_channels": (320, 640, 1280), "pooled_channels": 2816}),
     ("controlnet-union", "SDXL", {"pooled_channels": 2816, "types": 6}),
     ("controlnet-union", "SDXL ProMax", {"pooled_channels": 2816, "types": 8}),
+    ("controlnet-mmdit", "SD3 medium or SD3.5 medium", {"pooled_projection_dim": 2048, "num_attention_heads": 24}),
+    ("controlnet-mmdit", "SD3.5 large", {"pooled_projection_dim": 2048, "num_attention_heads": 38}),
     ("autoencoder-kl", "SD1.x, SD2.x or SDXL", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 4}),
     ("autoencoder-kl", "SD3 or FLUX", {"block_out_channels": (128, 256, 512, 512), "latent_channels": 16}),
     ("clip-text", "ViT-B", {"hidden_size": 512, "num_hidden_layers": 12}),

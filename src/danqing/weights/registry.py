@@ -27,7 +27,7 @@ from .families import (
     unet,
     vae,
 )
-from .families.adapters import controlnet, ip_adapter, t2i_adapter
+from .families.adapters import controlnet, controlnet_mmdit, ip_adapter, t2i_adapter
 from .family import FAMILY_KEY, Family
 from .formats.format import Header
 
@@ -53,6 +53,8 @@ _OURS: tuple[Family, ...] = (
     controlnet.CONTROLNET,
     controlnet.CONTROLNET_UNION,
     controlnet.CONTROLNET_BARE,
+    controlnet_mmdit.CONTROLNET_MMDIT,
+    controlnet_mmdit.CONTROLNET_MMDIT_SD3,
     t2i_adapter.T2I_ADAPTER,
     t2i_adapter.T2I_ADAPTER_FULL,
     t2i_adapter.T2I_ADAPTER_LIGHT,

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from ...adapt.base import layers
 from ...errors import InvalidFile, InvalidInput
 from ...nets.controlnet import ControlNet
+from ...nets.controlnet_mmdit import MMDiTControl
 from ...nets.controlnet_union import ControlNetUnion
+from ...nets.mmdit import MMDiT
+from ...nets.sized import told_as
 from ...nets.unet import UNet
 from ...pictures import read as pictures
 from ...request.request import Request, Resolved
@@ -25,10 +28,13 @@ from ..steps import window
 from . import networks
 from .attachment import Asked, Attached, Attachment, Target, Warn
 from .hints import drawer, hint
+from .mmdit_control import MMDiTSteering
 from .steering import BALANCES, TYPES, How, Member, Steering, acting
 
 #: How many control networks a model keeps: each is half as large as it.
 KEPT = 2
+#: What steers a model: of a UNet, of an MMDiT.
+Steers = ControlNet | MMDiTSteering
 
 
 def settled(request: Request, net: nn.Module, model: str) -> Request:
@@ -40,12 +46,11 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
     """
     if not request.controls:
         return request
-    if not isinstance(net, UNet):
+    widths = networks.made_as(net)
+    if widths is None:
         raise InvalidInput(
             f"control {request.controls[0].name}: no network is known that steers a {type(net).__name__}"
         )
-    c = net.config
-    widths = networks.Made(text=c.cross_attention_dim, pooled=c.pooled_channels, width=c.block_out_channels[0])
     for one in request.controls:
         pictures.picture(one.image)
         drawer(one)
@@ -73,7 +78,7 @@ def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
     return asked_for(request, warn, lambda family: family != "t2i-adapter")
 
 
-def read(asked: Asked, target: Target, strict: bool) -> ControlNet:
+def read(asked: Asked, target: Target, strict: bool) -> Steers:
     """The network, in the type and on the device of what it steers."""
     net = target.nets["denoiser"]
     like = next(net.parameters())
@@ -87,15 +92,20 @@ def read(asked: Asked, target: Target, strict: bool) -> ControlNet:
         }
         return relative.load(asked.path, net.config, base, device=like.device, dtype=like.dtype)
     found = load(asked.path, config=networks.stated(asked.path), device=like.device, dtype=like.dtype)
+    if isinstance(found, MMDiTControl) and isinstance(net, MMDiT):
+        return MMDiTSteering(found, net, target.codec)
     if not isinstance(found, ControlNet):
         raise InvalidFile(f"{asked.path} holds a {type(found).__name__}, and no network that steers by a picture")
     return found
 
 
-def shown(how: How, net: ControlNet, request: Resolved) -> Say:
-    """Lays what is seen of the hint, at the size that is painted, over every term and the base."""
-    like = next(net.parameters())
-    halved = 2 ** (len(net.config.hint_widths) - 1)
+def shown(how: How, net: Steers, like: Tensor, request: Resolved) -> Say:
+    """Lays what is seen of the hint, at the size that is painted, over every term and the base.
+
+    Args:
+        like: of whose type and on whose device the hint is.
+    """
+    halved = net.factor
     picture = hint(how.control, request).to(like)
     if isinstance(net, ControlNetUnion):
         picture = picture.clamp_min(0)  # which was shown black where it is to paint
@@ -117,16 +127,17 @@ def laid(how: How, over: Tensor) -> Say:
     return each(partial(more, 1.0), partial(more, 0.0))
 
 
-def attach(attached: Attached, found: Iterable[tuple[Asked, ControlNet]], target: Target, warn: Warn) -> Attached:
+def attach(attached: Attached, found: Iterable[tuple[Asked, Steers]], target: Target, warn: Warn) -> Attached:
     """Every control beside the others; those of one network that is shown several are shown together.
 
     Raises:
         InvalidInput: a network of several kinds does not know the one that is asked for.
     """
-    together: dict[object, tuple[ControlNet, list[Member]]] = {}
+    together: dict[object, tuple[Steers, list[Member]]] = {}
+    like = next(target.nets["denoiser"].parameters())
     for asked, net in found:
         how: How = asked.how
-        attached = attached.add(asked.path, say=[partial(shown, how, net)])
+        attached = attached.add(asked.path, say=[partial(shown, how, net, like)])
         key: object = how.place
         if isinstance(net, ControlNetUnion):
             if TYPES.get(how.control.name, net.config.types) >= net.config.types:
@@ -135,7 +146,11 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, ControlNet]], target
             key = asked.path, how.control.balance
         member = Member(how, acting(target.denoiser, how.request, how.control))
         together.setdefault(key, (net, []))[1].append(member)
-    on = (partial(target.denoiser.add_control, Steering(*each)) for each in together.values())
+    denoiser = target.denoiser
+    on = (
+        partial(denoiser.add_control, Steering(told_as(denoiser.net, net), members))
+        for net, members in together.values()
+    )
     return replace(attached, on=(*attached.on, *on))
 
 

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName, nearest
 from ...inputs.parse import json_of
+from ...nets.mmdit import MMDiT
 from ...nets.t2i_adapter import XL_FACTOR
+from ...nets.unet import UNet
 from ...request.control import KINDS, Control
 from ...store import library
 from ...weights import store
+from ...weights.facts import Shapes
+from ...weights.families.adapters.controlnet_mmdit import HINT
+from ...weights.family import CONFIG_KEY
 from ...weights.formats.format import Header
 from ...weights.registry import candidates
 
 #: What diffusers calls the file of a network, whose folder has its name.
 UNNAMED = re.compile(r"(.+)/diffusion_pytorch_model[\w.-]*")
+#: Where Stability AI's files say which hint they are for: 0 blurred, 1 edges, 2 depth.
+CONTROL_TYPE, EDGES = "control_type", 1
 #: How many names a refusal lists.
 LISTED = 9
 #: What people call the models whose text is so wide.
 TITLES = {768: "SD1.x", 1024: "SD2.x", 2048: "SDXL", 4096: "SD3"}
+#: And those whose summary is so wide.
+SUMMARIES = {2816: "SDXL", 2048: "SD3"}
 
 
 class Made(NamedTuple):
@@ -48,15 +59,42 @@ class Made(NamedTuple):
         """What people call such models."""
         if self.text in TITLES:
             return TITLES[self.text]
-        return "SDXL" if self.pooled == 2816 else f"models whose first level is {self.width} wide"
+        return SUMMARIES.get(self.pooled, f"models whose first level is {self.width} wide")
+
+
+def made_as(net: nn.Module) -> Made | None:
+    """The widths of a denoiser's network; None of one that nothing is known to steer."""
+    if isinstance(net, UNet):
+        c = net.config
+        return Made(text=c.cross_attention_dim, pooled=c.pooled_channels, width=c.block_out_channels[0])
+    if isinstance(net, MMDiT):
+        c = net.config
+        return Made(text=c.joint_attention_dim, pooled=c.pooled_projection_dim, width=c.width)
+    return None
+
+
+def _adapter(facts: Mapping[str, Any], shapes: Shapes) -> Made:
+    wide = {"text": 2048, "pooled": 2816} if facts["downscale_factor"] == XL_FACTOR else {}
+    return Made(width=facts["channels"][0], **wide)
+
+
+def _of_mmdit(facts: Mapping[str, Any], shapes: Shapes) -> Made:
+    width = shapes[HINT][0]
+    return Made(text=facts["joint_attention_dim"], pooled=facts["pooled_projection_dim"], width=width)
+
+
+#: Of families whose names alone do not tell it: (what the shapes say of the config, the shapes) -> the widths.
+MADE: Mapping[str, Callable[[Mapping[str, Any], Shapes], Made]] = {
+    "t2i-adapter": _adapter,
+    "controlnet-mmdit": _of_mmdit,
+}
 
 
 def made_for(header: Header) -> Made:
     """The widths of a control network's file in any layout, those of changes too: by its names' ends."""
-    if candidates(header) and candidates(header)[0].name == "t2i-adapter":
-        facts = candidates(header)[0].facts(header).inferred
-        wide = {"text": 2048, "pooled": 2816} if facts["downscale_factor"] == XL_FACTOR else {}
-        return Made(width=facts["channels"][0], **wide)
+    found = candidates(header)
+    if found and found[0].name in MADE:
+        return MADE[found[0].name](found[0].facts(header).inferred, found[0].shapes(header))
     shapes = {f".{name.removeprefix('control_model.')}": shape for name, shape in header.shapes.items()}
 
     def width(axis: int, *ends: str) -> int:
@@ -150,7 +188,7 @@ def _has(name: str, word: str) -> bool:
 
 
 def stated(path: Path) -> dict[str, Any]:
-    """What a network's name and the config.json beside it say that its shapes do not: that residuals are means."""
+    """What a network's name, the config.json beside it and its numbers say that its shapes do not."""
     config: Mapping[str, Any] = {}
     beside = path.parent / "config.json"
     if beside.is_file():
@@ -158,4 +196,28 @@ def stated(path: Path) -> dict[str, Any]:
             config = json_of(beside.read_bytes())
         except (ValueError, OSError):
             raise InvalidFile(f"{beside} is no JSON: get it again") from None
+    return STATED.get(family(path), _means)(path, config)
+
+
+def _means(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """That residuals are means."""
     return {"pooled_residuals": bool(config.get("global_pool_conditions", _has(path.stem, "shuffle")))}
+
+
+def _levels(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the summary is heard, the heads, and which hint of Stability AI's three it was made for."""
+    header = store.header(path)
+    if CONFIG_KEY in header.metadata:
+        return {}
+    said = {key: config[key] for key in ("num_attention_heads", "attention_head_dim") if key in config}
+    if config:
+        said["silent"] = bool(config.get("force_zeros_for_pooled_projection", True))
+    if CONTROL_TYPE in header.tensors:
+        said["edges"] = int(store.read(path, [CONTROL_TYPE])[CONTROL_TYPE].flatten()[0]) == EDGES
+    elif "context_embedder.weight" not in header.tensors:
+        said["edges"] = any(_has(name, "canny") for name in (path.stem, path.parent.name))
+    return said
+
+
+#: Of families of which something else than means is stated.
+STATED: Mapping[str, Callable[[Path, Mapping[str, Any]], dict[str, Any]]] = {"controlnet-mmdit": _levels}

@@ -13,7 +13,7 @@ from torch import Tensor
 from ... import schedule as schedules
 from ...denoise import Denoiser, coefficients
 from ...errors import InvalidInput
-from ...nets.controlnet import ControlNet, Shown
+from ...nets.controlnet import Shown
 from ...nets.ports import NO_RESIDUALS, Residuals
 from ...request.control import Balance, Control
 from ...request.request import Resolved
@@ -46,12 +46,19 @@ class Side(NamedTuple):
     base: bool
 
 
-#: Source: sd-webui-controlnet, whose soft weights are 0.825^(12 - i) whatever the number of residuals; diffusers, whose
-#: guess mode has residuals rise from 0.1 to 1.
+def soft(i: int, n: int) -> float:
+    """0.825^(12 - i) of up to 13 residuals, as a UNet has them; of more the same curve, drawn out.
+
+    Source: sd-webui-controlnet, whose soft weights these are for UNets.
+    """
+    return 0.825 ** (12 - 12 * i / max(n - 1, 12))
+
+
+#: Source: diffusers, whose guess mode has residuals rise from 0.1 to 1; sd-webui-controlnet for the others.
 BALANCES: Mapping[Balance, Side] = {
     "balanced": Side(lambda i, n: 1.0, True),
-    "prompt": Side(lambda i, n: 0.825 ** (12 - i), True),
-    "control": Side(lambda i, n: 0.825 ** (12 - i), False),
+    "prompt": Side(soft, True),
+    "control": Side(soft, False),
     "guess": Side(lambda i, n: 10 ** (i / max(n - 1, 1) - 1), False),
 }
 
@@ -105,11 +112,12 @@ class Steering:
     """A `denoise.Control`: the residuals of a network for the controls that it is shown at once, in the steps of each.
 
     Args:
-        net: which is shown one at a time, or several where it knows several kinds.
+        net: (x, time, tokens, *, shown, pooled) -> residuals, as of a `ControlNet` that is told what the denoiser's
+            network is; it is shown one at a time, or several where it knows several kinds.
         members: of one balance.
     """
 
-    net: ControlNet
+    net: Callable[..., Residuals]
     members: Sequence[Member]
 
     def __call__(self, x: Tensor, time: Tensor, cond: Conditioning) -> Residuals:

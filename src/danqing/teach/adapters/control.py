@@ -23,7 +23,7 @@ from ...learn.training.experiment import Count, Free
 from ...learn.training.optim import Muon, muon_groups
 from ...nets.controlnet import ControlNet, ControlNetConfig, Shown
 from ...nets.ports import Residuals
-from ...nets.sized import Sized
+from ...nets.sized import told_as
 from ...nets.unet import UNet, UNetConfig
 from ...painting.adapters import hinting
 from ...run.device import send
@@ -105,9 +105,8 @@ class OwnControl(OwnAdapter):
         return Muon(groups, dtype=find_precision(self.frozen.where))
 
     def put_on(self, learned: nn.Module) -> Detach:
-        net, sized = cast(ControlNet, learned), self.frozen.denoiser.net
-        told = Sized(cast(UNet, net), factor=sized.factor, scored=sized.scored) if isinstance(sized, Sized) else net
-        return self.frozen.denoiser.add_control(steering(net, told))
+        net, denoiser = cast(ControlNet, learned), self.frozen.denoiser
+        return denoiser.add_control(steering(net, told_as(denoiser.net, net)))
 
     # ------------------------------------------------------------------------------------------------------ the hints
 

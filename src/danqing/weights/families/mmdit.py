@@ -48,7 +48,7 @@ MMDIT = Family(
         "pos_embed.proj.weight",
         "time_text_embed.text_embedder.linear_1.weight",
         "context_embedder.weight",
-        no=("lora",),
+        no=("lora", "controlnet_"),
     ),
     mmdit_facts,
     network("mmdit.MMDiT"),

@@ -39,6 +39,26 @@ CUTS = (
     Cut(NEW + ".attn.add_qkv_proj.{end}", tuple(NEW + f".attn.add_{x}_proj.{{end}}" for x in "qkv"), STACKED),
     Cut("norm_out.linear.{end}", ("norm_out.linear.{end}",), SWAPPED),
 )
+#: Of a control network whose blocks are of the image alone; which kind of hint it knows is a number in the file, and it
+#: embeds the noise as the transformer does.
+CONTROL_RULES: tuple[Rule, ...] = (
+    ("control_type", None),
+    ("x_embedder.{rest*}", None),
+    ("pos_embed.{rest*}", None),
+    ("pos_embed", None),
+    (NEW + ".adaLN_modulation.1.{end}", NEW + ".norm1.linear.{end}"),
+    (NEW + ".attn.qkv.{end}", NEW + ".attn.to_qkv.{end}"),
+    (NEW + ".attn.proj.{end}", NEW + ".attn.to_out.0.{end}"),
+    (NEW + ".mlp.fc1.{end}", NEW + ".ff.net.0.proj.{end}"),
+    (NEW + ".mlp.fc2.{end}", NEW + ".ff.net.2.{end}"),
+    *(rule for rule in RULES if rule[0].startswith(("t_embedder", "y_embedder"))),
+)
+
+
+def controlnet(shapes: Shapes) -> KeyMap:
+    """Of Stability AI's control networks for 3.5 large. Source: the names in diffusers'
+    convert_sd3_controlnet_to_diffusers.py."""
+    return KeyMap((CONTROL_RULES,), CUTS[:1])
 
 
 def mmdit(shapes: Shapes) -> KeyMap:
