@@ -1,0 +1,10 @@
+"""Nearly the same picture sooner: fields of a request, chosen by measurement (`benchmarks/fast.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+#: What `--fast` states: ``danqing.paint("a red fox", **danqing.FAST)``. At other values of them the distance is another.
+FAST: Mapping[str, Any] = MappingProxyType({"forecast": 2, "forecast_order": 1, "forecast_after": 5})
