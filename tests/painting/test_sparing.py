@@ -1,4 +1,4 @@
-"""Steps that are not computed, by a request: nothing where all are, fewer calls of the network else, in every recipe."""
+"""Steps that are not computed, by a request: nothing where all are, else fewer calls of the network in every recipe."""
 
 import pytest
 from PIL import Image

@@ -14,8 +14,8 @@ def alternate(guided: Denoise, plain: Denoise, every: int = 1, below: float = 1.
     computed.
 
     Where the weights of the prompts do not sum to 1, or none is above 0, ``plain`` asks for the base as well, and
-    nothing is saved. every 1 is ``guided`` itself. After Lv et al. 2024, FasterCache, section 3.3, which corrects the
-    difference by frequency.
+    nothing is saved. every 1 is ``guided`` itself. After Lv et al. 2024, FasterCache, which corrects the difference by
+    frequency.
 
     Args:
         guided: b + w (c - b).

@@ -1,4 +1,4 @@
-"""Forecast estimates: of the steps of a walk some are computed, and the others foretold from those before."""
+"""Forecast estimates: of the steps of a walk some are computed, and the others forecast from those before."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def forecast(estimate: Denoise, points: Sequence[Point], every: int = 1, order: 
 
     Computed are the ``first`` steps, the last, and every ``every``-th; order 0 repeats the latest estimate. It knows
     neither network nor solver: a look within a step goes with the step, and counts as computed only for later times.
-    What guidance composed is foretold alike; the variance is the latest's, for it would leave its bounds. every 1 is
-    ``estimate`` itself. After Liu et al. 2025, TaylorSeer, section 3.3, which foretells the features within a network
-    by differences of equal steps.
+    What guidance composed is forecast alike; the variance is the latest's, for it would leave its bounds. every 1 is
+    ``estimate`` itself. After Liu et al. 2025, TaylorSeer, which forecasts the features within a network by differences
+    of equal steps.
 
     Args:
         points: that the solver goes between.

@@ -6,5 +6,5 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-#: What `--fast` states: ``danqing.paint("a red fox", **danqing.FAST)``. At other values of them the distance is another.
+#: What `--fast` states: ``danqing.paint("a red fox", **danqing.FAST)``.
 FAST: Mapping[str, Any] = MappingProxyType({"forecast": 2, "forecast_order": 1, "forecast_after": 5})
