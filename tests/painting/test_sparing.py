@@ -42,19 +42,16 @@ def test_it_acts_and_leaves_no_trace(tiny, options):
 
 def test_values_that_compute_all_are_the_plain_picture_byte_for_byte(tiny):
     plain = paint(tiny)
-    for none in (
-        {"forecast": 1, "base_every": 1},
-        {"forecast": 2, "forecast_after": 7},
-        {"base_every": 2, "base_below": 0},
-    ):
+    for none in ({"forecast": 1, "base_every": 1}, {"base_every": 2, "base_below": 0}):
         assert same(paint(tiny, **none), plain)
+    assert same(paint(tiny, steps=2, forecast=2), paint(tiny, steps=2))
 
 
 def test_calls_of_the_network_are_those_of_the_computed_steps(tiny, looks):
     for options, shown in (
         ({}, [2] * 7),
         ({"forecast": 3}, [2] * 3),  # 0, 3 and 6
-        ({"forecast": 2, "forecast_after": 3}, [2] * 5),
+        ({"forecast": 4}, [2] * 3),  # 0, 4 and 6
         ({"base_every": 3}, [2, 1, 1, 2, 1, 1, 2]),
         ({"forecast": 2, "base_every": 2}, [2, 1, 2, 1]),
         ({"scale": 1, "base_every": 3}, [1] * 7),
@@ -91,7 +88,7 @@ def test_it_goes_with_all_else(tiny, looks, more):
     looks.clear()
     spared = paint(tiny, **more, forecast=2)
     assert not same(spared, plain) and len(looks) < counted
-    assert same(paint(tiny, **more, forecast=2, forecast_after=1000), plain)
+    assert same(paint(tiny, **more), plain)
 
 
 def test_a_second_pass_begins_anew_and_ends_computed(tiny, looks):
@@ -105,7 +102,7 @@ def test_pictures_painted_in_step_have_the_bytes_that_they_have_alone(tiny):
         assert same(together, next(danqing.paint_all([request])))
 
 
-@pytest.mark.parametrize("vain", [{"forecast_order": 1}, {"forecast_after": 2}, {"base_below": 0.5}], ids=str)
+@pytest.mark.parametrize("vain", [{"forecast_order": 1}, {"base_below": 0.5}], ids=str)
 def test_how_to_spare_is_refused_where_nothing_is_spared(tiny, vain):
     with pytest.raises(InvalidInput, match=f"{next(iter(vain))} was given"):
         paint(tiny, **vain)
@@ -119,5 +116,5 @@ def test_fast_states_its_fields_and_is_replayed(run, tiny):
     assert run("replay", "a.png")[0] == 0
     by_name = danqing.paint("fox", model=str(tiny), steps=9, seed=3, **danqing.FAST)
     assert by_name.image.tobytes() == Image.open("a.png").convert("RGB").tobytes()
-    assert run("paint", "fox", *kept, "--fast", "--forecast", "3", "-o", "b.png")[0] == 0
-    assert recorded("b.png").acceleration.forecast == 3
+    assert run("paint", "fox", *kept, "--fast", "--forecast", "2", "-o", "b.png")[0] == 0
+    assert recorded("b.png").acceleration.forecast == 2

@@ -1,21 +1,23 @@
-"""Alternate late guidance: late in a walk what guidance adds changes slowly, so its base is computed now and then."""
+"""Alternate guidance: what it adds changes slowly, so its base is computed now and then."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..schedule import Schedule
 from ..types import Denoise, Denoised
 
 
-def alternate(guided: Denoise, plain: Denoise, every: int = 1, below: float = 1.0) -> Denoise:
-    """x_0 = c + (x_0' - c') where t < ``below``, but for every ``every``-th look there, which computes both: c is what
-    guidance leads towards, and x_0' - c' = (w - 1) (c' - b') what it added at the last time that the base b' was
-    computed.
+def alternate(guided: Denoise, plain: Denoise, schedule: Schedule, every: int = 1, below: float = 1.0) -> Denoise:
+    """x_0 = c + r/r' (x_0' - c') where t < ``below``, r = sigma / (alpha + sigma), but for every ``every``-th look
+    there, which computes both.
 
-    Where the weights of the prompts do not sum to 1, or none is above 0, ``plain`` asks for the base as well, and
-    nothing is saved. every 1 is ``guided`` itself. After Lv et al. 2024, FasterCache, which corrects the difference by
-    frequency.
+    c is what guidance leads towards, and x_0' - c' = (w - 1) (c' - b') what it added at the last time that the base b'
+    was computed. With r what stays is the difference of velocities e - x_0, which differ by -1/r of that of x_0. Where
+    the weights of the prompts do not sum to 1, or none is above 0, ``plain`` asks for the base as well, and nothing is
+    saved. every 1 is ``guided`` itself. After Lv et al. 2024, FasterCache, which corrects the difference by frequency.
 
     Args:
         guided: b + w (c - b).
@@ -28,13 +30,17 @@ def alternate(guided: Denoise, plain: Denoise, every: int = 1, below: float = 1.
         raise InvalidInput(f"base: every {every}, below {below:g} was given; possible are from 1, and 0 to 1")
     known: list[tuple[float, Denoised]] = []  # the looks since the base was computed, that one first
 
+    def share(now: float) -> float:
+        alpha, sigma = map(float, schedule(torch.tensor(now, dtype=torch.float64)))
+        return sigma / (alpha + sigma)
+
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         now = float(t[0])
         known[:] = [one for one in known if one[0] > now]
         if now < below and 0 < len(known) < every:
-            before, found = known[0][1], plain(x, t)
+            (then, before), found = known[0], plain(x, t)
             known.append((now, before))
-            return _moved(found, before)
+            return _moved(found, before, share(now) / share(then))
         found = guided(x, t)
         known[:] = [(now, found)] if found.cond is not None and found.base is not None else []
         return found
@@ -42,7 +48,9 @@ def alternate(guided: Denoise, plain: Denoise, every: int = 1, below: float = 1.
     return denoise if every > 1 else guided
 
 
-def _moved(found: Denoised, before: Denoised) -> Denoised:
-    """The estimate whose distance from what guidance leads towards is that before."""
+def _moved(found: Denoised, before: Denoised, part: float) -> Denoised:
+    """The estimate whose distance from what guidance leads towards is such a part of that before."""
     assert found.cond is not None and before.cond is not None and before.base is not None
-    return found._replace(x0=found.cond + (before.x0 - before.cond), base=found.cond + (before.base - before.cond))
+    return found._replace(
+        x0=found.cond + (before.x0 - before.cond) * part, base=found.cond + (before.base - before.cond) * part
+    )

@@ -13,13 +13,13 @@ from ..solve.core import Point, blend, step_of
 from ..types import Denoise, Denoised, merge
 
 
-def forecast(estimate: Denoise, points: Sequence[Point], every: int = 1, order: int = 1, first: int = 1) -> Denoise:
+def forecast(estimate: Denoise, points: Sequence[Point], every: int = 1, order: int = 1) -> Denoise:
     """x_0(t) = sum_i l_i(t) x_0(t_i), l_i(t) = prod_{j != i} (t - t_j) / (t_i - t_j), in the steps that are not
     computed: the polynomial of degree ``order`` through the last ``order`` + 1 computed estimates, of fewer where there
     are no more.
 
-    Computed are the ``first`` steps, the last, and every ``every``-th; order 0 repeats the latest estimate. It knows
-    neither network nor solver: a look within a step goes with the step, and counts as computed only for later times.
+    Computed are the first step, the last, and every ``every``-th; order 0 repeats the latest estimate. It knows neither
+    network nor solver: a look within a step goes with the step, and counts as computed only for later times.
     What guidance composed is forecast alike; the variance is the latest's, for it would leave its bounds. every 1 is
     ``estimate`` itself. After Liu et al. 2025, TaylorSeer, which forecasts the features within a network by differences
     of equal steps.
@@ -28,12 +28,10 @@ def forecast(estimate: Denoise, points: Sequence[Point], every: int = 1, order: 
         points: that the solver goes between.
 
     Raises:
-        InvalidInput: every or first below 1, or an order below 0.
+        InvalidInput: every below 1, or an order below 0.
     """
-    if every < 1 or order < 0 or first < 1:
-        raise InvalidInput(
-            f"forecast: every {every}, order {order}, first {first} was given; possible are from 1, 0 and 1"
-        )
+    if every < 1 or order < 0:
+        raise InvalidInput(f"forecast: every {every}, order {order} was given; possible are from 1, and from 0")
     last = len(points) - 2
     known: list[tuple[float, Denoised]] = []  # of falling times
 
@@ -41,7 +39,7 @@ def forecast(estimate: Denoise, points: Sequence[Point], every: int = 1, order: 
         now = float(t[0])
         step = step_of(points, now)
         earlier = [one for one in known if one[0] > now][-(order + 1) :]
-        if not earlier or step < first or step % every == 0 or step == last:
+        if not earlier or step % every == 0 or step == last:
             found = estimate(x, t)
             known[:] = [*earlier, (now, found)]
             return found

@@ -120,7 +120,8 @@ def _alternated(at: At, request: Resolved) -> At:
     says = request.acceleration
 
     def make(scale: float, *say: object) -> Denoise:
-        return alternate(at(scale, *say), at(1.0, *say), says.base_every, says.base_below)
+        schedule = at.points[0].schedule
+        return alternate(at(scale, *say), at(1.0, *say), schedule, says.base_every, says.base_below)
 
     return replace(at, make=make) if says.base_every > 1 else at
 
@@ -129,7 +130,7 @@ def _forecast(at: At, request: Resolved) -> At:
     says = request.acceleration
 
     def make(scale: float, *say: object) -> Denoise:
-        return forecast(at(scale, *say), at.points, says.forecast, says.forecast_order, says.forecast_after)
+        return forecast(at(scale, *say), at.points, says.forecast, says.forecast_order)
 
     return replace(at, make=make) if says.forecast > 1 else at
 
@@ -141,7 +142,7 @@ def _spared(request: Resolved) -> None:
         InvalidInput: so it is.
     """
     said, says = request.stated(), request.acceleration
-    for every, more in (("forecast", ("forecast_order", "forecast_after")), ("base_every", ("base_below",))):
+    for every, more in (("forecast", ("forecast_order",)), ("base_every", ("base_below",))):
         if getattr(says, every) == 1 and (vain := [name for name in more if name in said]):
             raise InvalidInput(
                 f"{', '.join(vain)} was given, but {every} is 1, which computes all: leave {vain[0]} out, or give "
@@ -162,7 +163,7 @@ GUIDANCE: Table[Wrapper] = Table(
         "forecast": Wrapper(
             spare=_forecast,
             does="Computes some steps, and forecasts the others (Liu et al. 2025).",
-            uses=("forecast", "forecast_order", "forecast_after"),
+            uses=("forecast", "forecast_order"),
         ),
         "cfg++": Wrapper(
             wrap=_plusplus,

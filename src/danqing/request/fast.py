@@ -7,4 +7,4 @@ from types import MappingProxyType
 from typing import Any
 
 #: What `--fast` states: ``danqing.paint("a red fox", **danqing.FAST)``.
-FAST: Mapping[str, Any] = MappingProxyType({"forecast": 2, "forecast_order": 1, "forecast_after": 5})
+FAST: Mapping[str, Any] = MappingProxyType({"forecast": 3})

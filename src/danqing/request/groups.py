@@ -138,8 +138,7 @@ class Acceleration(Group, frozen=True):
         default=1,
         ge=1,
         le=1000,
-        description="Compute every N-th step alone, beside the first ones and the last, and forecast the others from "
-        "those; 1 computes all.",
+        description="Compute every N-th step alone, and the last, and forecast the others from those; 1 computes all.",
         examples=[2],
     )
     forecast_order: Annotated[int, QUIET] = Field(
@@ -148,9 +147,6 @@ class Acceleration(Group, frozen=True):
         le=4,
         description="The degree of the polynomial that forecasts; 0 repeats the latest computed step.",
         examples=[1],
-    )
-    forecast_after: Annotated[int, QUIET] = Field(
-        default=1, ge=1, le=1000, description="How many of the first steps are all computed.", examples=[5]
     )
     base_every: Annotated[int, QUIET] = Field(
         default=1,

@@ -68,7 +68,6 @@ class Painting(TypedDict, total=False):
     dynamic_bound: float | None
     forecast: int | None
     forecast_order: int | None
-    forecast_after: int | None
     base_every: int | None
     base_below: float | None
     strength: float | None
