@@ -87,6 +87,6 @@ def _like(picture: str, prompts: tuple[str, ...], options: dict[str, Any]) -> tu
     return prompts or (prompt,)
 
 
-def _fill(options: dict[str, Any], said: dict[str, Any]) -> None:
+def _fill(options: dict[str, Any], said: Mapping[str, Any]) -> None:
     """Set the options that are not given."""
     options |= {name: value for name, value in said.items() if name in options and options[name] is None}
