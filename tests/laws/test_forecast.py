@@ -115,14 +115,14 @@ def test_a_forecast_holds_what_guidance_composed_and_the_latest_variance():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_a_forecast_keeps_the_precision(dtype):
     path = points(6)
-    for wrap in (lambda d: forecast(d, path, 2, 1), lambda d: alternate(d, d, Flow(), 2)):
+    for wrap in (lambda d: forecast(d, path, 2, 1), lambda d: alternate(d, d, points(), 2)):
         wrapped = wrap(lambda x, t: Denoised(x, x, x))
         assert {wrapped(X.to(dtype), torch.full((2,), p.t)).x0.dtype for p in path} == {dtype}
 
 
 def test_a_second_walk_begins_anew():
     path = points()
-    for wrap in (lambda d: forecast(d, path, 3, 2), lambda d: alternate(d, at(1.0), Flow(), 3)):
+    for wrap in (lambda d: forecast(d, path, 3, 2), lambda d: alternate(d, at(1.0), points(), 3)):
         wrapped = wrap(at(4.0))
         assert torch.equal(walk(wrapped, path), walk(wrapped, path))
 
@@ -139,7 +139,7 @@ def test_guidance_whose_difference_in_velocity_stays_is_exact_with_a_base_now_an
     def guided(scale: float) -> Denoise:
         return compose(steady, [(words(2.0), scale)], words(0.5))
 
-    wrapped = alternate(guided(4.0), guided(1.0), schedule, 3)
+    wrapped = alternate(guided(4.0), guided(1.0), core.points(schedule, torch.tensor([0.9, 0.1])), 3)
     for p in points():
         found, full = (of(X, torch.full((2,), p.t, dtype=DOUBLE)) for of in (wrapped, guided(4.0)))
         torch.testing.assert_close(found, full)
@@ -148,7 +148,7 @@ def test_guidance_whose_difference_in_velocity_stays_is_exact_with_a_base_now_an
 def test_the_base_is_computed_above_the_time_and_every_so_manieth_time_below():
     path = points(12)
     guided, plain = Asked(at(4.0)), Asked(at(1.0))
-    walk(alternate(guided, plain, Flow(), 3, below=path[3].t), path)
+    walk(alternate(guided, plain, path, 3, below=path[3].t), path)
     assert [core.step_of(path, t) for t in guided.times] == [0, 1, 2, 3, 6, 9]
     assert [core.step_of(path, t) for t in plain.times] == [4, 5, 7, 8, 10, 11]
 
@@ -158,13 +158,13 @@ def test_where_there_is_no_base_or_nothing_to_lead_towards_all_is_computed():
         plain = Asked(at(1.0))
         path = points()
         assert (
-            torch.equal(walk(alternate(at(scale), plain, Flow(), 3), path), walk(at(scale), path)) and not plain.times
+            torch.equal(walk(alternate(at(scale), plain, points(), 3), path), walk(at(scale), path)) and not plain.times
         )
 
 
 def test_neutral_values_are_the_estimate_itself():
     guided = at(4.0)
-    assert forecast(guided, points(), 1, 3) is guided and alternate(guided, at(1.0), Flow(), 1) is guided
+    assert forecast(guided, points(), 1, 3) is guided and alternate(guided, at(1.0), points(), 1) is guided
 
 
 def test_numbers_out_of_range_are_refused():
@@ -173,4 +173,4 @@ def test_numbers_out_of_range_are_refused():
             forecast(at(4.0), points(), *numbers)
     for every, below in ((0, 1.0), (2, 1.5)):
         with pytest.raises(InvalidInput, match="base"):
-            alternate(at(4.0), at(1.0), Flow(), every, below)
+            alternate(at(4.0), at(1.0), points(), every, below)

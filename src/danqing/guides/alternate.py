@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
-from ..schedule import Schedule
+from ..solve.core import Point
 from ..types import Denoise, Denoised
 
 
-def alternate(guided: Denoise, plain: Denoise, schedule: Schedule, every: int = 1, below: float = 1.0) -> Denoise:
+def alternate(guided: Denoise, plain: Denoise, points: Sequence[Point], every: int = 1, below: float = 1.0) -> Denoise:
     """x_0 = c + r/r' (x_0' - c') where t < ``below``, r = sigma / (alpha + sigma), but for every ``every``-th look
     there, which computes both.
 
@@ -22,6 +24,7 @@ def alternate(guided: Denoise, plain: Denoise, schedule: Schedule, every: int = 
     Args:
         guided: b + w (c - b).
         plain: the same at the scale 1, which needs no base.
+        points: that the solver goes between.
 
     Raises:
         InvalidInput: every below 1, or a time that is not in [0, 1].
@@ -31,7 +34,7 @@ def alternate(guided: Denoise, plain: Denoise, schedule: Schedule, every: int = 
     known: list[tuple[float, Denoised]] = []  # the looks since the base was computed, that one first
 
     def share(now: float) -> float:
-        alpha, sigma = map(float, schedule(torch.tensor(now, dtype=torch.float64)))
+        alpha, sigma = map(float, points[0].schedule(torch.tensor(now, dtype=torch.float64)))
         return sigma / (alpha + sigma)
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:

@@ -120,8 +120,7 @@ def _alternated(at: At, request: Resolved) -> At:
     says = request.acceleration
 
     def make(scale: float, *say: object) -> Denoise:
-        schedule = at.points[0].schedule
-        return alternate(at(scale, *say), at(1.0, *say), schedule, says.base_every, says.base_below)
+        return alternate(at(scale, *say), at(1.0, *say), at.points, says.base_every, says.base_below)
 
     return replace(at, make=make) if says.base_every > 1 else at
 

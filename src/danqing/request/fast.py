@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 #: What `--fast` states: ``danqing.paint("a red fox", **danqing.FAST)``.
-FAST: Mapping[str, Any] = MappingProxyType({"forecast": 3})
+FAST: Mapping[str, Any] = {"forecast": 3}
