@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .painting.load import load
     from .painting.painter import Painter
     from .pictures.picture import Picture
+    from .request.fast import FAST
     from .request.request import Request
     from .types import State
 
@@ -53,6 +54,7 @@ _HOMES = {
     "load": ".painting.load",
     "Painter": ".painting.painter",
     "Picture": ".pictures.picture",
+    "FAST": ".request.fast",
     "Request": ".request.request",
     "State": ".types",
     "DanqingError": ".errors",
@@ -62,6 +64,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FAST",
     "DanqingError",
     "InvalidFile",
     "InvalidInput",

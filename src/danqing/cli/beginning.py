@@ -1,12 +1,14 @@
-"""What a request begins with before its own options: a picture's record, or options that were kept under a name."""
+"""What a request begins with before its own options: a picture's record, or options under a name, kept or ours."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from ..errors import DanqingError
+from ..request.fast import FAST
 from .completion import files, presets
 from .screen import note
 
@@ -20,6 +22,11 @@ APART = frozenset(
 }
 
 
+def said(options: Mapping[str, Any]) -> str:
+    """Options as they are typed."""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+
+
 def begun(command: Any) -> Any:
     """The options that say what a request begins with, which `started` takes away again."""
     for option in (
@@ -27,6 +34,8 @@ def begun(command: Any) -> Any:
                      help="Keep these options under a name, for --preset."),
         click.option("--preset", metavar="NAME", default=None, shell_complete=presets,
                      help="Begin with the options kept under a name; what is said here counts before them."),
+        click.option("--fast", is_flag=True,
+                     help=f"Nearly the same picture sooner: begin with {said(FAST)}."),
         click.option("--like", metavar="PICTURE", default=None, shell_complete=files,
                      help="Begin with what a picture's record says, ours or another program's."),
     ):  # fmt: skip
@@ -35,12 +44,14 @@ def begun(command: Any) -> Any:
 
 
 def started(prompts: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
-    """Fill the options that are not given with those of the preset, then with those of the picture's record.
+    """Fill the options that are not given with those of --fast, then of the preset, then of the picture's record.
 
     Returns:
         the prompts: those that are given, or the record's.
     """
-    like, preset, saved = (options.pop(name) for name in ("like", "preset", "save_preset"))
+    like, preset, saved, fast = (options.pop(name) for name in ("like", "preset", "save_preset", "fast"))
+    if fast:
+        _fill(options, FAST)
     if saved is not None:
         from ..store.own import presets
 
@@ -76,6 +87,6 @@ def _like(picture: str, prompts: tuple[str, ...], options: dict[str, Any]) -> tu
     return prompts or (prompt,)
 
 
-def _fill(options: dict[str, Any], said: dict[str, Any]) -> None:
+def _fill(options: dict[str, Any], said: Mapping[str, Any]) -> None:
     """Set the options that are not given."""
     options |= {name: value for name, value in said.items() if name in options and options[name] is None}

@@ -1,4 +1,5 @@
-"""The wrappers that the guided estimate of a picture passes through: one explicit table, `GUIDANCE`."""
+"""The wrappers that the guided estimate of a picture passes through: one explicit table, `GUIDANCE`. Some spare
+estimates their network, and so lie below all of those that compose them."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ import torch
 
 from .. import guide
 from ..errors import InvalidInput
+from ..guides.alternate import alternate
 from ..guides.dynamic import dynamic
+from ..guides.forecast import forecast
 from ..guides.perturbed import perturbed
 from ..guides.plusplus import plusplus
 from ..guides.projected import projected
@@ -49,14 +52,16 @@ class Wrapper:
 
     Args:
         wrap: (guided, at, request) -> the estimate that is followed; ``guided`` itself where the request asks for none.
+        spare: (at, request) -> the estimates that wrappers are given, asked of the network less often.
         does: in one sentence.
         uses: the fields of a request that it reads, by their flat names.
         check: refuses what a request asks of it in vain, by InvalidInput.
         on: what it puts on the networks while they compute for the request.
     """
 
-    wrap: Callable[[Denoise, At, Resolved], Denoise]
+    wrap: Callable[[Denoise, At, Resolved], Denoise] = lambda guided, at, request: guided
     does: str
+    spare: Callable[[At, Resolved], At] = lambda at, request: at
     uses: Collection[str] = ()
     check: Callable[[Resolved], None] = lambda request: None
     on: Callable[[Resolved, Target], Iterable[Attach]] = lambda request, target: ()
@@ -108,10 +113,57 @@ def _perturbing(request: Resolved, target: Target) -> Iterable[Attach]:
     return [partial(perturb, target.nets["denoiser"], layers)] if request.guidance.pag else []
 
 
+# ---------------------------------------------------------------------------------------------- what is not computed
+
+
+def _alternated(at: At, request: Resolved) -> At:
+    says = request.acceleration
+
+    def make(scale: float, *say: object) -> Denoise:
+        return alternate(at(scale, *say), at(1.0, *say), at.points, says.base_every, says.base_below)
+
+    return replace(at, make=make) if says.base_every > 1 else at
+
+
+def _forecast(at: At, request: Resolved) -> At:
+    says = request.acceleration
+
+    def make(scale: float, *say: object) -> Denoise:
+        return forecast(at(scale, *say), at.points, says.forecast, says.forecast_order)
+
+    return replace(at, make=make) if says.forecast > 1 else at
+
+
+def _spared(request: Resolved) -> None:
+    """Refuse what says how to spare the network where nothing spares it.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    said, says = request.stated(), request.acceleration
+    for every, more in (("forecast", ("forecast_order",)), ("base_every", ("base_below",))):
+        if getattr(says, every) == 1 and (vain := [name for name in more if name in said]):
+            raise InvalidInput(
+                f"{', '.join(vain)} was given, but {every} is 1, which computes all: leave {vain[0]} out, or give "
+                f"{every} from 2"
+            )
+
+
 #: In the order in which they are applied.
 GUIDANCE: Table[Wrapper] = Table(
     "guidance",
     {
+        "alternate": Wrapper(
+            spare=_alternated,
+            does="Computes what guidance leads away from now and then (Lv et al. 2024).",
+            uses=("base_every", "base_below"),
+            check=_spared,
+        ),
+        "forecast": Wrapper(
+            spare=_forecast,
+            does="Computes some steps, and forecasts the others (Liu et al. 2025).",
+            uses=("forecast", "forecast_order"),
+        ),
         "cfg++": Wrapper(
             wrap=_plusplus,
             does="Noises each step's picture by what the unguided estimate takes for noise (Chung et al. 2024).",
@@ -161,7 +213,10 @@ GUIDANCE: Table[Wrapper] = Table(
 
 def guided(request: Resolved, at: At) -> Denoise:
     """The estimate that is followed: that of the request's scale, through every wrapper."""
+    wrappers = GUIDANCE.usable().values()
+    for wrapper in wrappers:
+        at = wrapper.spare(at, request)
     estimate = at(request.guidance.scale)
-    for wrapper in GUIDANCE.usable().values():
+    for wrapper in wrappers:
         estimate = wrapper.wrap(estimate, at, request)
     return estimate

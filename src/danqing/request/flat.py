@@ -35,6 +35,7 @@ OWN: Mapping[str, type[Group]] = {
     "tiling": groups.Tiling,
     "sampling": groups.Sampling,
     "guidance": groups.Guidance,
+    "acceleration": groups.Acceleration,
     "variation": groups.Variation,
     "edit": groups.Edit,
     "hires": groups.Hires,

@@ -131,6 +131,36 @@ class Guidance(Group, frozen=True):
     )
 
 
+class Acceleration(Group, frozen=True):
+    """What of a walk is not computed, but taken from the steps before."""
+
+    forecast: Annotated[int, QUIET] = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Compute every N-th step alone, and the last, and forecast the others from those; 1 computes all.",
+        examples=[2],
+    )
+    forecast_order: Annotated[int, QUIET] = Field(
+        default=1,
+        ge=0,
+        le=4,
+        description="The degree of the polynomial that forecasts; 0 repeats the latest computed step.",
+        examples=[1],
+    )
+    base_every: Annotated[int, QUIET] = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Compute what guidance leads away from every N-th time alone, and keep its difference between; 1 "
+        "computes it always.",
+        examples=[4],
+    )
+    base_below: Annotated[Share, QUIET] = Field(
+        default=1.0, description="The time below which base-every counts, 1 noise to 0 clean.", examples=[0.5]
+    )
+
+
 class Variation(Group, frozen=True):
     """Where the noise starts beside the seed: on the way to another seed's, and as another program draws it."""
 

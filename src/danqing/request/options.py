@@ -66,6 +66,10 @@ class Painting(TypedDict, total=False):
     pag_layers: str | None
     dynamic: float | None
     dynamic_bound: float | None
+    forecast: int | None
+    forecast_order: int | None
+    base_every: int | None
+    base_below: float | None
     strength: float | None
     mask_blur: int | None
     mask_grow: int | None
@@ -104,6 +108,7 @@ class Painting(TypedDict, total=False):
     tiling: groups.Tiling
     sampling: groups.Sampling
     guidance: groups.Guidance
+    acceleration: groups.Acceleration
     edit: groups.Edit
     text: groups.Text
     variation: groups.Variation

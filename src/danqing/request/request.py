@@ -24,6 +24,7 @@ from .groups import (
     PICTURE,
     PICTURES,
     QUIET,
+    Acceleration,
     Edit,
     Generating,
     Group,
@@ -115,6 +116,7 @@ class Request(Group, frozen=True):
     tiling: Tiling = Tiling()
     sampling: Sampling = Sampling()
     guidance: Guidance = Guidance()
+    acceleration: Acceleration = Acceleration()
     variation: Variation = Variation()
     image: Source = Field(
         default="", description="The picture to start from: a file, or a data: URI.", examples=["fox.png"]
