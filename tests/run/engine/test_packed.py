@@ -18,7 +18,7 @@ from danqing.nets.rrdb import RRDBNet, RRDBNetConfig
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.run.device import cpu
 from danqing.run.engine import packed
-from danqing.run.engine.packed import KINDS, PackedLinear, attach
+from danqing.run.engine.packed import KINDS, PackedConv2d, PackedLinear, attach
 from danqing.run.textcache import cached_text
 
 pytestmark = pytest.mark.skipif(bool(packed.reason()), reason=packed.reason() or "it packs")
@@ -197,6 +197,21 @@ def test_what_a_lora_folds_in_is_packed_too():
     off = Worn(lora(net)).merge(net)
     assert all(isinstance(layer, PackedLinear) for layer in net.modules() if isinstance(layer, nn.Linear))
     off()
+
+
+def test_another_batch_packs_nothing_anew_and_another_size_the_convolutions_alone(monkeypatch):
+    net, packed_anew = unet(), []
+    attach(net)
+    seen(net)
+    for kind in (PackedLinear, PackedConv2d):
+        own = kind.pack
+        monkeypatch.setattr(kind, "pack", lambda self, *a, own=own: packed_anew.append(type(self)) or own(self, *a))
+    seen(net, batch=1)
+    seen(net, batch=3)
+    assert not packed_anew
+    with torch.inference_mode():
+        net(numbers(1, 4, 16, 16), torch.full((1,), 500.0), numbers(1, 9, 16))
+    assert set(packed_anew) == {PackedConv2d}
 
 
 def test_the_weights_as_they_were_are_let_go_and_told_when_asked():

@@ -33,12 +33,12 @@ class Held(NamedTuple):
     """What is kept of a layer's weight.
 
     Args:
-        shape: of the inputs that it is packed for, None before the first.
+        shape: of the inputs that it is packed for, as far as that matters; None before the first.
         weight: packed, or plain where the panels compute.
         panels: the kernels transformed by Winograd's algorithm, where that is faster.
     """
 
-    shape: torch.Size | None
+    shape: Sequence[int] | None
     weight: Tensor
     panels: Packed3x3 | None = None
 
@@ -63,11 +63,16 @@ class Packed(nn.Module):
         raise NotImplementedError
 
     def fitted(self, shape: torch.Size) -> Held:
-        """The packed weight for inputs of a shape; where the shape changes it is packed anew."""
+        """The packed weight for inputs of a shape; where what matters of it changes it is packed anew."""
         held: Held = vars(self)["held"]
-        if held.shape != shape:
-            vars(self)["held"] = held = self.pack(held.dense.contiguous(), shape)
+        if held.shape != (matters := self.matters(shape)):
+            found = self.pack(held.dense.contiguous(), shape)
+            vars(self)["held"] = held = found._replace(shape=matters)
         return held
+
+    def matters(self, shape: torch.Size) -> Sequence[int]:
+        """What of a shape the packed form depends on; the batch it never does."""
+        raise NotImplementedError
 
     @property
     def weight(self) -> Tensor:
@@ -109,7 +114,10 @@ class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVari
     """``W x + b``, W in oneDNN's order for so many rows."""
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
-        return Held(shape, ONEDNN._reorder_linear_weight(weight, shape[:-1].numel()))
+        return Held(None, ONEDNN._reorder_linear_weight(weight, shape[:-1].numel()))
+
+    def matters(self, shape: torch.Size) -> Sequence[int]:
+        return ()
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.takes(x):
@@ -127,8 +135,11 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
         if transforms(self, weight.dtype, shape):
-            return Held(shape, weight, pack3x3(weight.float(), keep=False))
-        return Held(shape, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
+            return Held(None, weight, pack3x3(weight.float(), keep=False))
+        return Held(None, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
+
+    def matters(self, shape: torch.Size) -> Sequence[int]:
+        return shape[2:]
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.takes(x) or x.dim() != 4:
