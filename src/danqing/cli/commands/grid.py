@@ -232,4 +232,6 @@ def _sheets(folder: Path, axes: Sequence[Axis], requests: Sequence[Request], pat
         said = [{"file": path.name, "request": request.data()} for path, request in pairs]
         info.add_itxt("danqing", json.dumps({"danqing": VERSION, "grid": said}, ensure_ascii=False))
         name = f"grid-{n + 1}.png" if title else "grid.png"
-        yield files.put(folder / name, encode.to_bytes(sheet, {"format": "PNG"}, pnginfo=info), overwrite=True)
+        # Half of the time of the usual 6, for a file that is 4 % larger.
+        drawn = encode.to_bytes(sheet, {"format": "PNG"}, pnginfo=info, compress_level=4)
+        yield files.put(folder / name, drawn, overwrite=True)
