@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import InvalidInput, UnknownName
 from ..inputs.fields import translate
 from .groups import Share, Source
+from .written import TIMES, several
 
 #: How a hint of another ratio than the picture's is fitted to it.
 Fit = Literal["fit", "fill", "stretch"]
@@ -38,8 +39,6 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 OTHERS = {word: kind for kind, words in KINDS.items() for word in words}
 WRITTEN = "KIND[@FILE]:PICTURE[,weight=,from=,to=,ready]"
-#: What the command line calls the two times.
-TIMES = {"from": "start", "to": "end"}
 #: A kind has two letters at least: one alone is a disk.
 KIND = re.compile(r"[^\W\d][\w-]+")
 MISSPELLED = re.compile(r" *[a-z_]{2,16} *")
@@ -113,15 +112,7 @@ def controls(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `Control`.
     """
-    if isinstance(given, str | Mapping | Control):
-        return (_read(cast(object, given)),)
-    return tuple(map(_read, cast("list[object]", given))) if isinstance(given, list | tuple) else given
-
-
-def _read(given: object) -> object:
-    if isinstance(given, str):
-        return Control(**_written(given))
-    return Control(**cast("dict[str, Any]", given)) if isinstance(given, Mapping) else given
+    return several(given, Control, _written)
 
 
 def _written(text: str) -> dict[str, Any]:

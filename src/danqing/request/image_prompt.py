@@ -7,22 +7,20 @@ A record is text, ``fox.png:0.6,file=ip-adapter_sd15,to=0.5``, or JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from ..errors import InvalidInput, UnknownName
 from ..inputs.fields import translate
 from .groups import Share, Source
+from .written import TIMES, several
 
 #: Which attentions of the UNet read the picture (Wang et al. 2024, InstantStyle).
 Blocks = Literal["all", "style", "layout", "style+layout"]
 #: How a picture that is no square becomes what an image tower sees: whole, its border going on, or its middle square.
 Fit = Literal["whole", "crop"]
 WRITTEN = "PICTURE[:WEIGHT][,file=,from=,to=,mask=,blocks=]"
-#: What texts call the two times.
-TIMES = {"from": "start", "to": "end"}
 SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>.*)", re.DOTALL)
 WEIGHT = re.compile(r"[+-]?[0-9.]{1,20}(e[+-]?[0-9]{1,3})?")
 
@@ -78,18 +76,7 @@ def image_prompts(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `ImagePrompt`.
     """
-    if isinstance(given, list | tuple):
-        return tuple(map(_read, cast("list[object]", given)))
-    single = isinstance(given, str | Mapping | ImagePrompt)
-    return (_read(cast("object", given)),) if single else given
-
-
-def _read(given: object) -> object:
-    if isinstance(given, str):
-        return ImagePrompt(**_written(given))
-    if isinstance(given, Mapping):
-        return ImagePrompt(**{str(key): value for key, value in cast("Mapping[Any, Any]", given).items()})
-    return given
+    return several(given, ImagePrompt, _written)
 
 
 def _written(text: str) -> dict[str, Any]:

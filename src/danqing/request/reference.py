@@ -6,18 +6,16 @@ A record is text, ``fox.png,fidelity=0.5,to=0.8``, or JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from ..errors import InvalidInput, UnknownName
 from ..inputs.fields import translate
 from .groups import Share, Source
+from .written import TIMES, several
 
 WRITTEN = "PICTURE[,weight=,fidelity=,from=,to=]"
-#: What texts call the two times.
-TIMES = {"from": "start", "to": "end"}
 SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>[^=]*)")
 WHERE = "reference: "
 
@@ -68,18 +66,7 @@ def references(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `Reference`.
     """
-    if isinstance(given, list | tuple):
-        return tuple(map(_read, cast("list[object]", given)))
-    single = isinstance(given, str | Mapping | Reference)
-    return (_read(cast("object", given)),) if single else given
-
-
-def _read(given: object) -> object:
-    if isinstance(given, str):
-        return Reference(**_written(given))
-    if isinstance(given, Mapping):
-        return Reference(**{str(key): value for key, value in cast("Mapping[Any, Any]", given).items()})
-    return given
+    return several(given, Reference, _written)
 
 
 def _written(text: str) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InvalidInput, UnknownName
 from ..inputs.fields import Domain, translate
 from .groups import Share, Source
+from .written import several
 
 Box = tuple[Share, Share, Share, Share]
 #: What of the picture the model sees while it paints a region: the region's own box, or all.
@@ -98,18 +99,7 @@ def regions(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `Region`.
     """
-    if isinstance(given, list | tuple):
-        return tuple(map(_read, cast("list[object]", given)))
-    single = isinstance(given, str | Mapping | Region)
-    return (_read(cast("object", given)),) if single else given
-
-
-def _read(given: object) -> object:
-    if isinstance(given, str):
-        return Region(**_written(given))
-    if isinstance(given, Mapping):
-        return Region(**{str(key): value for key, value in cast("Mapping[Any, Any]", given).items()})
-    return given
+    return several(given, Region, _written)
 
 
 def _written(text: str) -> dict[str, Any]:
