@@ -24,7 +24,7 @@ from danqing.learn.training.optim import Muon, muon_groups
 from danqing.levels import from_arrays, to_arrays
 from danqing.nets import autoencoder_kl
 from danqing.run.device import find_device, send
-from danqing.run.precision import autocast, find_precision, scaler
+from danqing.run.precision import autocast, scaler, training_precision
 from experiments.common import DATA, RUNS, drive, fast, grid, set_up
 
 
@@ -92,7 +92,7 @@ def main() -> None:
         model=model,
         objective=Autoencoding(edge=1.0, kl=1e-3, equivariance=0.25),
         batches=lambda step: send(crops(step), device),
-        optimisers={"loss": Muon(groups, dtype=find_precision(device))},
+        optimisers={"loss": Muon(groups, dtype=training_precision(device))},
         rate=Trapezoid(100, args.steps, args.steps // 4),
         ema=EMA(model, 0.998),
         autocast=lambda: fast(device),

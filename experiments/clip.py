@@ -27,7 +27,7 @@ from danqing.levels import from_arrays
 from danqing.nets import clip
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer, framed
 from danqing.run.device import find_device, send
-from danqing.run.precision import find_precision, scaler
+from danqing.run.precision import scaler, training_precision
 from experiments.captions import captions
 from experiments.common import DATA, RUNS, drive, fast, set_up
 
@@ -111,7 +111,8 @@ def main() -> None:
         batches=batch,
         optimisers={
             "loss": Muon(
-                muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05), dtype=find_precision(device)
+                muon_groups(model, lr=0.01, adam_lr=1e-3, edges=edges, weight_decay=0.05),
+                dtype=training_precision(device),
             )
         },
         rate=Trapezoid(50, args.steps, args.steps // 3),

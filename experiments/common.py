@@ -10,7 +10,7 @@ from torch import nn
 
 from danqing.learn.training.drive import drive
 from danqing.learn.training.winograd import by_winograd
-from danqing.run.precision import find_precision
+from danqing.run.precision import training_precision
 from danqing.teach.usual import adams, averaged, by_muon, fast, grid
 
 __all__ = ["DATA", "RUNS", "adams", "averaged", "by_muon", "drive", "fast", "grid", "quick", "set_up", "threads"]
@@ -31,7 +31,7 @@ def quick(net: nn.Module, device: torch.device) -> nn.Module:
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if device.type == "cuda":
         net.compile(dynamic=False)
-    if device.type == "cpu" and find_precision(device) == torch.float32:
+    if device.type == "cpu" and training_precision(device) == torch.float32:
         by_winograd(net)
     return net
 

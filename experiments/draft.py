@@ -23,7 +23,7 @@ from danqing.nets import clip
 from danqing.nets.drafted import MLP_MINI, Draft, DraftedUNet
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import find_device, send
-from danqing.run.precision import find_precision, scaler
+from danqing.run.precision import scaler, training_precision
 from experiments.captioned import Batches
 from experiments.common import RUNS, fast, set_up
 from experiments.epochs import Epochs
@@ -115,7 +115,7 @@ def main() -> None:
             model=own,
             objective=drafting,
             batches=batches,
-            optimisers={"loss": Muon(groups(own), dtype=find_precision(device))},
+            optimisers={"loss": Muon(groups(own), dtype=training_precision(device))},
             rate=rate,
             ema=EMA(own, 0.99),
             autocast=lambda: fast(device),

@@ -34,7 +34,7 @@ from danqing.nets.drafted import MLP_MINI, DraftedUNet, ResidualUNet
 from danqing.noise import Noise
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
 from danqing.run.device import find_device, send
-from danqing.run.precision import autocast, find_precision, scaler
+from danqing.run.precision import autocast, scaler, training_precision
 from danqing.schedule import Flow, sgm_uniform
 from danqing.solve.core import points, sample
 from danqing.solve.solvers import solver
@@ -182,7 +182,7 @@ def main() -> None:
             optimisers={
                 "loss": Muon(
                     muon_groups(own.denoiser, lr=args.rate, adam_lr=args.rate / 10, edges=edges),
-                    dtype=find_precision(device),
+                    dtype=training_precision(device),
                 )
             },
             rate=rate,

@@ -33,7 +33,7 @@ from danqing.nets.stylegan2 import (
 )
 from danqing.noise import keyed
 from danqing.run.device import find_device, send
-from danqing.run.precision import find_precision
+from danqing.run.precision import training_precision
 from danqing.store.find import find
 from danqing.weights.load import load
 from experiments import cards
@@ -128,7 +128,7 @@ class Portraits(Experiment):
             clip=math.inf,
             # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small
             # gradients.
-            autocast=nullcontext if find_precision(where) == torch.float16 else lambda: fast(where),
+            autocast=nullcontext if training_precision(where) == torch.float16 else lambda: fast(where),
         )
 
     @torch.no_grad()

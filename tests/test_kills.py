@@ -23,11 +23,13 @@ from danqing import atomic
 from danqing.errors import InvalidFile
 from danqing.learn.training import checkpoint, journal
 from danqing.pictures import files
+from danqing.run import measured
 from danqing.store import convert, fetch, find, library, pull
 from danqing.store.cache import Cache
 from danqing.weights import store
 
 pytestmark = pytest.mark.posix
+FASTEST = measured.Choice(precision="fp32", engine="torch", kernels="on", threads=1)
 NEW = {"a": torch.arange(3000.0), "b": torch.ones(7)}
 
 
@@ -56,6 +58,7 @@ WRITERS: dict[str, Callable[[Path, str], object]] = {
     "log": lambda work, url: journal.Journal(work / "log.jsonl", 1).close(),
     "pull": pulled,
     "cache": remembered,
+    "measurement": lambda work, url: measured.write(FASTEST, {"more": "x" * 9000}),
 }
 
 
@@ -98,7 +101,7 @@ def test_a_kill_at_any_call_leaves_everything_as_before_or_as_after(
     def place(n: int) -> Path:
         work = tmp_path / str(n) / "work"
         work.parent.mkdir()
-        monkeypatch.setenv("XDG_CACHE_HOME", str((work if name == "cache" else tmp_path) / "cache"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str((work if name in ("cache", "measurement") else tmp_path) / "cache"))
         old(work, url)
         return work
 

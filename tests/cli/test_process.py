@@ -5,19 +5,28 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 import pytest
 import torch
 from PIL import Image
 
+from danqing.cli import options
 from danqing.cli.app import danqing
+from danqing.measure import machine
+from danqing.measure.machine import Measured, Trial
 from danqing.painting.load import _painter
 from danqing.pictures.carried import carried_by
 from danqing.request.request import Request, fields
+from danqing.run import measured as place_of
+from danqing.run import processor
+from danqing.run.measured import Choice, chosen, read
 from danqing.run.native import switch
+from danqing.run.native.chosen import running
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+FASTEST = Choice(precision="fp32", engine="torch", kernels="off", threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +128,75 @@ def test_the_kernels_are_the_processs_and_doctor_names_them(run, picture, monkey
     monkeypatch.setattr(switch, "_given", "on")
     assert run("finish", "clahe", str(picture), "--kernels", "off", "-o", "y.png")[0] == 0
     assert os.environ["DANQING_KERNELS"] == "off"
-    states = json.loads(run("doctor", "--quick", "--json")[1])["each kernel"]
+    states = json.loads(run("doctor", "--quick", "--json")[1])["kernels that do not run"]
     assert states and all("left out" in state for state in states)
     code, _, err = run("finish", "clahe", str(picture), "--kernels", "winnograd", "-o", "z.png")
     assert code == 2 and "winograd" in err and "attention_bf16" in err
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A machine on which one thread and no kernels are best."""
+    monkeypatch.setattr(options, "chosen", lambda: FASTEST)
+    monkeypatch.setenv("DANQING_KERNELS", "on")
+    monkeypatch.setattr(switch, "_given", "on")
+
+
+def test_threads_are_the_commands_then_the_variables_then_as_measured(paint, monkeypatch, measured):
+    def threads(*more):
+        assert paint(more=[*more, "--force"])[0] == 0
+        return carried_by("x.png").record["record"]["threads"]
+
+    torch.set_num_threads(2)
+    assert threads() == 2  # OMP_NUM_THREADS is there, and was read when torch began
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads() == 1 == FASTEST.threads and os.environ["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("DANQING_THREADS", "2")
+    assert threads() == 2
+    assert threads("--threads", "1") == 1
+    monkeypatch.setenv("DANQING_THREADS", "many")
+    code, _, err = paint()
+    assert code == 2 and "DANQING_THREADS" in err
+
+
+def test_a_replay_computes_as_the_record_says_unless_somebody_says_otherwise(run, paint, monkeypatch, measured):
+    monkeypatch.setattr(processor, "allowed", lambda: 2)
+    assert paint(more=["--threads", "2", "--kernels", "winograd"])[0] == 0
+    painted = carried_by("x.png").record["record"]
+    switch.turn("on")
+    for stated, then in ((None, 2), ("DANQING_THREADS", 1)):
+        for name in (*VARIABLES, "DANQING_KERNELS"):
+            monkeypatch.delenv(name, raising=False)
+        if stated:
+            monkeypatch.setenv(stated, "1")
+        assert run("replay", "x.png")[0] == 0
+        assert torch.get_num_threads() == then
+        assert running() == painted.get("kernels", running())
+
+
+def test_what_was_measured_is_told_kept_and_forgotten(run, monkeypatch):
+    trials = (Trial(FASTEST, {"a": 1.0}, {"a": 0.1}), Trial(replace(FASTEST, engine="other"), why="it hung"))
+    found = Measured(chosen=FASTEST, rule=FASTEST, trials=trials, busy=1.5, seconds=3.0)
+    monkeypatch.setattr(machine, "measured", lambda: found)
+    code, out, err = run("doctor", "--measure")
+    assert code == 0 and "100.0 ms" in out and "it hung" in out and f"from now on: {FASTEST}" in out
+    assert "1.5 processors busy" in err and read()["chosen"] == vars(FASTEST)
+    said = json.loads(run("doctor", "--measure", "--json")[1])
+    assert said["chosen"] == vars(FASTEST) and said["trials"][1]["why"] == "it hung" and os.path.exists(said["kept"])
+    chosen.cache_clear()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    torch.set_num_threads(2)
+    facts = json.loads(run("doctor", "--quick", "--json")[1])
+    assert facts["measured"] == str(FASTEST) and facts["threads"] == FASTEST.threads
+    chosen.cache_clear()
+    assert run("doctor", "--quick", "--forget")[0] == 0
+    chosen.cache_clear()
+    assert read() == {} and "not yet" in json.loads(run("doctor", "--quick", "--json")[1])["measured"]
+
+
+def test_what_cannot_be_kept_is_told_all_the_same(run, monkeypatch):
+    found = Measured(chosen=FASTEST, rule=FASTEST, trials=(Trial(FASTEST, {"a": 1.0}, {"a": 0.1}),), busy=0, seconds=3)
+    monkeypatch.setattr(machine, "measured", lambda: found)
+    monkeypatch.setattr(place_of, "path", lambda: place_of.Path(os.devnull) / "x" / "y")
+    code, out, err = run("doctor", "--measure")
+    assert code == 0 and f"the fastest: {FASTEST}" in out and "nothing is remembered" in err

@@ -39,7 +39,7 @@ MAY = {
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
     | {"adapt", "atomic", "hint", "painting"},
-    "run": CORE | {"nets", "log", "tables"},
+    "run": CORE | {"nets", "log", "tables", "version", "atomic"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables", "run"},
     "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},
@@ -51,6 +51,7 @@ MAY = {
         "request",
         "errors",
         "version",
+        "run",
         "atomic",
         "nets",
         "prompt",
@@ -62,7 +63,7 @@ MAY = {
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
     | {"hint", "installed"},
     "measure": PROCESS
-    | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
+    | {"run", "installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

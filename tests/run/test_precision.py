@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from danqing.errors import InvalidInput, UnknownName
-from danqing.run import device, precision
-from danqing.run.device import Cpu, find_device, parse_cpuinfo, quota, send, threads
+from danqing.run import device, precision, processor
+from danqing.run.device import find_device, send, threads
 from danqing.run.precision import NAMES, autocast, choose, find_precision, precision_name, scaler
+from danqing.run.processor import Cpu, parse_cpuinfo, quota
 from danqing.run.record import describe
 
 ZEN5 = "processor\t: 0\nmodel name\t: AMD EPYC 9755\nflags\t\t: fpu sse2 avx avx2 avx512f avx512_bf16 avx512_vnni\n"
@@ -33,13 +34,13 @@ def fake(monkeypatch, tmp_path):
     def say(text: str) -> None:
         file = tmp_path / "cpuinfo"
         file.write_text(text)
-        monkeypatch.setattr(device, "CPUINFO", file)
-        device.cpu.cache_clear()
+        monkeypatch.setattr(processor, "CPUINFO", file)
+        processor.cpu.cache_clear()
         monkeypatch.setattr(precision.platform, "machine", lambda: "aarch64" if "Features" in text else "x86_64")
 
     yield say
     monkeypatch.undo()
-    device.cpu.cache_clear()
+    processor.cpu.cache_clear()
 
 
 @pytest.mark.parametrize("text", [ZEN5, SAPPHIRE])
@@ -186,10 +187,10 @@ def test_the_record_names_the_machine_and_what_it_computes_in(fake):
 
 
 def test_without_cpuinfo_torch_is_asked(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     said = {"avx512_f": True, "avx512_bf16": True, "avx2": False, "cpu_name": "a chip", "l2_cache_size": 1}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
-    assert device.cpu.__wrapped__() == Cpu(model="a chip", flags=frozenset({"avx512f", "avx512_bf16"}))
+    assert processor.cpu.__wrapped__() == Cpu(model="a chip", flags=frozenset({"avx512f", "avx512_bf16"}))
 
 
 @pytest.mark.parametrize(("text", "value"), [("150000 100000\n", 1.5), ("max 100000\n", math.inf), ("", math.inf)])
@@ -200,5 +201,5 @@ def test_a_containers_quota_is_read(tmp_path, text, value):
 
 def test_threads_stay_within_the_quota_and_above_zero(monkeypatch):
     assert threads() >= 1
-    monkeypatch.setattr(device, "quota", lambda: 0.5)
+    monkeypatch.setattr(processor, "quota", lambda: 0.5)
     assert threads() == 1

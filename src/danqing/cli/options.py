@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import InvalidInput, nearest
 from ..lang.spoken import sentences
+from ..run.measured import MOST, chosen
 from ..tables import PluginWarning
 from .completion import files, finishers, finishes, models, names
 from .screen import note
@@ -22,6 +24,8 @@ from .told import Told, explained, language
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+#: Where a command's context says whether anybody stated a number of threads.
+SAID = "danqing.threads"
 #: Fields that are no options of their own: arguments, or the command itself.
 ELSEWHERE = frozenset(
     {"recipe", "prompt", "image", "seed", "index", "other", "between", "template", "negative_template"}
@@ -255,8 +259,9 @@ def computing(command: Any) -> Any:
     """The options of every command that computes: on what, which the request does not say, nor how many threads."""
     for option in (
         click.option(
-            "--threads", metavar="N", type=click.IntRange(1, 1024), expose_value=False, callback=_threads,
-            help="At most so many of the processor; OMP_NUM_THREADS, or all that it has, when not given.",
+            "--threads", metavar="N", type=click.IntRange(1, MOST), expose_value=False, callback=_threads,
+            envvar="DANQING_THREADS", show_envvar=True, help="At most so many of the processor; when not given,"
+            " OMP_NUM_THREADS, as many as `danqing doctor --measure` found best, or all that it has.",
         ),
         click.option(
             "--kernels", metavar="WHICH", expose_value=False, callback=_kernels,
@@ -272,11 +277,42 @@ def computing(command: Any) -> Any:
 
 
 def _threads(ctx: click.Context, option: click.Parameter, count: int | None) -> None:
+    """Have the process compute with so many threads, as somebody says or as was measured."""
+    ctx.meta[SAID] = count is not None or "OMP_NUM_THREADS" in os.environ
+    if count is None:
+        use_measured()
+    else:
+        use_threads(count)
+
+
+def use_measured() -> None:
+    """Have the process compute with as many threads as were measured to be best, unless the environment says how
+    many."""
+    if "OMP_NUM_THREADS" not in os.environ and (count := chosen().threads):
+        use_threads(count)
+
+
+def use_threads(count: int) -> None:
     """Have the process compute with so many threads, whether torch is loaded yet or reads this when it loads."""
-    if count is not None:
-        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(count)
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+
+
+def as_recorded(record: Mapping[str, Any]) -> None:
+    """Have the process compute with the threads and the kernels of a picture's record, as far as it has them and nobody
+    says otherwise."""
+    from ..run.native import switch
+    from ..run.native.build import KERNELS
+    from ..run.processor import allowed
+
+    count, kernels = record.get("threads"), record.get("kernels")
+    context = click.get_current_context()
+    if type(count) is int and 0 < count <= allowed() and not context.meta[SAID]:
+        use_threads(count)
+    stated = context.get_parameter_source("kernels") is not ParameterSource.DEFAULT or os.environ.get(switch.VARIABLE)
+    if isinstance(kernels, str) and not stated:
+        switch.turn(",".join(name for name in KERNELS if name not in kernels.split()) or "on")
 
 
 def _kernels(ctx: click.Context, option: click.Parameter, which: str | None) -> None:

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UnknownName
-from .device import Cpu, cpu, find_device
+from .device import find_device
+from .measured import chosen
+from .processor import Cpu, cpu
 
 NAMES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: The environment variable that overrides the choice.
@@ -28,10 +30,11 @@ def precision_name(dtype: torch.dtype) -> str:
 
 
 def find_precision(device: str | torch.device | None = None, override: str | torch.dtype | None = None) -> torch.dtype:
-    """The dtype to compute in on ``device``.
+    """The dtype to paint in on ``device``.
 
-    In this order: ``override``, the variable DANQING_PRECISION, what is fast: bfloat16 on a processor with AVX512-BF16
-    or AMX-BF16 and on CUDA from compute capability 8, float16 on CUDA 7 and on MPS, float32 elsewhere.
+    In this order: ``override``, the variable DANQING_PRECISION, on a processor what was measured there, what is usually
+    fast: bfloat16 on a processor with AVX512-BF16 or AMX-BF16 and on CUDA from compute capability 8, float16 on CUDA 7
+    and on MPS, float32 elsewhere.
 
     Args:
         device: as for `danqing.run.device.find_device`.
@@ -42,6 +45,23 @@ def find_precision(device: str | torch.device | None = None, override: str | tor
     """
     if isinstance(override, torch.dtype):
         return override
+    if stated := _stated(override):
+        return stated
+    where = find_device(device)
+    return (NAMES.get(chosen().precision) if where.type == "cpu" else None) or choose(where)
+
+
+def training_precision(device: str | torch.device | None = None) -> torch.dtype:
+    """The dtype to train in: as `find_precision`, but for what was measured, which says nothing of gradients.
+
+    Raises:
+        UnknownName: another name in the variable.
+    """
+    return _stated(None) or choose(find_device(device))
+
+
+def _stated(override: str | None) -> torch.dtype | None:
+    """What somebody said outright, "auto" being nothing."""
     for kind, given in (("precision", override), (f"precision in {VARIABLE}", os.environ.get(VARIABLE))):
         if given and given.lower() != "auto":
             if given.lower() not in NAMES:
@@ -49,7 +69,7 @@ def find_precision(device: str | torch.device | None = None, override: str | tor
             return NAMES[given.lower()]
         if given:
             break  # "auto" said outright is not overridden by the variable
-    return choose(find_device(device))
+    return None
 
 
 def choose(where: torch.device) -> torch.dtype:
@@ -104,7 +124,7 @@ def autocast(device: str | torch.device | None = None) -> AbstractContextManager
     float16 needs a scaled loss and is therefore used on CUDA alone, where `scaler` gives one.
     """
     where = find_device(device)
-    dtype = find_precision(where)
+    dtype = training_precision(where)
     if dtype == torch.bfloat16 or (dtype == torch.float16 and where.type == "cuda"):
         return torch.autocast(where.type, dtype=dtype)
     return nullcontext()
@@ -113,4 +133,4 @@ def autocast(device: str | torch.device | None = None) -> AbstractContextManager
 def scaler(device: str | torch.device | None = None) -> torch.amp.GradScaler:
     """The loss scaler that goes with `autocast`: at work in float16 on CUDA, else one that changes nothing."""
     where = find_device(device)
-    return torch.amp.GradScaler(where.type, enabled=where.type == "cuda" and find_precision(where) == torch.float16)
+    return torch.amp.GradScaler(where.type, enabled=where.type == "cuda" and training_precision(where) == torch.float16)

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from .device import cpu, find_device
+from .device import find_device
 from .engine.engines import find_engine
 from .native.chosen import running
 from .precision import find_precision, precision_name
+from .processor import cpu
 
 
 def describe(

@@ -33,7 +33,7 @@ def request_of(path: str | os.PathLike[str], *, trust: bool = False) -> Request:
         InvalidFile: the file carries no record, or a given picture is gone.
         InvalidInput: the record names files outside the library that nobody here has shown it.
     """
-    request, record = recorded(path), _record(path)
+    request, record = recorded(path), record_of(path)
     request = moved(request, dict(_found(request, record, Path(path).parent)))
     if not trust and (outside := list(_outside(request, record))):
         raise InvalidInput(
@@ -44,7 +44,8 @@ def request_of(path: str | os.PathLike[str], *, trust: bool = False) -> Request:
     return request
 
 
-def _record(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+def record_of(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """What a file says of its making beside the request; nothing where it says nothing."""
     inner = (carried_by(path).record or {}).get("record")
     return inner if isinstance(inner, dict) else {}
 

@@ -20,7 +20,7 @@ from ..nets.stylegan2 import StyleGAN2, StyleGAN2Config, StyleGAN2Discriminator,
 from ..nets.vae import prior
 from ..noise import keyed
 from ..run.device import find_device
-from ..run.precision import find_precision
+from ..run.precision import training_precision
 from .base import Above, Decay, OwnPictures
 from .usual import adams, averaged, fast
 
@@ -76,7 +76,7 @@ The coarse styles of one picture go with the fine ones of another. Truncation tr
             clip=math.inf,
             # The regularisers differentiate inside the objective, where no scaler keeps fp16 from losing small
             # gradients.
-            autocast=nullcontext if find_precision(where) == torch.float16 else lambda: fast(where),
+            autocast=nullcontext if training_precision(where) == torch.float16 else lambda: fast(where),
         )
 
     def network(self, run: Training) -> StyleGAN2:

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..learn.training.loop import EMA, Objective, Training, Trapezoid
 from ..learn.training.optim import Muon
 from ..pictures.sheet import contact
-from ..run.precision import autocast, find_precision, scaler
+from ..run.precision import autocast, scaler, training_precision
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -48,7 +48,7 @@ def by_muon(
         model=model,
         objective=objective,
         batches=batches,
-        optimisers={"loss": Muon(groups, dtype=find_precision(where))},
+        optimisers={"loss": Muon(groups, dtype=training_precision(where))},
         rate=Trapezoid(100, steps, decay),
         ema=EMA(model, average),
         autocast=lambda: fast(where),

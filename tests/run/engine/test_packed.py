@@ -16,9 +16,10 @@ from danqing.nets.clip import CLIPText, CLIPTextConfig
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.rrdb import RRDBNet, RRDBNetConfig
 from danqing.nets.unet import UNet, UNetConfig
-from danqing.run.device import cpu
 from danqing.run.engine import packed
 from danqing.run.engine.packed import KINDS, PackedConv2d, PackedLinear, attach
+from danqing.run.native import switch
+from danqing.run.processor import cpu
 from danqing.run.textcache import cached_text
 
 pytestmark = pytest.mark.skipif(bool(packed.reason()), reason=packed.reason() or "it packs")
@@ -239,3 +240,19 @@ def test_a_remembered_text_stands_before_a_packed_layer():
     with cached_text(net):
         once, again = seen(net), seen(net)
     assert torch.equal(once, again) and torch.equal(once, seen(net))
+
+
+def test_a_turn_of_the_kernels_counts_for_layers_that_are_packed_already(monkeypatch):
+    monkeypatch.setenv(switch.VARIABLE, "on")
+    monkeypatch.setattr(switch, "_given", "on")
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1)), numbers(1, 32, 16, 16)
+    fresh = copy.deepcopy(net)
+    attach(net)
+    with torch.inference_mode():
+        before = net(x)
+        switch.turn("off")
+        attach(fresh)
+        assert torch.equal(net(x), fresh(x))
+        switch.turn("on")
+        assert torch.equal(net(x), before)

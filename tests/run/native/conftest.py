@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from danqing.run.device import Cpu, cpu
 from danqing.run.native import attention, build, convolution, library, normalise
+from danqing.run.processor import Cpu, cpu
 
 ALL = {kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)}
 #: This processor's flags, and those of lesser ones that it can play.

@@ -136,7 +136,7 @@ def test_the_fields_of_a_call_are_those_of_the_struct():
 
 
 def test_a_processor_with_amx_leaves_attention_to_its_tiles_or_to_torch(monkeypatch):
-    from danqing.run.device import Cpu
+    from danqing.run.processor import Cpu
 
     for flags, found in (
         (build.SETS["amx-bf16"], ["amx-bf16"]),

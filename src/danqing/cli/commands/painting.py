@@ -16,7 +16,7 @@ import click
 from ...errors import DanqingError, InvalidFile, InvalidInput
 from ..beginning import begun, started
 from ..completion import files
-from ..options import Examples, computing, fields, fields_but, number, outputs
+from ..options import Examples, as_recorded, computing, fields, fields_but, number, outputs
 from ..screen import Screen, echo, leaving, say, screen
 
 if TYPE_CHECKING:
@@ -113,14 +113,16 @@ def edit(image: str, prompts: tuple[str, ...], holes: bool, **options: Any) -> N
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
 @click.option("--trust", is_flag=True, help="Read files that the record names outside the folders of models.")
 def replay(picture: str, device: str | None, as_json: bool, trust: bool) -> None:
-    """Paint PICTURE again from the record inside it, and say whether every pixel is the same.
+    """Paint PICTURE again from the record inside it, with its precision, engine, kernels and number of threads, and say
+    whether every pixel is the same.
 
     Exit code 0: exact. 1: not exact; the difference and its likely reason are told.
     """
     from ...api import compare
-    from ...store.replayed import request_of
+    from ...store.replayed import record_of, request_of
 
     request = request_of(picture, trust=trust)
+    as_recorded(record_of(picture))
     with screen(quiet=as_json) as show:
         show.waiting("loading")
         found = compare(picture, show.one(load(request, device, show), request, 1, 1, None))

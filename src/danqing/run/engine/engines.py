@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InvalidInput, UnknownName
 from ...tables import Table
+from ..measured import chosen
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,8 @@ ENGINES: Table[Engine] = Table(
 def find_engine(where: torch.device, override: str | None = None) -> str:
     """The name of the engine to compute with on a device.
 
-    In this order: ``override``, the variable DANQING_ENGINE, "packed" where it can, else "torch"; "auto" is no choice.
+    In this order: ``override``, the variable DANQING_ENGINE, on a processor what was measured there, "packed" where it
+    can, else "torch"; "auto" is no choice.
 
     Raises:
         UnknownName: there is no such engine. InvalidInput: it cannot compute there; what would is said.
@@ -65,4 +67,13 @@ def find_engine(where: torch.device, override: str | None = None) -> str:
             return given
         if given:
             break  # "auto" said outright is not overridden by the variable
-    return "torch" if ENGINES["packed"].reason(where) else "packed"
+    usual = (*([chosen().engine] if where.type == "cpu" else []), "packed")
+    return next((name for name in usual if _able(name, where)), "torch")
+
+
+def _able(name: str, where: torch.device) -> bool:
+    """Whether there is such an engine, and it computes on the device."""
+    try:
+        return name in ENGINES and not ENGINES[name].reason(where)
+    except InvalidInput:  # of another package, and broken
+        return False

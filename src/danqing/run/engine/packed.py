@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend
-from ..device import cpu
 from ..native.attention import attention
 from ..native.convolution import KERNEL as winograd
 from ..native.convolution import Packed3x3, convolution3x3, pack3x3
 from ..native.normalise import group_norm_silu
+from ..native.switch import given
+from ..processor import cpu
 from .engines import Engine
 
 #: The precisions that oneDNN packs.
@@ -33,12 +34,12 @@ class Held(NamedTuple):
     """What is kept of a layer's weight.
 
     Args:
-        shape: of the inputs that it is packed for, as far as that matters; None before the first.
+        shape: what it is packed for, as far as that matters; None before the first.
         weight: packed, or plain where the panels compute.
         panels: the kernels transformed by Winograd's algorithm, where that is faster.
     """
 
-    shape: Sequence[int] | None
+    shape: Sequence[Any] | None
     weight: Tensor
     panels: Packed3x3 | None = None
 
@@ -70,7 +71,7 @@ class Packed(nn.Module):
             vars(self)["held"] = held = found._replace(shape=matters)
         return held
 
-    def matters(self, shape: torch.Size) -> Sequence[int]:
+    def matters(self, shape: torch.Size) -> Sequence[Any]:
         """What of a shape the packed form depends on; the batch it never does."""
         raise NotImplementedError
 
@@ -138,8 +139,8 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
             return Held(None, weight, pack3x3(weight.float(), keep=False))
         return Held(None, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
 
-    def matters(self, shape: torch.Size) -> Sequence[int]:
-        return shape[2:]
+    def matters(self, shape: torch.Size) -> Sequence[Any]:
+        return (*shape[2:], given())  # which kernels there are
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.takes(x) or x.dim() != 4:

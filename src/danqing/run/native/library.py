@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -14,7 +13,8 @@ import torch
 
 from ...errors import DanqingError
 from ...log import log
-from ..device import cpu
+from ..places import place
+from ..processor import cpu
 from .build import BUILT, KERNELS, SETS, NotBuilt, compile, library
 from .switch import VARIABLE, given, left_out
 
@@ -28,9 +28,8 @@ class Missing(DanqingError):
 
 
 def cache() -> Path:
-    """The user's folder for what can be made again."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache") / "danqing" / "native"
+    """The user's folder for compiled kernels."""
+    return place("cache") / "native"
 
 
 def candidates(name: str) -> list[str]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 
 from ...errors import UnknownName
+from ..measured import chosen
 from .build import KERNELS
 
 #: "off" leaves all kernels out, names of `KERNELS`, separated by commas, leave out those; "on", or nothing, none.
 VARIABLE = "DANQING_KERNELS"
 
 
-_given = os.environ.get(VARIABLE, "")
+_given: str | None = None
 
 
 def given() -> str:
-    """What the switch is set to."""
+    """What the switch is set to: by `turn`, by the variable, or as was measured on this machine."""
+    global _given
+    if _given is None:
+        _given = os.environ.get(VARIABLE) or chosen().kernels
     return _given
 
 

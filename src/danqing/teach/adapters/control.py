@@ -27,7 +27,7 @@ from ...nets.sized import told_as
 from ...nets.unet import UNet, UNetConfig
 from ...painting.adapters import hinting
 from ...run.device import send
-from ...run.precision import autocast, find_precision
+from ...run.precision import autocast, training_precision
 from ...types import Conditioning
 from ...weights.load import save
 from ..base import Above
@@ -102,7 +102,7 @@ class OwnControl(OwnAdapter):
     def optimiser(self, learned: nn.Module) -> torch.optim.Optimizer:
         # AdamW moves all weights of a layer alike at first, and six convolutions of them in a row would say one number.
         groups = muon_groups(learned, lr=self.rate, adam_lr=self.edge_rate, weight_decay=self.decay, edges=EDGES)
-        return Muon(groups, dtype=find_precision(self.frozen.where))
+        return Muon(groups, dtype=training_precision(self.frozen.where))
 
     def put_on(self, learned: nn.Module) -> Detach:
         net, denoiser = cast(ControlNet, learned), self.frozen.denoiser
