@@ -105,7 +105,7 @@ def main() -> None:
     device = find_device()
     torch.manual_seed(0)
     measured = pairs(args.data, bilingual_tokenizer(args.data / "tokenizer.json"), 256)
-    batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device)
+    batches = Batches(Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device)
     model, before = begun(args.runs, args.resume, batches)
     model = model.requires_grad_(True).to(device)
 

@@ -129,6 +129,7 @@ def parser(about: str | None, batch: int) -> argparse.ArgumentParser:
     made.add_argument("--milestone", type=int, default=EVERY, help="samples from one milestone to the next")
     made.add_argument("--minutes", type=float, default=math.inf)
     made.add_argument("--batch", type=int, default=batch)
+    made.add_argument("--ahead", type=int, default=1, help="epochs made beforehand, each by a process of its own")
     made.add_argument("--threads", type=int, default=threads(), help="one where the machine is loaded")
     return made
 

@@ -165,7 +165,9 @@ def main() -> None:
     device = find_device()
     torch.manual_seed(0)
     tokenizer = bilingual_tokenizer(args.data / "tokenizer.json")
-    batches = Batches(Epochs(data=args.data, runs=args.runs), args.batch, device, multiple=tokenizer.window)
+    batches = Batches(
+        Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device, multiple=tokenizer.window
+    )
     model, before = begun(KINDS[args.kind], args.runs, args.data, batches, args.resume)
     model.requires_grad_(False).denoiser.net.requires_grad_(True).draft.requires_grad_(False)
     quick(model.to(device).denoiser.net, device)

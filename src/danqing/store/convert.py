@@ -27,6 +27,7 @@ from ..weights.formats.format import Header
 from ..weights.kinds import PREDICTION_MARKS, published_kind
 from . import diffusers, library, shipped
 from .diffusers import PROJECTED, Place
+from .drafted import folder as drafted
 from .find import find
 from .foreign import read as foreign
 from .foreign import single as alone
@@ -154,8 +155,9 @@ def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, lay
         with atomic.folder(made) as folder:
             _ours(model, networks, folder)
     else:
+        drafts = "denoiser" in networks and networks["denoiser"].family == drafted.FAMILY
         with atomic.folder(made) as folder:
-            dropped += _diffusers(model, networks, folder)
+            dropped += (drafted.write_folder if drafts else _diffusers)(model, networks, folder)
     return Converted(path=made, size=size_of(made), dropped=tuple(dropped), notes=tuple(notes))
 
 

@@ -165,9 +165,15 @@ def read(path: Path) -> tuple[Model, str, tuple[str, ...]]:
     """What a folder holds, the model that it is of, and the parts that this needs.
 
     Raises:
-        InvalidFile: a config or a file cannot be read, or is of no kind that is known here.
+        InvalidFile: a config or a file cannot be read, or is of no kind that is known here; or the folder has a
+            pipeline of its own.
     """
     index = json_of(path / "model_index.json")
+    if isinstance(index.get("_class_name"), list):
+        raise InvalidFile(
+            f"{path} is painted by a pipeline that lies in it as code, {index['_class_name'][0]}.py, which is not run "
+            "here: paint with the model that the folder was made from"
+        )
     warnings = list(fields.INDEX.unread("model_index.json", index))
     parts: dict[str, Component] = {}
     for part, folders in FOLDERS.items():
