@@ -3,7 +3,7 @@
     cd packed && python -m experiments.away draft --minutes 9 --out home --batch 1024
     cd packed && python -m experiments.away painter --minutes 9 --out home --batch 1024 --kind drafted
 
-Pictures, recoloured copies, composites, latents and the model's weights are made of what the folder holds, once; then
+Pictures, recoloured copies, their latents and the model's weights are made of what the folder holds, once; then
 `experiments.draft` or `experiments.painter` goes on from them, with the options given here. Home go the averaged
 weights that were trained, in pieces of at most 16 MiB and 60 MiB in all, in bf16 or where that is too much in 8 bits,
 and the training's log.
@@ -28,11 +28,14 @@ from torch import Tensor
 
 from danqing.store.shipped import DEFAULT
 from danqing.weights import store
-from experiments.data.__main__ import make
+from experiments.data import ledger
+from experiments.data.recoloured import make_recoloured
 from experiments.parcels import MIB, narrowed, pieces, read_pictures, seal, unsealed, widened
 
 PIECE, ALL = 16 * MIB, 60 * MIB
 HEADER = 64 * 1024  # what a piece's names may take
+#: What latents are made of beforehand; of composites each epoch makes its own.
+SOURCES = ("singles", "portraits", "recoloured")
 #: Which weights each training learns: the names of those that stand still begin so.
 STANDING: Mapping[str, tuple[str, ...]] = {"draft": (), "painter": ("tower.", "denoiser.net.draft.")}
 
@@ -70,7 +73,9 @@ def arrive(packed: Path, workers: int) -> None:
             np.save(data / f"{array}_alpha.npy", pictures[..., 3])
         np.save(data / f"{array}.npy", pictures[..., :3])
     shutil.copy(model / "tokenizer.json", data / "tokenizer.json")
-    make(data, Path(), workers, False, print)
+    singles = ledger.read_records(data / "ledger_singles.jsonl")
+    ledger.write_records(data / "ledger_recoloured.jsonl", make_recoloured(data, singles, print, workers))
+    ledger.join(data)
 
 
 def newest(folder: Path) -> Path:
@@ -115,8 +120,9 @@ def main() -> None:
     args, rest = parser.parse_known_args()
     packed, out, cores = Path.cwd(), args.out.resolve(), os.cpu_count() or 1
     arrive(packed, cores)
-    if not (packed / "data" / "latents-recoloured.npy").is_file():
-        subprocess.run([sys.executable, "-m", "experiments.latents", "--threads", str(cores)], check=True)
+    if not (packed / "data" / f"latents-{SOURCES[-1]}.npy").is_file():
+        encoding = ["experiments.latents", "--threads", str(cores), "--sources", *SOURCES]
+        subprocess.run([sys.executable, "-m", *encoding], check=True)
     left = args.minutes - (time.monotonic() - began) / 60 - 0.5  # minutes, less those of leaving
     training = [
         f"experiments.{args.part}",

@@ -30,7 +30,7 @@ from danqing.store.shipped import DEFAULT
 from danqing.weights.load import load
 from experiments.common import DATA, RUNS, set_up
 
-SOURCES = ("singles", "composites", "portraits")
+SOURCES = ("singles", "composites", "portraits", "recoloured")
 
 
 def averaged(checkpoint: Path, model: nn.Module) -> nn.Module:
@@ -89,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_up(args.threads)
@@ -105,7 +106,7 @@ def main() -> None:
         z = encoded(plain, (singles[i] for i in train[::8])).astype(np.float32)
         known.write_text(json.dumps({"scaling_factor": float(1 / z.std()), "shift_factor": float(z.mean())}))
     codec = VAECodec(autoencoder(args.runs).to(device))
-    for source in (*SOURCES, "recoloured"):
+    for source in args.sources:
         z = encoded(codec, np.load(args.data / f"{source}.npy", mmap_mode="r"))
         np.save(args.data / f"latents-{source}.npy", z)
         print(source, z.shape, f"std {z.astype(np.float32).std():.3f}", flush=True)
