@@ -62,8 +62,9 @@ def arrive(packed: Path, workers: int) -> None:
             for part, role in (("tower", "text"), ("draft", "draft"))
             for name, t in of[role].items()
         }
-        (packed / "runs" / "draft").mkdir(parents=True, exist_ok=True)
-        torch.save({"ema": {"model": known}}, packed / "runs" / "draft" / "last.pt")
+        carried = packed / "runs" / "draft" / f"cooled-{0:09}" / "last.pt"
+        carried.parent.mkdir(parents=True)
+        torch.save({"step": 0, "ema": {"model": known}}, carried)
     data.mkdir(exist_ok=True)
     for array in ("singles", "portraits"):
         lines = lzma.decompress((packed / "art" / f"ledger_{array}.jsonl.xz").read_bytes()).decode()

@@ -67,9 +67,11 @@ def drafting(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Genera
 def begun(
     runs: Path, resume: bool, batches: Callable[[int], tuple[Tensor, Tensor]], count: int = 100
 ) -> tuple[Drafting, int]:
-    """Where a training begins, and how many samples its weights have seen: the committed tower and its draft, if that
-    is an MLP of the same shape; else, on the tower of the text's own training, a draft of random features that is
-    fitted to ``count`` batches, which spares it its first 100,000 samples."""
+    """Where a training begins, and how many samples its weights have seen: a draft that was trained elsewhere, or the
+    committed tower and its draft, if that is an MLP of the same shape; else, on the tower of the text's own training, a
+    draft of random features that is fitted to ``count`` batches, which spares it its first 100,000 samples."""
+    if resume and (known := trained(runs)) is not None:
+        return known, 0
     model = Drafting(text_tower(runs))
     net = shipped("denoiser")
     if resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden:

@@ -51,7 +51,7 @@ def unpack(home: Path, runs: Path, name: str | None = None) -> Path:
         raise InvalidInput(f"{folder / 'last.pt'} is there already: remove it, or give a painter another --name")
     whole = state if draft else standing(runs) | state
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"ema": {"model": whole}}, folder / "last.pt")
+    torch.save({"step": 0, "ema": {"model": whole}}, folder / "last.pt")
     return folder / "last.pt"
 
 
