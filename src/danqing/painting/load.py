@@ -51,8 +51,8 @@ def load(
         quantise: in how few bits the weights of one that denoises are kept; as they are where not given.
 
     Raises:
-        UnknownName: no such model, device, precision, engine or quantiser. InvalidFile: the folder's files are missing, damaged or
-            foreign.
+        UnknownName: no such model, device, precision, engine or quantiser. InvalidFile: the folder's files are missing,
+            damaged or foreign.
     """
     survive_forks()
     described = None if model == NONE else find(model, hand)

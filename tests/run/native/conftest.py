@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from danqing.run.device import Cpu, cpu
-from danqing.run.native import attention, build, convolution, library, normalise
+from danqing.run.native import attention, build, bytes, convolution, library, normalise
 
-ALL = {kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)}
+ALL = {
+    kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL, bytes.KERNEL)
+}
 #: This processor's flags, and those of lesser ones that it can play.
 PROCESSORS = {"all": cpu().flags} | {
     name: frozenset(build.SETS[name])

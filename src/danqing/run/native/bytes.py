@@ -1,9 +1,10 @@
-"""Linear layers and convolutions of 8-bit weights and 8-bit inputs: by our kernel where there is one for these tensors,
-else by torch, from the same whole numbers."""
+"""Linear layers and convolutions of 8-bit weights and inputs of 8 or 16 bits: by our kernel where there is one for
+these tensors, else by torch, from the same whole numbers."""
 
 from __future__ import annotations
 
 import struct
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
 #: The struct Bytes of kernels/bytes.cpp.
-CALL = struct.Struct("@6P12qPq")
+CALL = struct.Struct("@6P13qPq")
 DTYPES = (torch.bfloat16, torch.float32)
 #: Outputs that are computed together, and inputs that are multiplied at once, as in kernels/bytes.cpp.
 PANEL, FOUR = 64, 4
@@ -67,25 +68,28 @@ def unpacked(panels: Panels) -> tuple[Tensor, Tensor]:
     return weight, panels.scale[:outputs]
 
 
-def rounded(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """What comes as whole numbers from 0 to 255, and its step and zero: ``x ≈ step · (u - zero)``.
+def rounded(x: Tensor, dims: tuple[int, ...], bits: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+    """What comes as whole numbers from 0 to 2^bits - 1, and its step and zero: ``x ≈ step · (u - zero)``.
 
-    The range of the numbers, 0 within it, is divided into 255 steps; what is not finite has a step that is NaN.
+    The range of the numbers, 0 within it, is divided into equal steps; what is not finite has a step that is NaN.
 
     Args:
         x: any numbers.
         dims: the axes over which a step is shared.
+        bits: 8 or 16.
     """
-    wide = x.float()
+    wide, most = x.float(), 2**bits - 1
     low, high = wide.amin(dims, True).clamp(max=0), wide.amax(dims, True).clamp(min=0)
-    step = (high - low) / 255
+    step = (high - low) / most
     step = torch.where(step > 0, step, torch.ones_like(step)) + (wide * 0).sum(dims, True)
     zero = (-low / step).round()
-    return ((wide * (1 / step)).round() + zero).clamp(0, 255), step, zero
+    return ((wide * (1 / step)).round() + zero).clamp(0, most), step, zero
 
 
-def multiply(x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, padding: int = 0) -> Tensor:
-    """``W x + b``, or a convolution: W and x in 8 bits, sums exact, one rounding to the type of x at the end.
+def multiply(
+    x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, padding: int = 0, bits: int = 8
+) -> Tensor:
+    """``W x + b``, or a convolution: W in 8 bits, x in as many as given, sums exact, one rounding at the end.
 
     A convolution's input has a step for each picture, a linear layer's one for each row, so that what is computed of a
     picture depends on no other. Source: Jacob et al. 2018, section 2.
@@ -95,6 +99,7 @@ def multiply(x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, pa
         panels: of the weight.
         bias: (O,), or None.
         stride, padding: of a convolution.
+        bits: 8 or 16.
     """
     if (
         x.dtype in DTYPES
@@ -103,27 +108,29 @@ def multiply(x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, pa
         and plain(x, panels.values)
         and not KERNEL.reason()
     ):
-        out = _call(KERNEL, x, panels, bias, stride, padding)
+        out = _call(KERNEL, x, panels, bias, stride, padding, bits)
         if out is not None:
             return out
-    return computed(x, panels, bias, stride, padding)
+    return computed(x, panels, bias, stride, padding, bits)
 
 
-def computed(x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, padding: int = 0) -> Tensor:
+def computed(
+    x: Tensor, panels: Panels, bias: Tensor | None, stride: int = 1, padding: int = 0, bits: int = 8
+) -> Tensor:
     """The same by torch, in fp32 at least, from the same whole numbers."""
     weight, scale = unpacked(panels)
     kind = torch.promote_types(x.dtype, torch.float32)
     if weight.dim() == 2:
-        u, step, zero = rounded(x, (-1,))
+        u, step, zero = rounded(x, (-1,), bits)
         y = F.linear((u - zero).to(kind), weight.to(kind)) * (step * scale)
         return (y if bias is None else y + bias).to(x.dtype)
-    u, step, zero = rounded(x, (1, 2, 3))
+    u, step, zero = rounded(x, (1, 2, 3), bits)
     y = F.conv2d((u - zero).to(kind), weight.to(kind), stride=stride, padding=padding) * (step * scale[:, None, None])
     return (y if bias is None else y + bias[:, None, None]).to(x.dtype)
 
 
 def _call(
-    kernel: Kernel, x: Tensor, panels: Panels, bias: Tensor | None, stride: int, padding: int
+    kernel: Kernel, x: Tensor, panels: Panels, bias: Tensor | None, stride: int, padding: int, bits: int
 ) -> Tensor | None:
     """By the kernel; None where there is no memory."""
     outputs, inputs = panels.shape[:2]
@@ -158,6 +165,7 @@ def _call(
         stride,
         padding,
         linear,
+        bits // 8,
         x.dtype == torch.float32,
         pool(),
         threads(x.numel()),
@@ -174,13 +182,13 @@ def test(kernel: Kernel) -> float:
     for shape, size, stride, padding in (((70, 45), (9, 45), 1, 0), ((70, 6, 3, 3), (2, 6, 9, 7), 2, 1)):
         weight = torch.randint(-127, 128, shape, generator=draw, dtype=torch.int8)
         panels = packed(weight, torch.rand(70, generator=draw) / 100)
-        for dtype in DTYPES:
+        for dtype, bits in product(DTYPES, (8, 16)):
             x, bias = (torch.randn(size, generator=draw) + 1).to(dtype), torch.randn(70, generator=draw)
-            ours = _call(kernel, x, panels, bias, stride, padding)
+            ours = _call(kernel, x, panels, bias, stride, padding, bits)
             if ours is None:
                 return float("inf")
-            theirs = computed(x, panels, bias, stride, padding)
-            exact = computed(x.double(), panels, bias, stride, padding)
+            theirs = computed(x, panels, bias, stride, padding, bits)
+            exact = computed(x.double(), panels, bias, stride, padding, bits)
             found.append(distance(ours, theirs, exact, torch.finfo(dtype).eps * float(exact.abs().max())))
     return max(found)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..native import bytes
@@ -103,29 +102,51 @@ class QuantisedConv2d(Quantised, nn.Conv2d):  # pyright: ignore[reportIncompatib
 
 
 class BytesLinear(QuantisedLinear):
-    """``W x + b``, both W and x in 8 bits."""
+    """``W x + b`` in whole numbers, W in 8 bits, x in as many as ``bits``."""
+
+    bits = 8
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return super().forward(x)
-        return bytes.multiply(x, self.stored.panels, self.bias)
+        return bytes.multiply(x, self.stored.panels, self.bias, bits=self.bits)
 
 
 class BytesConv2d(QuantisedConv2d):
-    """A convolution of kernels and pictures in 8 bits."""
+    """A convolution in whole numbers, of kernels in 8 bits and pictures in as many as ``bits``."""
+
+    bits = 8
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled() or x.dim() != 4:
             return super().forward(x)
-        return bytes.multiply(x, self.stored.panels, self.bias, self.stride[0], cast(int, self.padding[0]))
+        return bytes.multiply(x, self.stored.panels, self.bias, self.stride[0], cast(int, self.padding[0]), self.bits)
 
 
-#: How a weight is kept -> what stands in for which kind of layer; a subclass of one is another kind.
-KINDS: dict[type[Stored], dict[type[nn.Module], type[Quantised]]] = {
-    Rows: {nn.Linear: QuantisedLinear, nn.Conv2d: QuantisedConv2d},
-    Groups: {nn.Linear: QuantisedLinear, nn.Conv2d: QuantisedConv2d},
-    Panels: {nn.Linear: BytesLinear, nn.Conv2d: BytesConv2d},
-}
+class WordsLinear(BytesLinear):
+    """What comes in 16 bits, more than bf16 holds."""
+
+    bits = 16
+
+
+class WordsConv2d(BytesConv2d):
+    """What comes in 16 bits, more than bf16 holds."""
+
+    bits = 16
+
+
+class Way(NamedTuple):
+    """How a weight is kept, and what stands in for which kind of layer; a subclass of one is another kind."""
+
+    kept: type[Stored]
+    linear: type[QuantisedLinear]
+    convolution: type[QuantisedConv2d]
+
+
+BYTES = Way(Panels, BytesLinear, BytesConv2d)
+WORDS = Way(Panels, WordsLinear, WordsConv2d)
+ROWS = Way(Rows, QuantisedLinear, QuantisedConv2d)
+GROUPS = Way(Groups, QuantisedLinear, QuantisedConv2d)
 
 
 def quantisable(name: str, layer: nn.Module) -> bool:
@@ -140,18 +161,14 @@ def quantisable(name: str, layer: nn.Module) -> bool:
     return fits and square and layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
 
 
-def attach(net: nn.Module, kept: Any) -> Callable[[], None]:
+def attach(net: nn.Module, way: Way) -> Callable[[], None]:
     """Keep the weights of a network's layers in few bits; what is returned makes the layers plain ones again, of the
-    weights that the bits stand for.
-
-    Args:
-        kept: a key of `KINDS`.
-    """
+    weights that the bits stand for."""
     layers = [layer for name, layer in net.named_modules() if quantisable(name, layer)]
     for layer in layers:
         weight = cast(Tensor, layer._parameters.pop("weight"))
-        layer.__class__ = KINDS[kept][type(layer)]
-        cast(Quantised, layer).hold(kept.of(weight.detach()), weight.dtype)
+        layer.__class__ = way.linear if isinstance(layer, nn.Linear) else way.convolution
+        cast(Quantised, layer).hold(way.kept.of(weight.detach()), weight.dtype)
 
     def detach() -> None:
         for layer in layers:
@@ -161,21 +178,20 @@ def attach(net: nn.Module, kept: Any) -> Callable[[], None]:
     return detach
 
 
-def _by_role(denoiser: type[Stored], text: type[Stored]) -> Callable[[str, nn.Module], Callable[[], None]]:
-    """The denoiser and the text towers each in its own way; all else as it is."""
-    ways = {"denoiser": denoiser, **dict.fromkeys(("text", "text_2", "text_3"), text)}
+def _by_role(denoiser: Way) -> Callable[[str, nn.Module], Callable[[], None]]:
+    """The denoiser so, the text towers, which compute once a picture, in rows; all else as it is."""
+    ways = {"denoiser": denoiser, **dict.fromkeys(("text", "text_2", "text_3"), ROWS)}
     return lambda role, net: attach(net, ways[role]) if role in ways else lambda: None
 
 
 INT8 = Quantiser(
-    attach=_by_role(Panels, Rows),
-    does="Weights of the denoiser and what they are multiplied with in 8 bits, weights of the text in 8 bits: "
-    "faster, and half of the memory.",
+    attach=_by_role(BYTES),
+    does="Weights in 8 bits; in the denoiser what they are multiplied with too.",
 )
 INT8_WEIGHTS = Quantiser(
-    attach=_by_role(Rows, Rows), does="Weights in 8 bits, what they are multiplied with as it is: nearer, half the memory, slower."
+    attach=_by_role(WORDS), does="Weights in 8 bits; in the denoiser what they are multiplied with in 16."
 )
 INT4 = Quantiser(
-    attach=_by_role(Groups, Rows),
-    does="Weights of the denoiser in 4 bits, those of the text in 8: a third of the memory, slower.",
+    attach=_by_role(GROUPS),
+    does="Weights of the denoiser in 4 bits, those of the text in 8; what they are multiplied with as it is.",
 )

@@ -1,11 +1,11 @@
-// Linear layers and convolutions in whole numbers: what comes is rounded to 8 bits, multiplied with weights of 8 bits and
-// summed exactly (VNNI), and scaled at the end:
+// Linear layers and convolutions in whole numbers: what comes is rounded to 8 or 16 bits, multiplied with weights of 8
+// bits and summed exactly (VNNI), and scaled at the end:
 //
-//     u = rint(x / step) + zero,  0 <= u <= 255,    y = step scale_n (sum u w_n - zero sum w_n) + bias_n
+//     u = rint(x / step) + zero,  0 <= u <= most,    y = step scale_n (sum u w_n - zero sum w_n) + bias_n
 //
 // A unit of rows has a step and a zero of its own: a picture for a convolution, a row for a linear layer. Sums of whole
 // numbers are exact, so neither batch nor threads move a bit. A linear layer is a convolution by 1 x 1 of pictures one
-// cell high.
+// cell high. 16 bits are two planes of bytes, u = 256 high + low, each multiplied by itself.
 #include "parallel.h"
 #include "product.h"
 
@@ -18,7 +18,7 @@ struct Bytes {
     const int32_t* sums;
     const float* bias;
     void* y;
-    int64_t batch, height, width, channels, outputs, high, wide, kernel, stride, padding, alone, singles;
+    int64_t batch, height, width, channels, outputs, high, wide, kernel, stride, padding, alone, planes, singles;
     Pool pool;
     int64_t threads;
 };
@@ -36,25 +36,30 @@ template <class T> struct Range {
             low = smallest(v, low), high = largest(v, high), bad = fma(v, set(0), bad);
         }
     }
-    void told(float* step, float* zero) const {
+    void told(float most, float* step, float* zero) const {
         const float l = -largest_of(set(0) - low), h = largest_of(high);
-        *step = (h - l) / 255;
+        *step = (h - l) / most;
         if (!(*step > 0)) *step = 1;
         *step += sum_of(bad);
         *zero = lane(rounded(set(-l / *step)));
     }
 };
 
-template <class T> static void round_to_bytes(const T* x, uint8_t* u, int64_t n, float step, float zero) {
-    const Vec over = set(1 / step), shift = set(zero);
+// The low bytes go to u, and the high ones, where there are planes of them, `apart` further.
+template <class T>
+static void round_to_bytes(const T* x, uint8_t* u, int64_t n, int64_t planes, int64_t apart, float step, float zero) {
+    const Vec over = set(1 / step), shift = set(zero), most = set(planes == 2 ? 65535 : 255);
     for (int64_t c = 0; c < n; c += WIDTH) {
         int64_t k = least(WIDTH, n - c);
-        Vec v = largest(rounded(load(x + c, k) * over) + shift, set(0));
-        __m128i packed = _mm512_cvtusepi32_epi8(_mm512_cvttps_epi32(v));
-        if (k == WIDTH)
-            _mm_storeu_si128((__m128i*)(u + c), packed);
-        else
-            memcpy(u + c, &packed, k);
+        const Vec v = smallest(largest(rounded(load(x + c, k) * over) + shift, set(0)), most);
+        Whole whole = _mm512_cvttps_epi32(v);
+        for (int64_t p = 0; p < planes; p++, whole = _mm512_srli_epi32(whole, 8)) {
+            __m128i bytes = _mm512_cvtepi32_epi8(whole);
+            if (k == WIDTH)
+                _mm_storeu_si128((__m128i*)(u + p * apart + c), bytes);
+            else
+                memcpy(u + p * apart + c, &bytes, k);
+        }
     }
 }
 
@@ -88,7 +93,9 @@ template <class T> static int layer(const Bytes& a) {
     const int64_t C = a.channels, deep = up(C, 4), taps = a.kernel * a.kernel, N = a.outputs;
     const int64_t broad = a.width + 2 * a.padding, tall = a.height + 2 * a.padding;
     const int64_t cells = a.high * a.wide, units = a.alone ? a.batch * a.width : a.batch;
-    Buffer<uint8_t> bytes(size_t(a.batch * tall * broad * deep));
+    const int64_t apart = a.batch * tall * broad * deep;  // of the planes
+    const float most = a.planes == 2 ? 65535 : 255;
+    Buffer<uint8_t> bytes(size_t(a.planes * apart));
     Buffer<float> steps(size_t(2 * units));
     if (!bytes.data || !steps.data) return 1;
     float* zeros = steps.data + units;
@@ -98,10 +105,10 @@ template <class T> static int layer(const Bytes& a) {
             for (int64_t r = i * GROUP; r < least(units, (i + 1) * GROUP); r++) {
                 Range<T> range;
                 range.see((const T*)a.x + r * C, C);
-                range.told(steps.data + r, zeros + r);
+                range.told(most, steps.data + r, zeros + r);
                 uint8_t* u = bytes.data + r * deep;
-                round_to_bytes((const T*)a.x + r * C, u, C, steps.data[r], zeros[r]);
-                memset(u + C, 0, deep - C);
+                round_to_bytes((const T*)a.x + r * C, u, C, a.planes, apart, steps.data[r], zeros[r]);
+                for (int64_t p = 0; p < a.planes; p++) memset(u + p * apart + C, 0, deep - C);
             }
         });
     else {
@@ -109,27 +116,27 @@ template <class T> static int layer(const Bytes& a) {
             const int64_t count = a.height * a.width * C;
             Range<T> range;
             range.see((const T*)a.x + b * count, count);
-            range.told(steps.data + b, zeros + b);
+            range.told(most, steps.data + b, zeros + b);
         });
         parallel(a.pool, a.threads, a.batch * tall, [&](int64_t i) {
             const int64_t b = i / tall, row = i % tall - a.padding;
             uint8_t* u = bytes.data + i * broad * deep;
-            const int none = int(zeros[b]);
-            if (row < 0 || row >= a.height) {
-                memset(u, none, broad * deep);
-                return;
-            }
-            const T* x = (const T*)a.x + (b * a.height + row) * a.width * C;
-            memset(u, none, a.padding * deep);
-            u += a.padding * deep;
-            if (deep == C)
-                round_to_bytes(x, u, a.width * C, steps.data[b], zeros[b]);
-            else
-                for (int64_t c = 0; c < a.width; c++) {
-                    round_to_bytes(x + c * C, u + c * deep, C, steps.data[b], zeros[b]);
-                    memset(u + c * deep + C, 0, deep - C);
+            const bool outside = row < 0 || row >= a.height;
+            for (int64_t p = 0; p < a.planes; p++) {  // 0 is `zero`, around the picture and behind its channels
+                const int none = int(zeros[b]) >> 8 * p & 255;
+                uint8_t* plane = u + p * apart;
+                if (outside || deep != C) {
+                    memset(plane, none, broad * deep);
+                } else {
+                    memset(plane, none, a.padding * deep);
+                    memset(plane + (a.padding + a.width) * deep, none, a.padding * deep);
                 }
-            memset(u + a.width * deep, none, a.padding * deep);
+            }
+            if (outside) return;
+            const T* x = (const T*)a.x + (b * a.height + row) * a.width * C;
+            const int64_t pieces = deep == C ? 1 : a.width, piece = a.width / pieces;
+            for (int64_t c = 0; c < pieces; c++)
+                round_to_bytes(x + c * C, u + (a.padding + c) * deep, piece * C, a.planes, apart, steps.data[b], zeros[b]);
         });
     }
 
@@ -142,28 +149,35 @@ template <class T> static int layer(const Bytes& a) {
         const uint8_t* picture = bytes.data + b * tall * broad * deep;
         columns<COLUMNS>(least(COLUMNS, up(N - n, WIDTH) / WIDTH), [&](auto number) {
             constexpr int V = decltype(number)::value;
-            alignas(64) int32_t held[GROUP * V * WIDTH];
-            for (int64_t tap = 0; tap < taps; tap++)
+            alignas(64) int32_t held[2][GROUP * V * WIDTH];
+            for (int64_t i = 0; i < a.planes * taps; i++) {
+                const int64_t plane = i % a.planes, tap = i / a.planes;
                 for (int64_t r = 0; r < count; r += ROWS) {
                     const uint8_t* rows[ROWS];
                     for (int i = 0; i < ROWS; i++) {
                         const int64_t m = from + least(r + i, count - 1);
                         const int64_t y = m / a.wide * a.stride + tap / a.kernel, x = m % a.wide * a.stride + tap % a.kernel;
-                        rows[i] = picture + (y * broad + x) * deep;
+                        rows[i] = picture + plane * apart + (y * broad + x) * deep;
                     }
-                    int32_t* sums = held + r * V * WIDTH;
+                    int32_t* sums = held[plane] + r * V * WIDTH;
                     multiply<V>(rows, panel + tap * deep * PANEL, deep / 4, tap ? sums : nullptr, sums);
                 }
+            }
             for (int64_t r = 0; r < count; r++) {
                 const int64_t m = from + r, unit = a.alone ? m : b;
                 const Vec step = set(steps.data[unit]);
-                const Whole zero = _mm512_set1_epi32(int(zeros[unit]));
+                const int zero = int(zeros[unit]);
                 T* y = (T*)a.y + (b * cells + m) * N + n;
                 for (int j = 0; j < V; j++) {
                     const int64_t at = n + j * WIDTH;
-                    const Whole moved = _mm512_mullo_epi32(zero, _mm512_loadu_si512(a.sums + at));
-                    const Whole sum = _mm512_sub_epi32(_mm512_load_si512(held + (r * V + j) * WIDTH), moved);
-                    Vec v = fma(_mm512_cvtepi32_ps(sum), step * load(a.scale + at), load(a.bias + at));
+                    Vec sum = set(0);
+                    for (int64_t p = a.planes; p--;) {
+                        const Whole moved = _mm512_mullo_epi32(_mm512_set1_epi32(zero >> 8 * p & 255),
+                                                               _mm512_loadu_si512(a.sums + at));
+                        const Whole own = _mm512_load_si512(held[p] + (r * V + j) * WIDTH);
+                        sum = fma(sum, set(256), _mm512_cvtepi32_ps(_mm512_sub_epi32(own, moved)));
+                    }
+                    Vec v = fma(sum, step * load(a.scale + at), load(a.bias + at));
                     store(y + j * WIDTH, v, least(WIDTH, N - at));
                 }
             }
