@@ -39,7 +39,9 @@ def test_a_picture_replays_from_its_record():
 
 def test_networks_but_the_codec_are_kept_so():
     painter = load(precision="fp32", quantise="int8")
-    assert all(any(isinstance(layer, Quantised) for layer in net.modules()) for net in painter.adapters.target.nets.values())
+    assert all(
+        any(isinstance(layer, Quantised) for layer in net.modules()) for net in painter.adapters.target.nets.values()
+    )
     assert painter.sibling(painter.model.source, painter.computed) is painter
 
 
