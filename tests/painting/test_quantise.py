@@ -1,5 +1,7 @@
 """A picture painted with weights in few bits is near the one without, says so, and replays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_a_picture_replays_from_its_record():
 
 
 def test_networks_but_the_codec_are_kept_so():
-    painter = load(precision="fp32", quantise="int8")
+    painter: Any = load(precision="fp32", quantise="int8")
     assert all(
         any(isinstance(layer, Quantised) for layer in net.modules()) for net in painter.adapters.target.nets.values()
     )

@@ -1,5 +1,7 @@
 """Products of bytes are exact but for one rounding, and what comes is rounded as said."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +23,7 @@ def here(test):
     return pytest.mark.kernels("bytes")(pytest.mark.usefixtures("kernel")(test))
 
 
-def drawn(batch, inputs, outputs, height, width, side, stride, dtype, bits, bias, seed):
+def drawn(batch, inputs, outputs, height, width, side, stride, dtype, bits, bias, seed) -> tuple[Any, ...]:
     """Arguments of `multiply`; a side of 0 is a linear layer."""
     draw = torch.Generator().manual_seed(seed)
     shape = (outputs, inputs, side, side) if side else (outputs, inputs)

@@ -209,4 +209,4 @@ def test_gradients_go_through_to_what_comes():
     layer = next(layer for layer in net.modules() if isinstance(layer, layers.BytesLinear))
     x = numbers(3, layer.in_features).requires_grad_()
     layer(x).sum().backward()
-    assert torch.allclose(x.grad, layer.weight.sum(0).expand_as(x), atol=1e-4)
+    assert x.grad is not None and torch.allclose(x.grad, layer.weight.sum(0).expand_as(x), atol=1e-4)

@@ -78,11 +78,11 @@ class Quantised(nn.Module):
         self.stored.moved(lambda tensor: found.append(tensor.device) or tensor)
         return found[0]
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **named: Any) -> None:
         given = {**state_dict}
         if (weight := given.pop(f"{prefix}weight", None)) is not None:
             self.hold(type(self.stored).of(weight.detach()), weight.dtype)
-        super()._load_from_state_dict(given, prefix, *args)
+        super()._load_from_state_dict(given, prefix, *args, **named)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.weight
@@ -106,7 +106,7 @@ class BytesLinear(QuantisedLinear):
 
     bits = 8
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():
             return super().forward(x)
         return bytes.multiply(x, self.stored.panels, self.bias, bits=self.bits)
@@ -167,7 +167,8 @@ def attach(net: nn.Module, way: Way) -> Callable[[], None]:
     layers = [layer for name, layer in net.named_modules() if quantisable(name, layer)]
     for layer in layers:
         weight = cast(Tensor, layer._parameters.pop("weight"))
-        layer.__class__ = way.linear if isinstance(layer, nn.Linear) else way.convolution
+        kind = way.linear if isinstance(layer, nn.Linear) else way.convolution
+        layer.__class__ = kind  # pyright: ignore[reportAttributeAccessIssue]
         cast(Quantised, layer).hold(way.kept.of(weight.detach()), weight.dtype)
 
     def detach() -> None:

@@ -21,6 +21,11 @@ BLOCK = 1 << 18
 class Stored(Protocol):
     """A weight in few bits."""
 
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """A weight so."""
+        ...
+
     def dense(self, dtype: torch.dtype) -> Tensor:
         """The weight that it stands for."""
         ...
