@@ -180,13 +180,13 @@ def test_a_lora_goes_on_before_or_after_and_comes_off(name, way):
     wanted = seen(net)
     assert far(wanted, plain) > 0.3
     back = QUANTISERS[name].attach("denoiser", net)
-    assert far(seen(net), wanted) < 2 * NEAR[name]
+    assert far(seen(net), wanted) < 3 * NEAR[name]
     back()
     off()
     QUANTISERS[name].attach("denoiser", net)
     before, bare = kinds(net), seen(net)
     off = getattr(Worn(deltas, 0.7), way)(net)
-    assert far(seen(net), wanted) < 2 * NEAR[name]
+    assert far(seen(net), wanted) < 3 * NEAR[name]
     off()
     assert kinds(net) == before and torch.equal(seen(net), bare)
 

@@ -19,6 +19,8 @@ CALL = struct.Struct("@6P13qPq")
 DTYPES = (torch.bfloat16, torch.float32)
 #: Outputs that are computed together, and inputs that are multiplied at once, as in kernels/bytes.cpp.
 PANEL, FOUR = 64, 4
+#: Of a step, so that there is one over it.
+LEAST = 2.0**-100
 #: Of so many numbers a sum of products of bytes stays within 32 bits.
 MOST = 2**31 // (255 * 127)
 
@@ -80,8 +82,7 @@ def rounded(x: Tensor, dims: tuple[int, ...], bits: int = 8) -> tuple[Tensor, Te
     """
     wide, most = x.float(), 2**bits - 1
     low, high = wide.amin(dims, True).clamp(max=0), wide.amax(dims, True).clamp(min=0)
-    step = (high - low) / most
-    step = torch.where(step > 0, step, torch.ones_like(step)) + (wide * 0).sum(dims, True)
+    step = ((high - low) / most).clamp(min=LEAST) + (wide * 0).sum(dims, True)
     zero = (-low / step).round()
     return ((wide * (1 / step)).round() + zero).clamp(0, most), step, zero
 

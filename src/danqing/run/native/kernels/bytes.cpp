@@ -23,6 +23,7 @@ struct Bytes {
     int64_t threads;
 };
 
+constexpr float LEAST = 0x1p-100f;  // of a step, so that there is one over it
 constexpr int64_t ROWS = 6, COLUMNS = 4, PANEL = COLUMNS * WIDTH, GROUP = 96;
 typedef __m512i Whole;
 typedef int32_t __attribute__((may_alias, aligned(1))) Four;
@@ -38,9 +39,8 @@ template <class T> struct Range {
     }
     void told(float most, float* step, float* zero) const {
         const float l = -largest_of(set(0) - low), h = largest_of(high);
-        *step = (h - l) / most;
-        if (!(*step > 0)) *step = 1;
-        *step += sum_of(bad);
+        const float wide = (h - l) / most;
+        *step = (wide > LEAST ? wide : LEAST) + sum_of(bad);
         *zero = lane(rounded(set(-l / *step)));
     }
 };
