@@ -112,7 +112,7 @@ def test_a_model_is_asked_at_its_own_size_in_fp32_and_one_without_likelihood_is_
     asked = []
     painter = PixelCNNPainter(
         model=model, nets={"generator": evenly()}, device=torch.device("cpu"), dtype=torch.float32, engine="torch",
-        sibling=lambda source, precision, engine: asked.append(precision) or painter,
+        sibling=lambda source, computed: asked.append(computed["precision"]) or painter,
     )  # fmt: skip
     found = bits.of(painter, Gallery.of(tmp_path), ["dog"] * 5)
     assert (

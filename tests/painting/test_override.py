@@ -48,7 +48,7 @@ def test_it_stays_with_the_model_in_another_precision_and_with_no_other(tiny, tm
     other = shutil.copytree(tiny, tmp_path / "other")
     loaded = load_for(Request(model=str(tiny), prediction="v", precision="fp32"))
     assert loaded.in_precision("bf16").denoiser.prediction == loaded.denoiser.prediction != "flow"  # type: ignore
-    assert loaded.sibling(str(other), "fp32", None).denoiser.prediction == load(tiny).denoiser.prediction  # type: ignore
+    assert loaded.sibling(str(other), {"precision": "fp32"}).denoiser.prediction == load(tiny).denoiser.prediction  # type: ignore
 
 
 def test_what_cannot_be_is_refused(tiny, generators, tmp_path):

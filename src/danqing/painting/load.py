@@ -19,6 +19,7 @@ from ..run import together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
+from ..run.quantise.quantisers import QUANTISERS
 from ..store.find import AnyModel, find
 from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
@@ -40,16 +41,18 @@ def load(
     precision: str | None = None,
     hand: ByHand = NOTHING,
     engine: str | None = None,
+    quantise: str | None = None,
 ) -> LoadedModel:
     """A model by name, folder or description, on a device, in a precision, by an engine; the best of the machine where
     not given. "none" is no model. The latest two of those that denoise are kept, and of those that do not.
 
     Args:
         hand: what is said of the model, before all that its files say.
+        quantise: in how few bits the weights of one that denoises are kept; as they are where not given.
 
     Raises:
-        UnknownName: no such model, device, precision or engine. InvalidFile: the folder's files are missing, damaged or
-            foreign.
+        UnknownName: no such model, device, precision, engine or quantiser. InvalidFile: the folder's files are missing,
+            damaged or foreign.
     """
     survive_forks()
     described = None if model == NONE else find(model, hand)
@@ -57,27 +60,35 @@ def load(
     dtype, engine = find_precision(where, precision), find_engine(where, engine)
     if described is None:
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
-    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype, engine, hand)
+    if described.core != "denoiser":
+        return _generator(*described.stamped, where, dtype, engine, hand)
+    kept = quantise or "none"
+    if kept not in QUANTISERS:
+        raise UnknownName("quantiser", kept, QUANTISERS)
+    return _painter(*described.stamped, where, dtype, engine, hand, kept)
 
 
 def load_for(request: Request, device: str | None = None) -> LoadedModel:
     """The model that a request names, as the request says it to be."""
     own = request.override
     hand = ByHand(prediction=own.prediction, vae=own.vae, schedule=own.noise_schedule)
-    return load(request.model, device, request.precision, hand, request.engine)
+    return load(request.model, device, hand=hand, **request.computed)
 
 
 def _sibling(device: torch.device, source: str = "", hand: ByHand = NOTHING) -> Sibling:
     """What loads other models on a device, or the same, of which something is said by hand."""
-    return lambda model, precision, engine: load(
-        model, str(device), precision, hand if model == source else NOTHING, engine
-    )
+    return lambda model, computed: load(model, str(device), hand=hand if model == source else NOTHING, **computed)
 
 
 def networks_of(
-    model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype], engine: str = "torch"
+    model: Model,
+    device: torch.device,
+    dtypes: Mapping[str, torch.dtype],
+    engine: str = "torch",
+    quantise: str = "none",
 ) -> dict[str, nn.Module]:
-    """Every network of a model by its role, on the device, each in the type of its role, by the engine."""
+    """Every network of a model by its role, on the device, each in the type of its role, by the engine, its weights in
+    so few bits."""
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
@@ -89,6 +100,7 @@ def networks_of(
                     config=part.config or None,
                     device=device,
                     dtype=dtypes[role],
+                    before=partial(QUANTISERS[quantise].attach, role),
                 )
                 ENGINES[engine].attach(nets[role])
                 model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
@@ -96,14 +108,16 @@ def networks_of(
 
 
 @lru_cache(maxsize=2)
-def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand) -> Painter:
+def _painter(
+    source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand, quantise: str
+) -> Painter:
     """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
     same."""
     model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = networks_of(model, device, dtypes, engine)
+    nets = networks_of(model, device, dtypes, engine, quantise)
     if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
         for net in nets.values():
             net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -118,6 +132,7 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype,
         dtype=dtype,
         engine=engine,
         recipes=RECIPES,
+        quantise=quantise,
         sibling=_sibling(device, model.source, hand),
     )
 

@@ -45,8 +45,8 @@ QUOTED = 60
 MOST = 16
 #: (the loaded model, a resolved request) -> each step, and the picture last.
 Run = Callable[[Any, Resolved], Iterator[State | Picture]]
-#: (a model, a precision, an engine) -> the model loaded on the same device; those of the machine where they are None.
-Sibling = Callable[[AnyModel, str | None, str | None], "LoadedModel"]
+#: (a model, in which way it is computed, as `Request.computed` says it) -> the model loaded on the same device.
+Sibling = Callable[[AnyModel, Mapping[str, str | None]], "LoadedModel"]
 #: Width and height, in pixels.
 Size = tuple[int, int]
 
@@ -145,12 +145,12 @@ class LoadedModel(ABC):
 
     @property
     def computed(self) -> Mapping[str, str]:
-        """The precision and the engine, as a request states them."""
+        """In which way it computes, as a request states it."""
         return {"precision": self.precision, "engine": self.engine}
 
     def in_precision(self, precision: str | None) -> LoadedModel:
         """The same model in another precision."""
-        return self.sibling(self.model.source, precision, self.engine)
+        return self.sibling(self.model.source, {**self.computed, "precision": precision})
 
     def abreast(self, request: Resolved) -> int:
         """How many pictures like that of a request are painted sooner together than one after another."""
@@ -294,7 +294,7 @@ class LoadedModel(ABC):
         """
         resolved = self.resolve(request)
         if {name: getattr(resolved, name) for name in self.computed} != self.computed:
-            yield from self.sibling(self.model.source, resolved.precision, resolved.engine).states(resolved)
+            yield from self.sibling(self.model.source, resolved.computed).states(resolved)
             return
         # What cannot finish the picture is known before it is painted.
         finishes = [finishing.make(record, self, resolved) for record in resolved.finish]

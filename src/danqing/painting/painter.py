@@ -62,6 +62,7 @@ class Painter(LoadedModel):
         nets: those that LoRAs and learned words are made for, by role: "denoiser", "text", "text_2", "text_3".
         dtype: of the denoiser and the codec.
         engine: of all networks.
+        quantise: in how few bits their weights are kept, of `danqing.run.quantise.quantisers`.
         recipes: what it can do, by the names of `Request.recipe`.
     """
 
@@ -80,9 +81,10 @@ class Painter(LoadedModel):
         engine: str,
         recipes: Mapping[str, Recipe],
         sibling: Sibling,
+        quantise: str = "none",
     ):
         super().__init__(model=model, device=device, dtype=dtype, engine=engine, sibling=sibling)
-        self.denoiser, self.codec, self.text = denoiser, codec, text
+        self.denoiser, self.codec, self.text, self.quantise = denoiser, codec, text, quantise
         self.adapters = Adapters(Target(nets, denoiser, codec))
         self.recipes = recipes
         home = max(2, round(self.area**0.5) // codec.factor)
@@ -97,6 +99,10 @@ class Painter(LoadedModel):
         self._seen: Hashable = tiles.Tiling()
         #: What stands between the denoiser and whoever asks it.
         self.sees: Callable[[guide.Conditioned], guide.Conditioned] = lambda denoiser: denoiser
+
+    @property
+    def computed(self) -> Mapping[str, str]:
+        return {**super().computed, "quantise": self.quantise}
 
     def check(self, request: Resolved) -> None:
         if request.text.clip_skip > self.text.layers:
@@ -119,7 +125,7 @@ class Painter(LoadedModel):
 
     def fields_used(self, request: Request) -> Collection[str]:
         rows = (*GUIDANCE.usable().values(), *ATTACHMENTS.usable().values())
-        return frozenset(super().fields_used(request)).union(*(row.uses for row in rows))
+        return frozenset({"quantise", *super().fields_used(request)}).union(*(row.uses for row in rows))
 
     def max_pixels(self, request: Resolved) -> int:
         return super().max_pixels(request) if request.tiling.size is None else read.MAX_PIXELS
@@ -311,7 +317,7 @@ class Painter(LoadedModel):
         own, refiner = super().hashes(request), request.refiner.model
         late: dict[str, str] = {}
         if refiner:
-            late = self.sibling(refiner, request.precision, request.engine).hashes(request.but(refiner=None))
+            late = self.sibling(refiner, request.computed).hashes(request.but(refiner=None))
         files = {f"adapter {Path(file).name}": library.digest(file) for file, _ in self._attached.files}
         return {**own, **{f"refiner {role}": sha256 for role, sha256 in late.items()}, **files}
 

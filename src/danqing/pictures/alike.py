@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sd_parsers.data import PromptInfo, Sampler
 
 #: What of our own record says how a picture was made from another, not how it looks.
-GIVEN = frozenset({"recipe", "image", "mask", "extend", "other", "between", "to", "precision", "engine"})
+GIVEN = frozenset({"recipe", "image", "mask", "extend", "other", "between", "to", "precision", "engine", "quantise"})
 #: Numbers by their names in the records that sd-parsers reads.
 NUMBERS: Mapping[str, tuple[str, type]] = {
     "steps": ("steps", int),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from ..inputs.fields import Among
 from ..run.engine.engines import ENGINES
+from ..run.quantise.quantisers import QUANTISERS
 from ..solve.solvers import SOLVERS, name_of
 from ..tables import Table
 
@@ -71,6 +72,7 @@ NoiseSchedule = Annotated[str, AfterValidator(Among("noise schedule", NOISE_SCHE
 StartingNoise = Annotated[str, AfterValidator(Among("noise", NOISES))]
 Precision = Annotated[str, AfterValidator(Among("precision", PRECISIONS))]
 EngineName = Annotated[str, AfterValidator(Among("engine", ENGINES))]
+QuantiserName = Annotated[str, AfterValidator(Among("quantiser", QUANTISERS))]
 RecipeName = Annotated[
     str, AfterValidator(Among("recipe", ChainMap[str, Any](dict.fromkeys(OTHER_RECIPES), cast(Any, RECIPES))))
 ]

@@ -105,6 +105,7 @@ class Painting(TypedDict, total=False):
     strict: bool | None
     precision: str | None
     engine: str | None
+    quantise: str | None
     tiling: groups.Tiling
     sampling: groups.Sampling
     guidance: groups.Guidance

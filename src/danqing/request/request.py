@@ -42,7 +42,7 @@ from .groups import (
     Variation,
 )
 from .image_prompt import ImagePrompt
-from .names import EngineName, Precision, RecipeName
+from .names import EngineName, Precision, QuantiserName, RecipeName
 from .reference import Reference
 from .region import Region
 
@@ -183,6 +183,12 @@ class Request(Group, frozen=True):
         description="In which way it is computed; the fastest of the machine when not given.",
         examples=["packed", "torch"],
     )
+    quantise: Annotated[QuantiserName, QUIET] = Field(
+        default="none",
+        description="In how few bits the weights are kept: int8 is faster and smaller, int4 smaller still; each moves "
+        "the picture.",
+        examples=["int8", "int4"],
+    )
 
     if TYPE_CHECKING:
 
@@ -245,6 +251,11 @@ class Request(Group, frozen=True):
         """The prompt and the negative prompt, then those of each region."""
         own = ((one.prompt, self.negative if one.negative is None else one.negative) for one in self.regions)
         return (self.prompt, self.negative), *own
+
+    @property
+    def computed(self) -> Mapping[str, str | None]:
+        """In which way it is computed: what tells the forms of one loaded model apart."""
+        return {name: getattr(self, name) for name in (*PLAIN, "quantise")}
 
     def group(self, name: str) -> Any:
         """The group of that name; one that is not stated has its defaults."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def load(
     config: Mapping[str, Any] | DataclassInstance | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    before: Callable[[nn.Module], object] = lambda net: None,
 ) -> nn.Module:
     """The network in a file, for use: in eval mode, no gradients.
 
@@ -45,6 +46,8 @@ def load(
         device: where to put it.
         dtype: of its floating-point numbers; None keeps the file's, but for numbers of 8 bits, with which nothing
             computes: these become bfloat16, which holds each of them exactly.
+        before: what is done to the network before its numbers come, one tensor after another, so that its layers may
+            keep them in their own way.
 
     Raises:
         UnknownName: ``family`` is none.
@@ -61,10 +64,12 @@ def load(
     held: dict[str, list[str]] = {}  # name in the file -> names of ours in it
     for name, source in sources.items():
         held.setdefault(source.name, []).append(name)
-    state: dict[str, Tensor] = {}
+    before(module)
     for old, tensor in store.each(path, held):
-        state |= {name: fit(sources[name].take(tensor), wanted[name], device, dtype) for name in held[old]}
-    module.load_state_dict(state, strict=True, assign=True)
+        for name in held[old]:
+            layer, _, own = name.rpartition(".")
+            number = fit(sources[name].take(tensor), wanted[name], device, dtype)
+            module.get_submodule(layer).load_state_dict({own: number}, strict=False, assign=True)
     return module.eval().requires_grad_(False)
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from danqing.run.native import attention, build, convolution, library, normalise
+from danqing.run.native import attention, build, convolution, library, normalise, octets
 from danqing.run.processor import Cpu, cpu
 
-ALL = {kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)}
+ALL = {
+    kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
+}
 #: This processor's flags, and those of lesser ones that it can play.
 PROCESSORS = {"all": cpu().flags} | {
     name: frozenset(build.SETS[name])

@@ -125,7 +125,7 @@ def _made(
 
 def _how(request: Request) -> str:
     """Equal for requests that one loaded model paints."""
-    return repr((request.model, request.precision, request.engine, request.override))
+    return repr((request.model, request.computed, request.override))
 
 
 class Plan:

@@ -54,13 +54,13 @@ class Detailer(Tells):
             return model
         if not named and self.origin is not None:
             try:
-                painter = model.sibling(self.origin.model, request.precision, request.engine)
+                painter = model.sibling(self.origin.model, request.computed)
             except DanqingError as error:
                 self.notes.append(f"{self.origin.model} cannot paint here, so {DEFAULT} does: {error}")
             else:
                 if isinstance(painter, Painter):
                     return painter
-        painter = model.sibling(named or DEFAULT, request.precision, request.engine)
+        painter = model.sibling(named or DEFAULT, request.computed)
         if not isinstance(painter, Painter):
             raise InvalidInput(f"detail: {named} paints without denoising; possible is a model that denoises")
         return painter

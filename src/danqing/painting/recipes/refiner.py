@@ -47,7 +47,7 @@ def refined(
 def _fitting(painter: Painter, request: Resolved) -> Painter:
     """The refiner that a request names, which sees as much of a picture at once as the painter. Where that is the same
     model, it is the painter, with what is attached to it."""
-    other = painter.sibling(request.refiner.model, request.precision, request.engine)
+    other = painter.sibling(request.refiner.model, request.computed)
     if not isinstance(other, Painter):
         raise InvalidInput(
             f"{other.model.name} paints without denoising; possible here is a model that denoises, such as {DEFAULT}"

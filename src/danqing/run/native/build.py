@@ -26,13 +26,16 @@ _AVX512 = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 SETS = {
     "avx2": ("avx2", "fma"),
     "avx512": _AVX512,
+    "avx512-vnni": (*_AVX512, "avx512_vnni"),
     "avx512-bf16": (*_AVX512, "avx512_bf16"),
+    "avx512-bf16-vnni": (*_AVX512, "avx512_bf16", "avx512_vnni"),
     "amx-bf16": (*_AVX512, "avx512_bf16", "amx_tile", "amx_bf16"),
 }
 #: A kernel: the instruction sets that it is there for, the best first, and the source that is compiled for each.
 KERNELS = {
     "attention_bf16": {"amx-bf16": "attention_amx", "avx512-bf16": "attention_bf16"},
     "attention_fp32": {"avx512": "attention_fp32", "avx2": "attention_fp32"},
+    "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets"},
     "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},
     "winograd": {"avx512": "winograd", "avx2": "winograd"},
 }

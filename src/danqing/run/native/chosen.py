@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attention, convolution, normalise
+from . import attention, convolution, normalise, octets
 from .library import Kernel
 
 
@@ -13,7 +13,7 @@ def running() -> str:
 
 
 def _every() -> tuple[Kernel, ...]:
-    return (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL)
+    return (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
 
 
 def kernels() -> dict[str, str]:

@@ -1,0 +1,162 @@
+"""Weights in few bits, and what they stand for: 8 bits with a scale for each output, 4 bits with a step and an offset
+for every 32 weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..native import octets
+
+#: How many weights share a step and an offset, as in GGUF's Q4_1.
+GROUP = 32
+#: How many weights are made at a time: as fp32 they stay in the processor's cache.
+BLOCK = 1 << 18
+
+
+class Stored(Protocol):
+    """A weight in few bits."""
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """A weight so."""
+        ...
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """The weight that it stands for."""
+        ...
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        """The same elsewhere: each of its tensors as ``move`` gives it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+
+def by_output(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """``W ≈ scale · q``, symmetric: q from -127 to 127, int8, of the shape of W, and a scale for each output, (O,),
+    fp32.
+
+    No weight is further from what stands for it than half of its scale. Source: Jacob et al. 2018, section 2.1.
+
+    Args:
+        weight: (O, …).
+    """
+    wide = weight.float()
+    scale = wide.abs().amax(tuple(range(1, wide.dim()))) / 127
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (wide / across(scale, wide)).round().clamp(-127, 127).to(torch.int8), scale
+
+
+def across(scale: Tensor, weight: Tensor) -> Tensor:
+    """A number for each output, beside a weight."""
+    return scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+class Rows(NamedTuple):
+    """8 bits a weight and a scale for each output: see `by_output`."""
+
+    values: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """A weight so."""
+        return cls(*by_output(weight))
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        made = torch.empty(self.values.shape, dtype=dtype, device=self.values.device)
+        few = max(1, BLOCK // self.values[0].numel())
+        for new, old, scale in zip(made.split(few), self.values.split(few), self.scale.split(few), strict=True):
+            new.copy_(old * across(scale, old))
+        return made
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(*map(move, self))
+
+    @property
+    def size(self) -> int:
+        return self.values.nbytes + self.scale.nbytes
+
+
+class Panels(NamedTuple):
+    """The same, as the kernel of `danqing.run.native.octets` multiplies them."""
+
+    panels: octets.Panels
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """A weight so."""
+        return cls(octets.packed(*by_output(weight)))
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        return Rows(*octets.unpacked(self.panels)).dense(dtype)
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        values, sums, scale, shape = self.panels
+        return type(self)(octets.Panels(move(values), move(sums), move(scale), shape))
+
+    @property
+    def size(self) -> int:
+        return sum(each.nbytes for each in self.panels[:3])
+
+
+class Groups(NamedTuple):
+    """4 bits a weight, and a step and an offset, fp16, for every 32 of a row: ``W ≈ offset + step · q``.
+
+    A row is all that an output reads. The step and the offset are rounded outwards, so that no weight is further from
+    what stands for it than half a step.
+
+    Args:
+        values: uint8, (O, groups, 16): of each byte the low half is of the first 16 weights, the high half of the rest.
+        step, offset: fp16, (O, groups).
+        shape: of the weight.
+    """
+
+    values: Tensor
+    step: Tensor
+    offset: Tensor
+    shape: torch.Size
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """A weight so; a row that is no whole number of groups ends in zeros."""
+        rows = weight.flatten(1).float()
+        rows = F.pad(rows, (0, -rows.shape[1] % GROUP)).unflatten(1, (-1, GROUP))
+        low, high = rows.aminmax(dim=2)
+        offset = _half(low, low.half() > low, -torch.inf)
+        rough = (high - offset.float()) / 15
+        step = _half(rough, rough.half() * 15.0 + offset.float() < high, torch.inf)
+        over = torch.where(step > 0, 1 / step.float(), 0)
+        q = ((rows - offset.float()[..., None]) * over[..., None]).round().clamp(0, 15).to(torch.uint8)
+        return cls(q[..., :16] | q[..., 16:] << 4, step, offset, weight.shape)
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        outputs, inputs = self.shape[0], self.shape[1:].numel()
+        made = torch.empty((outputs, inputs), dtype=dtype, device=self.values.device)
+        few = max(1, BLOCK // inputs)
+        parts = (each.split(few) for each in (made, self.values, self.step.float(), self.offset.float()))
+        for new, both, step, offset in zip(*parts, strict=True):
+            q = torch.cat((both & 15, both >> 4), dim=2)
+            new.copy_((q * step[..., None] + offset[..., None]).flatten(1)[:, :inputs])
+        return made.reshape(self.shape)
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(move(self.values), move(self.step), move(self.offset), self.shape)
+
+    @property
+    def size(self) -> int:
+        return sum(each.nbytes for each in self[:3])
+
+
+def _half(number: Tensor, short: Tensor, towards: float) -> Tensor:
+    """A number in fp16, the next one where it would fall short."""
+    half = number.half()
+    return torch.where(short, torch.nextafter(half, torch.full_like(half, towards)), half)

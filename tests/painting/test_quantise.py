@@ -1,0 +1,54 @@
+"""A picture painted with weights in few bits is near the one without, says so, and replays."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from danqing.errors import UnknownName
+from danqing.painting.load import load
+from danqing.request.request import Request
+from danqing.run.quantise.layers import Quantised
+
+ASKED = {"prompt": "a red fox, 3d style", "seed": 3, "steps": 8, "finish": (), "precision": "fp32"}
+#: PSNR, in dB, at least.
+NEAR = {"int8": 28, "int8-weights": 34, "int4": 16}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return load(precision="fp32").paint(Request(**ASKED))
+
+
+def psnr(one, other):
+    one, other = (np.asarray(picture.image, np.float64) for picture in (one, other))
+    return 10 * np.log10(255**2 / ((one - other) ** 2).mean())
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_a_picture_is_near_and_says_how_it_was_painted(plain, name):
+    picture = load(precision="fp32").paint(Request(**ASKED, quantise=name))
+    assert NEAR[name] < psnr(picture, plain) < 60
+    assert picture.request.quantise == name and plain.request.quantise == "none"
+    assert not picture.warnings
+
+
+def test_a_picture_replays_from_its_record():
+    first = load(precision="fp32", quantise="int8").paint(Request(**ASKED))
+    again = load(precision="fp32").paint(Request.parse(first.request.json_text()))
+    assert first.image.tobytes() == again.image.tobytes()
+
+
+def test_networks_but_the_codec_are_kept_so():
+    painter: Any = load(precision="fp32", quantise="int8")
+    assert all(
+        any(isinstance(layer, Quantised) for layer in net.modules()) for net in painter.adapters.target.nets.values()
+    )
+    assert painter.sibling(painter.model.source, painter.computed) is painter
+
+
+def test_what_is_unknown_is_named():
+    with pytest.raises(UnknownName, match="int8-weights"):
+        load(quantise="int9")
+    with pytest.raises(UnknownName, match="int8-weights"):
+        Request(quantise="int9")
