@@ -1,0 +1,255 @@
+"""Networks compiled by OpenVINO for the processor, and kept on the disk: https://docs.openvino.ai.
+
+OpenVINO computes in bfloat16 what was bfloat16 and what was not. Networks compute the features of time in float32, for
+bfloat16 cannot tell step 999 from 1000; so what a graph computes of its float32 inputs before it first rounds is cut
+off, and compiled in float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from ... import atomic
+from ..device import cpu, threads
+from ..native import library
+from . import whole
+from .engines import Engine
+
+#: What OpenVINO calls the precisions that it computes in.
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+#: How the inputs of a graph are called, and those that are computed of them in float32.
+INPUT, EARLY = "input_{}", "early_{}"
+#: Bytes of graphs that are kept on the disk; of more the oldest are removed.
+KEPT = 8 << 30
+#: Those in use, so that one that comes back with an adapter is not made anew.
+ALIVE: WeakValueDictionary[str, Answers] = WeakValueDictionary()
+
+
+def folder() -> Path:
+    """Where graphs are kept."""
+    return library.cache().with_name("openvino")
+
+
+def reason(where: torch.device) -> str:
+    """Why OpenVINO cannot compute on a device, "" if it can."""
+    if where.type != "cpu":
+        return f"OpenVINO computes on processors here, not on {where.type}"
+    return "" if find_spec("openvino") else 'OpenVINO is not installed: run `pip install "danqing[openvino]"`'
+
+
+@cache
+def core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def digest_of(program: ExportedProgram, tensors: Sequence[Tensor]) -> str:
+    """Equal where the same graph of the same numbers is computed in the same way on the same machine."""
+    import openvino
+
+    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, openvino.__version__)
+    given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
+    for name, value in sorted({**program.state_dict, **program.constants}.items()):
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:32]
+
+
+def precision_of(program: ExportedProgram) -> str:
+    """The one precision of the network's numbers.
+
+    Raises:
+        Unfit: OpenVINO does not compute in it here.
+    """
+    found = {value.dtype for value in program.state_dict.values() if value.is_floating_point()}
+    if len(found) != 1 or not found <= PRECISIONS.keys():
+        given = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found)) or "no numbers"
+        raise whole.Unfit(f"OpenVINO computes in bfloat16 or in float32, and it holds {given}")
+    return PRECISIONS[found.pop()]
+
+
+class Models:
+    """A graph in OpenVINO's form.
+
+    Args:
+        program: the graph.
+        tensors: inputs of its shapes.
+        cut: whether what is computed in float32 before the first rounding becomes a model of its own, ``early``, whose
+            answers are inputs of ``main``.
+    """
+
+    def __init__(self, program: ExportedProgram, tensors: Sequence[Tensor], cut: bool):
+        import openvino as ov
+
+        with warnings.catch_warnings():  # of torch's own ways, for which nobody who paints can do anything
+            warnings.simplefilter("ignore")
+            self.main: Any = ov.convert_model(program)
+        for i, port in enumerate(self.main.inputs):
+            port.get_tensor().set_names({INPUT.format(i)})
+        self.main.reshape({INPUT.format(i): list(tensor.shape) for i, tensor in enumerate(tensors)})
+        self.early: Any = None
+        if cut:
+            self._cut(self._rounded())
+        for result in self.main.get_results():
+            if narrow(result):  # numpy knows no bfloat16
+                wide = ov.opset13.convert(result.input_value(0), "f32")
+                result.input(0).replace_source_output(wide.output(0))
+        self.main.validate_nodes_and_infer_types()
+
+    def _rounded(self) -> dict[str, list[str]]:
+        """What is computed of the inputs in float32, up to where it is rounded to bfloat16: by whom, and who rounds."""
+        wide, moving, found = set[str](), set[str](), dict[str, list[str]]()
+        for node in self.main.get_ordered_ops():
+            name, above = (
+                node.get_friendly_name(),
+                [port.get_node().get_friendly_name() for port in node.input_values()],
+            )
+            if narrow(node):
+                if node.get_type_name() == "Convert" and moving.issuperset(above):
+                    found.setdefault(above[0], []).append(name)
+            elif wide.issuperset(above):
+                wide.add(name)
+                if above and (moving.intersection(above) or any(above_is_input(port) for port in node.input_values())):
+                    moving.add(name)
+        return found
+
+    def _cut(self, rounded: dict[str, list[str]]) -> None:
+        import openvino as ov
+
+        if not rounded:
+            return
+        others = {node.get_friendly_name(): node for node in self.main.clone().get_ops()}
+        nodes = {node.get_friendly_name(): node for node in self.main.get_ops()}
+        results, added = list[Any](), list[Any]()
+        for i, (name, readers) in enumerate(rounded.items()):
+            given = ov.opset13.parameter(nodes[name].output(0).get_partial_shape(), ov.Type.f32)
+            given.output(0).get_tensor().set_names({EARLY.format(i)})
+            for reader in readers:
+                nodes[reader].input(0).replace_source_output(given.output(0))
+            added.append(given)
+            results.append(ov.opset13.result(others[name].output(0)))
+        inputs = [node for node in others.values() if node.get_type_name() == "Parameter"]
+        self.early = ov.Model(results, inputs, "early")
+        self.main = ov.Model(self.main.get_results(), [*self.main.get_parameters(), *added], "main")
+
+
+def narrow(node: Any) -> bool:
+    """Whether an operation answers in bfloat16."""
+    return any(port.get_element_type().get_type_name() == "bf16" for port in node.outputs())
+
+
+def above_is_input(port: Any) -> bool:
+    """Whether what an operation reads is an input of the graph."""
+    return port.get_node().get_type_name() == "Parameter"
+
+
+def kept(name: str, precision: str, make: Callable[[], Any]) -> Any:
+    """The compiled model that is kept under a name, or a new one, which is kept then. Whatever is wrong with the folder
+    or with what lies there costs time and nothing else."""
+    how = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    path = folder() / f"{name}.blob"
+    with suppress(Exception), path.open("rb") as file:
+        digest, blob = file.read(64), file.read()
+        if hashlib.blake2b(blob).digest() == digest:
+            return core().import_model(blob, "CPU", how)
+    compiled = core().compile_model(make(), "CPU", how)
+    with suppress(OSError, RuntimeError):
+        folder().mkdir(parents=True, exist_ok=True)
+        blob = compiled.export_model().getvalue()
+        with atomic.writing(path) as file:
+            file.write(hashlib.blake2b(blob).digest())
+            file.write(blob)
+        prune(path)
+    return compiled
+
+
+def prune(newest: Path) -> None:
+    """Remove the oldest graphs until no more than `KEPT` bytes are left; the newest stays."""
+    found = sorted((path.stat().st_mtime, path) for path in newest.parent.glob("*.blob") if path != newest)
+    total = newest.stat().st_size
+    for _, path in reversed(found):
+        total += path.stat().st_size
+        if total > KEPT:
+            path.unlink(missing_ok=True)
+
+
+class Answers:
+    """A graph's answer by OpenVINO.
+
+    Args:
+        main, early: the compiled models; ``early`` is asked for where ``main`` reads what it computes.
+        dtypes: of the outputs.
+    """
+
+    def __init__(self, main: Any, early: Callable[[], Any], dtypes: Sequence[torch.dtype]):
+        cut = any(EARLY.format(0) in port.get_names() for port in main.inputs)
+        self.models = [early(), main] if cut else [main]
+        self.requests = [model.create_infer_request() for model in self.models]
+        self.dtypes, self._lock = dtypes, threading.Lock()
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        inputs = {INPUT.format(i): of_torch(tensor) for i, tensor in enumerate(tensors)}
+        with self._lock:
+            for model, request in zip(self.models, self.requests, strict=True):
+                for port in model.inputs:
+                    request.set_tensor(port, inputs[port.get_any_name()])
+                request.infer()
+                answers = [request.get_output_tensor(i) for i, _ in enumerate(model.outputs)]
+                inputs |= {EARLY.format(i): answer for i, answer in enumerate(answers)}
+            found = [torch.from_numpy(answer.data.copy()) for answer in answers]
+        return [one.to(dtype) for one, dtype in zip(found, self.dtypes, strict=True)]
+
+
+def of_torch(tensor: Tensor) -> Any:
+    """A tensor as OpenVINO reads it, in the same memory."""
+    import openvino as ov
+
+    if tensor.dtype == torch.bfloat16:
+        return ov.Tensor(tensor.view(torch.int16).numpy(), ov.Shape(list(tensor.shape)), ov.Type.bf16)
+    return ov.Tensor(tensor.numpy(), shared_memory=True)
+
+
+def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
+    """Compile a graph in the precision of its network, or take what was kept of it."""
+    precision, digest = precision_of(program), digest_of(program, tensors)
+    models = cache(lambda: Models(program, tensors, cut=precision != "f32"))
+    found = ALIVE.get(digest)
+    if found is None:
+        outputs = next(node.args[0] for node in reversed(program.graph.nodes) if node.op == "output")
+        main = kept(digest, precision, lambda: models().main)
+        early = partial(kept, f"{digest}-early", "f32", lambda: models().early)
+        ALIVE[digest] = found = Answers(main, early, [node.meta["val"].dtype for node in outputs])
+    return found
+
+
+def attach(net: nn.Module) -> Callable[[], None]:
+    """Have a network compiled when it is first called with a shape."""
+    return whole.attach(net, build)
+
+
+OPENVINO = Engine(
+    attach=attach,
+    reason=reason,
+    aside=whole.aside,
+    does="Whole networks by OpenVINO, for each size once, kept on the disk; processors alone.",
+)
