@@ -34,7 +34,7 @@ def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
     order in which they are multiplied, which is what makes it quick (`freezing`)."""
     from torch._inductor import config
 
-    compiled = torch.compile(program.module(), dynamic=False, fullgraph=True, backend=BACKEND)
+    compiled = torch.compile(bare(program), dynamic=False, fullgraph=True, backend=BACKEND)
 
     def ask(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         # Copies that know no gradient, in one mode: an input of another kind would have it compiled anew.
@@ -44,6 +44,17 @@ def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
     with config.patch(freezing=True), timed("compiled by torch.compile"):
         ask(tensors)
     return ask
+
+
+def bare(program: ExportedProgram) -> nn.Module:
+    """A graph without what answers no tensors: what was asserted of types while it was traced."""
+    module = program.module()
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
 
 
 def attach(net: nn.Module) -> Callable[[], None]:

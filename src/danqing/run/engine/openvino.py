@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,18 +51,19 @@ def reason(where: torch.device) -> str:
     return "" if find_spec("openvino") else 'OpenVINO is not installed: run `pip install "danqing[openvino]"`'
 
 
+def openvino() -> Any:
+    """The package, loaded late."""
+    return import_module("openvino")
+
+
 @cache
 def core() -> Any:
-    import openvino
-
-    return openvino.Core()
+    return openvino().Core()
 
 
 def digest_of(program: ExportedProgram, tensors: Sequence[Tensor]) -> str:
     """Equal where the same graph of the same numbers is computed in the same way on the same machine."""
-    import openvino
-
-    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, openvino.__version__)
+    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, openvino().__version__)
     given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
     found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
     for name, value in sorted({**program.state_dict, **program.constants}.items()):
@@ -94,68 +96,53 @@ class Models:
     """
 
     def __init__(self, program: ExportedProgram, tensors: Sequence[Tensor], cut: bool):
-        import openvino as ov
-
         with warnings.catch_warnings():  # of torch's own ways, for which nobody who paints can do anything
             warnings.simplefilter("ignore")
-            self.main: Any = ov.convert_model(program)
+            self.main: Any = openvino().convert_model(program)
         for i, port in enumerate(self.main.inputs):
             port.get_tensor().set_names({INPUT.format(i)})
         self.main.reshape({INPUT.format(i): list(tensor.shape) for i, tensor in enumerate(tensors)})
         self.early: Any = None
         if cut:
-            self._cut(self._rounded())
+            self._cut()
         for result in self.main.get_results():
             if narrow(result):  # numpy knows no bfloat16
-                wide = ov.opset13.convert(result.input_value(0), "f32")
+                wide = openvino().opset13.convert(result.input_value(0), "f32")
                 result.input(0).replace_source_output(wide.output(0))
         self.main.validate_nodes_and_infer_types()
 
-    def _rounded(self) -> dict[str, list[str]]:
-        """What is computed of the inputs in float32, up to where it is rounded to bfloat16: by whom, and who rounds."""
-        wide, moving, found = set[str](), set[str](), dict[str, list[str]]()
-        for node in self.main.get_ordered_ops():
-            name, above = (
-                node.get_friendly_name(),
-                [port.get_node().get_friendly_name() for port in node.input_values()],
-            )
-            if narrow(node):
-                if node.get_type_name() == "Convert" and moving.issuperset(above):
-                    found.setdefault(above[0], []).append(name)
-            elif wide.issuperset(above):
-                wide.add(name)
-                if above and (moving.intersection(above) or any(above_is_input(port) for port in node.input_values())):
-                    moving.add(name)
-        return found
-
-    def _cut(self, rounded: dict[str, list[str]]) -> None:
-        import openvino as ov
-
-        if not rounded:
+    def _cut(self) -> None:
+        ov, inputs = openvino(), self.main.get_parameters()
+        if not (found := list(rounded(self.main))):
             return
-        others = {node.get_friendly_name(): node for node in self.main.clone().get_ops()}
-        nodes = {node.get_friendly_name(): node for node in self.main.get_ops()}
-        results, added = list[Any](), list[Any]()
-        for i, (name, readers) in enumerate(rounded.items()):
-            given = ov.opset13.parameter(nodes[name].output(0).get_partial_shape(), ov.Type.f32)
-            given.output(0).get_tensor().set_names({EARLY.format(i)})
-            for reader in readers:
-                nodes[reader].input(0).replace_source_output(given.output(0))
-            added.append(given)
-            results.append(ov.opset13.result(others[name].output(0)))
-        inputs = [node for node in others.values() if node.get_type_name() == "Parameter"]
-        self.early = ov.Model(results, inputs, "early")
-        self.main = ov.Model(self.main.get_results(), [*self.main.get_parameters(), *added], "main")
+        results = [ov.opset13.result(port) for port, _ in found]
+        self.early = ov.Model(results, inputs, "early").clone()
+        given = [ov.opset13.parameter(port.get_partial_shape(), ov.Type.f32) for port, _ in found]
+        for i, (one, (_, reader)) in enumerate(zip(given, found, strict=True)):
+            one.output(0).get_tensor().set_names({EARLY.format(i)})
+            reader.replace_source_output(one.output(0))
+        self.main = ov.Model(self.main.get_results(), [*inputs, *given], "main")
+
+
+def rounded(model: Any) -> Iterator[tuple[Any, Any]]:
+    """What a model computes of its inputs in float32 and then rounds to bfloat16: each output, and what reads it."""
+    moving = {node.get_name() for node in model.get_parameters()}  # what is no constant
+    wide, computed = set[str](), set[str]()
+    for node in model.get_ordered_ops():
+        name, above = node.get_name(), {port.get_node().get_name() for port in node.input_values()}
+        if narrow(node):
+            if node.get_type_name() == "Convert" and above <= computed:
+                yield node.input_value(0), node.input(0)
+        elif above <= wide:
+            wide.add(name)
+            if above & moving:
+                moving.add(name)
+                computed.add(name)
 
 
 def narrow(node: Any) -> bool:
     """Whether an operation answers in bfloat16."""
     return any(port.get_element_type().get_type_name() == "bf16" for port in node.outputs())
-
-
-def above_is_input(port: Any) -> bool:
-    """Whether what an operation reads is an input of the graph."""
-    return port.get_node().get_type_name() == "Parameter"
 
 
 def kept(name: str, precision: str, make: Callable[[], Any]) -> Any:
@@ -203,27 +190,29 @@ class Answers:
 
     def __init__(self, main: Any, early: Callable[[], Any], dtypes: Sequence[torch.dtype]):
         cut = any(EARLY.format(0) in port.get_names() for port in main.inputs)
-        self.models = [early(), main] if cut else [main]
-        self.requests = [model.create_infer_request() for model in self.models]
+        self.requests = [model.create_infer_request() for model in ([early(), main] if cut else [main])]
         self.dtypes, self._lock = dtypes, threading.Lock()
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         inputs = {INPUT.format(i): of_torch(tensor) for i, tensor in enumerate(tensors)}
         with self._lock:
-            for model, request in zip(self.models, self.requests, strict=True):
-                for port in model.inputs:
-                    request.set_tensor(port, inputs[port.get_any_name()])
-                request.infer()
-                answers = [request.get_output_tensor(i) for i, _ in enumerate(model.outputs)]
-                inputs |= {EARLY.format(i): answer for i, answer in enumerate(answers)}
-            found = [torch.from_numpy(answer.data.copy()) for answer in answers]
+            for request in self.requests[:-1]:
+                inputs |= {EARLY.format(i): answer for i, answer in enumerate(asked(request, inputs))}
+            found = [torch.from_numpy(answer.data.copy()) for answer in asked(self.requests[-1], inputs)]
         return [one.to(dtype) for one, dtype in zip(found, self.dtypes, strict=True)]
+
+
+def asked(request: Any, inputs: Mapping[str, Any]) -> list[Any]:
+    """The answers of a model, which the next request overwrites."""
+    for port in request.model_inputs:
+        request.set_tensor(port, next(inputs[name] for name in port.get_names() if name in inputs))
+    request.infer()
+    return [request.get_tensor(port) for port in request.model_outputs]
 
 
 def of_torch(tensor: Tensor) -> Any:
     """A tensor as OpenVINO reads it, in the same memory."""
-    import openvino as ov
-
+    ov = openvino()
     if tensor.dtype == torch.bfloat16:
         return ov.Tensor(tensor.view(torch.int16).numpy(), ov.Shape(list(tensor.shape)), ov.Type.bf16)
     return ov.Tensor(tensor.numpy(), shared_memory=True)

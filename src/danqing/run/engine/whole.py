@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, cast
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,8 @@ def state(net: nn.Module) -> list[Any]:
     for layer in layers(net):
         if layer is not net and (layer._forward_hooks or layer._forward_pre_hooks):
             raise Unfit("something looks into its layers")
-        found.append(layer)  # itself, so that nothing else is at its address later
+        if layer is not net:  # which would keep itself alive
+            found.append(layer)  # itself, so that nothing else is at its address later
         for tensor in (*layer._parameters.values(), *layer._buffers.values()):
             if tensor is not None:
                 version = 0 if tensor.is_inference() else tensor._version
@@ -139,7 +141,6 @@ class Graph(NamedTuple):
     why: str = ""
 
 
-@dataclass(eq=False)
 class Whole:
     """What stands in the place of a network's forward: it asks a graph where there can be one, else torch.
 
@@ -147,14 +148,15 @@ class Whole:
     soon done), torch computes.
     """
 
-    net: nn.Module
-    build: Build
-
-    def __post_init__(self) -> None:
+    def __init__(self, net: nn.Module, build: Build):
+        self._net, self.build = ref(net), build
         self.graphs: list[Graph] = []  # the latest first
         self._lock = threading.RLock()
-        size = sum(tensor.nbytes for tensor in self.net.parameters())
-        self._most = max(2, min(MOST, HELD // max(size, 1)))
+
+    @property
+    def net(self) -> nn.Module:
+        """The network, which holds this and is not held by it."""
+        return cast(nn.Module, self._net())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Whole:
         return Whole(memo[id(self.net)], self.build)
@@ -194,7 +196,8 @@ class Whole:
             found = self._made(key, now, given, tensors) if found is None else found
             if not self.graphs or found is not self.graphs[0]:
                 rest = [graph for graph in self.graphs if graph is not found]
-                self.graphs[:] = [found, *rest][: self._most]
+                size = sum(tensor.nbytes for tensor in self.net.parameters())
+                self.graphs[:] = [found, *rest][: max(2, min(MOST, HELD // max(size, 1)))]
         return found
 
     def _made(self, key: str, now: list[Any], given: Any, tensors: Sequence[Tensor]) -> Graph:
