@@ -240,5 +240,6 @@ OPENVINO = Engine(
     attach=attach,
     reason=reason,
     aside=whole.aside,
+    record=lambda: {"openvino": openvino().__version__},
     does="Whole networks by OpenVINO, for each size once, kept on the disk; processors alone.",
 )
