@@ -8,12 +8,14 @@ off, and compiled in float32.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ def core() -> Any:
 
 def digest_of(program: ExportedProgram, tensors: Sequence[Tensor]) -> str:
     """Equal where the same graph of the same numbers is computed in the same way on the same machine."""
-    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, openvino().__version__)
+    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, version("openvino"))
     given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
     found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
     for name, value in sorted({**program.state_dict, **program.constants}.items()):
@@ -96,9 +98,7 @@ class Models:
     """
 
     def __init__(self, program: ExportedProgram, tensors: Sequence[Tensor], cut: bool):
-        with warnings.catch_warnings():  # of torch's own ways, for which nobody who paints can do anything
-            warnings.simplefilter("ignore")
-            self.main: Any = openvino().convert_model(program)
+        self.main: Any = converted(program)
         for i, port in enumerate(self.main.inputs):
             port.get_tensor().set_names({INPUT.format(i)})
         self.main.reshape({INPUT.format(i): list(tensor.shape) for i, tensor in enumerate(tensors)})
@@ -122,6 +122,29 @@ class Models:
             one.output(0).get_tensor().set_names({EARLY.format(i)})
             reader.replace_source_output(one.output(0))
         self.main = ov.Model(self.main.get_results(), [*inputs, *given], "main")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what OpenVINO and torch say of their own ways, for which nobody who paints can do anything."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def converted(program: ExportedProgram) -> Any:
+    """A graph as OpenVINO reads it, with weights of its own. ``openvino.convert_model`` does no more, but tells its
+    makers of each call."""
+    frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
+    with quiet():
+        decoder = import_module("openvino.frontend.pytorch.fx_decoder").TorchFXPythonDecoder
+        source = decoder.from_exported_program(program)  # has to live until it is converted
+        return frontend.convert(frontend.load(source))
 
 
 def rounded(model: Any) -> Iterator[tuple[Any, Any]]:
@@ -240,6 +263,6 @@ OPENVINO = Engine(
     attach=attach,
     reason=reason,
     aside=whole.aside,
-    record=lambda: {"openvino": openvino().__version__},
+    record=lambda: {"openvino": version("openvino")},
     does="Whole networks by OpenVINO, for each size once, kept on the disk; processors alone.",
 )

@@ -99,8 +99,14 @@ def layers(net: nn.Module) -> Iterator[nn.Module]:
         stack.extend(child for child in layer._modules.values() if child is not None)
 
 
+def numbers(layer: nn.Module) -> Iterator[Tensor]:
+    """The parameters and buffers of a layer itself."""
+    yield from (tensor for tensor in (*layer._parameters.values(), *layer._buffers.values()) if tensor is not None)
+
+
 def state(net: nn.Module) -> list[Any]:
-    """Equal to an earlier one where nobody has changed a layer or a tensor of the network.
+    """Equal to an earlier one where nobody has changed a layer or a tensor of the network, as long as whoever keeps it
+    keeps the tensors' memory too.
 
     Raises:
         Unfit: a hook on one of its layers may do anything, at every call something else.
@@ -111,10 +117,9 @@ def state(net: nn.Module) -> list[Any]:
             raise Unfit("something looks into its layers")
         if layer is not net:  # which would keep itself alive
             found.append(layer)  # itself, so that nothing else is at its address later
-        for tensor in (*layer._parameters.values(), *layer._buffers.values()):
-            if tensor is not None:
-                version = 0 if tensor.is_inference() else tensor._version
-                found += (id(tensor), tensor.data_ptr(), tensor.dtype, version)
+        for tensor in numbers(layer):
+            version = 0 if tensor.is_inference() else tensor._version
+            found += (tensor.data_ptr(), tensor.shape, tensor.dtype, version)
     return found
 
 
@@ -129,6 +134,7 @@ class Graph(NamedTuple):
     Args:
         key: of the call: its values, and the shapes of its tensors.
         state: of the network.
+        held: its tensors, so that no others come to lie where they do.
         answer: of the network's forward, whose tensors are left out.
         ask: None where it could not be made.
         why: it could not, or "".
@@ -136,6 +142,7 @@ class Graph(NamedTuple):
 
     key: str
     state: list[Any]
+    held: list[Tensor]
     answer: Any = None
     ask: Ask | None = None
     why: str = ""
@@ -202,16 +209,17 @@ class Whole:
 
     def _made(self, key: str, now: list[Any], given: Any, tensors: Sequence[Tensor]) -> Graph:
         name, token = type(self.net).__name__, WITHIN.set(True)
+        held = [tensor.detach() for layer in layers(self.net) for tensor in numbers(layer)]
         try:
             with torch.inference_mode(False), torch.no_grad(), timed(f"{name}: a graph made"):
                 inputs = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
                 answers = list[Any]()  # of no tensors that hold numbers
                 plain = Plain(self.net, mapped(given, lambda _: NONE), answers.append)
                 program = torch.export.export(plain, inputs, strict=False)
-                return Graph(key, now, answers[-1], self.build(program, inputs))
+                return Graph(key, now, held, answers[-1], self.build(program, inputs))
         except Exception as error:  # of a foreign compiler, which raises whatever it likes
             log.warning("%s: torch computes it, for %s", name, reason(error))
-            return Graph(key, now, why=reason(error))
+            return Graph(key, now, held, why=reason(error))
         finally:
             WITHIN.reset(token)
 
