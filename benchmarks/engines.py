@@ -71,7 +71,7 @@ def compile(net: Any) -> None:
 
 
 def by_openvino(precision: str, net: Any) -> None:
-    """Have OpenVINO compute a network of diffusers once it is called; its weights are let go then."""
+    """Have OpenVINO compute a network of diffusers once it is called."""
     requests = list[Any]()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -81,7 +81,6 @@ def by_openvino(precision: str, net: Any) -> None:
         kwargs.pop("return_dict", None)
         given = [tensor.to(torch.float32) for tensor in tensors_of((args, kwargs)) if tensor.numel()]
         if not requests:
-            dtype = next(net.parameters()).dtype
 
             def flat(*tensors: Tensor) -> Tensor:
                 others = iter(tensors)
@@ -95,8 +94,6 @@ def by_openvino(precision: str, net: Any) -> None:
             model.reshape({i: list(tensor.shape) for i, tensor in enumerate(given)})
             how = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
             requests.append(openvino.compile_model(model, "CPU", how).create_infer_request())
-            del model
-            net.to("meta").to(dtype)
         answer = requests[0].infer([tensor.numpy() for tensor in given])[0]
         found = torch.from_numpy(answer.copy()).to(args[0].dtype if args else torch.float32)
         return SimpleNamespace(sample=found) if hasattr(net, "config") else found

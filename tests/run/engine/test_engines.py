@@ -51,7 +51,8 @@ def test_a_picture_names_its_engine_and_is_replayed_by_it(name, tiny, tmp_path):
 def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(tiny):
     painter = load(str(tiny), "cpu", engine="torch")
     able = [name for name, engine in ENGINES.items() if not engine.reason(CPU)]
-    found = {name: painter.paint(danqing.Request(prompt="a fox", seed=1, steps=2, engine=name)) for name in able}
+    given = {"prompt": "a fox", "seed": 1, "steps": 2, "precision": "fp32", "finish": ()}
+    found = {name: painter.paint(danqing.Request(**given, engine=name)) for name in able}
     assert {name: picture.record["engine"] for name, picture in found.items()} == {name: name for name in able}
     pixels = {name: np.asarray(picture.image, dtype=int) for name, picture in found.items()}
     assert all(abs(own - pixels["torch"]).max() <= 1 for own in pixels.values())

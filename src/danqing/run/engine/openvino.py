@@ -208,13 +208,15 @@ class Answers:
 
     Args:
         main, early: the compiled models; ``early`` is asked for where ``main`` reads what it computes.
-        dtypes: of the outputs.
+        program: the graph, whose weights OpenVINO may read where torch has them.
     """
 
-    def __init__(self, main: Any, early: Callable[[], Any], dtypes: Sequence[torch.dtype]):
+    def __init__(self, main: Any, early: Callable[[], Any], program: ExportedProgram):
         cut = any(EARLY.format(0) in port.get_names() for port in main.inputs)
         self.requests = [model.create_infer_request() for model in ([early(), main] if cut else [main])]
-        self.dtypes, self._lock = dtypes, threading.Lock()
+        outputs = next(node.args[0] for node in reversed(program.graph.nodes) if node.op == "output")
+        self.dtypes = [node.meta["val"].dtype for node in outputs]
+        self._held, self._lock = (*program.state_dict.values(), *program.constants.values()), threading.Lock()
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         inputs = {INPUT.format(i): of_torch(tensor) for i, tensor in enumerate(tensors)}
@@ -247,10 +249,9 @@ def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
     models = cache(lambda: Models(program, tensors, cut=precision != "f32"))
     found = ALIVE.get(digest)
     if found is None:
-        outputs = next(node.args[0] for node in reversed(program.graph.nodes) if node.op == "output")
         main = kept(digest, precision, lambda: models().main)
         early = partial(kept, f"{digest}-early", "f32", lambda: models().early)
-        ALIVE[digest] = found = Answers(main, early, [node.meta["val"].dtype for node in outputs])
+        ALIVE[digest] = found = Answers(main, early, program)
     return found
 
 
