@@ -58,8 +58,8 @@ def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(tiny
     assert all(abs(own - pixels["torch"]).max() <= 1 for own in pixels.values())
 
 
-@pytest.mark.parametrize("name", ["openvino", "compile"])
-def test_what_an_engine_leaves_to_torch_is_in_the_warnings_and_the_picture_is_torchs(name, tiny):
+def test_what_an_engine_leaves_to_torch_is_in_the_warnings_and_the_picture_is_torchs(tiny):
+    name = "compile"
     if why := ENGINES[name].reason(CPU):
         pytest.skip(why)
     given = {"model": str(tiny), "seed": 1, "steps": 2, "precision": "fp32", "pag": 3.0, "device": "cpu", "finish": ()}
