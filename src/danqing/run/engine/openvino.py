@@ -35,6 +35,8 @@ from .engines import Engine
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 #: How the inputs of a graph are called, and those that are computed of them in float32.
 INPUT, EARLY = "input_{}", "early_{}"
+#: Raised whenever `Models` makes something else of the same graph, so that nobody reads what was kept before.
+FORM = 1
 #: Bytes of graphs that are kept on the disk; of more the oldest are removed.
 KEPT = 8 << 30
 #: Those in use, so that one that comes back with an adapter is not made anew.
@@ -65,7 +67,7 @@ def core() -> Any:
 
 def digest_of(program: ExportedProgram, tensors: Sequence[Tensor]) -> str:
     """Equal where the same graph of the same numbers is computed in the same way on the same machine."""
-    machine = (cpu().model, sorted(cpu().flags), threads(), torch.__version__, version("openvino"))
+    machine = (FORM, cpu().model, sorted(cpu().flags), threads(), torch.__version__, version("openvino"))
     given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
     found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
     for name, value in sorted({**program.state_dict, **program.constants}.items()):
@@ -138,8 +140,7 @@ def quiet() -> Iterator[None]:
 
 
 def converted(program: ExportedProgram) -> Any:
-    """A graph as OpenVINO reads it, with weights of its own. ``openvino.convert_model`` does no more, but tells its
-    makers of each call."""
+    """A graph as OpenVINO reads it. ``openvino.convert_model`` does no more, but tells its makers of each call."""
     frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
     with quiet():
         decoder = import_module("openvino.frontend.pytorch.fx_decoder").TorchFXPythonDecoder
