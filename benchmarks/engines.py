@@ -1,30 +1,37 @@
-"""Networks at full size by danqing's engines and by diffusers, in turns in one run: seconds, memory, and how far apart.
+"""Networks at full size by danqing's engines and by their peers, in turns: seconds, and memory.
 
     python benchmarks/engines.py            prints the table
     python benchmarks/engines.py --write    keeps it in benchmarks/results/ and puts it into docs/engines.md
-    python benchmarks/engines.py --only "one call"
+    python benchmarks/engines.py --only "one call" --ways "danqing packed" "openvino bf16"
 
-Weights are random but for the default model's. The seconds are of the process, the least of all rounds, so that other
-work on the machine counts less; with more than one thread they add up over the threads. The memory is the peak of a
-process that loads the network by one of the two ways and calls it once.
+The peers are diffusers, eager and compiled, and OpenVINO, which converts diffusers' networks. Weights are random but
+for the default model's. Each way is a process of its own, and they compute in turns. The seconds are of the process,
+the least of all rounds, so that other work on the machine counts less; with more than one thread they add up over the
+threads. The memory is the peak of the process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from danqing.run.engine.engines import find_engine
+from danqing.run.engine.engines import ENGINES, find_engine
+from danqing.run.engine.whole import mapped, tensors_of
 from danqing.run.precision import find_precision
 from danqing.run.record import describe
 
@@ -34,26 +41,95 @@ CPU = torch.device("cpu")
 Work = Callable[[], Any]
 
 
+class Peer(NamedTuple):
+    """How diffusers' networks are computed.
+
+    Args:
+        dtype: of their weights; the machine's where None.
+        channels_last: how their weights lie.
+        prepare: is shown each network.
+    """
+
+    dtype: torch.dtype | None = None
+    channels_last: bool = False
+    prepare: Callable[[Any], object] = lambda net: None
+
+    def made(self, net: Any, *parts: str) -> Any:
+        """A network, or parts of it, computed so."""
+        net = net.to(self.dtype or find_precision(CPU)).eval().requires_grad_(False)
+        net = net.to(memory_format=torch.channels_last) if self.channels_last else net
+        for part in parts or ("",):
+            self.prepare(net.get_submodule(part))
+        return net
+
+    def numbers(self, *shape: int) -> Tensor:
+        return numbers(*shape).to(self.dtype or find_precision(CPU))
+
+
+def compile(net: Any) -> None:
+    net.compile(dynamic=False)
+
+
+def by_openvino(precision: str, net: Any) -> None:
+    """Have OpenVINO compute a network of diffusers once it is called."""
+    requests = list[Any]()
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        os.environ["CI"] = "true"  # where the converter tells its makers nothing
+        import openvino
+
+        kwargs.pop("return_dict", None)
+        given = [tensor.to(torch.float32) for tensor in tensors_of((args, kwargs)) if tensor.numel()]
+        if not requests:
+
+            def flat(*tensors: Tensor) -> Tensor:
+                others = iter(tensors)
+                again = mapped((args, kwargs), lambda one: next(others).to(one.dtype) if one.numel() else one)
+                answer = type(net).forward(net, *again[0], **again[1])
+                return (answer if isinstance(answer, Tensor) else answer.sample).float()
+
+            whole = nn.Module()
+            whole.net, whole.forward = net, flat  # pyright: ignore[reportAttributeAccessIssue]
+            model = openvino.convert_model(whole, example_input=tuple(given))
+            model.reshape({i: list(tensor.shape) for i, tensor in enumerate(given)})
+            how = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            requests.append(openvino.compile_model(model, "CPU", how).create_infer_request())
+        answer = requests[0].infer([tensor.numpy() for tensor in given])[0]
+        found = torch.from_numpy(answer.copy()).to(args[0].dtype if args else torch.float32)
+        return SimpleNamespace(sample=found) if hasattr(net, "config") else found
+
+    net.forward = forward
+
+
+PEERS = {
+    "diffusers": Peer(),
+    "diffusers channels-last": Peer(channels_last=True),
+    "diffusers compiled": Peer(channels_last=True, prepare=compile),
+    "openvino bf16": Peer(torch.bfloat16, prepare=partial(by_openvino, "bf16")),
+    "openvino f32": Peer(torch.float32, prepare=partial(by_openvino, "f32")),
+}
+
+
 class Case(NamedTuple):
     """Something to compute by danqing and by a peer.
 
     Args:
         name: what it is.
         ours: an engine's name -> the work.
-        peer: diffusers, its weights channels-last or as loaded -> the work.
-        target: the ratio of ours to the peer's best that is aimed at.
+        peer: how diffusers' networks are computed -> the work.
+        target: the ratio of ours to that of diffusers that is aimed at.
+        openvino: the ratio of ours to that of OpenVINO in bf16 that is aimed at.
     """
 
     name: str
     ours: Callable[[str], Work]
-    peer: Callable[[bool], Work]
+    peer: Callable[[Peer], Work]
     target: float
+    openvino: float | None = None
 
 
 def made(net: nn.Module, engine: str) -> nn.Module:
     """A network in the machine's precision, by an engine."""
-    from danqing.run.engine.engines import ENGINES
-
     net = net.to(find_precision(CPU)).eval().requires_grad_(False)
     ENGINES[engine].attach(net)
     return net
@@ -63,11 +139,6 @@ def numbers(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(find_precision(CPU))
 
 
-def last(net: Any, wanted: bool) -> Any:
-    net = net.to(find_precision(CPU)).eval()
-    return net.to(memory_format=torch.channels_last) if wanted else net
-
-
 def unet(engine: str) -> Work:
     from danqing.nets.unet import SD1, UNet
 
@@ -75,13 +146,13 @@ def unet(engine: str) -> Work:
     return lambda: net(x, torch.full((2,), 500.0), tokens)
 
 
-def their_unet(channels_last: bool) -> Work:
+def their_unet(peer: Peer) -> Work:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from danqing.nets.unet import SD1, diffusers_config
 
     config = diffusers_config(SD1)
-    net, x, tokens = last(UNet2DConditionModel(**config), channels_last), numbers(2, 4, 64, 64), numbers(2, 77, 768)
+    net, x, tokens = peer.made(UNet2DConditionModel(**config)), peer.numbers(2, 4, 64, 64), peer.numbers(2, 77, 768)
     return lambda: net(x, torch.full((2,), 500.0), encoder_hidden_states=tokens).sample
 
 
@@ -92,12 +163,13 @@ def decoder(engine: str) -> Work:
     return lambda: net.decode(z)
 
 
-def their_decoder(channels_last: bool) -> Work:
+def their_decoder(peer: Peer) -> Work:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     from danqing.nets.autoencoder_kl import AutoencoderKLConfig, diffusers_config
 
-    net, z = last(AutoencoderKL(**diffusers_config(AutoencoderKLConfig())), channels_last), numbers(1, 4, 64, 64)
+    net = peer.made(AutoencoderKL(**diffusers_config(AutoencoderKLConfig())), "decoder")
+    z = peer.numbers(1, 4, 64, 64)
     return lambda: net.decode(z).sample
 
 
@@ -115,57 +187,71 @@ def pictures(count: int) -> Callable[[str], Work]:
     return ours
 
 
-def their_pictures(count: int) -> Callable[[bool], Work]:
-    def peer(channels_last: bool) -> Work:
+def their_pictures(count: int) -> Callable[[Peer], Work]:
+    def theirs(how: Peer) -> Work:
         from benchmarks.paint import peer
 
-        one = peer(find_precision(CPU), channels_last)
+        one = peer(how.dtype or find_precision(CPU), how.channels_last, how.prepare)
         return lambda: [one() for _ in range(count)]
 
-    return peer
+    return theirs
 
 
 CASES = (
     Case("danqing-mini, 128 px, 20 steps", pictures(1), their_pictures(1), 0.5),
     Case("the same, four pictures", pictures(4), their_pictures(4), 0.5),
-    Case("SD 1.5's UNet at 512 px, both halves of the guidance, one call", unet, their_unet, 0.7),
-    Case("SD 1.5's autoencoder, 512 px decoded", decoder, their_decoder, 0.9),
+    Case("SD 1.5's UNet at 512 px, both halves of the guidance, one call", unet, their_unet, 0.7, 0.85),
+    Case("SD 1.5's autoencoder, 512 px decoded", decoder, their_decoder, 0.9, 0.9),
 )
 
 
 def ways(case: Case) -> dict[str, Callable[[], Work]]:
-    """The ways to compute a case, by their names."""
-    own = dict.fromkeys(("torch", find_engine(CPU)))
+    """The ways to compute a case, by their names: the machine's own engine first."""
+    able = [name for name, engine in ENGINES.usable().items() if not engine.reason(CPU)]
+    own = dict.fromkeys((find_engine(CPU), *able))
     made: dict[str, Callable[[], Work]] = {f"danqing {engine}": lambda e=engine: case.ours(e) for engine in own}
-    made["diffusers"] = lambda: case.peer(False)
-    made["diffusers channels-last"] = lambda: case.peer(True)
-    return made
+    return made | {name: lambda peer=peer: case.peer(peer) for name, peer in PEERS.items()}
 
 
 @torch.inference_mode()
-def seconds(case: Case, rounds: int) -> dict[str, float]:
-    """Of each way, in turns, after one round that does not count."""
-    works = {name: make() for name, make in ways(case).items()}
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for i in range(rounds + 1):
-        for name, work in works.items():
-            begin = time.process_time()
-            work()
-            if i:
-                found[name].append(time.process_time() - begin)
-    return {name: min(values) for name, values in found.items()}
+def serve(case: Case, way: str) -> None:
+    """Compute once for each line that is read, and answer with the seconds and the MB of the peak so far."""
+    work = ways(case)[way]()
+    for _ in sys.stdin:
+        begin = time.process_time()
+        work()
+        took = time.process_time() - begin
+        status = Path("/proc/self/status").read_text()  # getrusage counts what the process was before it began
+        print(took, int(status.split("VmHWM:")[1].split()[0]) // 1000, flush=True)
 
 
-def peak(case: Case, way: str) -> int:
-    """MB, of a process of its own."""
-    given = [sys.executable, __file__, "--memory", case.name, way]
-    return int(subprocess.check_output(given, text=True).split()[-1])
+def asked(process: subprocess.Popen[str]) -> tuple[float, int]:
+    """Seconds and MB of one more round of a process; infinity where it failed."""
+    assert process.stdin and process.stdout
+    with suppress(BrokenPipeError):
+        process.stdin.write("\n")
+        process.stdin.flush()
+    line = process.stdout.readline().split()
+    while line and not line[0][0].isdecimal():  # what foreign packages print
+        line = process.stdout.readline().split()
+    return (float(line[0]), int(line[1])) if line else (math.inf, 0)
 
 
-def measured(case: Case, rounds: int) -> list[dict[str, Any]]:
-    """A row for each way of the peer, of the fastest of ours."""
-    took = seconds(case, rounds)
-    ours = f"danqing {find_engine(CPU)}"
+def measured(case: Case, rounds: int, chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each way beside the machine's own, which all ran in turns, after two rounds that do not count."""
+    names = [name for name in ways(case) if not chosen or name in chosen]
+    given = [sys.executable, __file__, "--serve", case.name]
+    pipe = subprocess.PIPE
+    every = {name: subprocess.Popen([*given, name], stdin=pipe, stdout=pipe, text=True) for name in names}
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
+    for _ in range(rounds + 2):
+        for name, process in every.items():
+            found[name].append(asked(process))
+    for process in every.values():
+        process.communicate()
+    took = {name: min(seconds for seconds, _ in found[name][2:]) for name in names}
+    peak = {name: max(mb for _, mb in found[name]) for name in names}
+    ours = names[0]
     return [
         {
             "case": case.name,
@@ -173,12 +259,12 @@ def measured(case: Case, rounds: int) -> list[dict[str, Any]]:
             "peer": way,
             "peer_s": round(took[way], 3),
             "ratio": round(took[ours] / took[way], 3),
-            "target": case.target,
-            "memory_mb": peak(case, ours),
-            "peer_memory_mb": peak(case, way),
+            "target": case.openvino if way == "openvino bf16" else case.target if "diffusers" in way else None,
+            "memory_mb": peak[ours],
+            "peer_memory_mb": peak[way],
         }
-        for way in took
-        if way != ours
+        for way in names[1:]
+        if took[way] < math.inf
     ]
 
 
@@ -187,14 +273,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", default="", help="the cases whose names hold this")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help=argparse.SUPPRESS)
+    parser.add_argument("--ways", nargs="*", default=(), help="these ways alone; the machine's own has to be one")
+    parser.add_argument("--serve", nargs=2, metavar=("CASE", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.memory:
-        case = next(case for case in CASES if case.name == args.memory[0])
-        with torch.inference_mode():
-            ways(case)[args.memory[1]]()()
-        status = Path("/proc/self/status").read_text()  # getrusage counts what the process was before it began
-        print(int(status.split("VmHWM:")[1].split()[0]) // 1000)
+    if args.serve:
+        serve(next(case for case in CASES if case.name == args.serve[0]), args.serve[1])
         return
     machine = describe(CPU)
     kept = ROOT / "benchmarks" / "results" / f"{machine['instructions']}.json"
@@ -202,10 +285,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for case in CASES:
         if args.only in case.name:
-            rows += measured(case, args.rounds)
-            print(*rows[-3:], sep="\n", flush=True)
-        else:  # as it was measured before
-            rows += [row for row in known if row["case"] == case.name]
+            rows += (new := measured(case, args.rounds, args.ways))
+            print(*new, sep="\n", flush=True)
+        measured_now = {row["peer"] for row in rows if row["case"] == case.name}
+        rows += [row for row in known if row["case"] == case.name and row["peer"] not in measured_now]
     computed = (
         f"{machine['instructions']}, {machine['precision']}, {machine['threads']} thread, torch {machine['torch']}"
     )
@@ -217,7 +300,7 @@ def main() -> None:
         "|---|---|---|---|---|",
         *(
             f"| {r['case']} | {r['ours_s']:.2f} s, {r['memory_mb']} MB | {r['peer']}: {r['peer_s']:.2f} s, "
-            f"{r['peer_memory_mb']} MB | {r['ratio']:.2f} | {r['target'] if 'diffusers' in r['peer'] else ''} |"
+            f"{r['peer_memory_mb']} MB | {r['ratio']:.2f} | {r['target'] or ''} |"
             for r in rows
         ),
     ]

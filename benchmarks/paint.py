@@ -73,8 +73,10 @@ def ours(**options: Any) -> Callable[[], object]:
     return lambda: painter.paint(request)
 
 
-def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
-    """One warm picture of diffusers with the same weights."""
+def peer(
+    dtype: torch.dtype, channels_last: bool, prepare: Callable[[Any], object] = lambda net: None
+) -> Callable[[], object]:
+    """One warm picture of diffusers with the same weights; ``prepare`` is shown its UNet and the codec's decoder."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -106,6 +108,8 @@ def peer(dtype: torch.dtype, channels_last: bool) -> Callable[[], object]:
         module.to(dtype=dtype).eval()
     their_net.to(memory_format=layout)
     their_codec.to(memory_format=layout)
+    for module in (their_net, their_codec.decoder):
+        prepare(module)
     tokenizer = bilingual_tokenizer(model.path(model.tokenizer["file"]))
 
     @torch.inference_mode()

@@ -154,8 +154,15 @@ class Painter(LoadedModel):
             *self._attached.warnings,
             *(note for one in said for note in self._unlearned(one)),
             *astray(request),
+            *self._aside(),
         ]
         yield from dict.fromkeys((*own, *super().notes(request), *_idle(request, prompts[0]), *self._far(request)))
+
+    def _aside(self) -> Iterator[str]:
+        """That torch computes the denoiser's network in the place of the engine, where what is attached has it so."""
+        with self._shared.using(self._setup):
+            if why := ENGINES[self.engine].aside(self.denoiser.net):
+                yield f"the denoiser was computed by torch, not by {self.engine}: {why}."
 
     def _unlearned(self, request: Resolved) -> Iterator[str]:
         """What is to be said of words of the prompts that the model has not learned, nor was taught since."""

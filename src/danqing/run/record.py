@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from .device import find_device
-from .engine.engines import find_engine
-from .native.chosen import running
+from .engine.engines import ENGINES, find_engine
 from .precision import find_precision, precision_name
 from .processor import cpu
 
@@ -36,8 +35,7 @@ def describe(
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}".strip(),
     }
-    if record["engine"] == "packed":
-        record["kernels"] = running()
+    record |= ENGINES[record["engine"]].record()
     if where.type == "cuda":
         record["gpu"] = torch.cuda.get_device_name(where)
     return record

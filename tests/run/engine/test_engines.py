@@ -1,5 +1,6 @@
 """An engine is named by whoever asks, the environment or the machine, and a picture's record names it."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ import danqing
 from danqing.errors import InvalidInput, UnknownName
 from danqing.painting.load import load
 from danqing.pictures import carried
+from danqing.run.engine import compiled
 from danqing.run.engine.engines import ENGINES, VARIABLE, find_engine
 
 CPU = torch.device("cpu")
@@ -15,6 +17,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def unset(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(compiled, "BACKEND", "eager")  # which is there at once
 
 
 def test_it_is_the_stated_one_then_the_environments_then_the_machines(monkeypatch):
@@ -47,5 +50,20 @@ def test_a_picture_names_its_engine_and_is_replayed_by_it(name, tiny, tmp_path):
 
 def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(tiny):
     painter = load(str(tiny), "cpu", engine="torch")
-    found = {name: painter.paint(danqing.Request(prompt="a fox", seed=1, steps=2, engine=name)) for name in ENGINES}
-    assert {name: picture.record["engine"] for name, picture in found.items()} == {name: name for name in ENGINES}
+    able = [name for name, engine in ENGINES.items() if not engine.reason(CPU)]
+    given = {"prompt": "a fox", "seed": 1, "steps": 2, "precision": "fp32", "finish": ()}
+    found = {name: painter.paint(danqing.Request(**given, engine=name)) for name in able}
+    assert {name: picture.record["engine"] for name, picture in found.items()} == {name: name for name in able}
+    pixels = {name: np.asarray(picture.image, dtype=int) for name, picture in found.items()}
+    assert all(abs(own - pixels["torch"]).max() <= 1 for own in pixels.values())
+
+
+def test_what_an_engine_leaves_to_torch_is_in_the_warnings_and_the_picture_is_torchs(tiny):
+    name = "compile"
+    if why := ENGINES[name].reason(CPU):
+        pytest.skip(why)
+    given = {"model": str(tiny), "seed": 1, "steps": 2, "precision": "fp32", "pag": 3.0, "device": "cpu", "finish": ()}
+    own, plain = (danqing.paint("a fox", engine=engine, **given) for engine in (name, "torch"))
+    assert abs(np.asarray(own.image, dtype=int) - np.asarray(plain.image, dtype=int)).max() <= 1
+    assert any(f"by torch, not by {name}: something looks" in warning for warning in own.warnings)
+    assert not any("by torch" in warning for warning in plain.warnings)

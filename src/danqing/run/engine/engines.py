@@ -4,9 +4,9 @@ Known without loading torch."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidInput, UnknownName
 from ...tables import Table
@@ -27,12 +27,16 @@ class Engine:
     Args:
         attach: has a network computed so; what it returns makes the network what it was, bit for bit.
         reason: why it cannot compute on a device, "" where it can.
+        aside: why torch computes a network as it is now in its place, "" where it does not.
+        record: what of it a picture's record is to hold: its bytes may depend on that.
         steady: a picture is to have the same bytes in a batch of any size, which is proved before it is relied on.
         does: in one sentence.
     """
 
     attach: Callable[[nn.Module], Callable[[], None]]
     reason: Callable[[torch.device], str] = lambda where: ""
+    aside: Callable[[nn.Module], str] = lambda net: ""
+    record: Callable[[], Mapping[str, Any]] = dict[str, Any]
     steady: bool = False
     does: str = ""
 
@@ -42,6 +46,8 @@ ENGINES: Table[Engine] = Table(
     {
         "torch": Engine(attach=lambda net: lambda: None, does="PyTorch as it is."),
         "packed": "run.engine.packed:PACKED",
+        "openvino": "run.engine.openvino:OPENVINO",
+        "compile": "run.engine.compiled:COMPILE",
     },
     kind="run.engine.engines:Engine",
     columns={"how it computes": lambda engine: engine.does},

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend
 from ..native.attention import attention
+from ..native.chosen import running
 from ..native.convolution import KERNEL as winograd
 from ..native.convolution import Packed3x3, convolution3x3, pack3x3
 from ..native.normalise import group_norm_silu
@@ -259,6 +260,7 @@ def attach(net: nn.Module) -> Callable[[], None]:
 
 PACKED = Engine(
     attach=attach,
+    record=lambda: {"kernels": running()},
     steady=True,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
     does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
