@@ -39,7 +39,7 @@ MAY = {
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
     | {"adapt", "atomic", "hint", "painting"},
-    "run": CORE | {"nets", "log", "tables"},
+    "run": CORE | {"nets", "log", "tables", "weights"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables", "run"},
     "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},
@@ -62,7 +62,8 @@ MAY = {
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
     | {"hint", "installed"},
     "measure": PROCESS
-    | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
+    | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"}
+    | {"run"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

@@ -6,24 +6,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import DanqingError, UnknownName
+from ..errors import DanqingError, InvalidFile, UnknownName
 from ..log import timed
 from ..pictures.picture import Picture
 from ..request.names import RECIPES
 from ..request.request import Request, Resolved
-from ..run import together
+from ..run import offload, together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
+from ..store.cache import stamp
 from ..store.find import AnyModel, find
 from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
+from ..weights.load import counted
 from ..weights.load import load as network
 from .generators.base import GENERATORS, Generator
 from .loaded import LoadedModel, Sibling
@@ -57,7 +60,9 @@ def load(
     dtype, engine = find_precision(where, precision), find_engine(where, engine)
     if described is None:
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
-    return (_painter if described.core == "denoiser" else _generator)(*described.stamped, where, dtype, engine, hand)
+    if described.core != "denoiser":
+        return _generator(*described.stamped, where, dtype, engine, hand)
+    return _painter(*described.stamped, where, dtype, engine, hand, offload.given())
 
 
 def load_for(request: Request, device: str | None = None) -> LoadedModel:
@@ -78,35 +83,63 @@ def networks_of(
     model: Model, device: torch.device, dtypes: Mapping[str, torch.dtype], engine: str = "torch"
 ) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role, by the engine."""
-    nets = dict[str, nn.Module]()
+    return dict(_networks(model, device, dtypes, engine))
+
+
+def _networks(
+    model: Model,
+    device: torch.device,
+    dtypes: Mapping[str, torch.dtype],
+    engine: str,
+    made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
+) -> Iterator[tuple[str, nn.Module]]:
+    """Each of them, one after another; ``made`` is told of it and of a function that loads the same anew."""
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
+            stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
+            read = partial(network, model.file_of(role), **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
-                nets[role] = network(
-                    model.file_of(role),
-                    family=part.family,
-                    part=part.part or None,
-                    config=part.config or None,
-                    device=device,
-                    dtype=dtypes[role],
-                )
-                ENGINES[engine].attach(nets[role])
+                net = read()
                 model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
-    return nets
+                made(net, partial(_unchanged, read, model.file_of(role), stamp(model.file_of(role))))
+                ENGINES[engine].attach(net)
+            yield role, net
+
+
+def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:
+    """What is read anew of a file that is what it was.
+
+    Raises:
+        InvalidFile: it is not.
+    """
+    if stamp(path) != before:
+        raise InvalidFile(f"{path} was changed while a picture was painted with it: paint it again")
+    return read()
 
 
 @lru_cache(maxsize=2)
-def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand) -> Painter:
+def _painter(
+    source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand, choice: str
+) -> Painter:
     """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
     same."""
     model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = networks_of(model, device, dtypes, engine)
-    if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
-        for net in nets.values():
-            net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    size = sum(dtypes[role].itemsize * count for role, count in parameters(model).items())
+    offloaded = offload.found(choice, device, size) == "sequential"
+
+    def laid(net: nn.Module) -> nn.Module:
+        """On CUDA in the order that its convolutions are written for; on processors a UNet's are slower in it."""
+        return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore
+
+    def made(net: nn.Module, again: Callable[[], nn.Module]) -> None:
+        laid(net)
+        if offloaded:
+            offload.Offloaded(net, lambda: laid(again()).state_dict())
+
+    nets = dict(_networks(model, device, dtypes, engine, made))
     text, net = text_of(model, nets)
     return Painter(
         model=model,
@@ -120,6 +153,12 @@ def _painter(source: Path, stamp: int, device: torch.device, dtype: torch.dtype,
         recipes=RECIPES,
         sibling=_sibling(device, model.source, hand),
     )
+
+
+def parameters(model: Model) -> dict[str, int]:
+    """How many numbers each network of a model holds, by its role, as its file's header says."""
+    parts = model.components.items()
+    return {role: counted(model.file_of(role), family=part.family, part=part.part or None) for role, part in parts}
 
 
 @lru_cache(maxsize=2)

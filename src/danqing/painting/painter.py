@@ -30,7 +30,7 @@ from ..pictures import read
 from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
-from ..run import together
+from ..run import offload, together
 from ..run.engine.engines import ENGINES
 from ..run.shared import Setup, Shared
 from ..solve import core, learned
@@ -130,7 +130,8 @@ class Painter(LoadedModel):
         other = copy.copy(self)
         asked, target = self.adapters.asked(request, self.text), self.adapters.target
         on = (attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
-        other._attached = replace(asked, on=(*asked.on, *on))
+        nets = target.nets.values()
+        other._attached = replace(asked, on=tuple(offload.there(each, nets) for each in (*asked.on, *on)))
         with self._shared.setup(other._attached.on) as other._setup:
             yield other
 

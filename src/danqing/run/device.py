@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,22 @@ def quota(root: Path = Path("/sys/fs/cgroup")) -> float:
         return int(limit) / int(period)
     except (OSError, ValueError):  # no such file, another system, or "max"
         return math.inf
+
+
+def free(where: torch.device, root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Bytes of memory that a device still has for whoever asks, infinity where nobody tells: on the processor what the
+    system can give without swapping, within the limit of the container."""
+    if where.type == "cuda":
+        return torch.cuda.mem_get_info(where)[0]
+    room = math.inf
+    with suppress(OSError, LookupError, ValueError):  # another system
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        room = 1024 * int(fields["MemAvailable"].split()[0])
+    with suppress(OSError, LookupError, ValueError):  # no container, or none with a limit: "max"
+        stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+        held = int((root / "memory.current").read_text()) - int(stat["inactive_file"])
+        room = min(room, max(0, int((root / "memory.max").read_text()) - held))
+    return room
 
 
 def threads() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,19 @@ def load(
         state |= {name: fit(sources[name].take(tensor), wanted[name], device, dtype) for name in held[old]}
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def counted(path: str | os.PathLike[str], *, family: str | None = None, part: str | None = None) -> int:
+    """How many numbers a network in a file holds, by the file's header alone.
+
+    Args:
+        family, part: see `load`.
+
+    Raises:
+        UnknownName, InvalidFile: as `load` does of a header.
+    """
+    header = store.header(path)
+    return sum(math.prod(shape) for shape in find(header, family, part).shapes(header).values())
 
 
 def save(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend
+from ...weights.mappings import let_go
 from ..device import cpu
 from ..native.attention import attention
 from ..native.convolution import KERNEL as winograd
@@ -66,8 +67,11 @@ class Packed(nn.Module):
         """The packed weight for inputs of a shape; where what matters of it changes it is packed anew."""
         held: Held = vars(self)["held"]
         if held.shape != (matters := self.matters(shape)):
-            found = self.pack(held.dense.contiguous(), shape)
-            vars(self)["held"] = held = found._replace(shape=matters)
+            plain = held.dense.contiguous()
+            found = self.pack(plain, shape)
+            kept = let_go(plain)  # of a file, which has them still: in memory they would be there twice
+            weight = kept if found.weight is plain else found.weight
+            vars(self)["held"] = held = found._replace(shape=matters, weight=weight)
         return held
 
     def matters(self, shape: torch.Size) -> Sequence[int]:
