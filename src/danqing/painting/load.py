@@ -126,7 +126,7 @@ def _painter(
     model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
-    dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
+    dtypes = dtypes_of(model, dtype)
     size = sum(dtypes[role].itemsize * count for role, count in parameters(model).items())
     offloaded = offload.found(choice, device, size) == "sequential"
 
@@ -153,6 +153,11 @@ def _painter(
         recipes=RECIPES,
         sibling=_sibling(device, model.source, hand),
     )
+
+
+def dtypes_of(model: Model, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """What each network of a model that denoises computes in, by its role: the text in fp32."""
+    return {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
 
 
 def parameters(model: Model) -> dict[str, int]:

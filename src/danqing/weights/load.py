@@ -69,6 +69,28 @@ def load(
     return module.eval().requires_grad_(False)
 
 
+def outline(
+    path: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    part: str | None = None,
+    config: Mapping[str, Any] | DataclassInstance | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """The network in a file on the meta device: its names and shapes in a type, no numbers; of the file the header
+    alone is read.
+
+    Args:
+        family, part, config, dtype: see `load`.
+
+    Raises:
+        UnknownName, InvalidFile: as `load` does of a header.
+    """
+    header = store.header(path)
+    stated = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    return empty(find(header, family, part), header, stated).to(dtype).eval().requires_grad_(False)
+
+
 def counted(path: str | os.PathLike[str], *, family: str | None = None, part: str | None = None) -> int:
     """How many numbers a network in a file holds, by the file's header alone.
 

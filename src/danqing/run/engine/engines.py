@@ -4,7 +4,7 @@ Known without loading torch."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,15 @@ class Engine:
         attach: has a network computed so; what it returns makes the network what it was, bit for bit.
         reason: why it cannot compute on a device, "" where it can.
         steady: a picture is to have the same bytes in a batch of any size, which is proved before it is relied on.
+        sketch: has a network on the meta device make what it makes by this engine; what it returns says then, by the
+            layers called, how many bytes stand in the place of each one's weight.
         does: in one sentence.
     """
 
     attach: Callable[[nn.Module], Callable[[], None]]
     reason: Callable[[torch.device], str] = lambda where: ""
     steady: bool = False
+    sketch: Callable[[nn.Module], Callable[[], Mapping[nn.Module, int]]] = lambda net: dict
     does: str = ""
 
 

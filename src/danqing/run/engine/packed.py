@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend
@@ -21,7 +22,7 @@ from ...weights.mappings import let_go
 from ..device import cpu
 from ..native.attention import attention
 from ..native.convolution import KERNEL as winograd
-from ..native.convolution import Packed3x3, convolution3x3, pack3x3
+from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
 from ..native.normalise import group_norm_silu
 from .engines import Engine
 
@@ -260,9 +261,38 @@ def attach(net: nn.Module) -> Callable[[], None]:
     return detach
 
 
+class SketchedConv2d(nn.Conv2d):
+    """What `PackedConv2d` makes, on the meta device: where it transforms, in fp32 between."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x = x.contiguous(memory_format=torch.channels_last)
+        if not transforms(self, x.dtype, x.shape):
+            return super().forward(x)
+        vars(self)["panels"] = 36 * 4 * self.in_channels * -(-self.out_channels // TOGETHER) * TOGETHER
+        return F.conv2d(x.float(), vars(self)["wide"], padding=1).to(x.dtype)
+
+
+class SketchedActivated(Activated):
+    """What `PackedActivated` makes, on the meta device: no norm between."""
+
+    def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
+        return torch.empty_like(x) if type(norm) is nn.GroupNorm else super().forward(norm, x)
+
+
+def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
+    """See `Engine.sketch`."""
+    layers = [layer for layer in net.modules() if type(layer) in (nn.Conv2d, Activated)]
+    for layer in layers:
+        layer.__class__ = SketchedConv2d if isinstance(layer, nn.Conv2d) else SketchedActivated
+        if isinstance(layer, nn.Conv2d):
+            vars(layer)["wide"] = layer.weight.detach().float()
+    return lambda: {layer: vars(layer)["panels"] for layer in layers if "panels" in vars(layer)}
+
+
 PACKED = Engine(
     attach=attach,
     steady=True,
+    sketch=sketch,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
     does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
 )
