@@ -6,10 +6,10 @@ has formulas of its own here.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..run import offload
 from ..run.cost import Cost, counted
 from ..run.device import find_device, free
 from ..run.engine.engines import find_engine
-from ..run.precision import find_precision, precision_name
+from ..run.precision import find_precision
 from ..store.find import AnyModel, find
 from ..store.model import Model
 from ..weights import store
@@ -62,9 +62,9 @@ class Stated:
         parts: the networks by their roles.
         process: bytes of this process as it is, with torch and without a model.
         text, denoiser, decode, tiled: what encoding the prompts makes, one call of the denoiser with its guidance, and
-            decoding whole and in tiles.
-        room: bytes that the device has beside.
-        chosen: "none" or "sequential", what is chosen for this machine at this moment where nobody says.
+            decoding whole and in the fewest tiles.
+        room: bytes that the device has beside; infinity where it does not say.
+        offload: "none" or "sequential", what is chosen for this machine at this moment where nobody says.
     """
 
     parts: Mapping[str, Part]
@@ -74,18 +74,36 @@ class Stated:
     decode: Cost
     tiled: Cost
     room: float
-    chosen: str
+    offload: str
 
-    def peak(self, choice: str, tiled: bool = False) -> int:
+    @property
+    def tiles(self) -> bool:
+        """Whether decoding whole has no room then."""
+        held = [part.resident for role, part in self.parts.items() if self.offload == "none" or role == "codec"]
+        return self.decode.peak > self.room - sum(held)
+
+    def peak(self, offload: str, tiles: bool = False) -> int:
         """Bytes at the peak of painting: the process, the weights that are there, and what is made beside them.
 
         none: process + Σ weights + max(made); sequential: process + max over the networks of (weights + made).
         """
-        decode = (self.tiled if tiled else self.decode).peak
-        made = {role: self.text.peak for role in self.parts} | {"denoiser": self.denoiser.peak, "codec": decode}
-        if choice == "none":
+        made = dict.fromkeys(self.parts, self.text.peak)
+        made |= {"denoiser": self.denoiser.peak, "codec": (self.tiled if tiles else self.decode).peak}
+        if offload == "none":
             return self.process + sum(part.resident for part in self.parts.values()) + max(made.values())
         return self.process + max(part.resident + made[role] for role, part in self.parts.items())
+
+    def data(self) -> dict[str, Any]:
+        """All of it as JSON, in bytes and in products; null for what the system does not say."""
+        made = {"text": self.text, "denoiser": self.denoiser, "decode": self.decode, "decode in tiles": self.tiled}
+        return {
+            "networks": {role: asdict(part) for role, part in self.parts.items()},
+            "computed": {name: cost._asdict() for name, cost in made.items()},
+            "peak": {how: self.peak(how) for how in ("none", "sequential")},
+            "process": self.process,
+            "free": None if math.isinf(self.room) else self.room,
+            "chosen": {"offload": self.offload, "tiles": self.tiles, "peak": self.peak(self.offload, self.tiles)},
+        }
 
 
 class Outlined(Painter):
@@ -144,7 +162,7 @@ def stated(
         decode=decode,
         tiled=tiled,
         room=room,
-        chosen=chosen,
+        offload=chosen,
     )
 
 
@@ -208,18 +226,25 @@ def _resident() -> int:
         return 0
 
 
-def told(found: Stated) -> Iterator[tuple[str, Any]]:
-    """The same for people, name by name, and last what is chosen."""
+def told(found: Stated) -> Iterator[tuple[str, str]]:
+    """The same for people, line by line, and last what is chosen."""
     for role, part in found.parts.items():
-        size, kept = part.bytes / 1e6, part.resident / 1e6
-        yield role, f"{part.parameters / 1e6:.1f} M parameters, {size:.0f} MB, in memory {kept:.0f} MB"
-    made, decode, tiled = found.denoiser, found.decode, found.tiled
-    yield "a call of the denoiser", f"{made.flops / 1e9:.0f} GFLOP, {made.peak / 1e6:.0f} MB beside the weights"
-    yield "attention scores, where no kernel spares them", f"{made.scores / 1e6:.0f} MB"
-    yield "decoding", f"{decode.flops / 1e9:.0f} GFLOP, {decode.peak / 1e6:.0f} MB"
-    yield "decoding in tiles", f"{tiled.flops / 1e9:.0f} GFLOP, {tiled.peak / 1e6:.0f} MB"
-    for choice in ("none", "sequential"):
-        yield f"peak with offload {choice}", f"{found.peak(choice) / 1e9:.2f} GB"
-    yield "this process now, without a model", f"{found.process / 1e9:.2f} GB"
-    yield "free beside it", f"{found.room / 1e9:.2f} GB"
-    yield "offload chosen", found.chosen
+        numbers, size, kept = part.parameters / 1e6, part.bytes / 1e6, part.resident / 1e6
+        yield role, f"{numbers:.1f} million parameters of {size:.0f} MB, {kept:.0f} MB in memory while it computes"
+    for name, cost in (
+        ("encoding the prompts", found.text),
+        ("a step of the denoiser", found.denoiser),
+        ("decoding whole", found.decode),
+        ("decoding in tiles", found.tiled),
+    ):
+        yield name, f"{cost.peak / 1e6:.0f} MB beside the weights, {cost.flops / 1e9:.0f} GFLOP"
+    yield "attention scores", f"{found.denoiser.scores / 1e6:.0f} MB, where no kernel spares them"
+    yield "all networks in memory", f"{found.peak('none') / 1e9:.2f} GB at the peak (offload none)"
+    yield "one after another", f"{found.peak('sequential') / 1e9:.2f} GB at the peak (offload sequential)"
+    free = "not known" if math.isinf(found.room) else f"{found.room / 1e9:.2f} GB"
+    yield "free here", f"{free}, beside the {found.process / 1e9:.2f} GB that this process has without a model"
+    how = "in tiles" if found.tiles else "whole"
+    yield (
+        "chosen here",
+        f"offload {found.offload}, decoding {how}: {found.peak(found.offload, found.tiles) / 1e9:.2f} GB",
+    )

@@ -45,6 +45,10 @@ class Counter(TorchDispatchMode):
         fused: attention is computed without its scores in memory; otherwise they and their softmax are.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and to load the compiler takes a second
+
     def __init__(self, fused: bool = True):
         super().__init__()
         self.fused = fused

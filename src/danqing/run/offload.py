@@ -83,22 +83,21 @@ class Room:
         self._lock = RLock()
         self._inside: WeakSet[Offloaded] = WeakSet()
 
+    def __deepcopy__(self, memo: object) -> Room:
+        return self
+
     def enter(self, *parts: Offloaded) -> None:
-        """Have these inside and nobody else, until `leave`."""
+        """Have these inside and nobody else, until `leave`, which is due even if that fails."""
         self._lock.acquire()
-        try:
-            if leaving := self._inside - set(parts):
-                for other in leaving:
-                    self._inside.discard(other)
-                    other.put_out()
-                give_back()
-            for part in parts:
-                if part not in self._inside:
-                    part.bring_in()
-                    self._inside.add(part)
-        except BaseException:
-            self._lock.release()
-            raise
+        if leaving := self._inside - set(parts):
+            for other in leaving:
+                self._inside.discard(other)
+                other.put_out()
+            give_back()
+        for part in parts:
+            if part not in self._inside:
+                part.bring_in()
+                self._inside.add(part)
 
     def leave(self) -> None:
         self._lock.release()
@@ -106,8 +105,8 @@ class Room:
     @contextmanager
     def holding(self, *parts: Offloaded) -> Iterator[None]:
         """Within the context these are inside, all of them: for adapters, which read the numbers that they change."""
-        self.enter(*parts)
         try:
+            self.enter(*parts)
             yield
         finally:
             self.leave()
@@ -149,6 +148,9 @@ class Offloaded:
             module.register_forward_pre_hook(self._enter)
             module.register_forward_hook(self._leave, always_call=True)
         self.put_out()
+
+    def __deepcopy__(self, memo: object) -> Offloaded:
+        return self  # of whom a copy of a layer, an adapter's, is a part
 
     def put_out(self) -> None:
         """Let go of every number."""

@@ -23,6 +23,7 @@ from ..device import cpu
 from ..native.attention import attention
 from ..native.convolution import KERNEL as winograd
 from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
+from ..native.normalise import KERNEL as normalise
 from ..native.normalise import group_norm_silu
 from .engines import Engine
 
@@ -276,17 +277,20 @@ class SketchedActivated(Activated):
     """What `PackedActivated` makes, on the meta device: no norm between."""
 
     def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
-        return torch.empty_like(x) if type(norm) is nn.GroupNorm else super().forward(norm, x)
+        plain = type(norm) is not nn.GroupNorm or normalise.reason()
+        return super().forward(norm, x) if plain else torch.empty_like(x)
 
 
 def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
     """See `Engine.sketch`."""
-    layers = [layer for layer in net.modules() if type(layer) in (nn.Conv2d, Activated)]
-    for layer in layers:
-        layer.__class__ = SketchedConv2d if isinstance(layer, nn.Conv2d) else SketchedActivated
-        if isinstance(layer, nn.Conv2d):
-            vars(layer)["wide"] = layer.weight.detach().float()
-    return lambda: {layer: vars(layer)["panels"] for layer in layers if "panels" in vars(layer)}
+    convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
+    for layer in convolutions:
+        vars(layer)["wide"] = layer.weight.detach().float()
+        layer.__class__ = SketchedConv2d
+    for layer in net.modules():
+        if type(layer) is Activated:
+            layer.__class__ = SketchedActivated
+    return lambda: {layer: vars(layer)["panels"] for layer in convolutions if "panels" in vars(layer)}
 
 
 PACKED = Engine(
