@@ -131,8 +131,8 @@ def stated(
     machine where not given.
 
     Raises:
-        UnknownName, InvalidFile, InvalidInput: as `danqing.painting.load.load` does; a model that does not denoise, or a
-            size that it does not paint.
+        UnknownName, InvalidFile, InvalidInput: as `danqing.painting.load.load` does; the model does not denoise, or
+            paints no such size.
     """
     described, where = find(model), find_device(device)
     if described.core != "denoiser":

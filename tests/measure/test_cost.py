@@ -1,0 +1,65 @@
+"""Laws of what is stated of painting: it is what painting takes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from danqing.measure.cost import stated, told
+from danqing.run.engine.engines import ENGINES
+
+#: What decoding adds to a process at its peak, after what its layers need was made by a small call.
+MEASURED = """
+import resource, sys, torch
+from danqing.painting.load import load
+painter = load("danqing-mini", "cpu", "fp32", engine="packed")
+def decoded(side):
+    with torch.inference_mode():
+        painter.codec.decode(torch.zeros(1, 8, side, side))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = decoded(16)
+print(decoded(64) - before)
+"""
+
+
+@pytest.mark.posix
+def test_what_decoding_makes_is_what_a_process_grows_by():
+    found = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
+    small, large = (
+        stated("danqing-mini", side, side, device="cpu", precision="fp32", engine="packed").decode.peak
+        for side in (128, 512)
+    )
+    assert large - small == pytest.approx(int(found.stdout), rel=0.25)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_number_is_counted_once_and_a_larger_picture_takes_more(engine, tiny, painter):
+    one, other = (stated(tiny, side, side, device="cpu", precision="fp32", engine=engine) for side in (32, 64))
+    nets = {**painter.adapters.target.nets, "codec": painter.codec.vae}
+    counts = {role: sum(tensor.numel() for tensor in net.state_dict().values()) for role, net in nets.items()}
+    for found in (one, other):
+        assert {role: part.parameters for role, part in found.parts.items()} == counts
+        assert {role: part.bytes for role, part in found.parts.items()} == {r: 4 * n for r, n in counts.items()}
+        assert found.peak("sequential") < found.peak("none")
+        assert found.peak("none", tiles=True) <= found.peak("none")
+    assert one.text == other.text
+    for name in ("denoiser", "decode"):
+        assert all(a < b for a, b in zip(getattr(one, name)[:2], getattr(other, name)[:2], strict=True))
+
+
+def test_half_the_precision_is_half_the_bytes_of_all_but_the_text(tiny):
+    wide, half = (stated(tiny, 32, 32, device="cpu", precision=name) for name in ("fp32", "bf16"))
+    for role, part in half.parts.items():
+        assert part.bytes * (1 if role == "text" else 2) == wide.parts[role].bytes
+
+
+def test_the_command_says_it_for_people_and_as_json(run, tiny, tmp_path):
+    code, out, _ = run("inspect", str(tiny), "--cost", "64x32", "--json", "--device", "cpu")
+    found = json.loads(out)
+    assert code == 0 and found["chosen"]["offload"] == "none" and found["chosen"]["peak"] == found["peak"]["none"]
+    code, out, _ = run("inspect", str(tiny), "--cost", "64x32", "--device", "cpu")
+    lines = [line.split(": ")[0] for line in out.splitlines()]
+    assert code == 0 and lines == [name for name, _ in told(stated(tiny, 64, 32, device="cpu"))]
+    for text in ("64", "64x", "x", "64x30"):
+        assert run("inspect", str(tiny), "--cost", text)[0] == 2
