@@ -243,8 +243,7 @@ def told(found: Stated) -> Iterator[tuple[str, str]]:
     yield "one after another", f"{found.peak('sequential') / 1e9:.2f} GB at the peak (offload sequential)"
     free = "not known" if math.isinf(found.room) else f"{found.room / 1e9:.2f} GB"
     yield "free here", f"{free}, beside the {found.process / 1e9:.2f} GB that this process has without a model"
-    how = "in tiles" if found.tiles else "whole"
-    yield (
-        "chosen here",
-        f"offload {found.offload}, decoding {how}: {found.peak(found.offload, found.tiles) / 1e9:.2f} GB",
-    )
+    peak = found.peak(found.offload, found.tiles) / 1e9
+    whole = f"offload {found.offload}, decoding whole: {peak:.2f} GB"
+    tiled = f"offload {found.offload}, decoding in tiles: {peak:.2f} GB"
+    yield "chosen here", tiled if found.tiles else whole
