@@ -44,6 +44,7 @@ ENGINES: Table[Engine] = Table(
     {
         "torch": Engine(attach=lambda net: lambda: None, does="PyTorch as it is."),
         "packed": "run.engine.packed:PACKED",
+        "sliced": "run.engine.sliced:SLICED",
     },
     kind="run.engine.engines:Engine",
     columns={"how it computes": lambda engine: engine.does},
@@ -53,7 +54,8 @@ ENGINES: Table[Engine] = Table(
 def find_engine(where: torch.device, override: str | None = None) -> str:
     """The name of the engine to compute with on a device.
 
-    In this order: ``override``, the variable DANQING_ENGINE, "packed" where it can, else "torch"; "auto" is no choice.
+    In this order: ``override``, the variable DANQING_ENGINE, "packed" where it can, "sliced" on MPS, which has no fused
+    attention, else "torch"; "auto" is no choice.
 
     Raises:
         UnknownName: there is no such engine. InvalidInput: it cannot compute there; what would is said.
@@ -68,4 +70,6 @@ def find_engine(where: torch.device, override: str | None = None) -> str:
             return given
         if given:
             break  # "auto" said outright is not overridden by the variable
-    return "torch" if ENGINES["packed"].reason(where) else "packed"
+    if not ENGINES["packed"].reason(where):
+        return "packed"
+    return "sliced" if where.type == "mps" else "torch"
