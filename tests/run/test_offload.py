@@ -161,7 +161,7 @@ def test_a_file_that_is_changed_meanwhile_is_refused(tiny, tmp_path, sequential)
 
 
 def test_it_is_chosen_where_a_model_has_no_room(tiny, monkeypatch):
-    size = 4 * sum(loading.parameters(loading.find(tiny)).values())
+    size = 4 * sum(kinds.total() for kinds in loading.parameters(loading.find(tiny)).values())
     for room, found in ((1.9 * size, "sequential"), (2.1 * size, "none")):
         monkeypatch.setattr(offload, "free", lambda where, room=room: room)
         assert offload.found("auto", CPU, size) == found

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .. import tiles
 from ..errors import InvalidInput
-from ..painting.load import dtypes_of
+from ..painting.load import dtypes_of, parameters
 from ..painting.networks import Outline, codec_of, denoiser_of, outlines
 from ..painting.painter import Painter
 from ..painting.recipes.tasks import beside
@@ -32,7 +32,6 @@ from ..run.engine.engines import find_engine
 from ..run.precision import find_precision
 from ..store.find import AnyModel, find
 from ..store.model import Model
-from ..weights import store
 from ..weights.formats.format import TORCH_NAMES
 
 #: Where the networks are while they are counted.
@@ -60,7 +59,7 @@ class Stated:
 
     Args:
         parts: the networks by their roles.
-        process: bytes of this process as it is, with torch and without a model.
+        process: bytes of this process as it is, with torch and without a model; 0 for a device of its own memory.
         text, denoiser, decode, tiled: what encoding the prompts makes, one call of the denoiser with its guidance, and
             decoding whole and in the fewest tiles.
         room: bytes that the device has beside; infinity where it does not say.
@@ -140,7 +139,7 @@ def stated(
     dtype, engine = find_precision(where, precision), find_engine(where, engine)
     dtypes = dtypes_of(described, dtype)
     found = outlines(described, dtypes, engine)
-    process, room = _resident(), free(where)
+    process, room = _resident() if where.type == "cpu" else 0, free(where)
     called = {role: _called(each.net) for role, each in found.items()}
     painter = _painter(described, found, dtype, engine)
     request = painter.resolve(Request(model=described.source, prompt="a fox", width=width, height=height))
@@ -152,7 +151,11 @@ def stated(
     _, decode = counted(lambda: painter.codec.decode(x))
     windows = tiles.fitting(x.shape[-2:], lambda h, w: (h, w) != tuple(x.shape[-2:]))
     _, tiled = counted(lambda: tiles.Tiled(painter.codec, windows).decode(x))
-    parts = {role: _part(described, role, each, called[role], dtypes[role]) for role, each in found.items()}
+    files = parameters(described)
+    parts = {
+        role: _part(each, called[role], where.type == "cpu" and files[role].keys() == {_name(dtypes[role])})
+        for role, each in found.items()
+    }
     chosen = offload.found("auto", where, sum(part.bytes for part in parts.values()))
     return Stated(
         parts=parts,
@@ -195,12 +198,11 @@ def _called(net: nn.Module) -> set[nn.Module]:
     return found
 
 
-def _part(model: Model, role: str, outline: Outline, called: set[nn.Module], dtype: torch.dtype) -> Part:
-    """A network after it was asked. Of a file in the precision that is computed in, what nobody looks at stays there,
-    and so does a plain weight in whose stead there is another."""
+def _part(outline: Outline, called: set[nn.Module], mapped: bool) -> Part:
+    """A network after it was asked. Where its weights are mapped, for its file has the precision that is computed in,
+    what nobody looks at stays there, and so does a plain weight in whose stead there is another."""
     own = {layer: sum(_bytes(p) for p in layer.parameters(recurse=False)) for layer in outline.net.modules()}
     stead = outline.stead()
-    mapped = _kind(model, role) == TORCH_NAMES[str(dtype).removeprefix("torch.")]
     resident = sum(
         stead.get(layer, 0) + (size if not mapped or (layer in called and layer not in stead) else 0)
         for layer, size in own.items()
@@ -209,9 +211,9 @@ def _part(model: Model, role: str, outline: Outline, called: set[nn.Module], dty
     return Part(parameters=numbers, bytes=sum(own.values()), resident=resident)
 
 
-def _kind(model: Model, role: str) -> str:
-    """The type of most of the numbers of a network's file."""
-    return next(iter(store.header(model.file_of(role)).dtypes))
+def _name(dtype: torch.dtype) -> str:
+    """Of a type, as the headers of files have it."""
+    return TORCH_NAMES[str(dtype).removeprefix("torch.")]
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -3,6 +3,7 @@ or none."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -127,7 +128,7 @@ def _painter(
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
     dtypes = dtypes_of(model, dtype)
-    size = sum(dtypes[role].itemsize * count for role, count in parameters(model).items())
+    size = sum(dtypes[role].itemsize * kinds.total() for role, kinds in parameters(model).items())
     offloaded = offload.found(choice, device, size) == "sequential"
 
     def laid(net: nn.Module) -> nn.Module:
@@ -160,8 +161,8 @@ def dtypes_of(model: Model, dtype: torch.dtype) -> dict[str, torch.dtype]:
     return {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
 
 
-def parameters(model: Model) -> dict[str, int]:
-    """How many numbers each network of a model holds, by its role, as its file's header says."""
+def parameters(model: Model) -> dict[str, Counter[str]]:
+    """How many numbers of each type each network of a model holds, by its role, as its file's header says."""
     parts = model.components.items()
     return {role: counted(model.file_of(role), family=part.family, part=part.part or None) for role, part in parts}
 

@@ -123,7 +123,8 @@ def free(where: torch.device, root: Path = Path("/sys/fs/cgroup"), meminfo: Path
     """Bytes of memory that a device still has for whoever asks, infinity where nobody tells: on the processor what the
     system can give without swapping, within the limit of the container."""
     if where.type == "cuda":
-        return torch.cuda.mem_get_info(where)[0]
+        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)  # by torch, for the next tensor
+        return torch.cuda.mem_get_info(where)[0] + kept
     room = math.inf
     with suppress(OSError, LookupError, ValueError):  # another system
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,8 @@ def outline(
     return empty(find(header, family, part), header, stated).to(dtype).eval().requires_grad_(False)
 
 
-def counted(path: str | os.PathLike[str], *, family: str | None = None, part: str | None = None) -> int:
-    """How many numbers a network in a file holds, by the file's header alone.
+def counted(path: str | os.PathLike[str], *, family: str | None = None, part: str | None = None) -> Counter[str]:
+    """How many numbers of each type a network in a file holds, by the file's header alone.
 
     Args:
         family, part: see `load`.
@@ -100,8 +101,11 @@ def counted(path: str | os.PathLike[str], *, family: str | None = None, part: st
     Raises:
         UnknownName, InvalidFile: as `load` does of a header.
     """
-    header = store.header(path)
-    return sum(math.prod(shape) for shape in find(header, family, part).shapes(header).values())
+    header, found = store.header(path), Counter[str]()
+    for source in find(header, family, part).sources(header).values():
+        spec = header.tensors[source.name]
+        found[spec.dtype] += math.prod(source.shape(spec.shape))
+    return found
 
 
 def save(
