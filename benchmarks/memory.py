@@ -11,7 +11,7 @@ files: 2.1 GB for sd15, 6.9 GB for sdxl.
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import subprocess
 import sys
 import tempfile
@@ -24,6 +24,13 @@ BEGIN, END = "<!-- memory {} -->", "<!-- /memory {} -->"
 PAGE = Path(__file__).parents[1] / "docs" / "memory.md"
 #: How large each model paints, in pixels along a side.
 SIDES = {"danqing-mini": 128, "sd15": 512, "sdxl": 1024}
+#: A small process that starts another, for a child's peak begins at its parent's.
+LAUNCH = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(status, usage.ru_maxrss)
+"""
 #: What decoding adds to a process; the layers have packed their weights before.
 DECODE = """
 import resource, sys, torch
@@ -62,22 +69,21 @@ def peak(model: str, side: int, offload: str) -> int:
         file = Path(folder, "fox.png")
         command = [sys.executable, "-m", "danqing", "paint", "a red fox", "--model", model, "--seed", "1"]
         command += ["--width", str(side), "--height", str(side), "--steps", "2", "--offload", offload, "-o", str(file)]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
+        found = subprocess.check_output([sys.executable, "-c", LAUNCH, *command], text=True)
+        status, size = map(int, found.split())
         if status or not file.exists():
             raise SystemExit(f"{' '.join(command)} failed")
-        return usage.ru_maxrss * 1024
+        return size * 1024
 
 
 def painted(model: str, place: str) -> list[str]:
     """A row for each way to keep its networks."""
-    from danqing.measure.cost import stated
-
     side = SIDES[model]
-    told = stated(place, side, side, device="cpu")
+    asked = [sys.executable, "-m", "danqing", "inspect", place, "--cost", f"{side}x{side}", "--device", "cpu", "--json"]
+    told = json.loads(subprocess.check_output(asked, text=True))["peak"]
     rows = []
     for how in ("none", "sequential"):
-        before, found = told.peak(how) / 1e9, peak(place, side, how) / 1e9
+        before, found = told[how] / 1e9, peak(place, side, how) / 1e9
         rows.append(f"| {model}, {side} px, `--offload {how}` | {before:.2f} GB | {found:.2f} GB |")
     return rows
 
@@ -100,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/memory.md")
     parser.add_argument("--models", nargs="+", choices=SIDES, default=["danqing-mini", "sd15"])
+    parser.add_argument("--folder", help="where the files of random weights are kept, or are already")
     parser.add_argument("--decode", nargs="*", type=int, default=[64, 128], help="cells along a side")
     args = parser.parse_args()
     from benchmarks.checkpoints import single_file
@@ -108,11 +115,12 @@ def main() -> None:
     from danqing.run.record import describe
 
     machine, rows = describe("cpu"), list[str]()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as beside:
         for model in args.models:
-            own = model == "danqing-mini"
-            place = model if own else str(single_file(Path(folder), model, find_precision("cpu")))
-            rows += painted(model, place)
+            file = Path(args.folder or beside, f"{model}.safetensors")
+            if model != "danqing-mini" and not file.exists():
+                file = single_file(file.parent, model, find_precision("cpu"))
+            rows += painted(model, str(file) if file.exists() else model)
             print(*rows[-2:], sep="\n", flush=True)
     lines = [row for side in args.decode for row in decoded(side)]
     computed = f"{machine['instructions']}, {machine['precision']}, {machine['threads']} threads"

@@ -12,12 +12,16 @@ from danqing.run.engine.engines import ENGINES
 #: What decoding two more pictures adds to a process at its peak; the layers have packed their weights for the first.
 MEASURED = """
 import resource, sys, torch
+from pathlib import Path
 from danqing.painting.load import load
 painter = load("danqing-mini", "cpu", "fp32", engine="packed")
 def decoded(count):
     with torch.inference_mode():
         painter.codec.decode(torch.zeros(count, 8, 64, 64))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # On Linux that begins at the peak of the process that started this one.
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 before = decoded(1)
 print(decoded(3) - before)
 """
