@@ -58,7 +58,7 @@ def turn(choice: str) -> None:
 
 
 def found(choice: str, where: torch.device, weights: int) -> str:
-    """ "none" or "sequential": as chosen, or by whether the device has room.
+    """What a choice comes to, "none" or "sequential": itself, and of "auto" what the device has room for.
 
     Args:
         choice: of `CHOICES`.
