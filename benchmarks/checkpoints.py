@@ -28,11 +28,11 @@ MODELS = ("sd15", "sdxl", "sd3")
 BETAS = {"kind": "scaled-linear", "start": 0.00085, "end": 0.012}
 
 
-def drawn(build: type, config: Any) -> nn.Module:
-    """A network of random fp16 weights, small enough that no activation overflows."""
+def drawn(build: type, config: Any, dtype: torch.dtype = torch.float16) -> nn.Module:
+    """A network of random weights, small enough that no activation overflows."""
     with torch.device("meta"):
-        net = build(config)
-    net = net.to_empty(device="cpu").half()
+        net = build(config).to(dtype)
+    net = net.to_empty(device="cpu")
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, p in net.named_parameters():
@@ -44,7 +44,7 @@ def drawn(build: type, config: Any) -> nn.Module:
     return net
 
 
-def single_file(folder: Path, model: str) -> Path:
+def single_file(folder: Path, model: str, dtype: torch.dtype = torch.float16) -> Path:
     """The single file of a model of random weights."""
     from danqing.nets import autoencoder_kl, clip, mmdit, unet
     from danqing.store.convert import convert
@@ -72,7 +72,7 @@ def single_file(folder: Path, model: str) -> Path:
     ours = folder / f"{model}-ours"
     ours.mkdir()
     for role, (_, build, config) in shapes[model].items():
-        save(drawn(build, config), ours / f"{role}.safetensors")
+        save(drawn(build, config, dtype), ours / f"{role}.safetensors")
     parts = {
         role: (family, f"{role}.safetensors", dataclasses.asdict(config))
         for role, (family, _, config) in shapes[model].items()

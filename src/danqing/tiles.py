@@ -219,3 +219,61 @@ class Tiled:
     def decode(self, latent: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 3, h·f, w·f); see `codec.Codec.decode`."""
         return self.tiling.joined(latent.shape[-2:], lambda cut: self.codec.decode(cut(latent)))
+
+
+#: Cells that neighbouring windows share at least where a codec has no room for the whole.
+SHARED = 4
+#: The smallest window that it is then seen in, in cells.
+LEAST = 16
+
+
+def fitting(size: Sequence[int], fits: Callable[[int, int], bool]) -> Tiling:
+    """The whole, or the largest windows of it that there is room for: the first of k = 1, 2, 3, … in a row, of
+
+        tile = ceil((side + (k - 1) shared) / k)      cells,
+
+    so that the work is little more than that of the whole.
+
+    Args:
+        size: of the latent, (height, width) in cells.
+        fits: (height, width) of a window -> whether there is room for it.
+    """
+    longest = max(size)
+    for count in range(1, longest):
+        tile = ceil((longest + (count - 1) * SHARED) / count)
+        if tile <= LEAST or fits(min(tile, size[0]), min(tile, size[1])):
+            return Tiling() if count == 1 else Tiling(tile=tile, share=(SHARED + 0.5) / tile)
+    return Tiling()
+
+
+class Fitting:
+    """A codec that sees window by window what it has no room for whole, and says so.
+
+    Args:
+        codec: what is wrapped.
+        fits: (height, width) in cells -> whether there is room to decode so much at once.
+        say: takes a sentence for the picture's warnings.
+    """
+
+    def __init__(self, codec: Codec, fits: Callable[[int, int], bool], say: Callable[[str], object]):
+        self.codec, self.fits, self.say = codec, fits, say
+        self.factor, self.channels, self.scale = codec.factor, codec.channels, codec.scale
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H/f, W/f); see `codec.Codec.encode`."""
+        return self._seen([side // self.factor for side in image.shape[-2:]]).encode(image, noise)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, h·f, w·f); see `codec.Codec.decode`."""
+        return self._seen(latent.shape[-2:]).decode(latent)
+
+    def _seen(self, size: Sequence[int]) -> Codec:
+        tiling = fitting(size, self.fits)
+        if tiling.tile is None:
+            return self.codec
+        whole, side = "×".join(str(cells * self.factor) for cells in reversed(size)), tiling.tile * self.factor
+        self.say(
+            f"there was no room for the autoencoder to see {whole} pixels at once: it saw tiles of {side}, which "
+            "changes a picture a little."
+        )
+        return Tiled(self.codec, tiling)

@@ -39,7 +39,7 @@ MAY = {
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
     | {"adapt", "atomic", "hint", "painting"},
-    "run": CORE | {"nets", "log", "tables", "version", "atomic"},
+    "run": CORE | {"nets", "log", "tables", "version", "atomic", "weights"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables", "run"},
     "pictures": {"request", "errors", "inputs", "version", "atomic", "log"},

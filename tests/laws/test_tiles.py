@@ -10,7 +10,7 @@ from danqing.codec import VAECodec
 from danqing.errors import InvalidInput
 from danqing.guide import compose
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
-from danqing.tiles import Side, Tiled, Tiling, in_tiles, places
+from danqing.tiles import LEAST, SHARED, Fitting, Side, Tiled, Tiling, fitting, in_tiles, places
 from danqing.types import Conditioning, Denoised
 
 DOUBLE = torch.float64
@@ -226,3 +226,51 @@ def test_no_seam_shows_in_the_shipped_autoencoders_tiles():
         joined[side.cells(start, 8)] |= (weight > 0) & (weight < 1)
     inside = steps[~joined[1:]]
     assert steps[joined[1:]].mean() < 1.1 * inside.mean() and steps[joined[1:]].max() < 1.1 * inside.max()
+
+
+class Nearest:
+    """A codec of two pixels a cell along each side; remembers the windows that it was given."""
+
+    factor, channels, scale = 2, 3, 1.0
+
+    def __init__(self):
+        self.seen = []
+
+    def decode(self, latent):
+        self.seen.append(tuple(latent.shape[-2:]))
+        return F.interpolate(latent, scale_factor=2)
+
+    def encode(self, image, noise=None):
+        self.seen.append(tuple(side // 2 for side in image.shape[-2:]))
+        return F.avg_pool2d(image, 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(LEAST, 70), st.integers(LEAST, 70), st.integers(LEAST**2, 5000))
+def test_a_codec_sees_as_much_as_there_is_room_for_and_little_more_than_the_whole(height, width, room):
+    codec, said = Nearest(), []
+    ours = Fitting(codec, lambda h, w: h * w <= room, said.append)
+    x = draw(1, 3, height, width)
+    assert torch.allclose(ours.decode(x), F.interpolate(x, scale_factor=2))
+    if height * width <= room:
+        assert codec.seen == [(height, width)] and not said
+        return
+    count = len(codec.seen)
+    assert all(h * w <= room or max(h, w) <= LEAST for h, w in codec.seen) and len(said) == 1
+    tile = fitting((height, width), lambda h, w: h * w <= room).tile
+    assert tile == max(max(window) for window in codec.seen) and count > 1
+    row = next(k for k in range(1, 99) if tile >= (max(height, width) + (k - 1) * SHARED) / k)
+    assert sum(h * w for h, w in codec.seen) <= (height + row * (SHARED + 1)) * (width + row * (SHARED + 1)) * 1.3
+
+
+def test_where_there_is_room_every_byte_is_the_codecs_own_and_else_it_is_said():
+    said = []
+    vae = VAECodec(AutoencoderKL(VAE).eval())
+    latent, image = draw(1, 4, 32, 20).float(), draw(1, 3, 128, 80).float()
+    with torch.inference_mode():
+        whole = Fitting(vae, lambda h, w: True, said.append)
+        assert torch.equal(whole.decode(latent), vae.decode(latent)) and not said
+        tiled = Fitting(vae, lambda h, w: h * w <= 20 * 20, said.append)
+        assert torch.equal(tiled.decode(latent), Tiled(vae, Tiling(tile=18, share=0.25)).decode(latent))
+        assert torch.allclose(tiled.encode(image), vae.encode(image), atol=1.0)
+        assert ["80×128 pixels" in word and "tiles of 72" in word for word in said] == [True, True]

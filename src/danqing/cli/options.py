@@ -269,6 +269,11 @@ def computing(command: Any) -> Any:
             " when not given.",
         ),
         click.option(
+            "--offload", metavar="HOW", expose_value=False, callback=_offload,
+            help="Networks in memory: all of a model (none), one after another (sequential), or by what is free (auto);"
+            " DANQING_OFFLOAD, or auto, when not given.",
+        ),
+        click.option(
             "--device", metavar="NAME", default=None, help="cpu, cuda, cuda:1, mps; the best one when not given."
         ),
     ):  # fmt: skip
@@ -321,6 +326,14 @@ def _kernels(ctx: click.Context, option: click.Parameter, which: str | None) -> 
         from ..run.native.switch import turn
 
         turn(which)
+
+
+def _offload(ctx: click.Context, option: click.Parameter, how: str | None) -> None:
+    """Have the process keep networks in memory so."""
+    if how is not None:
+        from ..run.offload import turn
+
+        turn(how)
 
 
 def number(name: str, text: str) -> int:

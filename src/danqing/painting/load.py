@@ -3,28 +3,32 @@ or none."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import DanqingError, UnknownName
+from ..errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from ..log import timed
 from ..pictures.picture import Picture
 from ..request.names import RECIPES
 from ..request.request import Request, Resolved
-from ..run import together
+from ..run import offload, together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
 from ..run.quantise.quantisers import QUANTISERS
+from ..store.cache import stamp
 from ..store.find import AnyModel, find
 from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
+from ..weights.load import counted
 from ..weights.load import load as network
 from .generators.base import GENERATORS, Generator
 from .loaded import LoadedModel, Sibling
@@ -62,10 +66,22 @@ def load(
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
     if described.core != "denoiser":
         return _generator(*described.stamped, where, dtype, engine, hand)
-    kept = quantise or "none"
-    if kept not in QUANTISERS:
-        raise UnknownName("quantiser", kept, QUANTISERS)
-    return _painter(*described.stamped, where, dtype, engine, hand, kept)
+    return _painter(*described.stamped, where, dtype, engine, hand, *_kept(quantise or "none", offload.given()))
+
+
+def _kept(quantise: str, choice: str) -> tuple[str, str]:
+    """In how few bits weights are kept, and whether in memory one network at a time, which those in few bits are not.
+
+    Raises:
+        UnknownName: there is no such quantiser. InvalidInput: both were asked for.
+    """
+    if quantise not in QUANTISERS:
+        raise UnknownName("quantiser", quantise, QUANTISERS)
+    if quantise == "none":
+        return quantise, choice
+    if choice == "sequential":
+        raise InvalidInput(f"offload: sequential was given, and quantise: {quantise}; possible is one of the two")
+    return quantise, "none"
 
 
 def load_for(request: Request, device: str | None = None) -> LoadedModel:
@@ -89,38 +105,72 @@ def networks_of(
 ) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role, by the engine, its weights in
     so few bits."""
-    nets = dict[str, nn.Module]()
+    return dict(_networks(model, device, dtypes, engine, quantise))
+
+
+def _networks(
+    model: Model,
+    device: torch.device,
+    dtypes: Mapping[str, torch.dtype],
+    engine: str,
+    quantise: str = "none",
+    made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
+) -> Iterator[tuple[str, nn.Module]]:
+    """Each of them, one after another; ``made`` is told of it and of a function that loads the same anew."""
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
+            stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
+            stated |= {"before": partial(QUANTISERS[quantise].attach, role)}
+            read = partial(network, model.file_of(role), **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
-                nets[role] = network(
-                    model.file_of(role),
-                    family=part.family,
-                    part=part.part or None,
-                    config=part.config or None,
-                    device=device,
-                    dtype=dtypes[role],
-                    before=partial(QUANTISERS[quantise].attach, role),
-                )
-                ENGINES[engine].attach(nets[role])
+                net = read()
                 model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
-    return nets
+                made(net, partial(_unchanged, read, model.file_of(role), stamp(model.file_of(role))))
+                ENGINES[engine].attach(net)
+            yield role, net
+
+
+def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:
+    """What is read anew of a file that is what it was.
+
+    Raises:
+        InvalidFile: it is not.
+    """
+    if stamp(path) != before:
+        raise InvalidFile(f"{path} was changed while a picture was painted with it: paint it again")
+    return read()
 
 
 @lru_cache(maxsize=2)
 def _painter(
-    source: Path, stamp: int, device: torch.device, dtype: torch.dtype, engine: str, hand: ByHand, quantise: str
+    source: Path,
+    stamp: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    engine: str,
+    hand: ByHand,
+    quantise: str,
+    choice: str,
 ) -> Painter:
     """A model that denoises; its text is encoded once a picture, in fp32 in every precision, so that all read the
     same."""
     model = find(source, hand)
     if model.task not in TASKS:
         raise UnknownName("task of a denoiser", model.task, TASKS)
-    dtypes = {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-    nets = networks_of(model, device, dtypes, engine, quantise)
-    if device.type == "cuda":  # whose convolutions are written for this order; on processors a UNet's are slower in it
-        for net in nets.values():
-            net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    dtypes = dtypes_of(model, dtype)
+    size = sum(dtypes[role].itemsize * kinds.total() for role, kinds in parameters(model).items())
+    offloaded = offload.found(choice, device, size) == "sequential"
+
+    def laid(net: nn.Module) -> nn.Module:
+        """On CUDA in the order that its convolutions are written for; on processors a UNet's are slower in it."""
+        return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # pyright: ignore
+
+    def made(net: nn.Module, again: Callable[[], nn.Module]) -> None:
+        laid(net)
+        if offloaded:
+            offload.Offloaded(net, lambda: laid(again()).state_dict())
+
+    nets = dict(_networks(model, device, dtypes, engine, quantise, made))
     text, net = text_of(model, nets)
     return Painter(
         model=model,
@@ -135,6 +185,17 @@ def _painter(
         quantise=quantise,
         sibling=_sibling(device, model.source, hand),
     )
+
+
+def dtypes_of(model: Model, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """What each network of a model that denoises computes in, by its role: the text in fp32."""
+    return {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
+
+
+def parameters(model: Model) -> dict[str, Counter[str]]:
+    """How many numbers of each type each network of a model holds, by its role, as its file's header says."""
+    parts = model.components.items()
+    return {role: counted(model.file_of(role), family=part.family, part=part.part or None) for role, part in parts}
 
 
 @lru_cache(maxsize=2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -14,7 +16,13 @@ from ..errors import InvalidFile
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.pixel_unet import PixelUNet, ScoreUNet
 from ..nets.unet import UNet
+from ..run.cost import counted
+from ..run.engine.engines import ENGINES
 from ..store.model import Model
+from ..weights.load import outline
+
+#: Bytes a pixel that decoding takes at most, so that what has room for as many need not be counted.
+AMPLE = 8192
 
 
 def codec_of(model: Model, nets: Mapping[str, nn.Module]) -> Codec:
@@ -31,13 +39,17 @@ def codec_of(model: Model, nets: Mapping[str, nn.Module]) -> Codec:
     return Pixels()
 
 
-def denoiser_of(model: Model, net: nn.Module) -> Denoiser:
-    """What the network's answer means: of twice the channels that it reads the second half is a variance."""
+def denoiser_of(model: Model, net: nn.Module, unsaid: str = "") -> Denoiser:
+    """What the network's answer means: of twice the channels that it reads the second half is a variance.
+
+    Args:
+        unsaid: the prediction where the model states none; the network is asked where this is not said either.
+    """
     if "kind" not in model.schedule:
         raise InvalidFile(
             f"{model.source} states no schedule: one with a kind, such as cosine, is what its denoiser was trained on"
         )
-    schedule, prediction = schedules.schedule(**model.schedule), model.prediction or prediction_of(net)
+    schedule, prediction = schedules.schedule(**model.schedule), model.prediction or unsaid or prediction_of(net)
     if isinstance(net, ScoreUNet) != (prediction == "score") and isinstance(net, PixelUNet):
         what = f"a {type(net).__name__} does not predict {prediction}"
         raise InvalidFile(f"{model.source}: {what}: a score-unet predicts score, no other does")
@@ -61,3 +73,44 @@ def prediction_of(net: nn.Module) -> str:
     tokens = one.new_full((1, 77, net.config.cross_attention_dim), 0.5)
     out = net(half, torch.full((1,), 999.0, device=one.device), tokens)
     return "v" if float((out.float() - half[:, : out.shape[1]].float()).mean()) < -1 else "eps"
+
+
+class Outline(NamedTuple):
+    """A network on the meta device, as an engine computes it.
+
+    Args:
+        net: names and shapes, no numbers.
+        stead: by its layers, the bytes that stood in the place of each one's weight when it was called.
+    """
+
+    net: nn.Module
+    stead: Callable[[], Mapping[nn.Module, int]]
+
+
+def outlines(model: Model, dtypes: Mapping[str, torch.dtype], engine: str) -> dict[str, Outline]:
+    """The networks of a model by their roles, each in the type of its role, by their files' headers alone."""
+    found = dict[str, Outline]()
+    for role, dtype in dtypes.items():
+        part = model.components[role]
+        net = outline(
+            model.file_of(role), family=part.family, part=part.part or None, config=part.config or None, dtype=dtype
+        )
+        found[role] = Outline(net, ENGINES[engine].sketch(net))
+    return found
+
+
+def decoding(model: Model, dtype: torch.dtype, engine: str) -> Callable[[int, int], int]:
+    """How many bytes the model's codec makes at once to decode so many cells, height and width: counted on the meta
+    device where it may matter."""
+
+    @cache
+    def codec() -> Codec:
+        roles = {role: dtype for role in ("denoiser", "codec") if role in model.components}
+        return codec_of(model, {role: each.net for role, each in outlines(model, roles, engine).items()})
+
+    @cache
+    def takes(height: int, width: int) -> int:
+        latent = torch.zeros(1, codec().channels, height, width, device="meta")
+        return counted(lambda: codec().decode(latent))[1].peak
+
+    return takes

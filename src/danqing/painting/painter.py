@@ -30,7 +30,8 @@ from ..pictures import read
 from ..pictures.picture import Picture
 from ..prompt.towers import Text
 from ..request.request import Request, Resolved
-from ..run import together
+from ..run import offload, together
+from ..run.device import free
 from ..run.engine.engines import ENGINES
 from ..run.shared import Setup, Shared
 from ..solve import core, learned
@@ -43,6 +44,7 @@ from .adapters.attachment import Attached, Target
 from .guidance import GUIDANCE, At, guided
 from .latest import Latest
 from .loaded import LoadedModel, NotFinite, Recipe, Sibling
+from .networks import AMPLE, decoding
 from .prompts import EncodedPrompts, Scene, astray, by_time, encode_prompts, placed
 from .say import Say, speaking
 from .steps import solver_of, taken
@@ -94,7 +96,8 @@ class Painter(LoadedModel):
         self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
         # Of one picture, in the copy of the painter that `attached` gives.
         self._attached, self._setup = Attached(text), Setup()
-        self._proof = dict[Hashable, bool]()
+        self._proof, self._said = dict[Hashable, bool](), list[str]()
+        self._decoding = decoding(model, dtype, engine)
         #: Equal where pictures are seen alike, None where no other's is.
         self._seen: Hashable = tiles.Tiling()
         #: What stands between the denoiser and whoever asks it.
@@ -136,9 +139,19 @@ class Painter(LoadedModel):
         other = copy.copy(self)
         asked, target = self.adapters.asked(request, self.text), self.adapters.target
         on = (attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
-        other._attached = replace(asked, on=(*asked.on, *on))
+        nets = target.nets.values()
+        other._attached = replace(asked, on=tuple(offload.there(each, nets) for each in (*asked.on, *on)))
+        other._said = list[str]()
+        other.codec = tiles.Fitting(self.codec, self._fits, other._said.append)
         with self._shared.setup(other._attached.on) as other._setup:
             yield other
+
+    def _fits(self, height: int, width: int) -> bool:
+        """Whether there is room to decode so many cells at once, when who may be out of memory is."""
+        if AMPLE * height * width * self.codec.factor**2 <= free(self.device):
+            return True
+        with offload.ROOM.holding():
+            return self._decoding(height, width) <= free(self.device)
 
     def alone(self) -> Painter:
         """The same painter for one picture, with nothing attached."""
@@ -152,6 +165,7 @@ class Painter(LoadedModel):
         own = [
             *(warning for found in prompts for warning in found.warnings),
             *self._attached.warnings,
+            *self._said,
             *(note for one in said for note in self._unlearned(one)),
             *astray(request),
             *self._aside(),

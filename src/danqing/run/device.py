@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -51,6 +54,23 @@ def send(tensor: Tensor, where: torch.device) -> Tensor:
     CUDA alone copies while the CPU goes on, and only from pinned memory; torch keeps that until the copy is done.
     """
     return tensor.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else tensor.to(where)
+
+
+def free(where: torch.device, root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Bytes of memory that a device still has for whoever asks, infinity where nobody tells: on the processor what the
+    system can give without swapping, within the limit of the container."""
+    if where.type == "cuda":
+        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)  # by torch, for the next tensor
+        return torch.cuda.mem_get_info(where)[0] + kept
+    room = math.inf
+    with suppress(OSError, LookupError, ValueError):  # another system
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        room = 1024 * int(fields["MemAvailable"].split()[0])
+    with suppress(OSError, LookupError, ValueError):  # no container, or none with a limit: "max"
+        stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+        held = int((root / "memory.current").read_text()) - int(stat["inactive_file"])
+        room = min(room, max(0, int((root / "memory.max").read_text()) - held))
+    return room
 
 
 def threads() -> int:

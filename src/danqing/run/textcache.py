@@ -30,7 +30,8 @@ class Memory:
     def see(self, *text: Tensor) -> None:
         """Before each call: forget everything unless the text and the precision are those of the call before."""
         device = text[0].device.type
-        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else text[0].dtype
+        mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        precision = torch.get_autocast_dtype(device) if mixed else text[0].dtype
         same = len(text) == len(self.seen) and all(map(_equal, self.seen, text))
         if not same or precision != self.precision:
             self.values.clear()

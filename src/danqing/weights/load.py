@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +73,44 @@ def load(
             number = fit(sources[name].take(tensor), wanted[name], device, dtype)
             module.get_submodule(layer).load_state_dict({own: number}, strict=False, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def outline(
+    path: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    part: str | None = None,
+    config: Mapping[str, Any] | DataclassInstance | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """The network in a file on the meta device: its names and shapes in a type, no numbers; of the file the header
+    alone is read.
+
+    Args:
+        family, part, config, dtype: see `load`.
+
+    Raises:
+        UnknownName, InvalidFile: as `load` does of a header.
+    """
+    header = store.header(path)
+    stated = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    return empty(find(header, family, part), header, stated).to(dtype).eval().requires_grad_(False)
+
+
+def counted(path: str | os.PathLike[str], *, family: str | None = None, part: str | None = None) -> Counter[str]:
+    """How many numbers of each type a network in a file holds, by the file's header alone.
+
+    Args:
+        family, part: see `load`.
+
+    Raises:
+        UnknownName, InvalidFile: as `load` does of a header.
+    """
+    header, found = store.header(path), Counter[str]()
+    for source in find(header, family, part).sources(header).values():
+        spec = header.tensors[source.name]
+        found[spec.dtype] += math.prod(source.shape(spec.shape))
+    return found
 
 
 def save(

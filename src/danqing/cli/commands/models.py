@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import DanqingError
+from ...errors import DanqingError, InvalidInput
 from ...lang.spoken import said, term
 from ..completion import files, pulled
 from ..options import Examples
@@ -164,19 +164,49 @@ def convert(source: str, target: str, **options: Any) -> None:
     echo(f"{done.path}  {listing.size(done.size)}")
 
 
+def _sides(text: str) -> tuple[int, int]:
+    """Width and height, of 512x512.
+
+    Raises:
+        InvalidInput: the text says neither.
+    """
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise InvalidInput(f"cost: {text!r} was given; possible is a size in pixels, such as 512x512")
+    return int(width), int(height)
+
+
 @click.command(
     "inspect",
     cls=Examples,
     short_help="Say what a file is: a picture, weights, a model.",
-    epilog="danqing inspect fox.png\ndanqing inspect model.safetensors\ndanqing inspect path/of/a/model --json",
+    epilog="""
+danqing inspect fox.png
+danqing inspect model.safetensors
+danqing inspect path/of/a/model --json
+danqing inspect sdxl --cost 1024x1024            what painting takes, before anything is loaded
+""",
 )
 @click.argument("file", shell_complete=files)
+@click.option("--cost", metavar="WxH", default=None, help="Say what memory and products painting so many pixels takes.")
+@click.option("--precision", metavar="NAME", default=None, help="Of the cost: fp32, bf16 or fp16; the machine's own.")
+@click.option("--device", metavar="NAME", default=None, help="Of the cost: cpu, cuda, mps; the best one.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inspect(file: str, as_json: bool) -> None:
-    """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole."""
-    from ...store.inspect import describe
+def inspect(file: str, cost: str | None, precision: str | None, device: str | None, as_json: bool) -> None:
+    """Say what FILE is: how a picture was painted, what a weights file holds, or whether a model's folder is whole.
 
-    found = describe(Path(file))
+    With --cost FILE may also be the name of a model. Its networks are counted by their shapes, and nothing is loaded.
+    """
+    if cost is not None:
+        from ...measure.cost import stated, told
+
+        width, height = _sides(cost)
+        count = stated(file, width, height, precision=precision, device=device)
+        found = count.data() if as_json else dict(told(count))
+    else:
+        from ...store.inspect import describe
+
+        found = describe(Path(file))
     if as_json:
         say(found)
         return

@@ -30,6 +30,8 @@ class Engine:
         aside: why torch computes a network as it is now in its place, "" where it does not.
         record: what of it a picture's record is to hold: its bytes may depend on that.
         steady: a picture is to have the same bytes in a batch of any size, which is proved before it is relied on.
+        sketch: has a network on the meta device make what it makes by this engine; what it returns says then, by the
+            layers called, how many bytes stand in the place of each one's weight.
         does: in one sentence.
     """
 
@@ -38,6 +40,7 @@ class Engine:
     aside: Callable[[nn.Module], str] = lambda net: ""
     record: Callable[[], Mapping[str, Any]] = dict[str, Any]
     steady: bool = False
+    sketch: Callable[[nn.Module], Callable[[], Mapping[nn.Module, int]]] = lambda net: dict
     does: str = ""
 
 
@@ -48,6 +51,7 @@ ENGINES: Table[Engine] = Table(
         "packed": "run.engine.packed:PACKED",
         "openvino": "run.engine.openvino:OPENVINO",
         "compile": "run.engine.compiled:COMPILE",
+        "sliced": "run.engine.sliced:SLICED",
     },
     kind="run.engine.engines:Engine",
     columns={"how it computes": lambda engine: engine.does},
@@ -58,7 +62,7 @@ def find_engine(where: torch.device, override: str | None = None) -> str:
     """The name of the engine to compute with on a device.
 
     In this order: ``override``, the variable DANQING_ENGINE, on a processor what was measured there, "packed" where it
-    can, else "torch"; "auto" is no choice.
+    can, "sliced" on MPS, which has no fused attention, else "torch"; "auto" is no choice.
 
     Raises:
         UnknownName: there is no such engine. InvalidInput: it cannot compute there; what would is said.
@@ -73,7 +77,7 @@ def find_engine(where: torch.device, override: str | None = None) -> str:
             return given
         if given:
             break  # "auto" said outright is not overridden by the variable
-    usual = (*([chosen().engine] if where.type == "cpu" else []), "packed")
+    usual = {"cpu": (chosen().engine, "packed"), "mps": ("packed", "sliced")}.get(where.type, ("packed",))
     return next((name for name in usual if _able(name, where)), "torch")
 
 

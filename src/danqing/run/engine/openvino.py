@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ... import atomic
-from ..processor import cpu, threads
+from ..device import threads
 from ..native import library
+from ..processor import cpu
 from . import whole
 from .engines import Engine
 

@@ -14,13 +14,16 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend
+from ...weights.mappings import let_go
 from ..native.attention import attention
 from ..native.chosen import running
 from ..native.convolution import KERNEL as winograd
-from ..native.convolution import Packed3x3, convolution3x3, pack3x3
+from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
+from ..native.normalise import KERNEL as normalise
 from ..native.normalise import group_norm_silu
 from ..native.switch import given
 from ..processor import cpu
@@ -68,8 +71,11 @@ class Packed(nn.Module):
         """The packed weight for inputs of a shape; where what matters of it changes it is packed anew."""
         held: Held = vars(self)["held"]
         if held.shape != (matters := self.matters(shape)):
-            found = self.pack(held.dense.contiguous(), shape)
-            vars(self)["held"] = held = found._replace(shape=matters)
+            plain = held.dense.contiguous()
+            found = self.pack(plain, shape)
+            kept = let_go(plain)  # of a file, which has them still: in memory they would be there twice
+            weight = kept if found.weight is plain else found.weight
+            vars(self)["held"] = held = found._replace(shape=matters, weight=weight)
         return held
 
     def matters(self, shape: torch.Size) -> Sequence[Any]:
@@ -258,10 +264,42 @@ def attach(net: nn.Module) -> Callable[[], None]:
     return detach
 
 
+class SketchedConv2d(nn.Conv2d):
+    """What `PackedConv2d` makes, on the meta device: where it transforms, in fp32 between."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x = x.contiguous(memory_format=torch.channels_last)
+        if not transforms(self, x.dtype, x.shape):
+            return super().forward(x)
+        vars(self)["panels"] = 36 * 4 * self.in_channels * -(-self.out_channels // TOGETHER) * TOGETHER
+        return F.conv2d(x.float(), vars(self)["wide"], padding=1).to(x.dtype)
+
+
+class SketchedActivated(Activated):
+    """What `PackedActivated` makes, on the meta device: no norm between."""
+
+    def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
+        plain = type(norm) is not nn.GroupNorm or normalise.reason()
+        return super().forward(norm, x) if plain else torch.empty_like(x)
+
+
+def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
+    """See `Engine.sketch`."""
+    convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
+    for layer in convolutions:
+        vars(layer)["wide"] = layer.weight.detach().float()
+        layer.__class__ = SketchedConv2d
+    for layer in net.modules():
+        if type(layer) is Activated:
+            layer.__class__ = SketchedActivated
+    return lambda: {layer: vars(layer)["panels"] for layer in convolutions if "panels" in vars(layer)}
+
+
 PACKED = Engine(
     attach=attach,
     record=lambda: {"kernels": running()},
     steady=True,
+    sketch=sketch,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
     does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import InvalidFile
+from ..mappings import remembered
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +164,7 @@ def private(head: Header) -> mmap.mmap:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     if len(data) != head.size:
         raise InvalidFile(f"{head.path} was changed while it was read: read it again")
-    return data
+    return remembered(data)
 
 
 def along(data: mmap.mmap, head: Header, names: Iterable[str], begin: int = 0) -> Iterator[tuple[str, Spec]]:
