@@ -2,6 +2,9 @@
 
 A file is an 8-byte little-endian length n, n bytes of JSON (name -> dtype, shape, offsets; ``__metadata__``: strings),
 then the tensors' bytes without gaps. Source: the description of the format in the README of huggingface/safetensors.
+
+Tensors of a file of ours may be held in steps: whole numbers q of 8 bits that stand for ``low + step · q``, as its
+metadata says. They are read as float32.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +22,9 @@ from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, along, 
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Metadata key of our own files: JSON, the name of each tensor that is held in steps -> [step, low].
+STEPS_KEY = "danqing.steps"
 
 
 def header(path: Path) -> Header:
@@ -49,6 +56,10 @@ def header(path: Path) -> Header:
             if spec.start != stop:
                 raise ValueError(f"the data of {name!r} starts at byte {spec.start} instead of {stop}")
             stop = spec.stop
+        for name in _steps(metadata):
+            if tensors[name].dtype != "U8":
+                raise ValueError(f"{name!r} is said to be held in steps, but is of the type {tensors[name].dtype}")
+            tensors[name] = replace(tensors[name], dtype="F32")
     if not tensors:
         raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
     if 8 + length + stop != size:
@@ -64,6 +75,12 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("a name stands in it twice")
     return result
+
+
+def _steps(metadata: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """Name -> (step, low) of every tensor that is held in steps."""
+    found = json.loads(metadata.get(STEPS_KEY, "{}"))
+    return {name: (float(step), float(low)) for name, (step, low) in found.items()}
 
 
 def _spec(name: str, entry: Any) -> Spec:
@@ -85,12 +102,18 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     types = {name: getattr(torch, torch_name, None) for torch_name, name in TORCH_NAMES.items()}
     data = private(head)
     begin = head.size - max(spec.stop for spec in head.tensors.values())
+    steps = _steps(head.metadata)
     for name, spec in along(data, head, names, begin):
         dtype = types.get(spec.dtype)
         if dtype is None:
             raise InvalidFile(
                 f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
             )
+        if name in steps:
+            step, low = steps[name]
+            held = flat(data, begin + spec.start, spec.count, torch.uint8).double()
+            yield name, (low + step * held).float().view(spec.shape).to(device)
+            continue
         yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
 
 
