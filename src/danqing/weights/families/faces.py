@@ -21,7 +21,9 @@ def face_landmarks_facts(shapes: Shapes) -> Facts:
 
 def face_recogniser_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.face_recogniser.FaceRecogniserConfig`."""
-    ends = [shapes[f"blocks.{i}.conv2.conv.weight"][0] for i in range(count(shapes, "blocks.{}.conv2.conv.weight"))][:-1]
+    ends = [shapes[f"blocks.{i}.conv2.conv.weight"][0] for i in range(count(shapes, "blocks.{}.conv2.conv.weight"))][
+        :-1
+    ]
     widths = tuple(dict.fromkeys(ends))
     told = {"widths": widths, "depths": tuple(map(ends.count, widths)), "numbers": shapes["linear.weight"][0]}
     return Facts(inferred=told, assumed={"size": 150})
