@@ -62,7 +62,7 @@ def test_tensors_in_steps_are_what_their_whole_numbers_say(name: str) -> None:
         np.testing.assert_array_equal(read[key].numpy().ravel(), (low + step * held.astype(np.float64)).astype("f4"))
 
 
-# The layers, by what TensorFlow's definitions say -----------------------------------------------------------------------
+# The layers, by what TensorFlow's definitions say ---------------------------------------------------------------------
 
 
 def same(x: torch.Tensor, kernel: int, stride: int, value: float = 0.0) -> torch.Tensor:

@@ -146,8 +146,8 @@ def _network(net: nn.Module, parts: list[str]) -> str:
             return name
     parts.append(
         f"the network that reads where a face lies, {NETWORK} of {HUB}: put it into the folder controlnet of your "
-        f"models ({library.home('controlnet')}) as instantid.safetensors, or state control, or place=0 for a face whose "
-        "place is free"
+        f"models ({library.home('controlnet')}) as instantid.safetensors, or state control, or place=0 for a face "
+        "whose place is free"
     )
     return ""
 
