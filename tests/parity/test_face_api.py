@@ -47,19 +47,21 @@ def test_a_network_that_ships_says_what_face_api_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tensors_in_steps_are_what_their_whole_numbers_say(name: str) -> None:
+def test_tensors_in_steps_are_what_their_whole_numbers_say(name: str, tmp_path: Path) -> None:
     """As TensorFlow.js reads them: in float64, then rounded once."""
     path = installed.require(analysis.FOLDER, f"{name}.safetensors")
-    header = store.header(path)
-    steps = json.loads(header.metadata[STEPS_KEY])
-    begin = header.size - max(spec.stop for spec in header.tensors.values())
-    data, read = path.read_bytes(), store.read(path)
-    assert steps
+    header, data = store.header(path), path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    steps, read = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][STEPS_KEY]), store.read(path)
+    assert steps and STEPS_KEY not in header.metadata and header.size < 7e6
     for key, (step, low) in steps.items():
         spec = header.tensors[key]
-        held = np.frombuffer(data[begin + spec.start : begin + spec.stop], np.uint8)
-        assert spec.dtype == "F32" and header.size < 7e6
+        held = np.frombuffer(data[8 + length + spec.start : 8 + length + spec.stop], np.uint8)
+        assert spec.dtype == "F32"
         np.testing.assert_array_equal(read[key].numpy().ravel(), (low + step * held.astype(np.float64)).astype("f4"))
+    store.write(tmp_path / "whole.safetensors", read, header.metadata)
+    again = store.read(tmp_path / "whole.safetensors")
+    assert all(torch.equal(again[key], tensor) for key, tensor in read.items())
 
 
 # The layers, by what TensorFlow's definitions say ---------------------------------------------------------------------

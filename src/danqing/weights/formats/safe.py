@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,21 @@ if TYPE_CHECKING:
 
 #: Metadata key of our own files: JSON, the name of each tensor that is held in steps -> [step, low].
 STEPS_KEY = "danqing.steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Spec):
+    """A tensor of float32 that is held in whole numbers q of 8 bits, ``low + step · q``."""
+
+    step: float
+    low: float
+
+    @classmethod
+    def of(cls, spec: Spec, step: float, low: float) -> Steps:
+        """What a spec holds, read so."""
+        if spec.dtype != "U8":
+            raise ValueError(f"a tensor that is said to be held in steps is of the type {spec.dtype}")
+        return cls(dtype="F32", shape=spec.shape, start=spec.start, stop=spec.stop, step=float(step), low=float(low))
 
 
 def header(path: Path) -> Header:
@@ -56,10 +71,8 @@ def header(path: Path) -> Header:
             if spec.start != stop:
                 raise ValueError(f"the data of {name!r} starts at byte {spec.start} instead of {stop}")
             stop = spec.stop
-        for name in _steps(metadata):
-            if tensors[name].dtype != "U8":
-                raise ValueError(f"{name!r} is said to be held in steps, but is of the type {tensors[name].dtype}")
-            tensors[name] = replace(tensors[name], dtype="F32")
+        for name, (step, low) in json.loads(metadata.pop(STEPS_KEY, "{}")).items():
+            tensors[name] = Steps.of(tensors[name], step, low)
     if not tensors:
         raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
     if 8 + length + stop != size:
@@ -75,12 +88,6 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("a name stands in it twice")
     return result
-
-
-def _steps(metadata: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Name -> (step, low) of every tensor that is held in steps."""
-    found = json.loads(metadata.get(STEPS_KEY, "{}"))
-    return {name: (float(step), float(low)) for name, (step, low) in found.items()}
 
 
 def _spec(name: str, entry: Any) -> Spec:
@@ -102,17 +109,15 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     types = {name: getattr(torch, torch_name, None) for torch_name, name in TORCH_NAMES.items()}
     data = private(head)
     begin = head.size - max(spec.stop for spec in head.tensors.values())
-    steps = _steps(head.metadata)
     for name, spec in along(data, head, names, begin):
         dtype = types.get(spec.dtype)
         if dtype is None:
             raise InvalidFile(
                 f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
             )
-        if name in steps:
-            step, low = steps[name]
+        if isinstance(spec, Steps):
             held = flat(data, begin + spec.start, spec.count, torch.uint8).double()
-            yield name, (low + step * held).float().view(spec.shape).to(device)
+            yield name, (spec.low + spec.step * held).float().view(spec.shape).to(device)
             continue
         yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
 
