@@ -108,7 +108,7 @@ def test_the_python_face_finds_and_compares_faces(tmp_path, monkeypatch) -> None
     faces = {1.0: known(), 0.7: analysis.shipped().faces((portrait() * 0.7).astype(np.uint8))[0], 0.0: None}
     monkeypatch.setattr(identity, "find_faces", lambda given: [one] if (one := faces[given]) else [])
     assert danqing.face_distance(1.0, 1.0) == 0 < danqing.face_distance(1.0, 0.7) < 0.3
-    with pytest.raises(InvalidInput, match="no face was found in the second picture"):
+    with pytest.raises(InvalidInput, match="no face was found in picture 2 of 2"):
         danqing.face_distance(1.0, 0.0)
 
 

@@ -47,9 +47,9 @@ def face_distance(one: Source, other: Source) -> float:
             cannot be read.
     """
     found = [find_faces(each) for each in (one, other)]
-    for faces, which in zip(found, ("first", "second"), strict=True):
+    for n, faces in enumerate(found, 1):
         if not faces:
-            raise InvalidInput(f"no face was found in the {which} picture: give one that shows a face from the front")
+            raise InvalidInput(f"no face was found in picture {n} of 2: give one that shows a face from the front")
     return float((found[0][0].numbers - found[1][0].numbers).norm())
 
 

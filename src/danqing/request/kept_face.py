@@ -15,7 +15,7 @@ from ..inputs.fields import translate
 from .groups import Share, Source
 from .written import TIMES, several
 
-WRITTEN = "PICTURE[,weight=,place=,from=,to=,number=,pose=,file=,control=]"
+WRITTEN = "PICTURE[,weight=,place=,from=,to=,file=]"
 SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>[^=]*)")
 WHERE = "face: "
 
