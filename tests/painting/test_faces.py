@@ -22,7 +22,7 @@ from danqing.finish.faces import Face
 from danqing.identity import analysis
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
 from danqing.painting.adapters.faces import reading
-from danqing.painting.adapters.faces.instantid import laid
+from danqing.painting.adapters.faces.instantid import laid, settled
 from danqing.request.kept_face import KeptFace
 from danqing.request.request import Request
 from danqing.weights.load import save
@@ -209,9 +209,9 @@ def test_all_that_is_missing_is_one_error_that_says_where_to_get_it(paint, folde
         file.unlink()
     monkeypatch.setattr(reading, "find_spec", lambda name: None)
     monkeypatch.setattr(installed, "folders", list)
-    parts = r"ip-adapter\.bin of InstantX/InstantID.*ipadapter.*; .*ControlNetModel of InstantX.*controlnet.*place=0"
+    parts = r"ip-adapter\.bin of InstantX/InstantID.*ipadapter.*; .*ControlNetModel of InstantX.*controlnet.*place=0\)"
     with pytest.raises(
-        InvalidFile, match=parts + r".*; glintr100\.onnx.*antelopev2.*non-commercial.*; .*danqing-ident"
+        InvalidFile, match=parts + r"; .*glintr100\.onnx.*antelopev2.*non-commercial.*; .*danqing-ident"
     ):
         paint("face.png")
 
@@ -236,14 +236,16 @@ def test_a_control_network_of_another_family_is_refused(paint, folder: Path) -> 
         paint("face.png,control=xl")
 
 
-def test_a_model_without_attentions_to_words_is_refused_or_says_that_it_is_ignored(tiny, folder, generators) -> None:
+def test_a_model_without_attentions_to_words_is_refused_or_says_that_it_is_ignored(folder, generators) -> None:
+    with pytest.raises(InvalidInput, match="through the attentions of a UNet that reads words, and sd3 has none"):
+        settled(Request(faces="face.png"), torch.nn.Linear(1, 1), "sd3")
     ignored = danqing.paint("", model=generators["vae"], faces="face.png")
     assert any("faces" in line and "ignored" in line for line in ignored.warnings)
 
 
 def test_a_recogniser_of_ones_own_is_read_for_an_adapter_of_its_numbers(paint, folder: Path) -> None:
     adapter(folder / "ipadapter" / "keeps.safetensors", replace(FACE, seen=512, face=512))
-    with pytest.raises(InvalidFile, match=r"missing: glintr100\.onnx, a recogniser of faces"):
+    with pytest.raises(InvalidFile, match=r"missing: the recogniser of faces glintr100\.onnx"):
         paint("face.png")
     recogniser(folder / "insightface" / "models" / "antelopev2" / "glintr100.onnx", 512)
     kept = paint("face.png")

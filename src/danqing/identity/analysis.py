@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -47,8 +47,16 @@ class Known(NamedTuple):
     numbers: Tensor
 
 
+class Recognises(Protocol):
+    """What tells whose a face is."""
+
+    def numbers(self, picture: Levels, face: Face) -> Tensor:
+        """Of a face of (H, W, 3) of uint8, RGB: (1, F), F numbers of any length."""
+        ...
+
+
 class Analysis:
-    """Faces by face-api.js's networks: a `danqing.finish.faces.Detector`, which marks and recognises too.
+    """Faces by face-api.js's networks: a `danqing.finish.faces.Detector` that marks them, and `Recognises`.
 
     A picture is looked at in several sizes, for a small network knows faces of a few cells alone; what is found near
     the same place is one face, if all looks together are sure enough. Each face is then seen upright.

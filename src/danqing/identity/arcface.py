@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InvalidFile
 from ..finish.align import Array, umeyama
+from ..finish.faces import Face
 from ..finish.pixels import Levels
 
 #: Where recognisers of faces want the eyes, the tip of the nose and the corners of the mouth in `SIDE` px, left to
@@ -45,10 +46,10 @@ class ArcFace:
             raise InvalidFile(f"{path} is no recogniser of faces of {SIDE}×{SIDE} pixels: {why}") from None
         self.name = inputs[0].name
 
-    def numbers(self, picture: Levels, landmarks: Array) -> Tensor:
-        """Whose the face with these landmarks (5, 2) is, (1, F)."""
-        face = aligned(picture, landmarks, SIDE)
-        levels = (face.astype(np.float32).transpose(2, 0, 1)[None] - 127.5) / 127.5
+    def numbers(self, picture: Levels, face: Face) -> Tensor:
+        """Whose a face is, (1, F)."""
+        shown = aligned(picture, face.landmarks, SIDE)
+        levels = (shown.astype(np.float32).transpose(2, 0, 1)[None] - 127.5) / 127.5
         return torch.from_numpy(self.session.run(None, {self.name: levels})[0]).reshape(1, -1)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..finish.align import Array
 
-#: How many points there are, and which of them are the ends of the mouth and the tip of the nose.
-ALL, NOSE, MOUTH = 68, 30, (48, 54)
+#: Which points are the tip of the nose and the corners of the mouth.
+NOSE, MOUTH = 30, (48, 54)
 #: Which points are of the eyes, of the one that is left in the picture first.
 EYES = slice(36, 42), slice(42, 48)
 
@@ -24,13 +24,8 @@ def seen(box: Array, size: int) -> Array:
 
 
 def upright(points: Array, margin: float, size: int) -> Array:
-    """The same of what holds some points, turned so that the line between their eyes is level.
-
-    Args:
-        points: (N, 2); the first two are the eyes where there are five, else as in `EYES`.
-        margin: how much wider it is than what holds the points.
-    """
-    left, right = points[:2] if len(points) != ALL else five(points)[:2]
+    """The same of what holds all points (68, 2), so much wider, turned so that the line between the eyes is level."""
+    left, right = five(points)[:2]
     x, y = (right - left) / max(float(np.hypot(*(right - left))), 1e-9)
     turn = np.array([[x, y], [-y, x]])
     turned = points @ turn.T

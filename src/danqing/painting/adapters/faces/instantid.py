@@ -44,7 +44,7 @@ from .reading import chosen, missing, require, seen
 WORDS = ("instantid", "instant-id", "instant_id", "identitynet")
 #: The names of both in a folder as it is published.
 ADAPTERS, NETWORK = ("ip-adapter.bin", "ip-adapter.safetensors"), "ControlNetModel"
-HUB = "InstantX/InstantID at the hub, Apache-2.0"
+HUB = "InstantX/InstantID at the hub (Apache-2.0)"
 #: How many networks a model keeps: an adapter and a control network of two faces.
 KEPT = 4
 
@@ -132,8 +132,8 @@ def _only(net: nn.Module, model: str, parts: list[str]) -> str:
         raise InvalidInput(f"face: several adapters fit {model}, and none was named; there are {', '.join(fitting)}")
     if not fitting:
         parts.append(
-            f"an adapter that fits {model}, for Stable Diffusion XL {ADAPTERS[0]} of {HUB}: put it into the folder "
-            f"ipadapter of your models ({library.home('ip-adapter')}), or state file"
+            f"an adapter that fits {model} (for Stable Diffusion XL {ADAPTERS[0]} of {HUB}) in the folder ipadapter of "
+            f"your models ({library.home('ip-adapter')}) or stated as file"
         )
     return fitting[0] if fitting else ""
 
@@ -145,9 +145,9 @@ def _network(net: nn.Module, parts: list[str]) -> str:
         if _steering(networks.locate(name), net):
             return name
     parts.append(
-        f"the network that reads where a face lies, {NETWORK} of {HUB}: put it into the folder controlnet of your "
-        f"models ({library.home('controlnet')}) as instantid.safetensors, or state control, or place=0 for a face "
-        "whose place is free"
+        f"the network that reads where a face lies ({NETWORK} of {HUB}) as instantid.safetensors in the folder "
+        f"controlnet of your models ({library.home('controlnet')}) or stated as control (a face whose place is free "
+        "has place=0)"
     )
     return ""
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from .... import installed
 from ....errors import InvalidFile, InvalidInput
 from ....finish.faces import Face
-from ....finish.pixels import Levels
 from ....identity import analysis
 from ....identity.arcface import ArcFace, aligned
 from ....nets.ip_adapter import IPAdapterConfig
@@ -61,9 +60,8 @@ def missing(config: IPAdapterConfig, given: str) -> list[str]:
         if recogniser(config, given) is None:
             file, package = usual(config)
             parts.append(
-                f"{given or file}, a recogniser of faces: of insightface's package {package}, whose weights may be "
-                f"used for non-commercial research alone; put it into a folder {FOLDER} of your models, or state its "
-                "path"
+                f"the recogniser of faces {given or file} of insightface's package {package} (whose weights may be "
+                f"used for non-commercial research alone) in a folder {FOLDER} of your models or stated by its path"
             )
         if not find_spec("onnxruntime"):
             parts.append("what runs it: pip install 'danqing[onnx]'")
@@ -99,6 +97,12 @@ def _usual(file: str) -> Iterator[Path]:
     for root in settings.read().models:
         for base in (root, root / "models"):
             yield from sorted((base / FOLDER).rglob(file))
+
+
+def _recogniser(path: Path) -> analysis.Recognises:
+    """What a file holds, ours or another; read again where its time changes."""
+    ours = path == installed.path(analysis.FOLDER, analysis.FILES[-1])
+    return analysis.shipped() if ours else _arcface(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
@@ -141,13 +145,7 @@ def seen(image: Image.Image, face: Face, file: Path, width: int) -> Seen:
         InvalidFile: it says another count of numbers.
     """
     picture = np.asarray(image)
-    numbers = _numbers(picture, face, file)
+    numbers = _recogniser(file).numbers(picture, face)
     if numbers.shape[1] != width:
         raise InvalidFile(f"{file} says {numbers.shape[1]} numbers of a face, and the adapter reads {width}")
     return Seen(numbers, Image.fromarray(aligned(picture, face.landmarks, SHOWN)), face)
-
-
-def _numbers(picture: Levels, face: Face, file: Path) -> Tensor:
-    if file == installed.path(analysis.FOLDER, analysis.FILES[-1]):
-        return analysis.shipped().numbers(picture, face)
-    return _arcface(file, file.stat().st_mtime_ns).numbers(picture, face.landmarks)
