@@ -63,19 +63,8 @@ MAY = {
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
     | {"hint", "identity", "installed"},
     "measure": PROCESS
-    | {
-        "installed",
-        "identity",
-        "painting",
-        "store",
-        "pictures",
-        "request",
-        "version",
-        "nets",
-        "prompt",
-        "weights",
-        "learn",
-    },
+    | {"installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"}
+    | {"identity"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

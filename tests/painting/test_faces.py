@@ -28,7 +28,7 @@ from danqing.request.request import Request
 from danqing.weights.load import save
 
 FACE = replace(PLUS, seen=128, face=128, attended=128)
-#: Where the faces of "two.png" are.
+#: Where the face of "face.png" is.
 PLACES = (Face((70, 70, 190, 180), np.array([(109, 94), (152, 92), (132, 118), (116, 139), (152, 138)], float)),)
 
 
