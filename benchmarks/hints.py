@@ -26,8 +26,8 @@ from danqing.painting.adapters.hinting import hinted
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "hints.webp"
 PROMPTS, SEED, SCENE = ("a red fox, 3d style", "a house, flat style", "a smiling woman"), 7, 58
 SIDE, COLUMNS, LINE = 144, 4, 14
-#: What is left out: the first two show the picture itself, the third its transparency.
-OUT = ("given", "drawn-lines", "inpaint")
+#: What is left out: the first two show the picture, the third its transparency, the last finds photographed faces.
+OUT = ("given", "drawn-lines", "inpaint", "face")
 #: A person, (x, y) of 100, in OpenPose's order.
 PERSON = (
     *((50, 14), (50, 27), (40, 28), (32, 42), (27, 56), (60, 28), (70, 40), (78, 30), (44, 54)),

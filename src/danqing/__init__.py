@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .errors import DanqingError, InvalidFile, InvalidInput, UnknownName
     from .measure.best import best
+    from .measure.identity import face_distance, find_faces
     from .painting.load import load
     from .painting.painter import Painter
     from .pictures.picture import Picture
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Replay": ".api",
     "best": ".measure.best",
+    "face_distance": ".measure.identity",
+    "find_faces": ".measure.identity",
     "edit": ".api",
     "interpolate": ".api",
     "models": ".api",
@@ -77,6 +80,8 @@ __all__ = [
     "__version__",
     "best",
     "edit",
+    "face_distance",
+    "find_faces",
     "interpolate",
     "load",
     "models",

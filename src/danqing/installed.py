@@ -15,7 +15,7 @@ from pathlib import Path
 from .errors import InvalidInput
 
 NAMESPACE = "danqing_models"
-#: What danqing's own packages bring, by the packages' names; their folders are zoo/mini and zoo/families.
+#: What danqing's own packages bring, by the packages' names; their folders are those of zoo/.
 BRINGS: Mapping[str, tuple[str, ...]] = {
     "danqing-mini": ("danqing-depth", "danqing-mini", "danqing-x4", "judge"),
     "danqing-families": (
@@ -29,6 +29,7 @@ BRINGS: Mapping[str, tuple[str, ...]] = {
         "stylegan2",
         "vae",
     ),
+    "danqing-identity": ("face-analysis",),
 }
 
 

@@ -34,7 +34,8 @@ MAY = {
     "codec": CORE | {"nets"},
     "tiles": CORE | {"codec", "guide"},
     "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
-    "hint": {"errors", "finish", "nets", "run", "tables", "inputs"},
+    "identity": {"errors", "installed", "finish", "nets", "run", "weights"},
+    "hint": {"errors", "identity", "finish", "nets", "run", "tables", "inputs"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
@@ -61,9 +62,10 @@ MAY = {
     "painting": PROCESS
     | {"tables", "inputs", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
-    | {"hint", "installed"},
+    | {"hint", "identity", "installed"},
     "measure": PROCESS
-    | {"run", "installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"},
+    | {"run", "installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"}
+    | {"identity"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

@@ -15,6 +15,7 @@ from danqing.prompt.grammar import parse, plan
 from danqing.prompt.unread import unread
 from danqing.request import infotext
 from danqing.request.image_prompt import image_prompts
+from danqing.request.kept_face import faces
 from danqing.request.reference import references
 from danqing.request.region import regions
 from danqing.store import library, pull
@@ -76,6 +77,8 @@ READERS = {
     "slug": (files.slug, ""),
     "image prompt": (lambda text: _tried(image_prompts, text), ""),
     "image prompt's settings": (lambda text: _tried(image_prompts, text), "a.png,weight=1,"),
+    "face": (lambda text: _tried(faces, text), ""),
+    "face's settings": (lambda text: _tried(faces, text), "a.png,weight=1,"),
     "reference": (lambda text: _tried(references, text), ""),
     "reference's settings": (lambda text: _tried(references, text), "a.png,weight=1,"),
     "region": (lambda text: _tried(regions, text), ""),

@@ -18,11 +18,14 @@ from tests.parity.test_unet import TINY
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 import danqing
+from danqing import installed
 from danqing.errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from danqing.identity import arcface
 from danqing.nets.clip import CLIPVision, CLIPVisionConfig
 from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig, places
 from danqing.nets.unet import UNet
-from danqing.painting.adapters import faces, towers
+from danqing.painting.adapters import towers
+from danqing.painting.adapters.faces import reading
 from danqing.painting.adapters.ip_adapters import _weights
 from danqing.request.image_prompt import Blocks, ImagePrompt
 from danqing.request.request import Request
@@ -384,14 +387,14 @@ def face(folder: Path) -> Path:
 
 def test_a_face_is_upright_where_recognisers_want_it() -> None:
     turn = np.array([[0.9, -0.5], [0.5, 0.9]])
-    points = faces.TEMPLATE @ turn.T + (70, 30)
+    points = arcface.TEMPLATE @ turn.T + (70, 30)
     picture = np.zeros((220, 220, 3), np.uint8)
     for x, y in points:
         picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] = 255
     for size in (112, 224):
-        face = faces.aligned(picture, points, size)
+        face = arcface.aligned(picture, points, size)
         assert face.shape == (size, size, 3)
-        for x, y in faces.TEMPLATE * size / 112:
+        for x, y in arcface.TEMPLATE * size / 112:
             assert face[round(y), round(x), 0] == 255
         assert face.mean() < 30
 
@@ -434,8 +437,9 @@ def test_a_picture_without_a_face_is_refused(paint, face: Path) -> None:
 
 def test_all_that_is_missing_to_read_faces_is_one_error(paint, face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (face / "insightface" / "models" / "buffalo_l" / "w600k_r50.onnx").unlink()
-    monkeypatch.setattr(faces, "find_spec", lambda name: None)
-    parts = r"w600k_r50\.onnx.*non-commercial research.*folder insightface.*danqing\[onnx\].*danqing\[faces\]"
+    monkeypatch.setattr(reading, "find_spec", lambda name: None)
+    monkeypatch.setattr(installed, "folders", list)
+    parts = r"w600k_r50\.onnx.*non-commercial research.*folder insightface.*danqing\[onnx\].*danqing-identity"
     with pytest.raises(InvalidFile, match=parts):
         paint("face.png,file=faceid")
 

@@ -36,6 +36,7 @@ FILES = {"mask": "FILE", "model": "MODEL", "refiner": "MODEL", "vae": "FILE", "f
 REPEATED = {
     "controls": ("--control", "KIND:PICTURE"),
     "image_prompts": ("--image-prompt", "PICTURE[:WEIGHT]"),
+    "faces": ("--face", "PICTURE"),
     "references": ("--reference", "PICTURE"),
     "regions": ("--region", "PLACE:TEXT"),
 }

@@ -26,7 +26,7 @@ class Face(NamedTuple):
     """A face that was found.
 
     Args:
-        box: (left, top, right, bottom) in pixels.
+        box: (left, top, right, bottom) in pixels, which may reach beyond the picture.
         landmarks: (5, 2), (x, y) in pixels from the middle of the first one: eyes, tip of the nose, corners of the
             mouth, of each pair the left one in the picture first.
         score: how sure it is, 0 .. 1.

@@ -275,3 +275,17 @@ class Pose(Hint):
         from .pose import drawer
 
         return drawer(self.points, self.model, self.hands)
+
+
+class Face(Hint):
+    """A face's eyes, nose and mouth as coloured points, as InstantID reads them; or 68 points as dots, as OpenPose."""
+
+    ground = "black"
+    name: Literal["face"] = "face"
+    points: Literal["five", "all"] = Field(default="five", description="Of each face: five, or 68.")
+    every: bool = Field(default=False, description="All faces, not the largest alone.")
+
+    def make(self, load: Load | None = None, device: str | None = None) -> Draw:
+        from .face import drawer
+
+        return drawer(self.points == "five", self.every)

@@ -16,6 +16,7 @@ SAME: Mapping[str, str] = {
     "drawn-lines": "invert",
     "normal": "normals normalmap",
     "pose": "openpose",
+    "face": "instant_id_face_keypoints",
     "segmentation": "seg mask",
     "inpaint": "inpaint_only inpaint_global_harmonious",
     "given": "none",
@@ -29,6 +30,7 @@ SAME: Mapping[str, str] = {
 MORE: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "recolor_intensity": ("grey", {"of": "intensity"}),
     "openpose_body": ("pose", {"hands": "false"}),
+    "openpose_faceonly": ("face", {"points": "all"}),
 }
 #: Ours -> what others draw by networks whose weights do not ship: ours shows the same kind of thing, drawn otherwise.
 BY_NETWORKS: Mapping[str, str] = {

@@ -17,6 +17,7 @@ from .kinds import (
     Depth,
     DrawnLines,
     Edges,
+    Face,
     Given,
     Grey,
     Inpaint,
@@ -41,7 +42,7 @@ HINTS: Table[type[Hint]] = Table(
         name_of(kind): kind
         for kind in (
             *(Edges, SoftEdge, LineArt, Scribble, Straight, DrawnLines),
-            *(Depth, Normal, Pose, Segmentation, Inpaint, Given),
+            *(Depth, Normal, Pose, Face, Segmentation, Inpaint, Given),
             *(Tile, Blur, ColourGrid, Palette, Grey, Threshold, Shuffle),
         )
     },

@@ -52,7 +52,7 @@ OWN: Mapping[str, type[Group]] = {
 #: The fields that are in no group.
 ALONE = frozenset(
     ("recipe", "model", "prompt", "negative", "style", "seed", "index", "width", "height", "frames", "image", "finish")
-) | {"strict", "precision", "engine", "quantise", "controls", "image_prompts", "references", "regions"}
+) | {"strict", "precision", "engine", "quantise", "controls", "image_prompts", "faces", "references", "regions"}
 
 
 def _clear(name: str, group: type[Group]) -> None:

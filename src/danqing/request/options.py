@@ -9,6 +9,7 @@ from ..finish.records import Record
 from . import groups
 from .control import Control
 from .image_prompt import ImagePrompt
+from .kept_face import KeptFace
 from .names import RecipeName
 from .reference import Reference
 from .region import Region
@@ -25,6 +26,10 @@ ImagePrompts = str | Sequence[ImagePrompt | str | Mapping[str, Any]] | None
 
 #: What steers: "edges:fox.png", or records, texts and JSON of them.
 Controls = str | Sequence[Control | str | Mapping[str, Any]] | None
+
+
+#: Whose faces are kept: "portrait.png", or records, texts and JSON of them.
+KeptFaces = str | Sequence[KeptFace | str | Mapping[str, Any]] | None
 
 
 #: What is looked at: "fox.png", or records, texts and JSON of them.
@@ -99,6 +104,7 @@ class Painting(TypedDict, total=False):
     to: str | None
     controls: Controls
     image_prompts: ImagePrompts
+    faces: KeptFaces
     references: References
     regions: Regions
     finish: Finishes

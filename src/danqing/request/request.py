@@ -18,7 +18,7 @@ from ..errors import InvalidInput, UnknownName
 from ..finish.records import FINISHES, SHORT, Record, chain
 from ..inputs.fields import Domain, translate
 from ..inputs.parse import json_of
-from . import control, flat, image_prompt, reference, region, spellings
+from . import control, flat, image_prompt, kept_face, reference, region, spellings
 from .control import Control
 from .groups import (
     PICTURE,
@@ -42,6 +42,7 @@ from .groups import (
     Variation,
 )
 from .image_prompt import ImagePrompt
+from .kept_face import KeptFace
 from .names import EngineName, Precision, QuantiserName, RecipeName
 from .reference import Reference
 from .region import Region
@@ -147,6 +148,13 @@ class Request(Group, frozen=True):
         description="Pictures to resemble, each through an IP-Adapter.",
         examples=["fox.png:0.6"],
     )
+    faces: Annotated[
+        tuple[InstanceOf[KeptFace], ...], PICTURES, QUIET, Domain(lambda: f"faces, each {kept_face.WRITTEN}")
+    ] = Field(
+        default=(),
+        description="Pictures of faces that the picture is to have, each through an adapter of InstantID's.",
+        examples=["portrait.png,weight=0.8"],
+    )
     references: Annotated[
         tuple[InstanceOf[Reference], ...], PICTURES, QUIET, Domain(lambda: f"references, each {reference.WRITTEN}")
     ] = Field(
@@ -220,6 +228,11 @@ class Request(Group, frozen=True):
     @classmethod
     def _image_prompts(cls, value: object) -> object:
         return image_prompt.image_prompts(value)
+
+    @field_validator("faces", mode="before")
+    @classmethod
+    def _faces(cls, value: object) -> object:
+        return kept_face.faces(value)
 
     @field_validator("references", mode="before")
     @classmethod

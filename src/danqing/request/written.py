@@ -1,5 +1,5 @@
-"""What records of a request that people write as text, one or several, share: `Control`, `ImagePrompt`, `Reference`,
-`Region`."""
+"""What records of a request that people write as text, one or several, share: `Control`, `ImagePrompt`, `KeptFace`,
+`Reference`, `Region`."""
 
 from __future__ import annotations
 

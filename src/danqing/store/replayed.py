@@ -95,6 +95,7 @@ def _outside(request: Request, record: Mapping[str, Any]) -> Iterator[str]:
     models = [request.model, request.override.vae, request.refiner.model, request.hires.by]
     models += [control.file for control in request.controls]
     models += [file for one in request.image_prompts for file in (one.file, one.tower, one.faces)]
+    models += [file for one in request.faces for file in (one.file, one.control, one.recogniser)]
     for given in (*models, *_finishes(request), *(value for _, value in _pictures(request))):
         path = Path(os.path.expanduser(given))
         if len(path.parts) < 2 or not path.exists() or any(path.resolve().is_relative_to(folder) for folder in inside):

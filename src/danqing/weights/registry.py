@@ -17,6 +17,7 @@ from .families import (
     cyclegan,
     depth,
     esrgan,
+    faces,
     gfpgan,
     mmdit,
     pixel_unet,
@@ -84,6 +85,9 @@ _OURS: tuple[Family, ...] = (
     depth.DEPTH_ANYTHING,
     depth.DEPTH_ANYTHING_PUBLISHED,
     depth.DEPTH_UNET,
+    faces.FACE_FINDER,
+    faces.FACE_LANDMARKS,
+    faces.FACE_RECOGNISER,
 )
 #: By family, layout and part.
 FAMILIES: Table[Family] = Table(

@@ -487,3 +487,28 @@ def test_a_file_makes_no_more_numbers_than_its_size_lets_it(tmp_path):
         "b": 2**18,
         "c": 2**17,
     }
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        '{"other": [1, 0]}',  # a name that is not in it
+        '{"w": [1]}',
+        '{"w": ["a", 0]}',
+        '{"w": {}}',
+        "[1]",
+        "no",
+        '{"v": [1, 0]}',  # of float32
+        "[" * 100_000,
+    ],
+)
+def test_tensors_in_steps_that_cannot_be_are_refused(tmp_path, steps):
+    entries = {
+        "w": {"dtype": "U8", "shape": [2, 3], "data_offsets": [0, 6]},
+        "v": {"dtype": "F32", "shape": [1], "data_offsets": [6, 10]},
+    }
+    sound = safetensors_file({**entries, "__metadata__": {"danqing.steps": '{"w": [0.5, -1]}'}}, bytes(range(10)))
+    (tmp_path / "a").write_bytes(sound)
+    assert torch.equal(read(tmp_path / "a")["w"], torch.arange(6.0).reshape(2, 3) / 2 - 1)
+    bad = safetensors_file({**entries, "__metadata__": {"danqing.steps": steps}}, bytes(range(10)))
+    refused(tmp_path / "b", "corrupted header", bad)

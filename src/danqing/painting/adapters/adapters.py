@@ -12,6 +12,7 @@ from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .control import CONTROL
+from .faces.instantid import FACES
 from .ip_adapters import IP_ADAPTERS
 from .loras import LORAS
 from .reference import REFERENCES
@@ -27,6 +28,7 @@ ATTACHMENTS: Table[Attachment] = Table(
         "controls": CONTROL,
         "t2i": T2I,
         "ip-adapters": IP_ADAPTERS,
+        "faces": FACES,
         "references": REFERENCES,
     },
     kind="painting.adapters.attachment:Attachment",

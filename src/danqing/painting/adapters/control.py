@@ -105,15 +105,17 @@ def shown(how: How, net: Steers, like: Tensor, request: Resolved) -> Say:
     Args:
         like: of whose type and on whose device the hint is.
     """
-    halved = net.factor
     picture = hint(how.control, request).to(like)
     if isinstance(net, ControlNetUnion):
         picture = picture.clamp_min(0)  # which was shown black where it is to paint
-    tile = request.tiling.size
-    tiling = Tiling(tile=tile and tile // halved, closing=request.tiling.panorama)
-    seen = tiling.joined((request.height // halved, request.width // halved), lambda cut: net.see(cut(picture)))
+    return laid(how, seen(net, picture, request))
 
-    return laid(how, seen)
+
+def seen(net: Steers, picture: Tensor, request: Resolved) -> Tensor:
+    """What a network sees of a hint at the size that is painted, tile by tile where it is painted so."""
+    halved, tile = net.factor, request.tiling.size
+    tiling = Tiling(tile=tile and tile // halved, closing=request.tiling.panorama)
+    return tiling.joined((request.height // halved, request.width // halved), lambda cut: net.see(cut(picture)))
 
 
 def laid(how: How, over: Tensor) -> Say:

@@ -84,7 +84,7 @@ def _only(net: nn.Module, model: str) -> str:
             "made for your model, such as ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder "
             "ipadapter of them, or state file"
         )
-    fitting = sorted({path: name for name, path in reversed(known.items()) if _suits(path, net)}.values())
+    fitting = sorted({path: name for name, path in reversed(known.items()) if suits(path, net)}.values())
     if len(fitting) != 1:
         said = f"there are {', '.join(fitting)}: state file" if fitting else f"of {', '.join(known)} none fits {model}"
         raise InvalidInput(f"an image prompt is read through an IP-Adapter, and none was named; {said}")
@@ -123,11 +123,11 @@ def read(asked: Asked, target: Target, strict: bool) -> Adapter:
     Raises:
         InvalidFile: it is none, or made for another UNet.
     """
-    unet, config = target.nets["denoiser"], _config(asked.path)
+    unet, config = target.nets["denoiser"], config_of(asked.path)
     if not _fits(config, unet):
         shapes = _shapes(unet)
         here = f"has {len(shapes)}, to {shapes[0][1]} numbers" if shapes else "has none, for it reads words otherwise"
-        fitting = sorted({path.name for path in library.ip_adapters().values() if _suits(path, unet)})
+        fitting = sorted({path.name for path in library.ip_adapters().values() if suits(path, unet)})
         there = f"{', '.join(fitting)} would fit" if fitting else "none in the folders of models would fit"
         raise InvalidFile(
             f"{asked.name} was made for a denoiser of {len(config.layers)} attentions to words of {config.width} "
@@ -140,7 +140,8 @@ def read(asked: Asked, target: Target, strict: bool) -> Adapter:
     return Adapter(net, _changes(net, target, asked.name) if config.rank else None)
 
 
-def _config(path: Path) -> IPAdapterConfig:
+def config_of(path: Path) -> IPAdapterConfig:
+    """The shape of the adapter in a file."""
     header = store.header(path)
     return registry.find(header, "ip-adapter").config(header)
 
@@ -155,9 +156,10 @@ def _shapes(unet: nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple(own[f"{place}.to_k"].weight.shape[:2] for place in places(unet))
 
 
-def _suits(path: Path, unet: nn.Module) -> bool:
+def suits(path: Path, unet: nn.Module) -> bool:
+    """Whether the adapter in a file is made for a network; of a broken file, no."""
     try:
-        return _fits(_config(path), unet)
+        return _fits(config_of(path), unet)
     except DanqingError:
         return False
 
@@ -173,7 +175,7 @@ def _changes(net: IPAdapter, target: Target, name: str) -> LoRA:
     return layouts.read(tensors, {"denoiser": target.nets["denoiser"]}, name=name)
 
 
-def _like(unet: nn.Module) -> Tensor:
+def like_of(unet: nn.Module) -> Tensor:
     """A number of the UNet's, on its device and in its precision."""
     return next(parameter for parameter in unet.parameters() if parameter.is_floating_point())
 
@@ -192,18 +194,13 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
     unet, changed = target.nets["denoiser"], set[Path]()
     for asked, adapter in found:
         prompt, name = asked.how
-        weights, like = _weights(prompt, unet), _like(unet)
+        weights = _weights(prompt, unet)
         tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, warn)
-        branches = dict[CrossAttention, Branch]()
-        for i, (place, layer) in enumerate(places(unet).items()):
-            if weights[place]:
-                keys, values = adapter.net.keys_values(tokens, i)
-                branches[layer] = Branch(name, keys.to(like), (weights[place] * values).to(like), layer.heads)
-        on = [partial(_put, name, branches)]
+        on = [branched(unet, adapter.net, tokens, name, weights)]
         if adapter.changes and asked.path not in changed:
             on.append(partial(adapter.changes.on("denoiser", 1.0).attach, unet))
             changed.add(asked.path)
-        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, like.device)])
+        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, like_of(unet).device)])
         for path in seen_by:
             attached = attached.add(path)
     return attached
@@ -221,6 +218,18 @@ def _weights(prompt: ImagePrompt, unet: nn.Module) -> dict[str, float]:
         )
     read = tuple(start for part in prompt.blocks.split("+") for start in parts[part])
     return {place: prompt.weight * place.startswith(read) for place in places(unet)}
+
+
+def branched(
+    unet: nn.Module, net: IPAdapter, tokens: Tensor, name: str, weights: Mapping[str, float]
+) -> Callable[[], Callable[[], object]]:
+    """What puts on a branch of a name, which reads the tokens of an adapter, at every attention of some weight."""
+    like, branches = like_of(unet), dict[CrossAttention, Branch]()
+    for i, (place, layer) in enumerate(places(unet).items()):
+        if weights[place]:
+            keys, values = net.keys_values(tokens, i)
+            branches[layer] = Branch(name, keys.to(like), (weights[place] * values).to(like), layer.heads)
+    return partial(_put, name, branches)
 
 
 def _put(name: str, branches: Mapping[CrossAttention, Branch]) -> Callable[[], object]:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ...errors import InvalidFile
 from ...nets.ip_adapter import IPAdapter
 from ...pictures import read as pictures
 from ...request.image_prompt import ImagePrompt
@@ -18,7 +17,7 @@ from . import towers
 from .attachment import Warn
 
 if TYPE_CHECKING:
-    from .faces import Seen
+    from .faces.reading import Seen
 
 
 class Tokens(NamedTuple):
@@ -44,9 +43,9 @@ def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tok
     images = [pictures.over_white(pictures.picture(each)) if each else None for each in (prompt.negative, prompt.image)]
     people = None
     if reads.faces:
-        from .faces import recogniser  # which loads what finds faces
+        from .faces.reading import require  # which loads what finds faces
 
-        files.append(recogniser(prompt.faces, adapter))
+        files.append(require(config, prompt.faces, adapter))
         found = [_face(image, files[0], config.face, warn) for image in images]
         images = [None if face is None else face.crop for face in found]
         numbers = [torch.zeros(1, config.face) if face is None else face.numbers for face in found]
@@ -70,13 +69,6 @@ def _fitted(image: Image.Image | None, fit: str, warn: Warn) -> Image.Image | No
 
 
 def _face(image: Image.Image | None, file: Path, width: int, warn: Warn) -> Seen | None:
-    from .faces import embedding, seen
+    from .faces.reading import chosen, seen
 
-    if image is None:
-        return None
-    face, count = seen(image, embedding(file, file.stat().st_mtime_ns))
-    if face.numbers.shape[1] != width:
-        raise InvalidFile(f"{file} says {face.numbers.shape[1]} numbers of a face, and the adapter reads {width}")
-    if count > 1:
-        warn(f"a picture of an image prompt shows {count} faces, of which the largest was read.")
-    return face
+    return None if image is None else seen(image, chosen(image, 0, warn), file, width)

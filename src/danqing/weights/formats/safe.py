@@ -2,6 +2,9 @@
 
 A file is an 8-byte little-endian length n, n bytes of JSON (name -> dtype, shape, offsets; ``__metadata__``: strings),
 then the tensors' bytes without gaps. Source: the description of the format in the README of huggingface/safetensors.
+
+Tensors of a file of ours may be held in steps: whole numbers q of 8 bits that stand for ``low + step · q``, as its
+metadata says. They are read as float32.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +22,24 @@ from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, along, 
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Metadata key of our own files: JSON, the name of each tensor that is held in steps -> [step, low].
+STEPS_KEY = "danqing.steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Spec):
+    """A tensor of float32 that is held in whole numbers q of 8 bits, ``low + step · q``."""
+
+    step: float
+    low: float
+
+    @classmethod
+    def of(cls, spec: Spec, step: float, low: float) -> Steps:
+        """What a spec holds, read so."""
+        if spec.dtype != "U8":
+            raise ValueError(f"a tensor that is said to be held in steps is of the type {spec.dtype}")
+        return cls(dtype="F32", shape=spec.shape, start=spec.start, stop=spec.stop, step=float(step), low=float(low))
 
 
 def header(path: Path) -> Header:
@@ -49,6 +71,8 @@ def header(path: Path) -> Header:
             if spec.start != stop:
                 raise ValueError(f"the data of {name!r} starts at byte {spec.start} instead of {stop}")
             stop = spec.stop
+        for name, (step, low) in json.loads(metadata.pop(STEPS_KEY, "{}")).items():
+            tensors[name] = Steps.of(tensors[name], step, low)
     if not tensors:
         raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
     if 8 + length + stop != size:
@@ -91,6 +115,10 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
             raise InvalidFile(
                 f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
             )
+        if isinstance(spec, Steps):
+            held = flat(data, begin + spec.start, spec.count, torch.uint8).double()
+            yield name, (spec.low + spec.step * held).float().view(spec.shape).to(device)
+            continue
         yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
 
 

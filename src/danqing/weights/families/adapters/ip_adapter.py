@@ -16,8 +16,9 @@ MARKS: Mapping[str, str] = {
     "face-id-plus": "image_proj.perceiver_resampler.proj_in.weight",
     "face-id": "image_proj.norm.weight",
 }
-#: How many numbers recognisers say of a face, and no image tower of a token: a resampler of so many is InstantID's.
-FACE = 512
+#: How many numbers recognisers say of a face, ArcFace and the one that ships, and no image tower of a token: a
+#: resampler of so many is InstantID's.
+FACES = (512, 128)
 
 
 def ip_adapter_facts(shapes: Shapes) -> Facts:
@@ -58,7 +59,7 @@ def _resampler(shapes: Shapes, start: str) -> dict[str, Any]:
 def _plus(shapes: Shapes, width: int) -> dict[str, Any]:
     _, tokens, hidden = shapes["image_proj.latents"]
     told = _resampler(shapes, "image_proj.")
-    return {"tokens": tokens, "hidden": hidden, **told, "face": FACE if told["seen"] == FACE else 0}
+    return {"tokens": tokens, "hidden": hidden, **told, "face": told["seen"] if told["seen"] in FACES else 0}
 
 
 def _face(shapes: Shapes, width: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Faces in pictures: where they are, their points, and whose they are."""
