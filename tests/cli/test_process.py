@@ -14,8 +14,8 @@ from PIL import Image
 
 from danqing.cli import options
 from danqing.cli.app import danqing
-from danqing.measure import machine
-from danqing.measure.machine import Measured, Trial
+from danqing.measure.machine import races
+from danqing.measure.machine.races import Measured, Trial
 from danqing.painting.load import _painter
 from danqing.pictures.carried import carried_by
 from danqing.request.request import Request, fields
@@ -66,7 +66,7 @@ def test_every_command_that_takes_a_device_takes_threads():
 
     options = {name: names(command) for name, command in danqing.commands.items()}
     assert (
-        {name for name, has in options.items() if "--device" in has}
+        {name for name, has in options.items() if "--device" in has} - {"inspect"}  # which counts, and computes nothing
         == {name for name, has in options.items() if "--threads" in has}
         >= {"paint", "edit", "outpaint", "sheet", "replay", "enlarge", "compare", "evaluate", "interpolate"}
     )
@@ -177,7 +177,7 @@ def test_a_replay_computes_as_the_record_says_unless_somebody_says_otherwise(run
 def test_what_was_measured_is_told_kept_and_forgotten(run, monkeypatch):
     trials = (Trial(FASTEST, {"a": 1.0}, {"a": 0.1}), Trial(replace(FASTEST, engine="other"), why="it hung"))
     found = Measured(chosen=FASTEST, rule=FASTEST, trials=trials, busy=1.5, seconds=3.0)
-    monkeypatch.setattr(machine, "measured", lambda: found)
+    monkeypatch.setattr(races, "measured", lambda: found)
     code, out, err = run("doctor", "--measure")
     assert code == 0 and "100.0 ms" in out and "it hung" in out and f"from now on: {FASTEST}" in out
     assert "1.5 processors busy" in err and read()["chosen"] == vars(FASTEST)
@@ -196,7 +196,7 @@ def test_what_was_measured_is_told_kept_and_forgotten(run, monkeypatch):
 
 def test_what_cannot_be_kept_is_told_all_the_same(run, monkeypatch):
     found = Measured(chosen=FASTEST, rule=FASTEST, trials=(Trial(FASTEST, {"a": 1.0}, {"a": 0.1}),), busy=0, seconds=3)
-    monkeypatch.setattr(machine, "measured", lambda: found)
+    monkeypatch.setattr(races, "measured", lambda: found)
     monkeypatch.setattr(place_of, "path", lambda: place_of.Path(os.devnull) / "x" / "y")
     code, out, err = run("doctor", "--measure")
     assert code == 0 and f"the fastest: {FASTEST}" in out and "nothing is remembered" in err

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from danqing.measure.cost import stated, told
+from danqing.measure.machine.cost import stated, told
 from danqing.run.engine.engines import ENGINES
 
 #: What decoding two more pictures adds to a process at its peak; the layers have packed their weights for the first.

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from danqing.errors import DanqingError
-from danqing.measure import machine, tried
-from danqing.measure.machine import BUDGET, ENDS, FAR, GAIN, Process, Races, fastest
-from danqing.measure.tried import Trials, Work
+from danqing.measure.machine import races as of_races
+from danqing.measure.machine import tried
+from danqing.measure.machine.races import BUDGET, ENDS, FAR, GAIN, Process, Races, fastest
+from danqing.measure.machine.tried import Trials, Work
 from danqing.run.engine.engines import ENGINES, Engine
 from danqing.run.measured import Choice
 from danqing.run.native import switch
@@ -164,11 +165,11 @@ def test_one_that_hangs_or_crashes_costs_its_patience_and_the_next_is_answered()
 
 
 def test_variables_that_would_choose_are_not_heard(monkeypatch):
-    for name in machine.VARIABLES:
+    for name in of_races.VARIABLES:
         monkeypatch.setenv(name, "1")
     with process() as asked:
-        assert not set(machine.VARIABLES) & set(asked.here["set"])
-    assert all(os.environ[name] == "1" for name in machine.VARIABLES)
+        assert not set(of_races.VARIABLES) & set(asked.here["set"])
+    assert all(os.environ[name] == "1" for name in of_races.VARIABLES)
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(1)", "import time; time.sleep(100)"])

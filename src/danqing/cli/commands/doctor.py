@@ -26,7 +26,7 @@ from ..options import Examples, use_measured
 from ..screen import echo, leaving, note, say, screen
 
 if TYPE_CHECKING:
-    from ...measure.machine import Measured
+    from ...measure.machine.races import Measured
 
 #: As many processors in use by others are worth a word.
 BUSY = 0.5
@@ -151,7 +151,7 @@ def _measure(as_json: bool) -> None:
     """Measure, keep what was found, and say it."""
     with screen(quiet=False) as show:
         show.waiting("measuring")
-        from ...measure.machine import measured
+        from ...measure.machine.races import measured
         from ...run.measured import write
 
         found = measured()

@@ -198,7 +198,7 @@ def inspect(file: str, cost: str | None, precision: str | None, device: str | No
     With --cost FILE may also be the name of a model. Its networks are counted by their shapes, and nothing is loaded.
     """
     if cost is not None:
-        from ...measure.cost import stated, told
+        from ...measure.machine.cost import stated, told
 
         width, height = _sides(cost)
         count = stated(file, width, height, precision=precision, device=device)

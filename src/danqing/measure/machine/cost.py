@@ -16,23 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import tiles
-from ..errors import InvalidInput
-from ..painting.load import dtypes_of, parameters
-from ..painting.networks import Outline, codec_of, denoiser_of, outlines
-from ..painting.painter import Painter
-from ..painting.recipes.tasks import beside
-from ..painting.text import text_of
-from ..request.names import RECIPES
-from ..request.request import Request
-from ..run import offload
-from ..run.cost import Cost, counted
-from ..run.device import find_device, free
-from ..run.engine.engines import find_engine
-from ..run.precision import find_precision
-from ..store.find import AnyModel, find
-from ..store.model import Model
-from ..weights.formats.format import TORCH_NAMES
+from ... import tiles
+from ...errors import InvalidInput
+from ...painting.load import dtypes_of, parameters
+from ...painting.networks import Outline, codec_of, denoiser_of, outlines
+from ...painting.painter import Painter
+from ...painting.recipes.tasks import beside
+from ...painting.text import text_of
+from ...request.names import RECIPES
+from ...request.request import Request
+from ...run import offload
+from ...run.cost import Cost, counted
+from ...run.device import find_device, free
+from ...run.engine.engines import find_engine
+from ...run.precision import find_precision
+from ...store.find import AnyModel, find
+from ...store.model import Model
+from ...weights.formats.format import TORCH_NAMES
 
 #: Where the networks are while they are counted.
 META = torch.device("meta")

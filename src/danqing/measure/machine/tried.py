@@ -1,6 +1,6 @@
-"""The process in which ways to compute are tried: ``python -m danqing.measure.tried`` answers each line with one.
+"""The process in which ways to compute are tried: ``python -m danqing.measure.machine.tried`` answers line by line.
 
-A way that hangs or crashes takes this process with it and no other. `machine` asks; what is written to standard output
+A way that hangs or crashes takes this process with it and no other. `races` asks; what is written to standard output
 by whoever else goes to standard error.
 """
 
@@ -20,19 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nets.blocks import ResnetBlock
-from ..nets.ports import Context
-from ..nets.unet import EPS, SD1, Transformer
-from ..painting.load import load
-from ..painting.painter import Painter
-from ..request.request import Request
-from ..run.engine.engines import ENGINES
-from ..run.measured import Choice
-from ..run.native.switch import given, turn
-from ..run.precision import NAMES, precision_name, speedup, training_precision
-from ..run.processor import allowed, cores
-from ..store.find import AnyModel
-from ..store.shipped import DEFAULT
+from ...nets.blocks import ResnetBlock
+from ...nets.ports import Context
+from ...nets.unet import EPS, SD1, Transformer
+from ...painting.load import load
+from ...painting.painter import Painter
+from ...request.request import Request
+from ...run.engine.engines import ENGINES
+from ...run.measured import Choice
+from ...run.native.switch import given, turn
+from ...run.precision import NAMES, precision_name, speedup, training_precision
+from ...run.processor import allowed, cores
+from ...store.find import AnyModel
+from ...store.shipped import DEFAULT
 
 CPU = torch.device("cpu")
 #: What is slower than fp32 by this factor in single layers is not tried in whole networks: it may be a hundred times.

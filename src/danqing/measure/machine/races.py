@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import IO, Any, cast
 
-from ..errors import DanqingError
-from ..run.measured import Choice
+from ...errors import DanqingError
+from ...run.measured import Choice
 
 #: Seconds in which all is measured, once the process is there, and those in which one way has to answer.
 BUDGET, PATIENCE = 15.0, 6.0
@@ -43,7 +43,7 @@ FAR = {"fp32": 1e-3, "bf16": 0.05, "fp16": 0.05}
 #: Variables that would choose in place of the measurement.
 VARIABLES = ("DANQING_PRECISION", "DANQING_ENGINE", "DANQING_KERNELS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 #: Of the process in which ways are tried.
-COMMAND = (sys.executable, "-m", "danqing.measure.tried")
+COMMAND = (sys.executable, "-m", "danqing.measure.machine.tried")
 #: A way -> its answer as `tried.Trials.run` gives it; ``why`` where there is none.
 Ask = Callable[[Choice], Mapping[str, Any]]
 
