@@ -31,7 +31,7 @@ print(decoded(3) - before)
 def test_a_process_grows_by_what_is_stated_and_what_its_allocator_keeps():
     found = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
     told = stated("danqing-mini", 512, 512, device="cpu", precision="fp32", engine="packed")
-    assert 0.9 < int(found.stdout) / (2 * told.decode.peak) < 1.5
+    assert 0.9 < int(found.stdout) / (2 * told.decode.peak) < 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -10,7 +10,7 @@ from torch import nn
 from danqing.adapt.base import layers
 from danqing.adapt.deltas import Delta, Difference
 from danqing.adapt.lora import Worn
-from danqing.errors import InvalidFile, UnknownName
+from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.painting import load as loading
 from danqing.painting.load import load
 from danqing.request.request import Request
@@ -46,7 +46,7 @@ def held(net):
 X = torch.linspace(-1, 1, 18).view(3, 6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if not ENGINES[name].keeps])
 def test_a_network_computes_the_same_bytes_while_no_other_is_in_memory(engine):
     nets, room = [made(0), made(1)], Room()
     with torch.inference_mode():
@@ -193,3 +193,13 @@ def test_free_is_what_the_system_has_within_the_limit_of_the_container(tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     assert free(CPU, tmp_path, meminfo) == 5000 * 1024
     assert free(CPU, tmp_path / "none", Path("/nowhere")) == float("inf")
+
+
+@pytest.mark.parametrize("other", [{"quantise": "int8"}, {"engine": "openvino"}])
+def test_weights_in_a_form_of_their_own_do_not_leave_memory(other, monkeypatch):
+    monkeypatch.setenv(offload.VARIABLE, "sequential")
+    with pytest.raises(InvalidInput, match=f"sequential was given, and {next(iter(other))}"):
+        load("danqing-mini", "cpu", "fp32", **other)
+    monkeypatch.setenv(offload.VARIABLE, "auto")
+    kept = loading._kept(other.get("engine", "torch"), other.get("quantise", "none"), "auto")
+    assert kept[1] == "none"

@@ -66,22 +66,22 @@ def load(
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
     if described.core != "denoiser":
         return _generator(*described.stamped, where, dtype, engine, hand)
-    return _painter(*described.stamped, where, dtype, engine, hand, *_kept(quantise or "none", offload.given()))
+    return _painter(*described.stamped, where, dtype, engine, hand, *_kept(engine, quantise or "none", offload.given()))
 
 
-def _kept(quantise: str, choice: str) -> tuple[str, str]:
-    """In how few bits weights are kept, and whether in memory one network at a time, which those in few bits are not.
+def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
+    """In how few bits weights are kept, and whether one network is in memory at a time, which asks for weights as they
+    are in their files.
 
     Raises:
-        UnknownName: there is no such quantiser. InvalidInput: both were asked for.
+        UnknownName: there is no such quantiser. InvalidInput: what was asked for does not go together.
     """
     if quantise not in QUANTISERS:
         raise UnknownName("quantiser", quantise, QUANTISERS)
-    if quantise == "none":
-        return quantise, choice
-    if choice == "sequential":
-        raise InvalidInput(f"offload: sequential was given, and quantise: {quantise}; possible is one of the two")
-    return quantise, "none"
+    other = f"quantise: {quantise}" if quantise != "none" else f"engine: {engine}" if ENGINES[engine].keeps else ""
+    if other and choice == "sequential":
+        raise InvalidInput(f"offload: sequential was given, and {other}; possible is one of the two")
+    return quantise, "none" if other else choice
 
 
 def load_for(request: Request, device: str | None = None) -> LoadedModel:

@@ -66,5 +66,6 @@ COMPILE = Engine(
     attach=attach,
     reason=reason,
     aside=whole.aside,
+    keeps=True,
     does="Whole networks by torch.compile, for each size once: minutes before the first picture, kept on the disk.",
 )

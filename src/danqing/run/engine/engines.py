@@ -29,6 +29,7 @@ class Engine:
         reason: why it cannot compute on a device, "" where it can.
         aside: why torch computes a network as it is now in its place, "" where it does not.
         record: what of it a picture's record is to hold: its bytes may depend on that.
+        keeps: the weights stay in memory in a form of its own, so that a network cannot leave it meanwhile.
         steady: a picture is to have the same bytes in a batch of any size, which is proved before it is relied on.
         sketch: has a network on the meta device make what it makes by this engine; what it returns says then, by the
             layers called, how many bytes stand in the place of each one's weight.
@@ -39,6 +40,7 @@ class Engine:
     reason: Callable[[torch.device], str] = lambda where: ""
     aside: Callable[[nn.Module], str] = lambda net: ""
     record: Callable[[], Mapping[str, Any]] = dict[str, Any]
+    keeps: bool = False
     steady: bool = False
     sketch: Callable[[nn.Module], Callable[[], Mapping[nn.Module, int]]] = lambda net: dict
     does: str = ""

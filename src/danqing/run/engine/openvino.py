@@ -266,6 +266,7 @@ OPENVINO = Engine(
     attach=attach,
     reason=reason,
     aside=whole.aside,
+    keeps=True,
     record=lambda: {"openvino": version("openvino")},
     does="Whole networks by OpenVINO, for each size once, kept on the disk; processors alone.",
 )
