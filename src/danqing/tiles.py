@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import chain, product, starmap
 from math import ceil, pi
 
 import torch
@@ -161,20 +161,21 @@ def in_tiles(denoiser: Conditioned, tiling: Tiling) -> Conditioned:
     window is given all of the text and of ``cond.extra``.
 
     Where a window lies is told as ``cond.extra["where"]``, `places` of its cells, for a network that has an idea of the
-    whole.
+    whole, and the how-manieth it is as ``cond.extra["window"]``, (B, 1), for what is kept of each.
     """
 
     def estimate(x: Tensor, t: Tensor, cond: Conditioning) -> Denoised:
-        def estimate(cut: Cut) -> Denoised:
+        def estimate(number: int, cut: Cut) -> Denoised:
             if cut is whole:
                 return denoiser(x, t, cond)
             where = cut(places(x)).movedim(1, -1).expand(cond.batch, -1, -1, -1)  # (B, h, w, 2)
             concat = None if cond.concat is None else cut(cond.concat)
-            maps, extra = {name: cut(value) for name, value in cond.maps.items()}, {**cond.extra, "where": where}
+            extra = {**cond.extra, "where": where, "window": torch.full((cond.batch, 1), number)}
+            maps = {name: cut(value) for name, value in cond.maps.items()}
             return denoiser(cut(x), t, replace(cond, concat=concat, extra=extra, maps=maps))
 
         size = x.shape[-2:]
-        return merge(lambda *parts: tiling.join(size, parts), *map(estimate, tiling.cuts(size)))
+        return merge(lambda *parts: tiling.join(size, parts), *starmap(estimate, enumerate(tiling.cuts(size))))
 
     return estimate
 

@@ -7,7 +7,8 @@ How an adapter meets it, port by port. The state between layers is `Streams`, th
    ``del`` takes it away again;
 3. every `JointAttention` owns ``branches``, an empty ``nn.ModuleDict``: each ``branch(q, ctx)`` reads the image's
    queries (B, heads, N, d) as projected, not yet normed, and adds a term of their shape before the output projection;
-4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
+4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA);
+5. ``net.body(streams, ctx, residuals) -> streams`` runs all blocks, and another may stand in its place (`nets.deep`).
 
 Each block is run by ``net.through(block, streams, ctx)``, `whole` by default; whoever loads a network for long texts
 hands it `danqing.nets.longtext.Windowed`, which changes nothing for a text that fits a window.
@@ -15,7 +16,7 @@ hands it `danqing.nets.longtext.Windowed`, which changes nothing for a text that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast
 
@@ -449,14 +450,23 @@ class MMDiT(nn.Module):
         assert pooled is not None
         ctx = Context(time=self.time_text_embed(time, pooled.to(x.dtype)), tokens=tokens, extra=extra)
         state = Streams(self.pos_embed(x), self.context_embedder(tokens))  # (B, N, W), (B, L, W)
-        for i, block in enumerate(self.transformer_blocks):
-            state = self.through(cast(Block, block), state, ctx)
-            if i < len(residuals.down):
-                state = Streams(state.image + residuals.down[i], state.text)
-            for layer in cast(nn.ModuleDict, self.inserted[i]).values():
-                state = layer(state, ctx)
+        state = self.body(state, ctx, residuals)
         patches = self.proj_out(self.norm_out(state.image, ctx.time))  # (B, N, patch² C_out)
         return unpatch(patches, x.shape[-2] // self.config.patch_size, self.config.patch_size)
+
+    def body(self, x: Streams, ctx: Context, residuals: Residuals) -> Streams:
+        """Port 5: all blocks, `Streams` -> `Streams`."""
+        return self.run(range(self.config.num_layers), x, ctx, residuals)
+
+    def run(self, blocks: Iterable[int], x: Streams, ctx: Context, residuals: Residuals) -> Streams:
+        """Some of the blocks, each with its residual and what is inserted after it, `Streams` -> `Streams`."""
+        for i in blocks:
+            x = self.through(cast(Block, self.transformer_blocks[i]), x, ctx)
+            if i < len(residuals.down):
+                x = Streams(x.image + residuals.down[i], x.text)
+            for layer in cast(nn.ModuleDict, self.inserted[i]).values():
+                x = layer(x, ctx)
+        return x
 
     def check(self, x: Tensor, tokens: Tensor, pooled: Tensor | None, residuals: Residuals) -> None:
         """Refuse what does not fit the configuration."""

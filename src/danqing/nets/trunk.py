@@ -151,6 +151,10 @@ class Up(Stage):
         """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; takes from the end of ``skips``."""
         for i in range(len(self.resnets)):
             x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
+        return self.double(x, skips, ctx)
+
+    def double(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+        """The grid doubled, at every level but the last; ``skips`` are those that are left."""
         for layer in self.upsamplers:
             # The next skip knows the size: it is not twice ours where a height or width was odd on the way down.
             x = layer(x, ctx, tuple(skips[-1].shape[-2:]))
@@ -288,10 +292,14 @@ class Backbone(Trunk):
         x = self.read(x, pooled, extra)
         self.check(x, tokens)
         ctx = Context(time=self.embed(x, time, pooled), tokens=tokens, extra=extra)
+        return self.conv_out(self.activated(self.conv_norm_out, self.body(x, ctx, residuals)))
+
+    def body(self, x: Tensor, ctx: Context, residuals: Residuals) -> Tensor:
+        """Port 5: all levels, (B, C_in, H, W) -> (B, C_0, H, W)."""
         x, skips = add_residuals(*self.down(x, ctx), residuals)
         for stage in self.up_blocks:
             x = stage(x, skips, ctx)
-        return self.conv_out(self.activated(self.conv_norm_out, x))
+        return x
 
 
 def add_residuals(mid: Tensor, skips: list[Tensor], residuals: Residuals) -> tuple[Tensor, list[Tensor]]:
@@ -300,8 +308,17 @@ def add_residuals(mid: Tensor, skips: list[Tensor], residuals: Residuals) -> tup
     Raises:
         InvalidInput: there are residuals for the skips, but not one for each.
     """
-    if residuals.down and len(residuals.down) != len(skips):
-        raise InvalidInput(f"{len(residuals.down)} residuals for {len(skips)} skips: give one for each skip, or none")
+    check_residuals(residuals, len(skips))
     if residuals.down:
         skips = [skip + residual for skip, residual in zip(skips, residuals.down, strict=True)]
     return (mid if residuals.mid is None else mid + residuals.mid), skips
+
+
+def check_residuals(residuals: Residuals, skips: int) -> None:
+    """Refuse residuals for another number of skips.
+
+    Raises:
+        InvalidInput: there are residuals for the skips, but not one for each.
+    """
+    if len(residuals.down) not in (0, skips):
+        raise InvalidInput(f"{len(residuals.down)} residuals for {skips} skips: give one for each skip, or none")

@@ -6,7 +6,8 @@ How an adapter meets it, port by port:
 2. every stage owns ``inserted``, one empty ``nn.ModuleDict`` a step: ``stage.inserted[i]["name"] = layer`` runs
    ``layer(x, ctx) -> x`` after the i-th residual block and its attention, ``del`` takes it away again (AnimateDiff);
 3. every `CrossAttention` that reads text owns ``branches``, an empty ``nn.ModuleDict`` (IP-Adapter);
-4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA).
+4. every ``nn.Linear`` and ``nn.Conv2d`` is called as a module and may be replaced by name (LoRA);
+5. ``net.body(x, ctx, residuals) -> x`` runs all levels, and another may stand in its place (`nets.deep`).
 """
 
 from __future__ import annotations

@@ -12,12 +12,14 @@ import torch
 from .. import guide
 from ..errors import InvalidInput
 from ..guides.alternate import alternate
+from ..guides.deep import deep
 from ..guides.dynamic import dynamic
 from ..guides.forecast import forecast
 from ..guides.perturbed import perturbed
 from ..guides.plusplus import plusplus
 from ..guides.projected import projected
 from ..guides.zero_star import zero_star
+from ..nets.deep import KEEP, TAKE, Deep, Memory
 from ..nets.perturbed import MARK, perturb
 from ..request.request import Resolved
 from ..run.shared import Attach
@@ -26,7 +28,7 @@ from ..solve.core import Point
 from ..tables import Table
 from ..types import Conditioning, Denoise
 from .adapters.attachment import Target
-from .say import each
+from .say import Say, Terms, each
 from .steps import solver_of
 
 
@@ -116,6 +118,36 @@ def _perturbing(request: Resolved, target: Target) -> Iterable[Attach]:
 # ---------------------------------------------------------------------------------------------- what is not computed
 
 
+def _deep(at: At, request: Resolved) -> At:
+    says = request.acceleration
+
+    def make(scale: float, *say: object) -> Denoise:
+        memories = list[Memory]()
+        whole, outer = (at(scale, *say, _remembered(name, memories)) for name in (KEEP, TAKE))
+        return deep(whole, outer, at.points, says.deep_every, lambda: [one.kept.clear() for one in memories])
+
+    return replace(at, make=make) if says.deep_every > 1 else at
+
+
+def _remembered(name: str, memories: list[Memory]) -> Say:
+    """A step by which each term, and the base, is marked to keep or to take, in a memory of its own."""
+
+    def say(terms: Terms, base: Conditioning) -> tuple[Terms, Conditioning]:
+        every = [*(cond for cond, _ in terms), base]
+        memories.extend(Memory() for _ in every[len(memories) :])
+        *marked, away = (
+            replace(cond, extra={**cond.extra, name: memory.mark}) for cond, memory in zip(every, memories, strict=True)
+        )
+        return tuple(zip(marked, (weight for _, weight in terms), strict=True)), away
+
+    return say
+
+
+def _deepening(request: Resolved, target: Target) -> Iterable[Attach]:
+    says = request.acceleration
+    return [Deep(target.nets["denoiser"], says.deep_outer)] if says.deep_every > 1 else []
+
+
 def _alternated(at: At, request: Resolved) -> At:
     says = request.acceleration
 
@@ -141,7 +173,11 @@ def _spared(request: Resolved) -> None:
         InvalidInput: so it is.
     """
     said, says = request.stated(), request.acceleration
-    for every, more in (("forecast", ("forecast_order",)), ("base_every", ("base_below",))):
+    for every, more in (
+        ("deep_every", ("deep_outer",)),
+        ("forecast", ("forecast_order",)),
+        ("base_every", ("base_below",)),
+    ):
         if getattr(says, every) == 1 and (vain := [name for name in more if name in said]):
             raise InvalidInput(
                 f"{', '.join(vain)} was given, but {every} is 1, which computes all: leave {vain[0]} out, or give "
@@ -153,6 +189,12 @@ def _spared(request: Resolved) -> None:
 GUIDANCE: Table[Wrapper] = Table(
     "guidance",
     {
+        "deep": Wrapper(
+            spare=_deep,
+            does="Computes a network's outermost layers alone in some steps (Ma et al. 2024).",
+            uses=("deep_every", "deep_outer"),
+            on=_deepening,
+        ),
         "alternate": Wrapper(
             spare=_alternated,
             does="Computes what guidance leads away from now and then (Lv et al. 2024).",

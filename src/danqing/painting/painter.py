@@ -33,7 +33,7 @@ from ..request.request import Request, Resolved
 from ..run import offload, together
 from ..run.device import free
 from ..run.engine.engines import ENGINES
-from ..run.shared import Setup, Shared
+from ..run.shared import Attach, Setup, Shared
 from ..solve import core, learned
 from ..solve.starting import starting
 from ..store import library
@@ -95,7 +95,7 @@ class Painter(LoadedModel):
         )  # whatever the size, in the memory of the model's own
         self._shared, self._encoded = Shared(denoiser.net), Latest[tuple[object, ...], EncodedPrompts](REMEMBERED)
         # Of one picture, in the copy of the painter that `attached` gives.
-        self._attached, self._setup = Attached(text), Setup()
+        self._attached, self._guiding, self._setup = Attached(text), tuple[Attach, ...](), Setup()
         self._proof, self._said = dict[Hashable, bool](), list[str]()
         self._decoding = decoding(model, dtype, engine)
         #: Equal where pictures are seen alike, None where no other's is.
@@ -138,9 +138,9 @@ class Painter(LoadedModel):
         """The same painter for one picture: what the prompts ask for is on while it computes, whoever else does."""
         other = copy.copy(self)
         asked, target = self.adapters.asked(request, self.text), self.adapters.target
-        on = (attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
-        nets = target.nets.values()
-        other._attached = replace(asked, on=tuple(offload.there(each, nets) for each in (*asked.on, *on)))
+        other._guiding = tuple(attach for row in GUIDANCE.usable().values() for attach in row.on(request, target))
+        on, nets = (*asked.on, *other._guiding), target.nets.values()
+        other._attached = replace(asked, on=tuple(offload.there(each, nets) for each in on))
         other._said = list[str]()
         other.codec = tiles.Fitting(self.codec, self._fits, other._said.append)
         with self._shared.setup(other._attached.on) as other._setup:
@@ -156,7 +156,7 @@ class Painter(LoadedModel):
     def alone(self) -> Painter:
         """The same painter for one picture, with nothing attached."""
         other = copy.copy(self)
-        other._attached, other._setup = Attached(self.text), Setup()
+        other._attached, other._guiding, other._setup = Attached(self.text), (), Setup()
         return other
 
     def notes(self, request: Resolved) -> Iterator[str]:
@@ -282,8 +282,10 @@ class Painter(LoadedModel):
             with self._shared.using(self._setup):
                 return self.sees(self.denoiser)(x, t, cond)
 
-        shared = ENGINES[self.engine].steady and self._seen is not None and not self._attached.on
-        return together.asked(together.Question(ask, self._seen, x, t, cond, self._proof if shared else None))
+        no_adapter = len(self._attached.on) == len(self._guiding)  # which is equal where it does the same
+        shared = ENGINES[self.engine].steady and self._seen is not None and no_adapter
+        alike = (self._seen, self._guiding)
+        return together.asked(together.Question(ask, alike, x, t, cond, self._proof if shared else None))
 
     def abreast(self, request: Resolved) -> int:
         cells = request.frames * (request.width // self.codec.factor) * (request.height // self.codec.factor)

@@ -148,6 +148,21 @@ class Acceleration(Group, frozen=True):
         description="The degree of the polynomial that forecasts; 0 repeats the latest computed step.",
         examples=[1],
     )
+    deep_every: Annotated[int, QUIET] = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Compute the whole network every N-th step alone, and between them its outermost layers, with what "
+        "lies deeper as it was; 1 computes all.",
+        examples=[2],
+    )
+    deep_outer: Annotated[int, QUIET] = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="How many layers are outermost: of a UNet so many down and up, of an MMDiT the first blocks.",
+        examples=[3],
+    )
     base_every: Annotated[int, QUIET] = Field(
         default=1,
         ge=1,

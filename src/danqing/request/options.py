@@ -73,6 +73,8 @@ class Painting(TypedDict, total=False):
     dynamic_bound: float | None
     forecast: int | None
     forecast_order: int | None
+    deep_every: int | None
+    deep_outer: int | None
     base_every: int | None
     base_below: float | None
     strength: float | None

@@ -17,6 +17,7 @@ from ...codec import Codec
 from ...denoise import Denoiser
 from ...errors import InvalidInput
 from ...levels import levels_of
+from ...nets.deep import KEEP, TAKE
 from ...nets.looking import Look, Looking, Seen, attentions
 from ...nets.perturbed import MARK
 from ...noise import Noise
@@ -30,8 +31,8 @@ from ..steps import window
 from .attachment import NO_FILE, Asked, Attached, Attachment, Target, Warn
 
 #: What of a conditioning's extras is said of the picture that is painted, and not of one that is looked at: where a
-#: tile lies, and that attention is perturbed.
-OWN = ("where", MARK)
+#: tile lies, that attention is perturbed, and what is kept of it.
+OWN = ("where", "window", MARK, KEEP, TAKE)
 #: A picture's sides become multiples of so many cells.
 CELLS = 2
 
