@@ -42,6 +42,12 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "base-every 2": {"base_every": 2},
     "base-every 3, base-below 0.5": {"base_every": 3, "base_below": 0.5},
     "forecast 2, base-every 2": {"forecast": 2, "base_every": 2},
+    "deep 2": {"deep_every": 2},
+    "deep 2, outer 2": {"deep_every": 2, "deep_outer": 2},
+    "deep 3": {"deep_every": 3},
+    "deep 3, outer 2": {"deep_every": 3, "deep_outer": 2},
+    "deep 2, forecast 2": {"deep_every": 2, "forecast": 2},
+    "deep 2, outer 2, forecast 2": {"deep_every": 2, "deep_outer": 2, "forecast": 2},
 }
 #: Ways that are judged too.
 JUDGED = ("20 steps", "forecast 3, which is --fast", "8 steps")

@@ -2,9 +2,9 @@
 keep it, or compute the outermost layers alone and take it as it was kept.
 
 Of a UNet the outermost m layers are the first m that leave a skip and the last m that read one; between them is kept
-what the first of the latter reads (Ma et al. 2024, "DeepCache", section 3.2; m = 1 is its branch 0). Of an MMDiT they
-are the first m blocks; kept is what all others added to the image, r = y - x (ParaAttention's first-block cache; Liu et
-al. 2024, "TeaCache", section 3.3, for all blocks).
+what the first of the latter reads (Ma et al. 2024, DeepCache; m - 1 is its branch). Of an MMDiT they are the first m
+blocks; kept is what all others added to the image, r = y - x (ParaAttention's first-block cache; Liu et al. 2024,
+TeaCache, of all blocks).
 """
 
 from __future__ import annotations
