@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from danqing.errors import InvalidInput
+from danqing.nets import deep
 from danqing.nets.deep import KEEP, TAKE, Deep, Memory
 from danqing.nets.mmdit import MMDiT, MMDiTConfig
 from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig
 from danqing.nets.ports import Residuals
 from danqing.nets.trunk import Backbone, Up
 from danqing.nets.unet import UNet, UNetConfig
+from danqing.run.engine.whole import Unfit, state
 
 CONFIG = UNetConfig(
     block_out_channels=(8, 16),
@@ -174,6 +176,14 @@ def test_it_comes_off_without_trace(net):
     assert vars(net) == before and torch.equal(ask(net, inputs(1)), state)
 
 
+def test_while_it_is_on_no_graph_of_the_whole_network_is_asked(net):
+    off, before = Deep(net, 1)(), ask(net, inputs(1))
+    with pytest.raises(Unfit, match="a part of its layers"):
+        state(net)
+    off()
+    assert state(net) and torch.equal(ask(net, inputs(1)), before)
+
+
 def test_rows_of_several_pictures_are_each_its_own(net):
     """Asked together, as alone; frames of a clip bear one mark, windows of a picture are told apart."""
     off, (a, b) = Deep(net, 1)(), (Memory(), Memory())
@@ -236,8 +246,6 @@ def test_odd_sides_go_through(unet):
 
 
 def test_what_nobody_holds_is_forgotten():
-    from danqing.nets import deep
-
     memory = Memory()
     number = memory.number
     assert number in deep._memories

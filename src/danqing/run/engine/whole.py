@@ -109,9 +109,11 @@ def state(net: nn.Module) -> list[Any]:
     keeps the tensors' memory too.
 
     Raises:
-        Unfit: a hook on one of its layers may do anything, at every call something else.
+        Unfit: a hook on one of its layers, or what runs them, may do anything, at every call something else.
     """
     found: list[Any] = []
+    if "body" in vars(net):
+        raise Unfit("in some steps a part of its layers is computed")
     for layer in layers(net):
         if layer is not net and (layer._forward_hooks or layer._forward_pre_hooks):
             raise Unfit("something looks into its layers")
