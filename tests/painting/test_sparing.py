@@ -173,13 +173,6 @@ def test_the_outermost_layers_go_with_all_else(tiny, depths, more):
     assert same(spared, paint(tiny, **more, deep_every=2)) and same(paint(tiny, **more), plain)
 
 
-def test_a_picture_of_two_halves_that_are_alike_keeps_each_its_own(tiny):
-    """Every step is whole where every window is, so that the last is taken of none but its own."""
-    wide = {"width": 64, "tile": 32, "deep_every": 2, "steps": 4}
-    both = paint(tiny, **wide, regions="left: a blue cat")
-    assert not same(both, paint(tiny, **wide)) and same(both, paint(tiny, **wide, regions="left: a blue cat"))
-
-
 def test_pictures_of_which_some_compute_less_have_the_bytes_that_they_have_alone(tiny, depths):
     many = [
         danqing.Request(prompt="a fox", model=str(tiny), **{**OPTIONS, "seed": seed, "steps": steps}, deep_every=n)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakValueDictionary
@@ -22,10 +23,10 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from .mmdit import MMDiT, Streams
 from .ports import Context, Residuals
-from .trunk import Backbone, Up, check_residuals
+from .trunk import Backbone, Down, Up, check_residuals
 
 #: The names in ``extra`` by which a call asks to keep, or to take what was kept: `Memory.mark` of each row.
-KEEP, TAKE = "deep keep", "deep take"
+KEEP, TAKE = "deep_keep", "deep_take"
 
 
 class Memory:
@@ -96,13 +97,14 @@ class Levels:
         """What leaves the skips."""
         yield self.net.enter
         for stage in self.net.down_blocks:
-            for i in range(len(stage.resnets)):
-                yield lambda x, ctx, stage=stage, i=i: stage.step(i, x, ctx)
+            stage = cast(Down, stage)
+            yield from (partial(stage.step, i) for i in range(len(stage.resnets)))
             yield from stage.downsamplers
 
     def up(self) -> list[tuple[Up, int]]:
         """What reads them, the latest first: the i-th step of a level."""
-        return [(cast(Up, stage), i) for stage in self.net.up_blocks for i in range(len(stage.resnets))]
+        stages = [cast(Up, stage) for stage in self.net.up_blocks]
+        return [(stage, i) for stage in stages for i in range(len(stage.resnets))]
 
     def enter(self, x: Tensor, ctx: Context, residuals: Residuals) -> Entered:
         check_residuals(residuals, self.most)
