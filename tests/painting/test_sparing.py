@@ -137,7 +137,10 @@ def test_the_deep_layers_are_called_in_every_so_manieth_step(tiny, depths):
         ({"deep_every": 1000}, [1] + [0] * 6),
         ({"deep_every": 2, "forecast": 2}, [1, 0, 1, 0]),  # of the steps 0, 2, 4 and 6, that are asked for
         ({"deep_every": 2, "pag": 3.0}, [1, 1, 0, 0] * 3 + [1, 1]),
-        ({"deep_every": 3, "solver": "heun"}, [1] + [0] * 4 + [1, 1] + [0] * 4 + [1, 1]),  # a look ahead is the next's
+        (
+            {"deep_every": 3, "solver": "heun"},
+            [1] + [0] * 3 + [1, 1] + [0] * 4 + [1, 1],
+        ),  # but the first, each looks ahead
         ({"deep_every": 3, "width": 64, "tile": 32}, ([1] * 3 + [0] * 6) * 2 + [1] * 3),
         ({"deep_every": 3, "frames": 2}, [1, 0, 0] * 2 + [1]),
         ({"deep_every": 4, "hires": 2, "hires_strength": 1.0}, [1, 0, 0, 0, 1, 0, 0] * 2),
