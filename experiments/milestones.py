@@ -67,13 +67,13 @@ class Course:
 
 
 def follow(trial: Trial, course: Course) -> Training:
-    """Train to the course's end, resuming from its folder; the long run as it then is."""
+    """Train to the course's end, which is a milestone too, resuming from its folder; the long run as it then is."""
     until = time.monotonic() + 60 * course.minutes
     last, interval = max(1, course.samples // course.batch), course.part * PARTS
     run = trial.training(Trapezoid(WARMUP))
     run.resume(course.folder / "last.pt")
     while True:
-        if run.step and run.step % interval == 0:
+        if run.step and (run.step % interval == 0 or run.step >= last):
             _cool(trial, course, run, until)
         if run.step >= last or time.monotonic() >= until:
             return run
