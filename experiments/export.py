@@ -45,9 +45,9 @@ DEFAULTS = {
 }
 
 ABOUT = """\
-Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters) on 16 x 16 x 8 latents of
-an autoencoder ({vae:.1f}M), guided by the tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which
-learned along with the painter. Rectified flow."""
+Paints 128 x 128 px pictures from English and Chinese words: a UNet ({unet:.1f}M parameters, with the draft that it
+reads: what the words show on average, by an MLP) on 16 x 16 x 8 latents of an autoencoder ({vae:.1f}M), guided by the
+tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which learned along with the draft. Rectified flow."""
 COMPOSED = """\
 {composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of
 each of 20 subjects were never trained on."""
