@@ -136,7 +136,7 @@ class Levels:
         for stage, i in layers:
             x = stage.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
             if i == len(stage.resnets) - 1:
-                x = stage.double(x, skips, ctx)
+                x = stage.upsampled(x, skips, ctx)
         return x
 
 

@@ -151,9 +151,9 @@ class Up(Stage):
         """(B, C, H, W) -> (B, C', 2H, 2W), or H, W at the last level; takes from the end of ``skips``."""
         for i in range(len(self.resnets)):
             x = self.step(i, torch.cat([x, skips.pop()], dim=1), ctx)
-        return self.double(x, skips, ctx)
+        return self.upsampled(x, skips, ctx)
 
-    def double(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
+    def upsampled(self, x: Tensor, skips: list[Tensor], ctx: Context) -> Tensor:
         """The grid doubled, at every level but the last; ``skips`` are those that are left."""
         for layer in self.upsamplers:
             # The next skip knows the size: it is not twice ours where a height or width was odd on the way down.
