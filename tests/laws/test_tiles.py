@@ -247,7 +247,7 @@ class Nearest:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(LEAST, 70), st.integers(LEAST, 70), st.integers(LEAST**2, 5000))
-def test_a_codec_sees_as_much_as_there_is_room_for_and_little_more_than_the_whole(height, width, room):
+def test_a_codec_sees_as_much_as_there_is_room_for_and_the_whole_no_more_than_twice(height, width, room):
     codec, said = Nearest(), []
     ours = Fitting(codec, lambda h, w: h * w <= room, said.append)
     x = draw(1, 3, height, width)
@@ -260,7 +260,8 @@ def test_a_codec_sees_as_much_as_there_is_room_for_and_little_more_than_the_whol
     tile = fitting((height, width), lambda h, w: h * w <= room).tile
     assert tile == max(max(window) for window in codec.seen) and count > 1
     row = next(k for k in range(1, 99) if tile >= (max(height, width) + (k - 1) * SHARED) / k)
-    assert sum(h * w for h, w in codec.seen) <= (height + row * (SHARED + 1)) * (width + row * (SHARED + 1)) * 1.3
+    # Of the shorter side a second row may be nearly all overlap.
+    assert sum(h * w for h, w in codec.seen) <= (height + row * (SHARED + 1)) * (width + row * (SHARED + 1)) * 2
 
 
 def test_where_there_is_room_every_byte_is_the_codecs_own_and_else_it_is_said():
