@@ -3,13 +3,14 @@
     danqing learn experiments/image_prompt.py --set data=data
     danqing learn experiments/image_prompt.py --set data=data --export FOLDER
 
-The painter stands still. Learned is how its attentions to the text read a picture (Ye et al. 2023), and what the picture
+The painter stands still. Learned is how its attentions to the text read a picture (Ye et al. 2023), and what a picture
 adds to the text's summary, from which the painter drafts. The tower puts pictures where the text tower puts words, so
-keys and values begin as those of the text, and what is added as the picture's place times the usual length of a summary.
+what is added begins as a picture's place times the usual length of summaries; attention begins with the text's keys, and
+no values.
 Half of the captions are left out, so that the picture must be read, and a tenth of the pictures, for guidance.
 
-Two losses: that of the painter, and how far the summary that a picture makes of no words is from its caption's, of which
-a batch of a thousand costs next to nothing.
+Two losses: that of the painter, and how far the summary that a picture makes of no words is from its caption's, which
+costs next to nothing.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ NAME = "image prompt"
 FILE = "danqing-mini-image-prompt.safetensors"
 #: The part of captions and of pictures that are left out.
 UNSAID, UNSEEN = 0.5, 0.1
-#: Of how many pictures a step aligns the summaries; how far each is moved before, for held-out pictures lie further from
-#: their captions than those the tower has learned; and how much that loss counts.
+#: Of how many pictures a step aligns the summaries; how far each is moved before, for pictures that are kept apart lie
+#: further from their captions than those the tower has learned; and how much that loss counts.
 ALIGNED, MOVED, WEIGHT = 512, 0.5, 0.5
 #: How many pictures kept apart are measured, and shown.
 MEASURED, SHOWN = 256, 8
@@ -120,8 +121,8 @@ class Batch:
     Args:
         x0: latents (B, 8, 16, 16).
         said, seen: what is said of them, and what the tower sees of them, (B, S).
-        apart: what it sees of other pictures, (A, S), moved; missing: what their captions' summaries have beyond that of
-            no words, (A, P).
+        apart: what it sees of other pictures, (A, S), moved.
+        missing: what their captions' summaries have beyond that of no words, (A, P).
     """
 
     x0: Tensor
@@ -145,26 +146,26 @@ def seeing(model: nn.Module, batch: Batch, noise: torch.Generator) -> dict[str, 
 
 
 def adapter(net: nn.Module, seen: int, summary: int = 0, length: float = 1.0, inner: int = 1024) -> IPAdapter:
-    """For a network, at its beginning: keys and values are those of the text.
+    """For a network, at its beginning: keys are those of the text, and values nothing, so that attention adds nothing.
 
     Args:
         seen: S of what the tower sees; summary: P of the text's summary, of the usual length, to which it is to add.
         inner: of the hidden layer between.
     """
     own: dict[str, Any] = {**layers(net)}
-    weights = [(own[f"{place}.to_k"].weight, own[f"{place}.to_v"].weight) for place in places(net)]
-    widths = tuple(keys.shape[0] for keys, _ in weights)
-    config = IPAdapterConfig(tokens=4, width=weights[0][0].shape[1], seen=seen, layers=widths)
+    weights = [own[f"{place}.to_k"].weight for place in places(net)]
+    widths = tuple(keys.shape[0] for keys in weights)
+    config = IPAdapterConfig(tokens=4, width=weights[0].shape[1], seen=seen, layers=widths)
     if summary:
         config = replace(config, kind="summary", summary=summary, inner=inner)
     made = IPAdapter(config)
     if isinstance(made.image_proj, Summary):
         nn.init.zeros_(made.image_proj.down.weight)
         made.image_proj.skip.weight.data.copy_(length * torch.eye(summary, seen))
-    for i, pair in enumerate(weights):
+    for i, keys in enumerate(weights):
         part: Any = made.ip_adapter[str(2 * i + 1)]
-        for linear, weight in zip((part.to_k_ip, part.to_v_ip), pair, strict=True):
-            linear.weight.data.copy_(weight)
+        part.to_k_ip.weight.data.copy_(keys)
+        nn.init.zeros_(part.to_v_ip.weight)
     return made
 
 
@@ -205,6 +206,13 @@ class ImagePrompts(Experiment):
     def text(self) -> clip.CLIPText:
         return cast(clip.CLIPText, shipped("text", self.model))
 
+    def summaries(self, texts: list[str]) -> Tensor:
+        """Those of texts, (N, P), cut to the longest: the text tower is causal, so that what follows it says nothing."""
+        ids = encode_texts(self.tower.tokenizer, texts)
+        ids = ids[:, : int((ids != self.tower.tokenizer.pad).sum(1).max())]
+        with torch.no_grad():
+            return torch.cat([self.text(part).pooled.float() for part in ids.split(256)])
+
     @cached_property
     def seen(self) -> Tensor:
         """What the tower sees of every single, (N, S)."""
@@ -239,9 +247,8 @@ class ImagePrompts(Experiment):
         net = shipped("denoiser", self.model)
         art, denoiser = self.art("train"), Denoiser(net, SCHEDULE, "flow").requires_grad_(False)
         texts = [canonical(row, "en") for row in art.rows]
-        untold, parts = self.said([""]), [texts[i : i + 256] for i in range(0, len(texts), 256)]
-        summaries = torch.cat([cast(Tensor, self.said(part).pooled) for part in parts])
-        missing = summaries - cast(Tensor, untold.pooled)
+        summaries = self.summaries(texts)
+        missing = summaries - self.summaries([""])
         length = float(summaries.norm(dim=1).mean())
         model = Prompted(denoiser, adapter(net, art.seen.shape[1], summaries.shape[1], length))
         orders = Order(len(texts), self.batch, "image prompt"), Order(len(texts), ALIGNED, "aligned")
@@ -282,8 +289,8 @@ class ImagePrompts(Experiment):
         return torch.from_numpy(np.asarray(pictures)).movedim(-1, 1)
 
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """How often the judge recognises the subject of a picture kept apart, in percent, in the picture itself, in what
-        is painted from it alone, and from nothing: of the first word, and of the first five; and the style."""
+        """How often the judge recognises a subject kept apart, by its first word and by its first five, and the
+        style, in percent: in the pictures themselves, in what is painted from them alone, and from nothing."""
         model, art = averaged(run, Prompted), self.art("heldout_pair", MEASURED)
         silent = [""] * len(art.rows)
         shown = {

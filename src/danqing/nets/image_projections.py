@@ -58,8 +58,8 @@ class Projection(nn.Module):
         config: of the adapter.
     """
 
-    #: Of the image tower: "projected", "tokens" of the layer before the last, "matched" to the words of a model of ours,
-    #: or nothing; and whether a face is read.
+    #: Of the image tower: "projected", "tokens" of the layer before the last, "matched" to the words of our model, or
+    #: nothing; and whether a face is read.
     tower: str = ""
     faces: bool = False
     #: Whether the numbers of a face are brought to length 1.

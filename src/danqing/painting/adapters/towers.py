@@ -62,8 +62,7 @@ def tower_of(what: str, width: int, given: str, adapter: str) -> Path:
         path = path if path.is_file() else known[given]
         if (there := _width(path, what)) != width:
             raise InvalidFile(
-                f"{path} says {there} numbers of a picture that {adapter} could read, and it reads {width}: "
-                f"{_wanted(what, width)}"
+                f"{path} says {there} numbers of a picture, and {adapter} reads {width}: {_wanted(what, width)}"
             )
         return path
     for path in known.values():
@@ -112,13 +111,13 @@ def kind_of(path: Path) -> Kind:
 def says(path: Path, what: str, image: Image.Image | None) -> Tensor:
     """What a tower says of an RGB picture: its summary (1, S), or the tokens of its layer before the last (1, L, S). Of
     none, 0 as the summary, or the tokens of a picture that is the mean of all."""
-    stamp = path.stat().st_mtime_ns
+    stamp = tuple(part.stat().st_mtime_ns for part in kind_of(path).files(path))
     key = (path, stamp, what, None if image is None else (image.size, hashlib.sha256(image.tobytes()).digest()))
     return _seen.get(key, lambda: _read(path, stamp)(what, image))
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, stamp: int) -> Says:
+def _read(path: Path, stamp: tuple[int, ...]) -> Says:
     return kind_of(path).read(path)
 
 
