@@ -5,7 +5,7 @@
 
 The painter stands still. Learned is how its attentions to the text read a picture (Ye et al. 2023), and what a picture
 adds to the text's summary, from which the painter drafts. The tower puts pictures where the text tower puts words, so
-what is added begins as a picture's place times the usual length of summaries; attention begins with the text's keys, and
+what is added begins as a picture's place times the usual length of summaries. Attention begins with the text's keys and
 no values.
 Half of the captions are left out, so that the picture must be read, and a tenth of the pictures, for guidance.
 
@@ -207,7 +207,7 @@ class ImagePrompts(Experiment):
         return cast(clip.CLIPText, shipped("text", self.model))
 
     def summaries(self, texts: list[str]) -> Tensor:
-        """Those of texts, (N, P), cut to the longest: the text tower is causal, so that what follows it says nothing."""
+        """Those of texts, (N, P), cut to the longest: the text tower is causal, so what follows says nothing."""
         ids = encode_texts(self.tower.tokenizer, texts)
         ids = ids[:, : int((ids != self.tower.tokenizer.pad).sum(1).max())]
         with torch.no_grad():
