@@ -5,8 +5,7 @@
 
 The painter stands still. Learned is how its attentions to the text read a picture (Ye et al. 2023), and what a picture
 adds to the text's summary, from which the painter drafts. The tower puts pictures where the text tower puts words, so
-what is added begins as a picture's place times the usual length of summaries. Attention begins with the text's keys and
-no values.
+what is added begins as the best line between the two. Attention begins with the text's keys and no values.
 Half of the captions are left out, so that the picture must be read, and a tenth of the pictures, for guidance.
 
 Two losses: that of the painter, and how far the summary that a picture makes of no words is from its caption's, which
@@ -67,7 +66,7 @@ FILE = "danqing-mini-image-prompt.safetensors"
 UNSAID, UNSEEN = 0.5, 0.1
 #: Of how many pictures a step aligns the summaries; how far each is moved before, for pictures that are kept apart lie
 #: further from their captions than those the tower has learned; and how much that loss counts.
-ALIGNED, MOVED, WEIGHT = 512, 0.5, 0.5
+ALIGNED, MOVED, WEIGHT = 512, 0.15, 0.5
 #: How many pictures kept apart are measured, and shown.
 MEASURED, SHOWN = 256, 8
 
@@ -145,23 +144,35 @@ def seeing(model: nn.Module, batch: Batch, noise: torch.Generator) -> dict[str, 
     return {"loss": painted + WEIGHT * away, "painted": painted.detach(), "away": away.detach()}
 
 
-def adapter(net: nn.Module, seen: int, summary: int = 0, length: float = 1.0, inner: int = 1024) -> IPAdapter:
+def line(seen: Tensor, missing: Tensor) -> Tensor:
+    """The matrix A, (P, S), by which ``A s`` is nearest what is missing, in the mean of squares, each s moved as
+    `moved` does: ridge regression (Bishop 1995, "Training with noise is equivalent to Tikhonov regularization").
+
+    Args:
+        seen: (N, S); missing: (N, P).
+    """
+    moved = len(seen) * MOVED**2 / seen.shape[1] * torch.eye(seen.shape[1])
+    return torch.linalg.solve(seen.mT @ seen + moved, seen.mT @ missing).mT
+
+
+def adapter(net: nn.Module, seen: int, skip: Tensor | None = None, inner: int = 1024) -> IPAdapter:
     """For a network, at its beginning: keys are those of the text, and values nothing, so that attention adds nothing.
 
     Args:
-        seen: S of what the tower sees; summary: P of the text's summary, of the usual length, to which it is to add.
-        inner: of the hidden layer between.
+        seen: S of what the tower sees.
+        skip: (P, S), what it begins to add to the text's summary; None for nothing, ever.
+        inner: of the hidden layer of what it learns to add.
     """
     own: dict[str, Any] = {**layers(net)}
     weights = [own[f"{place}.to_k"].weight for place in places(net)]
     widths = tuple(keys.shape[0] for keys in weights)
     config = IPAdapterConfig(tokens=4, width=weights[0].shape[1], seen=seen, layers=widths)
-    if summary:
-        config = replace(config, kind="summary", summary=summary, inner=inner)
+    if skip is not None:
+        config = replace(config, kind="summary", summary=len(skip), inner=inner)
     made = IPAdapter(config)
-    if isinstance(made.image_proj, Summary):
+    if skip is not None and isinstance(made.image_proj, Summary):
         nn.init.zeros_(made.image_proj.down.weight)
-        made.image_proj.skip.weight.data.copy_(length * torch.eye(summary, seen))
+        made.image_proj.skip.weight.data.copy_(skip)
     for i, keys in enumerate(weights):
         part: Any = made.ip_adapter[str(2 * i + 1)]
         part.to_k_ip.weight.data.copy_(keys)
@@ -247,10 +258,8 @@ class ImagePrompts(Experiment):
         net = shipped("denoiser", self.model)
         art, denoiser = self.art("train"), Denoiser(net, SCHEDULE, "flow").requires_grad_(False)
         texts = [canonical(row, "en") for row in art.rows]
-        summaries = self.summaries(texts)
-        missing = summaries - self.summaries([""])
-        length = float(summaries.norm(dim=1).mean())
-        model = Prompted(denoiser, adapter(net, art.seen.shape[1], summaries.shape[1], length))
+        missing = self.summaries(texts) - self.summaries([""])
+        model = Prompted(denoiser, adapter(net, art.seen.shape[1], line(art.seen, missing)))
         orders = Order(len(texts), self.batch, "image prompt"), Order(len(texts), ALIGNED, "aligned")
 
         def batch(index: int) -> Batch:

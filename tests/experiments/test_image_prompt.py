@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from experiments.image_prompt import Batch, Prompted, adapter, seeing
+from experiments.image_prompt import MOVED, Batch, Prompted, adapter, line, seeing
 from tests.conftest import UNET
 
 from danqing.denoise import Denoiser
@@ -22,10 +22,13 @@ DRAFTED = DraftedUNetConfig(
 )
 
 
+SKIP = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+
+
 def model() -> Prompted:
     torch.manual_seed(0)
     net = DraftedUNet(DRAFTED)
-    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6, 5, 2.0, 7))
+    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6, SKIP, 7))
 
 
 def batch(seed: int = 0) -> Batch:
@@ -43,10 +46,13 @@ def test_keys_begin_as_those_of_the_text_and_attention_adds_nothing() -> None:
         assert torch.equal(keys, layer.to_k(tokens)) and not values.any()
 
 
-def test_a_summary_begins_as_the_pictures_place_times_the_usual_length() -> None:
-    seen = torch.randn(2, 6)
+def test_what_is_added_begins_as_a_line_which_finds_a_line() -> None:
+    seen = torch.nn.functional.normalize(torch.randn(4000, 6, generator=torch.Generator().manual_seed(1)), dim=1)
     added = model().adapter.image_proj.summary(seen)
-    assert added is not None and torch.equal(added, 2 * seen[:, :5])
+    assert added is not None
+    torch.testing.assert_close(added, seen @ SKIP.mT)
+    found = line(seen, added.detach())
+    torch.testing.assert_close(found, SKIP / (1 + MOVED**2), rtol=0.05, atol=0.05)
 
 
 def test_what_is_learned_is_the_adapter_alone_all_of_it() -> None:
