@@ -15,7 +15,7 @@ from tests.conftest import UNET
 
 import danqing
 from danqing import installed, tower
-from danqing.errors import InvalidFile, InvalidInput
+from danqing.errors import InvalidFile
 from danqing.measure.judge import Judge
 from danqing.measure.tower import Tower
 from danqing.nets.clip import CLIPVision, CLIPVisionConfig
@@ -176,7 +176,7 @@ def test_what_a_package_brings_is_found_by_its_fit_listed_and_told(paint, shippe
 
 
 def test_another_family_is_not_offered_it(tiny: Path, shipped: Path) -> None:
-    with pytest.raises(InvalidInput, match="of ours none fits tiny"):
+    with pytest.raises(InvalidFile, match="of ours none fits tiny"):
         danqing.paint("a fox", model=str(tiny), image_prompts="fox.png")
 
 

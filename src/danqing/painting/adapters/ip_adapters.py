@@ -63,8 +63,7 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
     """The request with the adapter named of every image prompt that counts.
 
     Raises:
-        InvalidInput: none is named, and not one alone fits the model. InvalidFile: none is there, or a picture cannot
-            be read.
+        InvalidInput: none is named, and several fit the model. InvalidFile: none does, or a picture cannot be read.
     """
     named = list[ImagePrompt]()
     for prompt in request.image_prompts:
@@ -78,17 +77,19 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
 def _only(net: nn.Module, model: str) -> str:
     """The name of the one adapter that fits a network."""
     known = library.ip_adapters()
-    if not known:
-        raise InvalidFile(
-            "an image prompt is read through an IP-Adapter, and none is in the folders of models: put one that was "
-            "made for your model, such as ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder "
-            "ipadapter of them, or state file"
-        )
     fitting = sorted({path: name for name, path in reversed(known.items()) if suits(path, net)}.values())
-    if len(fitting) != 1:
-        said = f"there are {', '.join(fitting)}: state file" if fitting else f"of {', '.join(known)} none fits {model}"
-        raise InvalidInput(f"an image prompt is read through an IP-Adapter, and none was named; {said}")
-    return fitting[0]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InvalidInput(
+            f"an image prompt is read through an IP-Adapter, and none was named; there are {', '.join(fitting)}: state "
+            "file"
+        )
+    there = f"of {', '.join(known)} none fits {model}" if known else "none is in the folders of models"
+    raise InvalidFile(
+        f"an image prompt is read through an IP-Adapter, and {there}: put one that was made for your model, such as "
+        "ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder ipadapter of them, or state file"
+    )
 
 
 def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
