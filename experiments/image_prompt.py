@@ -68,7 +68,7 @@ UNSAID, UNSEEN = 0.5, 0.1
 #: further from their captions than those the tower has learned; and how much that loss counts.
 ALIGNED, MOVED, WEIGHT = 512, 0.15, 0.5
 #: How many pictures kept apart are measured, and shown.
-MEASURED, SHOWN = 256, 8
+MEASURED, SHOWN = 64, 8
 
 WORDS = cards.Words(
     summary="pictures as prompts",
@@ -79,9 +79,10 @@ drafts.""",
 takes a colour or a shape. It carries over what a caption would say, subject and style, not where each line runs. It
 is made for one image tower and one text tower: when either is trained anew, so is this.""",
 )
-PAIRS = """Kept apart are pairs of a subject and a style that no training of this project sees; the subject is one of
-the judge's 1,914 words, painted from the picture alone, without any word, in 12 steps at guidance 3. "real" is what the
-judge says of the pictures themselves, "without" of what is painted from nothing."""
+PAIRS = f"""Kept apart are pairs of a subject and a style that are in no training, {MEASURED} of them, whose subject the
+judge has a word for, of 1,914. What is painted from the picture alone, without any word, from its caption alone, and
+from nothing, is painted in 12 steps at guidance 3; "real" is what the judge says of the pictures themselves. Values are
+percentages, of the judge's first word or of its first five."""
 
 
 class Prompted(nn.Module):
@@ -199,10 +200,10 @@ class Art:
 class ImagePrompts(Experiment):
     """Have danqing-mini read pictures."""
 
-    steps: Count = 600
-    batch: Count = 32
+    steps: Count = 400
+    batch: Count = 16
     rate: Annotated[float, Field(gt=0)] = 1e-3
-    average: float = 0.99
+    average: float = 0.97
     data: Path = DATA
     #: By its name or folder; the image tower must be matched to it.
     model: str = DEFAULT
@@ -298,14 +299,16 @@ class ImagePrompts(Experiment):
         return torch.from_numpy(np.asarray(pictures)).movedim(-1, 1)
 
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """How often the judge recognises a subject kept apart, by its first word and by its first five, and the
-        style, in percent: in the pictures themselves, in what is painted from them alone, and from nothing."""
+        """How often the judge recognises a subject kept apart, by its first word and by its first five, and the style, in
+        percent: in the pictures themselves, in what is painted from them alone, from their captions, and from nothing.
+        """
         model, art = averaged(run, Prompted), self.art("heldout_pair", MEASURED)
-        silent = [""] * len(art.rows)
+        silent, captions = [""] * len(art.rows), [canonical(row, "en") for row in art.rows]
         shown = {
             "real": torch.from_numpy(art.pictures).movedim(-1, 1),
-            "with": self.painted(model, art, 1.0, silent),
-            "without": self.painted(model, art, 0.0, silent),
+            "picture alone": self.painted(model, art, 1.0, silent),
+            "caption alone": self.painted(model, art, 0.0, captions),
+            "nothing": self.painted(model, art, 0.0, silent),
         }
         found: dict[str, float] = {}
         for name, pictures in shown.items():
