@@ -299,7 +299,7 @@ class ImagePrompts(Experiment):
         return torch.from_numpy(np.asarray(pictures)).movedim(-1, 1)
 
     def evaluate(self, run: Training) -> Mapping[str, float]:
-        """How often the judge recognises a subject kept apart, by its first word and by its first five, and the style, in
+        """How often the judge recognises a subject kept apart, by its first word and by its first five, and a style, in
         percent: in the pictures themselves, in what is painted from them alone, from their captions, and from nothing.
         """
         model, art = averaged(run, Prompted), self.art("heldout_pair", MEASURED)
