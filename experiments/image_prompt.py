@@ -28,7 +28,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
-from danqing import installed, tower
+from danqing import installed
 from danqing.adapt.base import layers
 from danqing.denoise import Denoiser
 from danqing.guide import compose
@@ -49,6 +49,7 @@ from danqing.solve.core import points, sample
 from danqing.solve.solvers import solver
 from danqing.store.shipped import DEFAULT
 from danqing.types import Conditioning
+from danqing.vision import tower
 from danqing.weights import store
 from danqing.weights.store import sha256
 from experiments import cards

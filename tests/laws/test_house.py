@@ -36,7 +36,7 @@ MAY = {
     "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
     "identity": {"errors", "installed", "finish", "nets", "run", "weights"},
     "hint": {"errors", "identity", "finish", "nets", "run", "tables", "inputs"},
-    "tower": {"errors", "levels", "nets", "weights"},
+    "vision": {"errors", "levels", "nets", "weights"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
@@ -63,10 +63,10 @@ MAY = {
     "painting": PROCESS
     | {"tables", "inputs", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
-    | {"hint", "identity", "installed", "tower"},
+    | {"hint", "identity", "installed", "vision"},
     "measure": PROCESS
     | {"run", "installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"}
-    | {"identity", "tower"},
+    | {"identity", "vision"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.conftest import UNET
 
 import danqing
-from danqing import installed, tower
+from danqing import installed
 from danqing.errors import InvalidFile
 from danqing.measure.judge import Judge
 from danqing.measure.tower import Tower
@@ -28,6 +29,7 @@ from danqing.painting.adapters import towers
 from danqing.painting.load import load as load_model
 from danqing.request.request import Request
 from danqing.store import inspect, library
+from danqing.vision import tower
 from danqing.weights import store
 from danqing.weights.load import load, save
 
@@ -73,7 +75,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "danqing_models"
     (folder / "judge").mkdir(parents=True)
     (folder / "ipadapter").mkdir()
-    torch.manual_seed(0)
     said = {name: json.dumps(asdict(config)) for name, config in (("judge", LOOK), ("tower", STEP))}
     store.write(folder / "judge" / tower.JUDGE, random(Recogniser(LOOK)).state_dict(), {"config": said["judge"]})
     store.write(folder / "judge" / tower.TOWER, random(ImageTower(STEP)).state_dict(), {"config": said["tower"]})
@@ -126,7 +127,7 @@ def test_a_picture_says_something_where_there_are_no_words(paint) -> None:
 
 
 def test_the_summary_is_told_of_the_picture(paint, shipped: Path) -> None:
-    net = random(IPAdapter(CONFIG))
+    net: Any = random(IPAdapter(CONFIG))
     whole = paint("fox.png")
     with torch.no_grad():
         net.image_proj.skip.weight.zero_()
@@ -151,10 +152,9 @@ def test_a_picture_that_is_no_square_is_seen_whole_on_white(paint) -> None:
 
 @torch.no_grad()
 def test_a_hundred_times_on_and_off_leave_every_bit(model: Path, shipped: Path) -> None:
-    painter = load_model(model, "cpu", "fp32")
+    painter: Any = load_model(model, "cpu", "fp32")
     draws = torch.Generator().manual_seed(0)
-    given = (torch.randn(1, *shape, generator=draws) for shape in ((4, 16, 16), (5, 16), (16,)))
-    x, text, pooled = given
+    x, text, pooled = (torch.randn(1, *shape, generator=draws) for shape in ((4, 16, 16), (5, 16), (16,)))
     net = painter.denoiser.net
     before = net(x, torch.tensor([500.0]), text, pooled=pooled)
     request = painter.resolve(Request(prompt="a fox", seed=1, image_prompts="fox.png"))

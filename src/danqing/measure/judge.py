@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import installed, tower
+from .. import installed
 from ..errors import InvalidFile, UnknownName
 from ..nets.recogniser import Recogniser
+from ..vision import tower
 from ..weights import store
 
 #: Where it lies among the installed models, being none itself, and the name of its file.
@@ -87,7 +88,7 @@ class Judge:
         return Answers(words=self.words, logits=dict(zip(self.words, parts, strict=True)))
 
     def features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network makes of bytes (N, 3, H, W), as `danqing.tower.features`."""
+        """What the network makes of bytes (N, 3, H, W), as `danqing.vision.tower.features`."""
         return tower.features(self.net, pictures)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import installed, tower
+from .. import installed
 from ..errors import InvalidFile
 from ..nets.clip import CLIPText
 from ..nets.tower import ImageTower
@@ -23,6 +23,7 @@ from ..painting.text import tokenizer_of
 from ..prompt.tokenize import Tokenizer, framed
 from ..store.find import AnyModel, find
 from ..store.shipped import DEFAULT
+from ..vision import tower
 from ..weights import store
 from ..weights.load import load as load_network
 from . import judge as judging

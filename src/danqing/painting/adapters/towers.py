@@ -19,10 +19,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ... import installed, tower
+from ... import installed
 from ...errors import DanqingError, InvalidFile, UnknownName
 from ...nets.clip import IMAGE_MEAN, IMAGE_STD, CLIPVision
 from ...store import library
+from ...vision import tower
 from ...weights import store
 from ...weights.load import load
 from ...weights.registry import find

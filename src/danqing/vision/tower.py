@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from .errors import InvalidFile
-from .levels import levels_of
-from .nets.recogniser import Recogniser, RecogniserConfig
-from .nets.tower import ImageTower, ImageTowerConfig
-from .weights import store
+from ..errors import InvalidFile
+from ..levels import levels_of
+from ..nets.recogniser import Recogniser, RecogniserConfig
+from ..nets.tower import ImageTower, ImageTowerConfig
+from ..weights import store
 
 #: Where both lie among the installed models, being none, and the names of their files.
 FOLDER, JUDGE, TOWER = "judge", "judge.safetensors", "tower.safetensors"
