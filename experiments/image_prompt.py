@@ -1,7 +1,7 @@
 """An IP-Adapter for danqing-mini: pictures as prompts, seen through the image tower that ships beside the judge.
 
     danqing learn experiments/image_prompt.py --set data=data
-    danqing learn experiments/image_prompt.py --set data=data --export FOLDER
+    danqing learn experiments/image_prompt.py --set data=data --export zoo/mini/danqing_models/ipadapter
 
 The painter stands still. Learned is how its attentions to the text read a picture (Ye et al. 2023), and what a picture
 adds to the text's summary, from which the painter drafts. The tower puts pictures where the text tower puts words, so
