@@ -40,9 +40,10 @@ def averaged(checkpoint: Path, model: nn.Module) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def shipped(role: str) -> nn.Module:
-    """A network of the model in the zoo, in fp32: what a new training starts from where no checkpoint is left."""
-    model = find(DEFAULT)
+def shipped(role: str, named: str | Path = DEFAULT) -> nn.Module:
+    """A network of the model in the zoo or of another, in fp32: what a new training starts from where no checkpoint is
+    left."""
+    model = find(named)
     return load(model.path(model.components[role].file), dtype=torch.float32)
 
 

@@ -17,7 +17,7 @@ from .errors import InvalidInput
 NAMESPACE = "danqing_models"
 #: What danqing's own packages bring, by the packages' names; their folders are those of zoo/.
 BRINGS: Mapping[str, tuple[str, ...]] = {
-    "danqing-mini": ("danqing-depth", "danqing-mini", "danqing-x4", "judge"),
+    "danqing-mini": ("danqing-depth", "danqing-mini", "danqing-x4", "ipadapter", "judge"),
     "danqing-families": (
         "biggan",
         "cyclegan",

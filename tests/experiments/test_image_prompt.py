@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from experiments.image_prompt import Prompted, adapter, seeing
+from experiments.image_prompt import MOVED, Batch, Prompted, adapter, line, seeing
 from tests.conftest import UNET
 
 from danqing.denoise import Denoiser
 from danqing.learn.training.loop import EMA
+from danqing.nets.drafted import DraftedUNet, DraftedUNetConfig
+from danqing.nets.image_projections import Summary
 from danqing.nets.ip_adapter import places
-from danqing.nets.unet import UNet
 from danqing.schedule import Flow
 from danqing.types import Conditioning
+
+FIELDS = {field: getattr(UNET, field) for field in UNET.__dataclass_fields__}
+DRAFTED = DraftedUNetConfig(
+    **{**FIELDS, "in_channels": 8, "out_channels": 4, "pooled_channels": 5, "draft_size": 8},
+)
+
+
+SKIP = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
 
 
 def model() -> Prompted:
     torch.manual_seed(0)
-    net = UNet(UNET)
-    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6))
+    net = DraftedUNet(DRAFTED)
+    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6, SKIP, 7))
 
 
-def batch(seed: int = 0) -> tuple[torch.Tensor, Conditioning, torch.Tensor]:
+def batch(seed: int = 0) -> Batch:
     draw = torch.Generator().manual_seed(seed)
-    said = Conditioning(tokens=torch.randn(3, 5, 16, generator=draw))
-    return torch.randn(3, 4, 8, 8, generator=draw), said, torch.randn(3, 6, generator=draw)
+    said = Conditioning(tokens=torch.randn(3, 5, 16, generator=draw), pooled=torch.randn(3, 5, generator=draw))
+    x0, *rest = (torch.randn(3, *shape, generator=draw) for shape in ((4, 8, 8), (6,), (6,), (5,)))
+    return Batch(x0, said, *rest)
 
 
-def test_keys_and_values_begin_as_those_of_the_text() -> None:
+def test_keys_begin_as_those_of_the_text_and_attention_adds_nothing() -> None:
     made = model()
     tokens = torch.randn(2, 4, 16)
     for i, layer in enumerate(places(made.denoiser.net).values()):
         keys, values = made.adapter.keys_values(tokens, i)
-        assert torch.equal(keys, layer.to_k(tokens)) and torch.equal(values, layer.to_v(tokens))
+        assert torch.equal(keys, layer.to_k(tokens)) and not values.any()
+
+
+def test_what_is_added_begins_as_a_line_which_finds_a_line() -> None:
+    seen = torch.nn.functional.normalize(torch.randn(4000, 6, generator=torch.Generator().manual_seed(1)), dim=1)
+    added = model().adapter.image_proj.summary(seen)
+    assert added is not None
+    torch.testing.assert_close(added, seen @ SKIP.mT)
+    found = line(seen, added.detach())
+    torch.testing.assert_close(found, SKIP / (1 + MOVED**2), rtol=0.05, atol=0.05)
 
 
 def test_what_is_learned_is_the_adapter_alone_all_of_it() -> None:
     made = model()
+    assert isinstance(made.adapter.image_proj, Summary)
+    for name, weight in made.adapter.named_parameters():
+        if name.endswith(("down.weight", "to_v_ip.weight")):
+            weight.data.normal_()  # at 0, where they begin, they hide what is below
     assert {name.partition(".")[0] for name, _ in made.named_parameters()} == {"adapter"}
     seeing(made, batch(), torch.Generator().manual_seed(1))["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.adapter.parameters())
@@ -46,10 +71,10 @@ def test_the_loss_is_a_function_of_the_picture_and_the_average_has_a_painter_of_
     made = model()
     own = EMA(made, 0.9).model
     assert isinstance(own, Prompted) and own.denoiser is not made.denoiser
-    x0, said, seen = batch()
+    one = batch()
     losses = [
-        float(seeing(each, (x0, said, shown), torch.Generator().manual_seed(1))["loss"].detach())
+        float(seeing(each, replace(one, seen=shown), torch.Generator().manual_seed(1))["painted"])
         for each in (made, own)
-        for shown in (seen, -seen)
+        for shown in (one.seen, -one.seen)
     ]
     assert losses[:2] == losses[2:] and losses[0] != losses[1]

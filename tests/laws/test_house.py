@@ -36,6 +36,7 @@ MAY = {
     "finish": {"errors", "installed", "nets", "run", "tables", "inputs"},
     "identity": {"errors", "installed", "finish", "nets", "run", "weights"},
     "hint": {"errors", "identity", "finish", "nets", "run", "tables", "inputs"},
+    "vision": {"errors", "levels", "nets", "weights"},
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
@@ -62,10 +63,10 @@ MAY = {
     "painting": PROCESS
     | {"tables", "inputs", "log"}
     | {"store", "pictures", "request", "version", "nets", "prompt", "adapt", "weights", "run", "finish"}
-    | {"hint", "identity", "installed"},
+    | {"hint", "identity", "installed", "vision"},
     "measure": PROCESS
     | {"run", "installed", "painting", "store", "pictures", "request", "version", "nets", "prompt", "weights", "learn"}
-    | {"identity"},
+    | {"identity", "vision"},
     "api": {"types", "store", "painting", "pictures", "request", "finish", "errors"},
     "cli": {
         "lang",

@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from .. import installed
 from ..errors import InvalidFile, UnknownName
-from ..levels import levels_of
-from ..nets.recogniser import Recogniser, RecogniserConfig
+from ..nets.recogniser import Recogniser
+from ..vision import tower
 from ..weights import store
 
 #: Where it lies among the installed models, being none itself, and the name of its file.
-NAME, WEIGHTS = "judge", "judge.safetensors"
+NAME, WEIGHTS = tower.FOLDER, tower.JUDGE
 BATCH = 64
 
 
@@ -85,25 +83,13 @@ class Judge:
     def answers(self, pictures: Tensor) -> Answers:
         """What bytes (N, 3, H, W) show, N at least 1."""
         where = next(self.net.parameters()).device
-        logits = torch.cat([self.net(self.sized(part).to(where)).cpu() for part in pictures.split(BATCH)])
+        logits = torch.cat([self.net(tower.sized(self.net, part).to(where)).cpu() for part in pictures.split(BATCH)])
         parts = logits.split([*map(len, self.words.values())], 1)
         return Answers(words=self.words, logits=dict(zip(self.words, parts, strict=True)))
 
-    @torch.inference_mode()
     def features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network makes of bytes (N, 3, H, W), for other networks to read: its coarsest grid (N, C, h, w) and
-        texture (N, T), on the CPU."""
-        where = next(self.net.parameters()).device
-        parts = [self.net.features(self.sized(part).to(where)) for part in pictures.split(BATCH)]
-        grids, textures = zip(*parts, strict=True)
-        return torch.cat(grids).cpu(), torch.cat(textures).cpu()
-
-    def sized(self, pictures: Tensor) -> Tensor:
-        """Bytes as numbers in [-1, 1], at the size of what the network has learned from."""
-        x, side = levels_of(pictures), self.net.config.trunk.image_size
-        if x.shape[-2:] == (side, side):
-            return x
-        return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True).clamp(-1, 1)
+        """What the network makes of bytes (N, 3, H, W), as `danqing.vision.tower.features`."""
+        return tower.features(self.net, pictures)
 
 
 def load(folder: Path | None = None, device: torch.device | str = "cpu") -> Judge:
@@ -118,16 +104,14 @@ def load(folder: Path | None = None, device: torch.device | str = "cpu") -> Judg
             f"the judge is missing: {path or 'no model of this name is installed'}. Train one, `danqing learn "
             f"experiments/judge.py`, then `danqing learn experiments/judge.py --export zoo/mini/danqing_models/{NAME}`"
         )
+    net, said = tower.recogniser(path)
     try:
-        said = store.header(path).metadata
-        net = Recogniser(TypeAdapter(RecogniserConfig).validate_json(said["config"]))
-        net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
         words, labels = json.loads(said["words"]), json.loads(said["labels"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError) as error:
         raise InvalidFile(
-            f"{path} holds another judge than this version of danqing knows: install both again ({error})"
+            f"{path} does not say what it is asked, and in which words: install it again ({error})"
         ) from None
-    return Judge(net.to(device).eval().requires_grad_(False), words, labels)
+    return Judge(net.to(device), words, labels)
 
 
 def save(path: Path, judge: Judge) -> None:

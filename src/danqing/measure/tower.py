@@ -13,23 +13,23 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from .. import installed
 from ..errors import InvalidFile
 from ..nets.clip import CLIPText
-from ..nets.tower import ImageTower, ImageTowerConfig
+from ..nets.tower import ImageTower
 from ..painting.text import tokenizer_of
 from ..prompt.tokenize import Tokenizer, framed
 from ..store.find import AnyModel, find
 from ..store.shipped import DEFAULT
+from ..vision import tower
 from ..weights import store
 from ..weights.load import load as load_network
 from . import judge as judging
 from .judge import Judge
 
-WEIGHTS = "tower.safetensors"
+WEIGHTS = tower.TOWER
 BATCH = 256
 
 
@@ -45,11 +45,9 @@ class Tower:
     def __init__(self, judge: Judge, net: ImageTower, text: CLIPText, tokenizer: Tokenizer):
         self.judge, self.net, self.text, self.tokenizer = judge, net, text, tokenizer
 
-    @torch.inference_mode()
     def pictures(self, pictures: Tensor) -> Tensor:
         """Bytes (N, 3, H, W) to unit vectors (N, D) on the CPU."""
-        grid, texture = self.judge.features(pictures)
-        return self.net(grid.flatten(1), texture)
+        return tower.embedded(self.judge.net, self.net, pictures)
 
     def words(self, texts: Sequence[str]) -> Tensor:
         """Texts, each cut to the window, to unit vectors (N, D) on the CPU."""
@@ -94,21 +92,19 @@ def load(folder: Path | None = None, model: AnyModel = DEFAULT) -> Tower:
             f"the image tower is missing: {path or 'none is installed'}. Train one with `python -m experiments.tower`"
         )
     text, tokenizer, sha256 = speaker(model)
+    net, said = tower.image_tower(path)
     try:
-        said = store.header(path).metadata
-        net = ImageTower(TypeAdapter(ImageTowerConfig).validate_json(said["config"]))
-        net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
         matched = json.loads(said["text"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError) as error:
         raise InvalidFile(
-            f"{path} holds another tower than this version of danqing knows: install both again ({error})"
+            f"{path} does not say which text tower it was matched to: install it again ({error})"
         ) from None
     if matched != sha256:
         raise InvalidFile(
             f"{path} was matched to the text tower {str(matched)[:12]}…, and the model has {sha256[:12]}…: match it "
             "anew with `python -m experiments.tower`"
         )
-    return Tower(judging.load(folder), net.eval().requires_grad_(False), text, tokenizer)
+    return Tower(judging.load(folder), net, text, tokenizer)
 
 
 def save(path: Path, net: ImageTower, text: str) -> None:

@@ -23,12 +23,13 @@ class IPAdapterConfig:
     """The shape of an `IPAdapter`; the defaults are those of the first one published, for Stable Diffusion 1.
 
     Args:
-        kind: "base", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`.
+        kind: "base", "summary", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`.
         tokens: N that a picture becomes; 0 for as many as the tower says of it ("full-face").
         width: D of the text tokens of the UNet.
         seen: of what is read of the image tower; 0 where nothing is.
         face: of what is read of the recogniser of faces; 0 where nothing is.
-        inner: of the hidden layer of "full-face" and of the faces' projection.
+        inner: of the hidden layer of "full-face", of the faces' projection, and of what is added to the text's summary.
+        summary: P of the text's summary, to which "summary" adds; 0 where nothing is added.
         hidden, depth, attended, fed: of the resampler: its width, layers, all its heads together, and the hidden layer
             of its MLPs.
         layers: width of every attention to the text of the UNet, in the order of `places`.
@@ -41,6 +42,7 @@ class IPAdapterConfig:
     seen: int = 1024
     face: int = 0
     inner: int = 0
+    summary: int = 0
     hidden: int = 0
     depth: int = 0
     attended: int = 0
@@ -56,7 +58,8 @@ class Projection(nn.Module):
         config: of the adapter.
     """
 
-    #: Of the image tower: "projected", "tokens" of the layer before the last, or nothing; and whether a face is read.
+    #: Of the image tower: "projected", "tokens" of the layer before the last, "matched" to the words of our model, or
+    #: nothing; and whether a face is read.
     tower: str = ""
     faces: bool = False
     #: Whether the numbers of a face are brought to length 1.
@@ -67,6 +70,10 @@ class Projection(nn.Module):
     def __init__(self, config: IPAdapterConfig):
         super().__init__()
         self.config = config
+
+    def summary(self, seen: Tensor | None) -> Tensor | None:
+        """What is added to the text's summary, (B, P); None where nothing is."""
+        return None
 
 
 class Base(Projection):
@@ -81,6 +88,26 @@ class Base(Projection):
 
     def forward(self, seen: Tensor, face: Tensor | None = None) -> Tensor:
         return self.norm(self.proj(seen).unflatten(1, (self.config.tokens, -1)))
+
+
+class Summary(Base):
+    """`Base`, and ``A s + V gelu(U s)``, which is added to the text's summary: of no picture, s = 0, it is nothing.
+
+    Ours, for networks that draft from the text's summary, which no attention reaches; s lies in the space of summaries,
+    as of a CLIP. From a picture's place in that space to a text's: Ramesh et al. 2022, section 2.1, there a prior that
+    is drawn from, here its mean.
+    """
+
+    tower = "matched"
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        self.skip = nn.Linear(config.seen, config.summary, bias=False)
+        self.up = nn.Linear(config.seen, config.inner, bias=False)
+        self.down = nn.Linear(config.inner, config.summary, bias=False)
+
+    def summary(self, seen: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.skip(seen) + self.down(F.gelu(self.up(seen)))
 
 
 class FullFace(Projection):
@@ -200,6 +227,7 @@ class FaceIDPlus(FaceID):
 
 PROJECTIONS: Mapping[str, Callable[[IPAdapterConfig], Projection]] = {
     "base": Base,
+    "summary": Summary,
     "full-face": FullFace,
     "plus": Plus,
     "face-id": FaceID,

@@ -45,6 +45,7 @@ KINDS = {
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
     **dict.fromkeys(("controlnet-union", "controlnet-mmdit", "t2i-adapter"), "controlnet"),
     **dict.fromkeys(("depth-anything", "depth-unet"), "depth"),
+    "image-tower": "clip-vision",
 }
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")
@@ -344,7 +345,7 @@ def ip_adapters() -> dict[str, Path]:
 
 
 def towers() -> dict[str, Path]:
-    """The same of every image tower of CLIP."""
+    """The same of every image tower, of CLIP or of ours."""
     return _named("clip-vision")
 
 

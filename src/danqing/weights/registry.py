@@ -44,6 +44,7 @@ _OURS: tuple[Family, ...] = (
     clip.CLIP,
     clip.CLIP_TEXT,
     clip.CLIP_VISION,
+    clip.IMAGE_TOWER,
     mmdit.MMDIT,
     t5.T5,
     vae.VAE,

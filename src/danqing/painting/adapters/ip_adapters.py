@@ -63,8 +63,7 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
     """The request with the adapter named of every image prompt that counts.
 
     Raises:
-        InvalidInput: none is named, and not one alone fits the model. InvalidFile: none is there, or a picture cannot
-            be read.
+        InvalidInput: none is named, and several fit the model. InvalidFile: none does, or a picture cannot be read.
     """
     named = list[ImagePrompt]()
     for prompt in request.image_prompts:
@@ -78,17 +77,19 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
 def _only(net: nn.Module, model: str) -> str:
     """The name of the one adapter that fits a network."""
     known = library.ip_adapters()
-    if not known:
-        raise InvalidFile(
-            "an image prompt is read through an IP-Adapter, and none is in the folders of models: put one that was "
-            "made for your model, such as ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder "
-            "ipadapter of them, or state file"
-        )
     fitting = sorted({path: name for name, path in reversed(known.items()) if suits(path, net)}.values())
-    if len(fitting) != 1:
-        said = f"there are {', '.join(fitting)}: state file" if fitting else f"of {', '.join(known)} none fits {model}"
-        raise InvalidInput(f"an image prompt is read through an IP-Adapter, and none was named; {said}")
-    return fitting[0]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InvalidInput(
+            f"an image prompt is read through an IP-Adapter, and none was named; there are {', '.join(fitting)}: state "
+            "file"
+        )
+    there = f"of {', '.join(known)} none fits {model}" if known else "none is in the folders of models"
+    raise InvalidFile(
+        f"an image prompt is read through an IP-Adapter, and {there}: put one that was made for your model, such as "
+        "ip-adapter_sd15.safetensors of h94/IP-Adapter at the hub, into a folder ipadapter of them, or state file"
+    )
 
 
 def find(request: Resolved, warn: Warn) -> Iterator[Asked]:
@@ -147,7 +148,8 @@ def config_of(path: Path) -> IPAdapterConfig:
 
 
 def _fits(config: IPAdapterConfig, unet: nn.Module) -> bool:
-    return bool(config.layers) and tuple((channels, config.width) for channels in config.layers) == _shapes(unet)
+    attends = bool(config.layers) and tuple((channels, config.width) for channels in config.layers) == _shapes(unet)
+    return attends and config.summary in (0, getattr(getattr(unet, "config", None), "pooled_channels", 0))
 
 
 def _shapes(unet: nn.Module) -> tuple[tuple[int, int], ...]:
@@ -195,13 +197,14 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
     for asked, adapter in found:
         prompt, name = asked.how
         weights = _weights(prompt, unet)
-        tokens, seen_by = sight.tokens(adapter.net, prompt, asked.name, warn)
-        on = [branched(unet, adapter.net, tokens, name, weights)]
+        seen = sight.tokens(adapter.net, prompt, asked.name, warn)
+        on = [branched(unet, adapter.net, seen.tokens, name, weights)]
         if adapter.changes and asked.path not in changed:
             on.append(partial(adapter.changes.on("denoiser", 1.0).attach, unet))
             changed.add(asked.path)
-        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, like_of(unet).device)])
-        for path in seen_by:
+        summary = None if seen.summary is None else (prompt.weight * seen.summary).to(like_of(unet))
+        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, summary, like_of(unet).device)])
+        for path in seen.files:
             attached = attached.add(path)
     return attached
 
@@ -238,13 +241,19 @@ def _put(name: str, branches: Mapping[CrossAttention, Branch]) -> Callable[[], o
     return lambda: [layer.branches.pop(name) for layer in branches]
 
 
-def _said(prompt: ImagePrompt, name: str, device: torch.device, request: Resolved) -> Say:
-    """With every term the picture, and none, or the one to keep away from, with the base; within the prompt's times."""
-    maps = {f"{name} mask": _region(prompt.mask, request).to(device)} if prompt.mask else {}
+def _said(prompt: ImagePrompt, name: str, summary: Tensor | None, device: torch.device, request: Resolved) -> Say:
+    """With every term the picture, and none, or the one to keep away from, with the base; within the prompt's times.
+
+    What is added to the text's summary holds for all that is painted: it counts by the part of it that the mask leaves.
+    """
+    mask = _region(prompt.mask, request).to(device) if prompt.mask else None
+    maps = {} if mask is None else {f"{name} mask": mask}
+    added = summary if mask is None or summary is None else summary * mask.mean().to(summary)
 
     def more(which: int, said: Conditioning) -> Conditioning:
         extra = {**said.extra, name: torch.tensor([which], device=device)}
-        return replace(said, extra=extra, maps={**said.maps, **maps})
+        pooled = said.pooled if said.pooled is None or added is None else said.pooled + added[which].to(said.pooled)
+        return replace(said, extra=extra, maps={**said.maps, **maps}, pooled=pooled)
 
     return During(each(partial(more, 1), partial(more, 0)), prompt.start, prompt.end)
 

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class Tokens(NamedTuple):
-    """Those of no picture, or of the one to keep away from, and those of the picture: (2, N, D); and the files through
-    which they were seen."""
+    """Those of no picture, or of the one to keep away from, and those of the picture, (2, N, D); the files through
+    which they were seen; and what is added to the text's summary for each, (2, P), None where nothing is."""
 
     tokens: Tensor
     files: tuple[Path, ...]
+    summary: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -52,20 +53,22 @@ def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tok
         people = torch.cat([F.normalize(each) if reads.unit else each for each in numbers])
     said = None
     if reads.tower:
-        files.append(towers.tower_of(reads.tower, config.seen, prompt.tower, adapter))
-        shown = (_fitted(image, prompt.fit, warn) for image in images)
-        said = torch.cat([towers.says(files[-1], reads.tower, image) for image in shown])
-    return Tokens(net(said, people), tuple(files))
+        tower = towers.tower_of(reads.tower, config.seen, prompt.tower, adapter)
+        kind = towers.kind_of(tower)
+        files.extend(kind.files(tower))
+        shown = (_fitted(image, prompt.fit, kind, warn) for image in images)
+        said = torch.cat([towers.says(tower, reads.tower, image) for image in shown])
+    return Tokens(net(said, people), tuple(files), reads.summary(said))
 
 
-def _fitted(image: Image.Image | None, fit: str, warn: Warn) -> Image.Image | None:
-    """A picture as a tower is to see it."""
+def _fitted(image: Image.Image | None, fit: str, kind: towers.Kind, warn: Warn) -> Image.Image | None:
+    """A picture as a tower of a kind is to see it."""
     if image is None or image.width == image.height:
         return image
     if fit == "crop":
         warn(f"of the picture of {image.width}×{image.height} of an image prompt its middle square was seen.")
         return image
-    return towers.square(image)
+    return kind.square(image)
 
 
 def _face(image: Image.Image | None, file: Path, width: int, warn: Warn) -> Seen | None:

@@ -1,4 +1,5 @@
-"""What an image tower of CLIP says of given pictures: found among the user's models, and remembered.
+"""What an image tower says of given pictures: one of CLIP, found among the user's models, or the one that ships.
+What was said is remembered.
 
 Towers compute on the processor, in fp32: a picture is seen once, alike on every machine, and the memory of an
 accelerator is left to the painter.
@@ -8,25 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from ... import installed
 from ...errors import DanqingError, InvalidFile, UnknownName
 from ...nets.clip import IMAGE_MEAN, IMAGE_STD, CLIPVision
 from ...store import library
+from ...vision import tower
 from ...weights import store
 from ...weights.load import load
 from ...weights.registry import find
 from ..latest import Latest
 
-#: The field of a tower's config that tells how wide is what an adapter reads of it: its summary, or its tokens.
-WIDTHS: Mapping[str, str] = {"projected": "projection_dim", "tokens": "hidden_size"}
 #: The towers that the published adapters read: (what, how wide) -> name, and where it lies at h94/IP-Adapter.
 PUBLISHED: Mapping[tuple[str, int], str] = {
     ("projected", 1024): "ViT-H/14, models/image_encoder/model.safetensors",
@@ -34,6 +36,10 @@ PUBLISHED: Mapping[tuple[str, int], str] = {
     ("projected", 1280): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors",
     ("tokens", 1664): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors",
 }
+#: Of each thing that is read of a tower, the field of its config that tells how wide that is.
+WIDTHS: Mapping[str, str] = {"projected": "projection_dim", "tokens": "hidden_size", "matched": "width"}
+#: What the tower that ships is called.
+OURS = f"{tower.FOLDER}/{Path(tower.TOWER).stem}"
 #: How many answers are remembered.
 REMEMBERED = 32
 _seen = Latest[tuple[object, ...], Tensor](REMEMBERED)
@@ -49,7 +55,7 @@ def tower_of(what: str, width: int, given: str, adapter: str) -> Path:
     Raises:
         UnknownName: there is none of the name. InvalidFile: it does not fit, or none is there that does.
     """
-    known = library.towers()
+    known = _known()
     if given:
         path = Path(os.path.expanduser(given))
         if not path.is_file() and given not in known:
@@ -69,41 +75,107 @@ def tower_of(what: str, width: int, given: str, adapter: str) -> Path:
     raise InvalidFile(f"{adapter} sees pictures through an image tower that is not there: {_wanted(what, width)}")
 
 
+def _known() -> dict[str, Path]:
+    """Name -> file of every image tower, the user's first."""
+    ours = installed.path(tower.FOLDER, tower.TOWER)
+    return {**library.towers(), **({OURS: ours} if ours else {})}
+
+
 def _wanted(what: str, width: int) -> str:
+    if what == "matched":
+        return (
+            f"it is {OURS} of the package danqing-mini, with the judge beside it: run `pip install danqing-mini`, or "
+            "state tower"
+        )
     known = PUBLISHED.get((what, width))
     source = f"{known} of h94/IP-Adapter at the hub" if known else f"one whose {WIDTHS[what]} is {width}"
     return f"put the tower it was trained with ({source}) into the folder clip_vision of your models, or state tower"
 
 
 def _width(path: Path, what: str) -> int:
+    """How many numbers a tower says; 0 where it does not say such."""
     header = store.header(path)
-    return find(header, "clip-vision").settle(header).values[WIDTHS[what]]
+    family = find(header)
+    if family.name not in KINDS:
+        family = find(header, "clip-vision")  # the tower of a whole CLIP
+    kind = KINDS[family.name]
+    if any(not part.is_file() for part in kind.files(path)):
+        return 0
+    return family.settle(header).values[WIDTHS[what]] if what in kind.says else 0
+
+
+def kind_of(path: Path) -> Kind:
+    """That of a tower's file."""
+    return KINDS["image-tower" if find(store.header(path)).name == "image-tower" else "clip-vision"]
 
 
 def says(path: Path, what: str, image: Image.Image | None) -> Tensor:
     """What a tower says of an RGB picture: its summary (1, S), or the tokens of its layer before the last (1, L, S). Of
     none, 0 as the summary, or the tokens of a picture that is the mean of all."""
-    stamp = path.stat().st_mtime_ns
+    stamp = tuple(part.stat().st_mtime_ns for part in kind_of(path).files(path))
     key = (path, stamp, what, None if image is None else (image.size, hashlib.sha256(image.tobytes()).digest()))
-    return _seen.get(key, lambda: _says(_tower(path, stamp), what, image))
-
-
-@torch.inference_mode()
-def _says(tower: CLIPVision, what: str, image: Image.Image | None) -> Tensor:
-    size = tower.config.image_size
-    pixels = torch.zeros(1, 3, size, size) if image is None else processed(image, size)
-    said = tower(pixels, skip=1)
-    if what == "tokens":
-        return said.tokens
-    assert said.projected is not None
-    return said.projected if image is not None else torch.zeros_like(said.projected)
+    return _seen.get(key, lambda: _read(path, stamp)(what, image))
 
 
 @lru_cache(maxsize=1)
-def _tower(path: Path, stamp: int) -> CLIPVision:
+def _read(path: Path, stamp: tuple[int, ...]) -> Says:
+    return kind_of(path).read(path)
+
+
+# ----------------------------------------------------------------------------------------------------------- the kinds
+
+#: (what, an RGB picture or none) -> what is said of it.
+Says = Callable[[str, Image.Image | None], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A family of image towers.
+
+    Args:
+        says: what can be read of it, of the keys of `WIDTHS`.
+        read: a file -> what says it.
+        square: makes a square of a picture, all of which is to be seen.
+        files: a tower's file -> all that it is read from.
+    """
+
+    says: tuple[str, ...]
+    read: Callable[[Path], Says]
+    square: Callable[[Image.Image], Image.Image]
+    files: Callable[[Path], tuple[Path, ...]] = lambda path: (path,)
+
+
+def _clip(path: Path) -> Says:
     net = load(path, family="clip-vision", dtype=torch.float32)
     assert isinstance(net, CLIPVision)
-    return net
+    size = net.config.image_size
+
+    @torch.inference_mode()
+    def says(what: str, image: Image.Image | None) -> Tensor:
+        said = net(torch.zeros(1, 3, size, size) if image is None else processed(image, size), skip=1)
+        if what == "tokens":
+            return said.tokens
+        assert said.projected is not None
+        return said.projected if image is not None else torch.zeros_like(said.projected)
+
+    return says
+
+
+def _ours(path: Path) -> Says:
+    (look, _), (step, _) = tower.recogniser(_files(path)[1]), tower.image_tower(path)
+
+    def says(what: str, image: Image.Image | None) -> Tensor:
+        if image is None:
+            return torch.zeros(1, step.config.width)
+        side = min(image.size)
+        middle = ImageOps.fit(image, (side, side))  # of a square, all of it
+        return tower.embedded(look, step, torch.from_numpy(np.array(middle)).movedim(-1, 0)[None])
+
+    return says
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return path, path.with_name(tower.JUDGE)
 
 
 def processed(image: Image.Image, size: int) -> Tensor:
@@ -127,3 +199,16 @@ def square(image: Image.Image) -> Image.Image:
     gaps = [(side - length) // 2 for length in image.size]
     pads = [(gap, side - length - gap) for gap, length in zip(gaps, image.size, strict=True)]
     return Image.fromarray(np.pad(np.asarray(image), (pads[1], pads[0], (0, 0)), mode="edge"))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture in the middle of a white square, as drawings stand in those that the judge has seen."""
+    side = max(image.size)
+    return ImageOps.pad(image, (side, side), color="white")
+
+
+#: By the family that a file's header tells.
+KINDS: Mapping[str, Kind] = {
+    "clip-vision": Kind(says=("projected", "tokens"), read=_clip, square=square),
+    "image-tower": Kind(says=("matched",), read=_ours, square=on_white, files=_files),
+}

@@ -1,4 +1,4 @@
-"""CLIP: both towers, and each by itself."""
+"""CLIP: both towers, and each by itself; and the image tower of ours, matched to a text tower of this kind."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def clip_vision_facts(shapes: Shapes) -> Facts:
 def clip_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.clip.CLIPConfig`: its two towers."""
     return Facts(inferred={}, parts={"text": clip_text_facts(shapes), "vision": clip_vision_facts(shapes)})
+
+
+def image_tower_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.tower.ImageTowerConfig`, all of it."""
+    hidden, width = shapes["fc1.weight"]
+    told = {"grid": shapes["norm_grid.weight"][0], "texture": shapes["norm_texture.weight"][0]}
+    return Facts(inferred={**told, "hidden": hidden, "width": width})
 
 
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.
@@ -125,4 +132,13 @@ CLIP_TEXT_OF_OPENCLIP = CLIP_TEXT_OPEN._replace(
     layout="a whole CLIP of OpenCLIP",
     detect=lambda keys: has(*OPENCLIP)(keys) and not CLIP_TEXT_OPEN.detect(keys),
     keymap=fixed((("visual.{key*}", None),), openclip.TEXT, cuts=openclip.CUTS),
+)
+
+IMAGE_TOWER = Family(
+    "image-tower",
+    "danqing",
+    has("norm_grid.weight", "norm_texture.weight", "proj.weight", "fc1.weight"),
+    image_tower_facts,
+    network("tower.ImageTower"),
+    fixed(),
 )

@@ -10,6 +10,7 @@ from ...family import Family, fixed, has, network
 
 #: By kind, the tensor of the projection that only this kind has, of those that are asked in this order.
 MARKS: Mapping[str, str] = {
+    "summary": "image_proj.skip.weight",
     "base": "image_proj.proj.weight",
     "full-face": "image_proj.proj.3.weight",
     "plus": "image_proj.latents",
@@ -39,6 +40,11 @@ def ip_adapter_facts(shapes: Shapes) -> Facts:
 def _base(shapes: Shapes, width: int) -> dict[str, Any]:
     out, seen = shapes["image_proj.proj.weight"]
     return {"tokens": out // width, "seen": seen}
+
+
+def _summary(shapes: Shapes, width: int) -> dict[str, Any]:
+    summary, inner = shapes["image_proj.down.weight"]
+    return {**_base(shapes, width), "summary": summary, "inner": inner}
 
 
 def _full(shapes: Shapes, width: int) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def _face_plus(shapes: Shapes, width: int) -> dict[str, Any]:
 
 READ: Mapping[str, Callable[[Shapes, int], dict[str, Any]]] = {
     "base": _base,
+    "summary": _summary,
     "full-face": _full,
     "plus": _plus,
     "face-id": _face,
