@@ -1,6 +1,6 @@
 """Paint the pictures at the top of the README: the 64 fixed prompts, one seed, one try each, none left out.
 
-    python -m experiments.door      docs/pictures/door.webp
+python -m experiments.door      docs/pictures/door.webp
 """
 
 from __future__ import annotations
