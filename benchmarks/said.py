@@ -31,7 +31,7 @@ KEYS = {"examples", "metavar", "hashes", "pattern"}
 #: Keywords that hold a message even if it is a single word.
 HELP = {"help", "short_help", "description", "does"}
 #: Calls that say what is unknown, by the place of that among their arguments.
-KINDS = {"UnknownName": 0, "Among": 0, "translate": 2}
+KINDS = {"UnknownName": 0, "Among": 0, "translate": 2, "Words": 0}
 #: Calls whose argument is a message even if it is a single word.
 TERMS = {"section", "term", "waiting", "write_heading"}
 #: Files in which the names of values are shown: the keys of their dictionaries, and pairs that they yield or return.

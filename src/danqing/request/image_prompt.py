@@ -7,14 +7,13 @@ A record is text, ``fox.png:0.6,file=ip-adapter_sd15,to=0.5``, or JSON.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from ..errors import InvalidInput, UnknownName
-from ..inputs.fields import translate
 from .groups import Share, Source
-from .written import TIMES, several
+from .written import TIMES, Shown, Words, several
 
 #: Which attentions of the UNet read the picture (Wang et al. 2024, InstantStyle).
 Blocks = Literal["all", "style", "layout", "style+layout"]
@@ -25,14 +24,19 @@ SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>.*)", re.DOTALL)
 WEIGHT = re.compile(r"[+-]?[0-9.]{1,20}(e[+-]?[0-9]{1,3})?")
 
 
-class ImagePrompt(BaseModel):
+class ImagePrompt(Shown):
     """A picture that another is to resemble. Frozen.
 
     Raises:
         InvalidInput: a field outside its domain; UnknownName for one that is not there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    words: ClassVar = Words(
+        "parameter of an image prompt",
+        where="image prompt: ",
+        missing=f"image prompt: its image was not given; it is written {WRITTEN}",
+        backwards=lambda start, end: f"image prompt: from {start:g} to {end:g} was given",
+    )
 
     image: Annotated[Source, StringConstraints(min_length=1)] = Field(
         description="The picture to resemble.", examples=["fox.png"]
@@ -47,27 +51,6 @@ class ImagePrompt(BaseModel):
     fit: Fit = Field(default="whole", description="How a picture that is no square is seen.")
     tower: str = Field(default="", description="The image tower's name or file; one that fits where not given.")
     faces: str = Field(default="", description="The file of the recogniser of faces, for adapters that read faces.")
-
-    if not TYPE_CHECKING:
-
-        def __init__(self, /, **data: Any):
-            try:
-                super().__init__(**data)
-            except ValidationError as error:
-                errors = error.errors(include_url=False)
-                if any(found["type"] == "missing" for found in errors):
-                    raise InvalidInput(f"image prompt: its image was not given; it is written {WRITTEN}") from None
-                raise translate(errors, type(self).model_fields, "parameter of an image prompt", where=WHERE) from None
-
-    def model_post_init(self, context: Any, /) -> None:
-        if self.start >= self.end:
-            given = f"image prompt: from {self.start:g} to {self.end:g} was given"
-            raise InvalidInput(f"{given}; possible are two parts of the steps, the first before: from=0.2,to=0.8")
-
-
-WHERE = "image prompt: "
-#: What a text may state beside the picture.
-SETTINGS = tuple(field for field in ImagePrompt.model_fields if field != "image")
 
 
 def image_prompts(given: object) -> object:
@@ -84,8 +67,8 @@ def _written(text: str) -> dict[str, Any]:
     parts, found = text.split(","), dict[str, Any]()
     while len(parts) > 1 and (setting := SETTING.fullmatch(parts[-1])):
         field = TIMES.get(setting["name"], setting["name"])
-        if field not in SETTINGS:
-            raise UnknownName("parameter of an image prompt", setting["name"], (*TIMES, *SETTINGS))
+        if field not in ImagePrompt.settings():
+            raise UnknownName(ImagePrompt.words.parameter, setting["name"], (*TIMES, *ImagePrompt.settings()))
         found.setdefault(field, setting["value"].strip())
         parts.pop()
     image = ",".join(parts).strip()

@@ -5,29 +5,30 @@ A record is text, ``portrait.png,weight=0.8,to=0.9``, or JSON.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from ..errors import InvalidInput, UnknownName
-from ..inputs.fields import translate
 from .groups import Share, Source
-from .written import TIMES, several
+from .written import Shown, Words, several, shown
 
 WRITTEN = "PICTURE[,weight=,place=,from=,to=,file=]"
-SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>[^=]*)")
-WHERE = "face: "
 
 
-class KeptFace(BaseModel):
+class KeptFace(Shown):
     """A face that a picture is to have. Frozen.
 
     Raises:
         InvalidInput: a field outside its domain; UnknownName for one that is not there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    words: ClassVar = Words(
+        "parameter of a face",
+        where="face: ",
+        missing=f"face: its image was not given; it is written {WRITTEN}",
+        backwards=lambda start, end: f"face: from {start:g} to {end:g} was given",
+    )
 
     image: Annotated[Source, StringConstraints(min_length=1)] = Field(
         description="The picture that shows the face.", examples=["portrait.png"]
@@ -46,26 +47,6 @@ class KeptFace(BaseModel):
     control: str = Field(default="", description="The name or file of the network that reads place and turn.")
     recogniser: str = Field(default="", description="The file of the recogniser of faces.")
 
-    if not TYPE_CHECKING:
-
-        def __init__(self, /, **data: Any):
-            try:
-                super().__init__(**data)
-            except ValidationError as error:
-                errors = error.errors(include_url=False)
-                if any(found["type"] == "missing" for found in errors):
-                    raise InvalidInput(f"face: its image was not given; it is written {WRITTEN}") from None
-                raise translate(errors, type(self).model_fields, "parameter of a face", where=WHERE) from None
-
-    def model_post_init(self, context: Any, /) -> None:
-        if self.start >= self.end:
-            given = f"face: from {self.start:g} to {self.end:g} was given"
-            raise InvalidInput(f"{given}; possible are two parts of the steps, the first before: from=0.2,to=0.8")
-
-
-#: What a text may state beside the picture.
-SETTINGS = tuple(field for field in KeptFace.model_fields if field != "image")
-
 
 def faces(given: object) -> object:
     """Faces as people write them, one a text, or as records of JSON.
@@ -73,21 +54,10 @@ def faces(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `KeptFace`.
     """
-    return several(given, KeptFace, _written)
-
-
-def _written(text: str) -> dict[str, Any]:
-    """``PICTURE[,NAME=VALUE…]`` as fields. Read from the end, for a picture's name may have commas."""
-    parts, found = text.split(","), dict[str, Any]()
-    while len(parts) > 1 and (setting := SETTING.fullmatch(parts[-1])):
-        field = TIMES.get(setting["name"], setting["name"])
-        if field not in SETTINGS:
-            raise UnknownName("parameter of a face", setting["name"], (*TIMES, *SETTINGS))
-        if field in found:
-            raise InvalidInput(f"face: {setting['name']} was given twice: give it once")
-        found[field] = setting["value"].strip()
-        parts.pop()
-    image = ",".join(parts).strip()
-    if not image:
-        raise InvalidInput(f"face: no picture was given; it is written {WRITTEN}, for example portrait.png,weight=0.8")
-    return {"image": image, **found}
+    written = partial(
+        shown,
+        kind=KeptFace,
+        empty=f"face: no picture was given; it is written {WRITTEN}, for example portrait.png,weight=0.8",
+        twice=lambda name: f"face: {name} was given twice: give it once",
+    )
+    return several(given, KeptFace, written)

@@ -5,29 +5,30 @@ A record is text, ``fox.png,fidelity=0.5,to=0.8``, or JSON.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from ..errors import InvalidInput, UnknownName
-from ..inputs.fields import translate
 from .groups import Share, Source
-from .written import TIMES, several
+from .written import Shown, Words, several, shown
 
 WRITTEN = "PICTURE[,weight=,fidelity=,from=,to=]"
-SETTING = re.compile(r"\s*(?P<name>[a-z]+)\s*=(?P<value>[^=]*)")
-WHERE = "reference: "
 
 
-class Reference(BaseModel):
+class Reference(Shown):
     """A picture that another looks at. Frozen.
 
     Raises:
         InvalidInput: a field outside its domain; UnknownName for one that is not there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    words: ClassVar = Words(
+        "parameter of a reference",
+        where="reference: ",
+        missing=f"reference: its image was not given; it is written {WRITTEN}",
+        backwards=lambda start, end: f"reference: from {start:g} to {end:g} was given",
+    )
 
     image: Annotated[Source, StringConstraints(min_length=1)] = Field(
         description="The picture to look at.", examples=["fox.png"]
@@ -39,26 +40,6 @@ class Reference(BaseModel):
     start: Share = Field(default=0.0, description="The part of the steps after which it begins to count.")
     end: Share = Field(default=1.0, description="The part of the steps after which it no longer counts.")
 
-    if not TYPE_CHECKING:
-
-        def __init__(self, /, **data: Any):
-            try:
-                super().__init__(**data)
-            except ValidationError as error:
-                errors = error.errors(include_url=False)
-                if any(found["type"] == "missing" for found in errors):
-                    raise InvalidInput(f"reference: its image was not given; it is written {WRITTEN}") from None
-                raise translate(errors, type(self).model_fields, "parameter of a reference", where=WHERE) from None
-
-    def model_post_init(self, context: Any, /) -> None:
-        if self.start >= self.end:
-            given = f"reference: from {self.start:g} to {self.end:g} was given"
-            raise InvalidInput(f"{given}; possible are two parts of the steps, the first before: from=0.2,to=0.8")
-
-
-#: What a text may state beside the picture.
-SETTINGS = tuple(field for field in Reference.model_fields if field != "image")
-
 
 def references(given: object) -> object:
     """References as people write them, one a text, or as records of JSON.
@@ -66,23 +47,10 @@ def references(given: object) -> object:
     Raises:
         UnknownName, InvalidInput: as `Reference`.
     """
-    return several(given, Reference, _written)
-
-
-def _written(text: str) -> dict[str, Any]:
-    """``PICTURE[,NAME=VALUE…]`` as fields. Read from the end, for a picture's name may have commas."""
-    parts, found = text.split(","), dict[str, Any]()
-    while len(parts) > 1 and (setting := SETTING.fullmatch(parts[-1])):
-        field = TIMES.get(setting["name"], setting["name"])
-        if field not in SETTINGS:
-            raise UnknownName("parameter of a reference", setting["name"], (*TIMES, *SETTINGS))
-        if field in found:
-            raise InvalidInput(f"reference: {setting['name']} was given twice: give it once")
-        found[field] = setting["value"].strip()
-        parts.pop()
-    image = ",".join(parts).strip()
-    if not image:
-        raise InvalidInput(
-            f"reference: no picture was given; it is written {WRITTEN}, for example fox.png,fidelity=0.5"
-        )
-    return {"image": image, **found}
+    written = partial(
+        shown,
+        kind=Reference,
+        empty=f"reference: no picture was given; it is written {WRITTEN}, for example fox.png,fidelity=0.5",
+        twice=lambda name: f"reference: {name} was given twice: give it once",
+    )
+    return several(given, Reference, written)
