@@ -1,8 +1,6 @@
 """What travels to another machine and back: weights in 8 bits, pictures as WebP, and folders that miss no file.
 
-    w_ij = s_i q_ij,   s_i = max_j |w_ij| / 127,   q whole numbers of -127 .. 127
-
-with a scale s for each first index i of a matrix or convolution: half a step off at most. What has fewer axes is kept
+A matrix or a convolution is kept as `danqing.run.quantise` keeps one, with a scale for each output; what has fewer axes
 in bf16.
 """
 
@@ -21,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from danqing.errors import InvalidFile
+from danqing.run.quantise.rounding import Rows
 from danqing.weights import store
 
 MIB = 1 << 20
@@ -35,10 +34,7 @@ def narrowed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if tensor.ndim < 2:
             made[name] = tensor.bfloat16()
             continue
-        rows = tensor.detach().float().flatten(1)
-        scale = rows.abs().amax(1).clamp_min(1e-30) / 127
-        made[name] = (rows / scale[:, None]).round().to(torch.int8).view(tensor.shape)
-        made[name + SCALE] = scale
+        made[name], made[name + SCALE] = Rows.of(tensor.detach())
     return made
 
 
@@ -48,8 +44,7 @@ def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not name.endswith(SCALE):
             scale = tensors.get(name + SCALE)
-            wide = tensor.float()
-            made[name] = wide if scale is None else (wide.flatten(1) * scale[:, None]).view(tensor.shape)
+            made[name] = tensor.float() if scale is None else Rows(tensor, scale).dense(torch.float32)
     return made
 
 

@@ -102,32 +102,23 @@ def networks_of(
     dtypes: Mapping[str, torch.dtype],
     engine: str = "torch",
     quantise: str = "none",
+    made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
 ) -> dict[str, nn.Module]:
     """Every network of a model by its role, on the device, each in the type of its role, by the engine, its weights in
-    so few bits."""
-    return dict(_networks(model, device, dtypes, engine, quantise))
-
-
-def _networks(
-    model: Model,
-    device: torch.device,
-    dtypes: Mapping[str, torch.dtype],
-    engine: str,
-    quantise: str = "none",
-    made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
-) -> Iterator[tuple[str, nn.Module]]:
-    """Each of them, one after another; ``made`` is told of it and of a function that loads the same anew."""
+    so few bits; ``made`` is told of each, before the engine is, and of a function that loads the same anew."""
+    nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
             stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
             stated |= {"before": partial(QUANTISERS[quantise].attach, role)}
-            read = partial(network, model.file_of(role), **stated, device=device, dtype=dtypes[role])
+            file = model.file_of(role)
+            read = partial(network, file, **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
-                net = read()
+                nets[role] = read()
                 model.verify(role)  # afterwards, for what cannot be loaded at all has a better reason than another sum
-                made(net, partial(_unchanged, read, model.file_of(role), stamp(model.file_of(role))))
-                ENGINES[engine].attach(net)
-            yield role, net
+                made(nets[role], partial(_unchanged, read, file, stamp(file)))
+                ENGINES[engine].attach(nets[role])
+    return nets
 
 
 def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:
@@ -170,7 +161,7 @@ def _painter(
         if offloaded:
             offload.Offloaded(net, lambda: laid(again()).state_dict())
 
-    nets = dict(_networks(model, device, dtypes, engine, quantise, made))
+    nets = networks_of(model, device, dtypes, engine, quantise, made)
     text, net = text_of(model, nets)
     return Painter(
         model=model,

@@ -6,13 +6,14 @@ of words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InvalidFile
 from ..levels import levels_of
@@ -23,6 +24,7 @@ from ..weights import store
 #: Where both lie among the installed models, being none, and the names of their files.
 FOLDER, JUDGE, TOWER = "judge", "judge.safetensors", "tower.safetensors"
 BATCH = 64
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def recogniser(path: Path) -> tuple[Recogniser, Mapping[str, str]]:
@@ -31,15 +33,11 @@ def recogniser(path: Path) -> tuple[Recogniser, Mapping[str, str]]:
     Raises:
         InvalidFile: it is damaged, or holds another network.
     """
-    try:
-        said = store.header(path).metadata
-        net = Recogniser(TypeAdapter(RecogniserConfig).validate_json(said["config"]))
-        net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InvalidFile(
-            f"{path} holds another judge than this version of danqing knows: install both again ({error})"
-        ) from None
-    return net.eval().requires_grad_(False), said
+    return _read(
+        path,
+        lambda said: Recogniser(TypeAdapter(RecogniserConfig).validate_json(said)),
+        lambda error: f"{path} holds another judge than this version of danqing knows: install both again ({error})",
+    )
 
 
 def image_tower(path: Path) -> tuple[ImageTower, Mapping[str, str]]:
@@ -48,14 +46,20 @@ def image_tower(path: Path) -> tuple[ImageTower, Mapping[str, str]]:
     Raises:
         InvalidFile: it is damaged, or holds another network.
     """
+    return _read(
+        path,
+        lambda said: ImageTower(TypeAdapter(ImageTowerConfig).validate_json(said)),
+        lambda error: f"{path} holds another tower than this version of danqing knows: install both again ({error})",
+    )
+
+
+def _read(path: Path, made: Callable[[str], Net], other: Callable[[Exception], str]) -> tuple[Net, Mapping[str, str]]:
     try:
         said = store.header(path).metadata
-        net = ImageTower(TypeAdapter(ImageTowerConfig).validate_json(said["config"]))
+        net = made(said["config"])
         net.load_state_dict({name: tensor.float() for name, tensor in store.each(path)}, strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InvalidFile(
-            f"{path} holds another tower than this version of danqing knows: install both again ({error})"
-        ) from None
+        raise InvalidFile(other(error)) from None
     return net.eval().requires_grad_(False), said
 
 

@@ -19,7 +19,7 @@ from ...learn.training.recompute import checkpointed
 from ...nets.clip import CLIPText
 from ...nets.drafted import DraftedUNet
 from ...noise import Noise
-from ...painting.load import networks_of
+from ...painting.load import dtypes_of, networks_of
 from ...painting.networks import codec_of, denoiser_of
 from ...painting.text import text_of
 from ...painting.vocabulary import Vocabulary
@@ -73,9 +73,7 @@ class Frozen:
             what = f"a model for {model.task}" if model.task else "no model that denoises"
             raise InvalidInput(f"{model.name} is {what}: adapters are learned for models that paint from text alone")
         dtype = find_precision(where, precision)
-        nets = networks_of(
-            model, where, {role: dtype if role in ("denoiser", "codec") else torch.float32 for role in model.components}
-        )
+        nets = networks_of(model, where, dtypes_of(model, dtype))
         if not any(isinstance(net, CLIPText) for net in nets.values()):
             raise InvalidInput(f"{model.name} reads no words: adapters are learned for models with a CLIP text encoder")
         text, net = text_of(model, nets)
