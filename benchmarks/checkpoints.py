@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 
-BEGIN, END = "<!-- checkpoints -->", "<!-- /checkpoints -->"
+from marks import put
+
 MODELS = ("sd15", "sdxl", "sd3")
 BETAS = {"kind": "scaled-linear", "start": 0.00085, "end": 0.012}
 
@@ -222,10 +223,7 @@ def main() -> None:
     table = [head, "", "| | |", "|---|---|", *lines]
     print("\n".join(table))
     if args.write:
-        page = Path(__file__).parents[1] / "docs" / "models.md"
-        text = page.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n" + "\n".join(table) + f"\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put("docs/models.md", "checkpoints", "\n".join(table))
 
 
 if __name__ == "__main__":

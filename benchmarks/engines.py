@@ -29,6 +29,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from marks import put
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from danqing.run.engine.engines import ENGINES, find_engine
 from danqing.run.engine.whole import mapped, tensors_of
@@ -36,7 +38,6 @@ from danqing.run.precision import find_precision
 from danqing.run.record import describe
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- engines {} -->", "<!-- /engines {} -->"
 CPU = torch.device("cpu")
 Work = Callable[[], Any]
 
@@ -308,11 +309,7 @@ def main() -> None:
     if args.write:
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        page = ROOT / "docs" / "engines.md"
-        text = page.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = text.partition(begin)
-        page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+        put("docs/engines.md", f"engines {machine['instructions']}", "\n".join(lines))
 
 
 if __name__ == "__main__":

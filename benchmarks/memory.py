@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from marks import put
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-BEGIN, END = "<!-- memory {} -->", "<!-- /memory {} -->"
-PAGE = Path(__file__).parents[1] / "docs" / "memory.md"
 #: How large each model paints, in pixels along a side.
 SIDES = {"danqing-mini": 128, "sd15": 512, "sdxl": 1024}
 #: A small process that starts another, for a child's peak begins at its parent's.
@@ -138,11 +138,7 @@ def main() -> None:
     ]
     print("\n".join(text))
     if args.write:
-        page = PAGE.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = page.partition(begin)
-        text = "\n".join(text)
-        PAGE.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+        put("docs/memory.md", f"memory {machine['instructions']}", "\n".join(text))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 
+from marks import put
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.checkpoints import STATUS, child, single_file
 
-BEGIN, END = "<!-- merging -->", "<!-- /merging -->"
 PLAIN = """
 import os
 begin = time.perf_counter()
@@ -100,9 +101,7 @@ def main() -> None:
     table = "\n".join([head, "", "| | time | peak memory |", "|---|---|---|", *lines])
     print(table)
     if args.write:
-        page = Path(__file__).parents[1] / "docs" / "merging.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put("docs/merging.md", "merging", table)
 
 
 if __name__ == "__main__":

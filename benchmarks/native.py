@@ -14,7 +14,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -26,9 +25,8 @@ from danqing.run.native.convolution import convolution3x3, pack3x3
 from danqing.run.native.normalise import group_norm_silu, layer_norm
 from danqing.run.precision import NAMES
 from danqing.run.record import describe
+from marks import put
 
-#: Around the table of a kind of machine.
-BEGIN, END = "<!-- kernels {} -->", "<!-- /kernels {} -->"
 #: (B, heads, queries, keys, size of a head)
 ATTENTION = (
     (2, 8, 4096, 4096, 40),
@@ -199,12 +197,7 @@ def main() -> None:
                         lines.append(row(precision, case, *measured(case, args.runs, clock)))
                         print(lines[-1], flush=True)
     if args.write:
-        page = Path(__file__).parents[1] / "docs" / "kernels.md"
-        text = page.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = text.partition(begin)
-        after = rest.partition(end)[2]
-        page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", encoding="utf-8")
+        put("docs/kernels.md", f"kernels {machine['instructions']}", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 
+from marks import put
+
 PROMPT, STEPS, SCALE = "a red fox, 3d style", 20, 4.0
-#: Around the table of a kind of machine.
-BEGIN, END = "<!-- benchmark {} -->", "<!-- /benchmark {} -->"
 
 
 def cold(runs: int) -> tuple[float, float]:
@@ -178,12 +178,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if args.write:
-        readme = Path(__file__).parents[1] / "README.md"
-        text = readme.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = text.partition(begin)
-        after = rest.partition(end)[2]
-        readme.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", encoding="utf-8")
+        put("README.md", f"benchmark {machine['instructions']}", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from marks import put
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from danqing.run.precision import find_precision
 from danqing.run.quantise.layers import Quantised
@@ -28,7 +30,6 @@ from danqing.run.quantise.quantisers import QUANTISERS
 from danqing.run.record import describe
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- quantise {} -->", "<!-- /quantise {} -->"
 #: How many of the milestones' prompts are painted.
 PROMPTS = 24
 PAINT = """
@@ -139,11 +140,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if args.write:
-        page = ROOT / "docs" / "quantise.md"
-        text = page.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = text.partition(begin)
-        page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+        put("docs/quantise.md", f"quantise {machine['instructions']}", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from PIL import Image
 from danqing.measure import tell
 from danqing.measure.evaluation.art import Art, Row
 from danqing.measure.evaluation.asked import apart, drawn
+from marks import put
 
-BEGIN, END = "<!-- telling -->", "<!-- /telling -->"
 COUNT = 300
 #: From which certainty on a first guess is counted apart.
 CERTAIN = (0.0, 0.5, 0.8)
@@ -65,9 +65,7 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if args.write:
-        page = Path(__file__).parents[1] / "docs" / "telling.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put("docs/telling.md", "telling", table)
 
 
 if __name__ == "__main__":

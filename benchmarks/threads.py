@@ -12,7 +12,6 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from danqing.painting.load import load
 from danqing.painting.loaded import LoadedModel
 from danqing.request.request import Request, Resolved
 from danqing.run.record import describe
+from marks import put
 
 PROMPTS = (
     "a red fox, 3d style",
@@ -37,8 +37,6 @@ PROMPTS = (
     "a castle on a hill at night",
 )
 SEED = 1
-#: Around the table of a kind of machine.
-BEGIN, END = "<!-- threads {} -->", "<!-- /threads {} -->"
 
 
 class Moved(NamedTuple):
@@ -103,12 +101,7 @@ def main() -> None:
         lines += [row(f"{precision}, 128 px as painted", plain), row(f"{precision}, 512 px as finished", finished)]
     print("\n".join(lines))
     if args.write:
-        page = Path(__file__).parents[1] / "docs" / "pictures.md"
-        text = page.read_text(encoding="utf-8")
-        begin, end = (mark.format(machine["instructions"]) for mark in (BEGIN, END))
-        before, _, rest = text.partition(begin)
-        after = rest.partition(end)[2]
-        page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", encoding="utf-8")
+        put("docs/pictures.md", f"threads {machine['instructions']}", "\n".join(lines))
 
 
 if __name__ == "__main__":
