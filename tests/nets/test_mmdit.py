@@ -1,4 +1,4 @@
-"""Laws of the MMDiT that hold whatever the weights, and of its four ports."""
+"""Laws of the MMDiT that hold whatever the weights, and of its ports."""
 
 from dataclasses import replace
 

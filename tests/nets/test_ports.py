@@ -1,4 +1,4 @@
-"""Laws of the UNet and of its four ports: each is neutral when empty, and alive when used."""
+"""Laws of the UNet and of its ports: each is neutral when empty, and alive when used."""
 
 from __future__ import annotations
 

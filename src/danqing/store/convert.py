@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ from .foreign import read as foreign
 from .foreign import single as alone
 from .foreign.hand import ByHand
 from .model import Model, write_model
-from .tensors import Due, Part, Reader, fit, outward, parts, write
+from .tensors import Due, Part, Reader, fit, outward, parts, put, write
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 LAYOUTS = ("diffusers", "danqing")
@@ -328,11 +327,6 @@ def _kernels(part: Part) -> dict[str, Due]:
 # --------------------------------------------------------------------------------------------------------- to a folder
 
 
-def _put(path: Path, said: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _ours(model: Model, networks: Mapping[str, Part], folder: Path) -> None:
     for role, part in networks.items():
         said = {FAMILY_KEY: part.family, CONFIG_KEY: json.dumps(asdict(part.config), sort_keys=True)}
@@ -363,7 +357,7 @@ def _diffusers(model: Model, networks: Mapping[str, Part], folder: Path) -> list
         places[role] = where = diffusers.place(model, role, part)
         part, gone = _suited(model, part, where)
         dropped += gone
-        _put(folder / where.folder / "config.json", diffusers.config(model, part, where))
+        put(folder / where.folder / "config.json", diffusers.config(model, part, where))
         name = "diffusion_pytorch_model" if where.library == "diffusers" else "model"
         write(folder / where.folder / f"{name}.safetensors", part.tensors, {"format": "pt"})
     for name, pad in diffusers.pipeline(model).pads.items():
@@ -376,11 +370,11 @@ def _diffusers(model: Model, networks: Mapping[str, Part], folder: Path) -> list
             third.mkdir()
             shutil.copyfile(model.path(file), third / Path(file).name)
             ends = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-            _put(
+            put(
                 third / "tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast", "model_max_length": 512, **ends}
             )
-    _put(folder / "scheduler" / "scheduler_config.json", diffusers.scheduler(model))
-    _put(folder / "model_index.json", diffusers.index(model, places))
+    put(folder / "scheduler" / "scheduler_config.json", diffusers.scheduler(model))
+    put(folder / "model_index.json", diffusers.index(model, places))
     return dropped
 
 
@@ -389,7 +383,7 @@ def _words(model: Model, folder: Path, pad: str) -> None:
     if (model.folder / "model_index.json").is_file() and (model.folder / folder.name).is_dir():
         shutil.copytree(model.folder / folder.name, folder)
         return
-    _put(folder / "tokenizer_config.json", diffusers.vocabulary(pad))
+    put(folder / "tokenizer_config.json", diffusers.vocabulary(pad))
     for name, text in _vocabulary().items():
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -5,6 +5,7 @@ So a model of any size is converted in the memory of its largest tensor.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -61,6 +62,12 @@ Dues = Mapping[str, Due]
 def write(path: Path, dues: Dues, metadata: Mapping[str, str]) -> Path:
     """Write tensors one after another; for the rest see `danqing.weights.store.write`."""
     return store.write(path, cast(Mapping[str, Tensor], dues), metadata)
+
+
+def put(path: Path, said: Any) -> None:
+    """Write what is said beside tensors, a file of JSON, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class Reader:

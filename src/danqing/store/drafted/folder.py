@@ -6,7 +6,6 @@ both lie in the folder, and diffusers runs them where it is told to trust it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ...nets import autoencoder_kl, unet
 from ...prompt.tokenize import BytePairTokenizer, bilingual_tokenizer
 from .. import diffusers
 from ..model import Model
-from ..tensors import Dues, Part, write
+from ..tensors import Dues, Part, put, write
 
 FAMILY = "drafted-unet"
 #: The components of the folder, each with where its class is and what that is called.
@@ -61,10 +60,10 @@ def write_folder(model: Model, networks: Mapping[str, Part], folder: Path) -> li
         "use_flow_sigmas": True,
         "flow_shift": model.schedule.get("shift", 1.0),
     }
-    _put(folder / "scheduler" / "scheduler_config.json", {**_head("scheduler"), **flow})
+    put(folder / "scheduler" / "scheduler_config.json", {**_head("scheduler"), **flow})
     for name, place in (("pipeline.py", "pipeline.py"), ("draft.py", "draft/draft.py")):
         (folder / place).write_text((Path(__file__).parent / name).read_text(encoding="utf-8"), encoding="utf-8")
-    _put(
+    put(
         folder / "model_index.json",
         {"_class_name": ["pipeline", "DraftedPipeline"], "_diffusers_version": diffusers.VERSION, **COMPONENTS},
     )
@@ -75,17 +74,12 @@ def _head(component: str) -> dict[str, str]:
     return {"_class_name": COMPONENTS[component][1], "_diffusers_version": diffusers.VERSION}
 
 
-def _put(path: Path, said: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _network(
     folder: Path, role: str, dues: Dues, said: Mapping[str, Any], stem: str = "diffusion_pytorch_model"
 ) -> None:
     """The configuration and the weights of a component."""
     head = _head(role) if stem != "model" else {}
-    _put(folder / role / "config.json", {**head, **said})
+    put(folder / role / "config.json", {**head, **said})
     write(folder / role / f"{stem}.safetensors", dues, {"format": "pt"})
 
 
@@ -99,7 +93,7 @@ def _words(folder: Path, ids: BytePairTokenizer) -> None:
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text(ids.bpe.to_str(), encoding="utf-8")
     said = {f"{mark}_token": name for mark, name in names.items()}
-    _put(
+    put(
         folder / "tokenizer_config.json",
         {"tokenizer_class": COMPONENTS["tokenizer"][1], "model_max_length": ids.window, **said},
     )
