@@ -10,6 +10,7 @@ A pure function of the step, and no Python by sample: captions are drawn and tok
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from danqing.learn.data.order import Mixture
 from danqing.noise import number
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import send
-from experiments.epochs import LANGUAGES, VARIANTS, Epochs, Texts, by_source, fingerprint
+from experiments.epochs import LANGUAGES, VARIANTS, Epochs, Scenes, Texts, by_source, fingerprint
 
 #: The part of a batch that each source gets.
 SHARES = {"singles": 0.45, "recoloured": 0.17, "composites": 0.30, "portraits": 0.08}
@@ -94,7 +95,8 @@ class Batches:
                 self.latents["composites"] = torch.from_numpy(np.load(folder / "composites.npy")).to(self.device)
             self.epoch = epoch
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def chosen(self, step: int) -> tuple[Tensor, np.ndarray]:
+        """Latents, and the number of each one's text."""
         self._enter(step * self.batch // self.epochs.samples)
         draw = np.random.default_rng(number(self.seed, "captions", step))
         shown, said = [], []
@@ -104,5 +106,47 @@ class Batches:
             variant = draw.integers(VARIANTS[name], size=len(items))
             said.append(self.first[name] + (items.numpy() * len(LANGUAGES) + language) * VARIANTS[name] + variant)
         which = np.concatenate(said) * (draw.random(self.batch) >= self.dropout)
-        ids = torch.from_numpy(self.texts.rows(which, self.pad, self.multiple))
-        return torch.cat(shown).float(), send(ids, self.device)
+        return torch.cat(shown).float(), which
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        x0, which = self.chosen(step)
+        return x0, self.ids(self.texts, which)
+
+    def ids(self, texts: Texts, which: np.ndarray) -> Tensor:
+        """Some of many texts as rows, on the device."""
+        return send(torch.from_numpy(texts.rows(which, self.pad, self.multiple)), self.device)
+
+
+class Placed(NamedTuple):
+    """What a batch of pictures shows: token ids of what is said of each thing, (B, K, L), and where it is and how
+    large, (B, K, 3); see `danqing.nets.drafted.Scene`."""
+
+    things: Tensor
+    places: Tensor
+
+
+class PlacedBatches:
+    """step -> (latents, token ids, what is placed), of `Batches`.
+
+    Of the composites so many are said to show nothing, as a text that places nothing does: ``dropout``."""
+
+    def __init__(self, batches: Batches, dropout: float = 0.2):
+        self.batches, self.dropout, self.epoch = batches, dropout, -1
+
+    def _enter(self) -> None:
+        if self.epoch != self.batches.epoch:
+            self.epoch = self.batches.epoch
+            with np.load(self.batches.epochs.folder(self.epoch) / "scenes.npz") as file:
+                self.scenes = Scenes(file["places"], Texts(file["ids"], file["starts"]))
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Placed]:
+        x0, which = self.batches.chosen(step)
+        self._enter()
+        scene = (which - self.batches.first["composites"]) // VARIANTS["composites"]
+        draw = np.random.default_rng(number(self.batches.seed, "scenes", step))
+        there = (scene >= 0) & (scene < len(self.scenes.places)) & (draw.random(len(scene)) >= self.dropout)
+        scene = np.where(there, scene, 0)
+        places = torch.from_numpy(self.scenes.places[scene] * there[:, None, None])
+        rows = scene[:, None] * places.shape[1] + np.arange(places.shape[1])
+        things = self.batches.ids(self.scenes.things, rows.reshape(-1)).unflatten(0, rows.shape)
+        return x0, self.batches.ids(self.batches.texts, which), Placed(things, send(places, self.batches.device))

@@ -25,11 +25,12 @@ def threads() -> int:
     return 1 if loaded else cores
 
 
-def quick(net: nn.Module, device: torch.device) -> nn.Module:
-    """A convolutional network made to train fast on a device, in place: channels-last, compiled on a GPU, its 3×3
-    convolutions by Winograd where float32 is the fast precision of a CPU."""
+def quick(net: nn.Module, device: torch.device, compiled: bool = False) -> nn.Module:
+    """A convolutional network made to train fast on a device, in place: channels-last, compiled on a GPU and where that
+    is asked for, its 3×3 convolutions by Winograd where float32 is the fast precision of a CPU. A copy of it is not
+    compiled."""
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if device.type == "cuda":
+    if compiled or device.type == "cuda":
         net.compile(dynamic=False)
     if device.type == "cpu" and training_precision(device) == torch.float32:
         by_winograd(net)

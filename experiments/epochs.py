@@ -3,6 +3,7 @@ and tokenised.
 
     data/epochs/<made of what>-00007/composites.npy    their latents, (COUNT, 8, 16, 16) float16
                                      texts.npz         the token ids of all captions, one after the other
+                                     scenes.npz        what composites show where, and the token ids of that
 
 An epoch depends on its number, the ledger, the art, the tokenizer and the autoencoder alone, so that a training that
 was killed sees the same ones again. The next one is made by another process while this one is trained on.
@@ -39,6 +40,8 @@ from experiments.latents import autoencoder, encoded
 #: How many captions of each picture are drawn an epoch in each language.
 VARIANTS = {"singles": 5, "recoloured": 1, "composites": 3, "portraits": 2}
 LANGUAGES = ("en", "zh")
+#: How many things a scene has at most, and how much larger the picture of a thing is than the thing itself.
+THINGS, ROOM = 3, 1.1
 TRIES = 3
 #: What an epoch is made of beside the files of the data: another code, another epoch.
 CODE = (Path(captions.__file__), Path(composites.__file__))
@@ -70,6 +73,35 @@ class Texts:
         place = np.arange(-(-int(lengths.max()) // multiple) * multiple)
         where = np.minimum(self.starts[which][:, None] + place, len(self.ids) - 1)
         return np.where(place < lengths[:, None], self.ids[where], pad).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What composites show, each up to K things, in each language; those that one thing fills show nothing.
+
+    Args:
+        places: as `danqing.nets.drafted.Scene` has them, (M, K, 3) float32, by composite and then by language.
+        things: the token ids of what is said of each thing, M·K texts; of none the empty one.
+    """
+
+    places: np.ndarray
+    things: Texts
+
+    @classmethod
+    def of(cls, tokenizer: BytePairTokenizer, rows: Sequence[Mapping[str, Any]], seed: int) -> Scenes:
+        """Of each thing what would be said of the picture if that filled it."""
+        draw, said, places = random.Random(seed), list[str](), list[tuple[float, float, float]]()
+        for row in rows:
+            shown = [] if row["scene"] == "full" else row["pieces"]
+            for lang in LANGUAGES:
+                for piece in shown:
+                    alone = {"scene": "full", "same": False, "relation": None, "pieces": [{**piece, "place": "full"}]}
+                    said.append(captions.caption({**row, **alone}, draw, lang))
+                    places.append((piece["x"], piece["y"], min(1.0, ROOM * piece["scale"])))
+                said += [""] * (THINGS - len(shown))
+                places += [(0.5, 0.5, 0.0)] * (THINGS - len(shown))
+        ids = [one.ids for one in tokenizer.bpe.encode_batch_fast(said, add_special_tokens=False)]
+        return cls(np.array(places, np.float32).reshape(-1, THINGS, 3), Texts.of(tokenizer, ids))
 
 
 def fingerprint(data: Path) -> dict[str, str]:
@@ -109,7 +141,7 @@ class Epochs:
     _makers: dict[int, BaseProcess] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        said = json.dumps([self.count, VARIANTS, fingerprint(self.data)]).encode()
+        said = json.dumps([self.count, VARIANTS, THINGS, ROOM, fingerprint(self.data)]).encode()
         self._made_of = hashlib.sha256(said + b"".join(path.read_bytes() for path in CODE)).hexdigest()[:12]
 
     def folder(self, epoch: int) -> Path:
@@ -142,8 +174,11 @@ class Epochs:
         trained = [*rows["singles"], *rows["recoloured"]]
         rows["composites"] = composites.plan(trained, self.count, number("composites", epoch))
         np.save(part / "composites.npy", self._latents(rows["composites"]))
-        texts = tokenised(bilingual_tokenizer(self.data / "tokenizer.json"), rows, number("captions", epoch))
+        tokenizer = bilingual_tokenizer(self.data / "tokenizer.json")
+        texts = tokenised(tokenizer, rows, number("captions", epoch))
+        scenes = Scenes.of(tokenizer, rows["composites"], number("scenes", epoch))
         np.savez(part / "texts.npz", ids=texts.ids, starts=texts.starts)
+        np.savez(part / "scenes.npz", places=scenes.places, ids=scenes.things.ids, starts=scenes.things.starts)
         try:
             part.rename(folder)
         except OSError:  # another process was first

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +40,7 @@ from danqing.schedule import Flow, sgm_uniform
 from danqing.solve.core import points, sample
 from danqing.solve.solvers import solver
 from danqing.types import Conditioning
-from experiments.captioned import Batches
+from experiments.captioned import Batches, Placed, PlacedBatches
 from experiments.clip import encode_texts
 from experiments.common import fast, grid, quick, set_up
 from experiments.draft import trained
@@ -83,10 +84,16 @@ class Spoken(nn.Module):
         super().__init__()
         self.denoiser, self.tower = denoiser, tower
 
-    def condition(self, ids: Tensor) -> Conditioning:
+    def condition(self, ids: Tensor, placed: Placed | None = None) -> Conditioning:
         """Token ids (B, L) to what the denoiser is conditioned on."""
         said = self.tower(ids)
-        return Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float())
+        cond = Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float())
+        if placed is None:
+            return cond
+        there = placed.places[..., 2] > 0
+        things = said.pooled.new_zeros(*there.shape, said.pooled.shape[-1], dtype=torch.float32)
+        things[there] = self.tower(placed.things[there]).pooled.float()
+        return replace(cond, extra={"things": things, "places": placed.places})
 
     @torch.inference_mode()
     def estimate(self, x: Tensor, sigma: Tensor, ids: Tensor) -> Tensor:
@@ -97,11 +104,11 @@ class Spoken(nn.Module):
             return self.denoiser(send(x, device), send(t, device), self.condition(send(ids, device))).x0.float().cpu()
 
 
-def denoising(model: nn.Module, batch: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
-    """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L))."""
+def denoising(model: nn.Module, batch: tuple[Tensor, Tensor, Placed], noise: torch.Generator) -> dict[str, Tensor]:
+    """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L), what they place)."""
     assert isinstance(model, Spoken)
-    x0, ids = batch
-    return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids)), noise)
+    x0, ids, placed = batch
+    return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids, placed)), noise)
 
 
 def warm(net: DraftedUNet, old: DraftedUNet) -> None:
@@ -160,6 +167,7 @@ def main() -> None:
     options = parser(__doc__, batch=128)
     options.add_argument("--kind", choices=KINDS, default="residual", help="what the UNet paints")
     options.add_argument("--rate", type=float, default=0.004)
+    options.add_argument("--compile", action="store_true", help="compile the UNet on a CPU too, minutes beforehand")
     args = options.parse_args()
     set_up(args.threads)
     device = find_device()
@@ -170,17 +178,18 @@ def main() -> None:
     )
     model, before = begun(KINDS[args.kind], args.runs, args.data, batches, args.resume)
     model.requires_grad_(False).denoiser.net.requires_grad_(True).draft.requires_grad_(False)
-    quick(model.to(device).denoiser.net, device)
+    model.to(device)
     measured = pairs(args.data, tokenizer)
     codec = autoencoder(args.runs).to(device)
 
     def training(rate: Callable[[int], float]) -> Training:
         own = copy.deepcopy(model)
+        quick(own.denoiser.net, device, args.compile)
         edges = ["net.conv_in", "net.conv_out", "net.time_embedding"]
         return Training(
             model=own,
             objective=denoising,
-            batches=batches,
+            batches=PlacedBatches(batches),
             optimisers={
                 "loss": Muon(
                     muon_groups(own.denoiser, lr=args.rate, adam_lr=args.rate / 10, edges=edges),

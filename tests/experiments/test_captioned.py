@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from experiments.captioned import Batches
+from experiments.captioned import Batches, PlacedBatches
 from experiments.clip import encode_texts
 from experiments.data.sources import ART
 from experiments.epochs import Epochs, Texts
@@ -99,6 +99,24 @@ def test_a_caption_names_its_picture(data) -> None:
             elif text and number >= 100:
                 assert re.search("woman|girl|lady|女|hair|红发", text), text
     assert named > 16
+
+
+def test_what_a_scene_shows_is_named_and_placed_as_its_picture_was_made(data) -> None:
+    seen, tokenizer, placed = batches(data), bilingual_tokenizer(data / "tokenizer.json"), 0
+    scenes = PlacedBatches(seen, dropout=0)
+    for step in range(4):
+        x0, ids, shown = scenes(step)
+        assert equal((x0, ids), seen(step))
+        for number, things, places in zip(x0[:, 0, 0, 0].tolist(), shown.things, shown.places, strict=True):
+            there = places[:, 2] > 0
+            assert not (there.any() and number in (*range(12), 50, 51, 52, *range(100, 104)))  # single pictures
+            for thing, place in zip(things[there], places[there], strict=True):
+                text = tokenizer.decode(thing.tolist())
+                assert any(word in text for words in WORDS for word in words), text
+                assert 0.3 < place[2] <= 1 and 0.2 < place[0] < 0.8 and 0.2 < place[1] < 0.8
+                placed += 1
+    assert placed > 8
+    assert not any(PlacedBatches(seen, dropout=1)(step)[2].places.any() for step in range(4))
 
 
 def test_what_is_held_out_is_never_seen(data) -> None:

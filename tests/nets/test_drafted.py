@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from danqing.denoise import Denoiser, edm
 from danqing.errors import InvalidInput
-from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet
+from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet, laid
 from danqing.nets.unet import UNet
 from danqing.schedule import Flow
 from danqing.types import Conditioning
@@ -76,6 +76,49 @@ def test_the_draft_of_a_part_is_that_part_of_the_draft(net: DraftedUNet) -> None
     for rows, columns in [(slice(0, 12), slice(0, 10)), (slice(3, 7), slice(5, 9))]:
         part = net.drafted(x[..., rows, columns], pooled, where[:, rows, columns])
         torch.testing.assert_close(part, whole[..., rows, columns], rtol=0, atol=1e-12)
+
+
+def scene(*places: tuple[float, float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A draft of the whole, drafts of things and their places, (1, 2, 12, 12), (1, K, 2, 12, 12), (1, K, 3)."""
+    draw = torch.Generator().manual_seed(2)
+    whole, things = (
+        torch.randn(shape, generator=draw).double() for shape in ((1, 2, 12, 12), (1, len(places), 2, 12, 12))
+    )
+    return whole, things, torch.tensor([places]).double()
+
+
+def test_where_no_thing_is_placed_the_draft_is_that_of_the_whole() -> None:
+    whole, things, places = scene((0.3, 0.5, 0.0), (0.5, 0.5, 0.0))
+    assert torch.equal(laid(whole, things, places), whole)
+
+
+def test_a_thing_is_laid_where_it_is_placed_as_large_as_it_is_and_goes_on_beyond_its_edge() -> None:
+    whole, things, places = scene((0.25, 0.5, 0.5), (0.75, 0.5, 0.5))
+    flat = things.mean((-1, -2), keepdim=True).expand_as(things).clone()
+    out = laid(whole, flat, places)
+    torch.testing.assert_close(out[..., :6], flat[:, 0, :, :, :6], rtol=0, atol=1e-12)
+    torch.testing.assert_close(out[..., 6:], flat[:, 1, :, :, 6:], rtol=0, atol=1e-12)
+    flat[:, 0, :, 4:8, 4:8] += 9.0  # the middle third of the first thing
+    marked = (laid(whole, flat, places) - out).abs().amax(1)[0] > 1e-9
+    rows, columns = marked.nonzero().amin(0).tolist(), marked.nonzero().amax(0).tolist()
+    assert (rows, columns) == ([4, 1], [7, 4])  # about its centre at (3, 6), two cells and a blurred rim of one
+
+
+def test_a_thing_placed_a_cell_aside_is_laid_a_cell_aside() -> None:
+    whole, things, places = scene((0.5, 0.5, 0.5))
+    aside = laid(whole, things, places + torch.tensor([1 / 12, 0, 0], dtype=torch.float64))
+    torch.testing.assert_close(aside[..., 1:], laid(whole, things, places)[..., :-1], rtol=0, atol=1e-9)
+
+
+def test_a_net_is_given_things_and_places_and_drafts_each_by_itself(net: DraftedUNet) -> None:
+    x, time, tokens, pooled = call((4, 4))
+    things, places = torch.stack([pooled, -pooled], 1), torch.tensor([[[0.3, 0.5, 0.5], [0.7, 0.5, 0.5]]] * 2).double()
+    given = {"things": things, "places": places}
+    out = laid(net.draft(pooled), torch.stack([net.draft(pooled), net.draft(-pooled)], 1), places)
+    torch.testing.assert_close(net.read(x, pooled, given), torch.cat([x, out], 1), rtol=0, atol=1e-12)
+    nowhere = {**given, "places": 0 * places}
+    said = net(x, time, tokens, pooled=pooled, extra=nowhere)
+    torch.testing.assert_close(said, net(x, time, tokens, pooled=pooled), rtol=0, atol=1e-12)
 
 
 @pytest.fixture

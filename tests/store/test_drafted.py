@@ -38,16 +38,23 @@ def noise(*shape: int) -> torch.Tensor:
 
 
 # diffusers begins at a sigma of 0.9997 where we begin at 1, which counts the less the more steps there are.
-@pytest.mark.parametrize(("width", "height", "steps", "mean", "most"), [(128, 128, 20, 0.2, 4), (96, 160, 6, 1, 30)])
+@pytest.mark.parametrize(
+    ("prompt", "width", "height", "steps", "mean", "most"),
+    [
+        (PROMPT, 128, 128, 20, 0.2, 4),
+        (PROMPT, 96, 160, 6, 1, 30),
+        ("a cat to the left of a tree, 3d style", 128, 128, 6, 1, 30),
+    ],
+)
 def test_the_default_model_paints_in_diffusers_what_it_paints_here(
-    pipeline: Any, width: int, height: int, steps: int, mean: float, most: int
+    pipeline: Any, prompt: str, width: int, height: int, steps: int, mean: float, most: int
 ) -> None:
     size: dict[str, Any] = {"width": width, "height": height}
     ours = danqing.paint(
-        PROMPT, seed=SEED, steps=steps, precision="fp32", engine="torch", finish=(), style="none", **size
+        prompt, seed=SEED, steps=steps, precision="fp32", engine="torch", finish=(), style="none", **size
     )
     latents = noise(1, 8, height // 8, width // 8)
-    theirs = pipeline(PROMPT, latents=latents, num_inference_steps=steps, **size).images[0]
+    theirs = pipeline(prompt, latents=latents, num_inference_steps=steps, **size).images[0]
     far = np.abs(np.asarray(ours.image).astype(int) - np.asarray(theirs))
     assert far.mean() < mean  # levels of 255
     assert far.max() <= most

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -95,6 +96,51 @@ class Draft(nn.Module):
         return self.linear(self.body(pooled)).unflatten(1, self.shape)
 
 
+class Scene(NamedTuple):
+    """Up to K things that are drafted each by itself, where they are.
+
+    Args:
+        things: the summary of what is said of each, (B, K, P).
+        places: where its centre is, across and down, and how large it is, all of the picture's side, (B, K, 3); one of
+            size 0 is not there.
+    """
+
+    things: Tensor
+    places: Tensor
+
+
+def scene_of(extra: Mapping[str, Tensor]) -> Scene | None:
+    """The scene that a conditioning holds under the names of its parts, if it does."""
+    return Scene(extra["things"], extra["places"]) if "things" in extra else None
+
+
+def laid(draft: Tensor, things: Tensor, places: Tensor) -> Tensor:
+    """Drafts of things laid out in one: each cell is of the thing that is nearest in units of its size, whose draft is
+    shrunk to that size and goes on beyond its edge.
+
+        out(u) = draft_k((u - c_k) / s_k + 1/2),  k = argmin |u - c_k| / s_k
+
+    The mean over 3 × 3 points of each cell, so that what shrinks is not sampled coarsely.
+
+    Args:
+        draft: of the whole, (B, C, S, S): the answer where no thing is placed.
+        things: (B, K, C, S, S).
+        places: see `Scene`.
+    """
+    side, (batch, count) = draft.shape[-1], things.shape[:2]
+    fine = (torch.arange(3 * side, dtype=places.dtype, device=places.device) + 0.5) / (3 * side)
+    at = torch.stack([fine.expand(3 * side, -1), fine[:, None].expand(-1, 3 * side)], -1)  # (3S, 3S, 2)
+    centre, size = places[..., :2], places[..., 2]
+    there = (at - centre[:, :, None, None]) / size.clamp(min=1e-3)[:, :, None, None, None]  # (B, K, 3S, 3S, 2)
+    seen = F.grid_sample(
+        things.flatten(0, 1), 2 * there.flatten(0, 1), padding_mode="border", align_corners=False
+    ).unflatten(0, (batch, count))
+    far = there.square().sum(-1) + 1e4 * (size == 0)[:, :, None, None]
+    nearest = F.one_hot(far.argmin(1), count).movedim(-1, 1).to(seen)  # (B, K, 3S, 3S)
+    out = F.avg_pool2d((seen * nearest[:, :, None]).sum(1), 3)
+    return torch.where((size > 0).any(1)[:, None, None, None], out, draft)
+
+
 class DraftedUNet(UNet):
     """A `UNet` whose first convolution reads the noisy latent and, beside it, the draft.
 
@@ -116,12 +162,15 @@ class DraftedUNet(UNet):
             config.pooled_channels, channels, config.draft_size, config.draft_hidden, config.draft_blocks
         )
 
-    def drafted(self, x: Tensor, pooled: Tensor | None, where: Tensor | None = None) -> Tensor:
+    def drafted(
+        self, x: Tensor, pooled: Tensor | None, where: Tensor | None = None, scene: Scene | None = None
+    ) -> Tensor:
         """The draft of (B, P) for the latent x (B, C, H, W), resampled where its grid is not H × W: like x.
 
         Args:
             where: of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and down, -1 .. 1 from
                 edge to edge.
+            scene: what is drafted in place of the summary, thing by thing.
 
         Raises:
             InvalidInput: there is no summary, or one of another width.
@@ -133,6 +182,9 @@ class DraftedUNet(UNet):
                 f"{given}: use the text encoder of its model"
             )
         draft = self.draft(pooled.to(x.dtype))
+        if scene is not None:
+            things = self.draft(scene.things.to(x.dtype).flatten(0, 1)).unflatten(0, scene.things.shape[:2])
+            draft = laid(draft, things, scene.places.to(x.dtype))
         if where is not None:
             return F.grid_sample(draft, where.to(draft), padding_mode="border", align_corners=False)
         if draft.shape[2:] != x.shape[2:]:
@@ -140,8 +192,9 @@ class DraftedUNet(UNet):
         return draft
 
     def read(self, x: Tensor, pooled: Tensor | None, extra: Mapping[str, Tensor]) -> Tensor:
-        """``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one."""
-        return torch.cat([x, self.drafted(x, pooled, extra.get("where"))], 1)
+        """``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one,
+        ``extra["things"]`` and ``extra["places"]`` what is drafted thing by thing."""
+        return torch.cat([x, self.drafted(x, pooled, extra.get("where"), scene_of(extra))], 1)
 
 
 class ResidualUNet(DraftedUNet):
@@ -187,7 +240,7 @@ class ResidualUNet(DraftedUNet):
         residuals: Residuals = NO_RESIDUALS,
     ) -> Tensor:
         """As `DraftedUNet.forward`."""
-        draft = self.drafted(x, pooled, extra.get("where"))
+        draft = self.drafted(x, pooled, extra.get("where"), scene_of(extra))
         sigma, s = (time / 1000).view(-1, 1, 1, 1), self.residual_std.to(time)
         alpha = 1 - sigma
         n = (alpha.square() * s.square() + sigma.square()).sqrt()

@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import InvalidFile, UnknownName
 from ..nets.autoencoder_kl import AutoencoderKL
 from ..nets.clip import CLIPText
+from ..nets.drafted import DraftedUNet
 from ..nets.longtext import Windowed
 from ..nets.mmdit import MMDiT
 from ..nets.pixel_unet import PixelUNet
@@ -19,6 +20,7 @@ from ..nets.t5 import T5
 from ..nets.unet import UNet
 from ..prompt.joint import sd3_text
 from ..prompt.labels import ClassText
+from ..prompt.placed import PlacedText
 from ..prompt.t5 import t5_tokenizer
 from ..prompt.tokenize import Tokenizer, bilingual_tokenizer, clip_tokenizer, with_words
 from ..prompt.towers import ClipText, Scored, Text, Tower
@@ -88,19 +90,17 @@ def _summary(net: nn.Module) -> Literal["projected", "pooled"]:
 
 
 def _clip(model: Model, nets: Nets) -> TextAndNet:
-    """One tower; a UNet that reads a summary gets the pooled one."""
+    """One tower; a UNet that reads a summary gets the pooled one, and one that drafts what is placed by itself."""
     net = nets["denoiser"]
     # Attention to the text alone takes streams of any length; where text and picture attend to each other, it matters.
     even = not isinstance(net, UNet)
     summary = None if isinstance(net, UNet) and not net.config.pooled_channels else "pooled"
-    return TextAndNet(
-        ClipText(
-            tokenizer=_words(model, nets, tokenizer_of(model)),
-            towers=(_tower(model, nets, summary=summary),),
-            even=even,
-        ),
-        net,
+    text: Text = ClipText(
+        tokenizer=_words(model, nets, tokenizer_of(model)),
+        towers=(_tower(model, nets, summary=summary),),
+        even=even,
     )
+    return TextAndNet(PlacedText(text=text) if isinstance(net, DraftedUNet) else text, net)
 
 
 def _openclip(model: Model, nets: Nets) -> TextAndNet:

@@ -1,7 +1,8 @@
 """Writes a model whose UNet begins from a draft as a folder that diffusers paints from.
 
-Its networks are diffusers' and transformers' own classes; the draft is one of `draft.py`, and `pipeline.py` joins them:
-both lie in the folder, and diffusers runs them where it is told to trust it.
+Its networks are diffusers' and transformers' own classes; the draft is one of `draft.py`, `pipeline.py` joins them, and
+`scenes.py` says what a prompt places where: they lie in the folder, and diffusers runs them where it is told to trust
+it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from tokenizers.processors import TemplateProcessing
 
 from ...nets import autoencoder_kl, unet
+from ...prompt import scenes
 from ...prompt.tokenize import BytePairTokenizer, bilingual_tokenizer
 from .. import diffusers
 from ..model import Model
@@ -61,8 +63,13 @@ def write_folder(model: Model, networks: Mapping[str, Part], folder: Path) -> li
         "flow_shift": model.schedule.get("shift", 1.0),
     }
     put(folder / "scheduler" / "scheduler_config.json", {**_head("scheduler"), **flow})
-    for name, place in (("pipeline.py", "pipeline.py"), ("draft.py", "draft/draft.py")):
-        (folder / place).write_text((Path(__file__).parent / name).read_text(encoding="utf-8"), encoding="utf-8")
+    here = Path(__file__).parent
+    for code, place in (
+        (here / "pipeline.py", "pipeline.py"),
+        (here / "draft.py", "draft/draft.py"),
+        (Path(scenes.__file__), "scenes.py"),
+    ):
+        (folder / place).write_text(code.read_text(encoding="utf-8"), encoding="utf-8")
     put(
         folder / "model_index.json",
         {"_class_name": ["pipeline", "DraftedPipeline"], "_diffusers_version": diffusers.VERSION, **COMPONENTS},

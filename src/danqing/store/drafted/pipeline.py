@@ -12,6 +12,8 @@ from diffusers import AutoencoderKL, DiffusionPipeline, ImagePipelineOutput, UNe
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
+from .scenes import things
+
 
 class DraftedPipeline(DiffusionPipeline):
     """Text to pictures of 128 pixels, or of other multiples of 16.
@@ -42,6 +44,16 @@ class DraftedPipeline(DiffusionPipeline):
         heard = self.text_encoder(ids.input_ids.to(self._execution_device))
         return heard.last_hidden_state.to(self.unet.dtype), heard.pooler_output.to(self.unet.dtype)
 
+    def guess(self, texts: list[str], pooled: torch.Tensor) -> torch.Tensor:
+        """The draft (B, C, S, S) of texts with their summaries (B, C): thing by thing, where one places any."""
+        drafts = self.draft(pooled.to(self.draft.dtype))
+        for i, scene in enumerate(map(things, texts)):
+            if scene:
+                heard = self.encode([thing.text for thing in scene])[1].to(self.draft.dtype)
+                places = drafts.new_tensor([thing[1:] for thing in scene])
+                drafts[i] = self.draft.laid(drafts[i : i + 1], self.draft(heard)[None], places[None])[0]
+        return drafts.to(pooled)
+
     @torch.no_grad()
     def __call__(
         self,
@@ -62,12 +74,13 @@ class DraftedPipeline(DiffusionPipeline):
         prompts = [each for each in prompts for _ in range(num_images_per_prompt)]
         if height % (2 * self.cell) or width % (2 * self.cell):
             raise ValueError(f"height and width must be multiples of {2 * self.cell}, and are {height} and {width}")
-        count, (tokens, pooled) = len(prompts), self.encode([negative_prompt] * len(prompts) + prompts)
+        texts = [negative_prompt] * len(prompts) + prompts
+        count, (tokens, pooled) = len(prompts), self.encode(texts)
         shape = (count, self.unet.config.out_channels, height // self.cell, width // self.cell)
         if latents is None:
             latents = randn_tensor(shape, generator, self._execution_device, torch.float32)
         x = latents.to(self._execution_device, torch.float32)
-        guess = self.draft(pooled.to(self.draft.dtype)).to(pooled)
+        guess = self.guess(texts, pooled)
         if guess.shape[2:] != x.shape[2:]:
             guess = F.interpolate(guess, x.shape[2:], mode="bilinear", align_corners=False)
         said = {"text_embeds": pooled, "time_ids": pooled.new_zeros(len(pooled), 0)}
