@@ -29,6 +29,8 @@ def said(text: str) -> dict[str, tuple[float, float]]:
         ("a dog under an umbrella", "a dog", "an umbrella", "bottom", "top"),
         ("一只猫在房子的右边", "一只猫", "房子", "right", "left"),
         ("月亮在树上面", "月亮", "树", "top", "bottom"),
+        ("a cup of tea and a cake", "a cup of tea", "a cake", "left", "right"),
+        ("一只猫和一只狗", "一只猫", "一只狗", "left", "right"),
     ],
 )
 def test_a_relation_places_two_things_on_opposite_sides(
@@ -84,7 +86,8 @@ def test_what_is_said_of_the_whole_is_said_of_each_thing(text: str, shown: str) 
     "text",
     [
         "", "a red fox, 3d style", "sunrise over the sea", "two-storey house", "a woman with two cats", "在左边",
-        "a house on the top of a hill", "two cats, two dogs", "一个微笑的女人，红色头发",
+        "a woman with a hat and a bag", "a black and white cat",
+        "a house on the top of a hill", "a family of two men and a boy", "一个微笑的女人，红色头发",
     ],
 )  # fmt: skip
 def test_what_places_nothing_or_too_much_is_left_to_the_whole(text: str) -> None:

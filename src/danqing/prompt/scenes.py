@@ -68,8 +68,16 @@ RELATED = (
     _compiled(r"(.+?)在(.+?)的?(?:WORDS)()$", TO_ZH),
 )
 PLACED = (_compiled(rf"(.+?) (?:WORDS){BEHIND}", IN), _compiled(r"(.+?)在(?:WORDS)()$", IN_ZH))
-COUNTED = re.compile(rf"(two|three|[23]) (\w.+?){BEHIND}", re.IGNORECASE)
-COUNTED_ZH = re.compile("([两二三23])([只个朵条头匹辆座棵张把台架艘颗片块杯顶件位名根枝支本双栋家间尊盏])(.+)$")
+#: Two things side by side; what one has, "a woman with a hat and a bag", is not a thing of its own.
+BOTH = (
+    re.compile(
+        rf"(an? (?:(?! with | in | wearing | holding | and | of (?:an?|two|three) ).)+) and (an? .+?){BEHIND}",
+        re.IGNORECASE,
+    ),
+    re.compile("(一.+?)[和与](一.+)()$"),
+)
+COUNTED = re.compile(rf"(two|three|[23]) (\w(?:(?! and ).)+?){BEHIND}", re.IGNORECASE)
+COUNTED_ZH = re.compile("([两二三23])([只个朵条头匹辆座棵张把台架艘颗片块杯顶件位名根枝支本双栋家间尊盏])([^和与]+)$")
 HEAD = re.compile(r"^(.*?)(\w+)((?: (?:of|with|in|on|for|at|and|from) .*)?)$")
 
 
@@ -77,7 +85,7 @@ def things(text: str) -> tuple[Thing, ...]:
     """What a text places, in its order; nothing where it places nothing, or more than three things."""
     chinese = re.search("[一-鿿]", text)
     parts = [part.strip() for part in re.split("[,，]", text) if part.strip()]
-    found = [list(_found(part)) for part in parts]
+    found = [list(_found(part)) or (list(_beside(part)) if not i else []) for i, part in enumerate(parts)]
     placed = [each for some in found for each in some]
     if not 0 < len(placed) <= len(SCALES):
         return ()
@@ -99,6 +107,14 @@ def _found(part: str) -> Iterator[tuple[str, str, str]]:
         if match := pattern.match(part):
             yield match[1], place, match[2] or ""
             return
+
+
+def _beside(part: str) -> Iterator[tuple[str, str, str]]:
+    """The things that stand side by side, where a text begins with them: as `_found`."""
+    for pattern in BOTH:
+        if match := pattern.match(part):
+            yield match[1], "left", match[3] or ""
+            yield match[2], "right", ""
     if match := COUNTED.match(part):
         one, row = singular(match[2]), ROWS[COUNTS[match[1].lower()]]
         for i, place in enumerate(row):
