@@ -120,7 +120,7 @@ def laid(draft: Tensor, things: Tensor, places: Tensor) -> Tensor:
 
         out(u) = draft_k((u - c_k) / s_k + 1/2),  k = argmin |u - c_k| / s_k
 
-    The mean over 3 × 3 points of each cell, so that what shrinks is not sampled coarsely.
+    The mean over 3 × 3 points of each cell, so that what shrinks is not sampled coarsely, in fp32 at least.
 
     Args:
         draft: of the whole, (B, C, S, S): the answer where no thing is placed.
@@ -128,17 +128,19 @@ def laid(draft: Tensor, things: Tensor, places: Tensor) -> Tensor:
         places: see `Scene`.
     """
     side, (batch, count) = draft.shape[-1], things.shape[:2]
-    fine = (torch.arange(3 * side, dtype=places.dtype, device=places.device) + 0.5) / (3 * side)
+    wide = torch.promote_types(things.dtype, torch.float32)
+    places = places.to(wide)
+    fine = (torch.arange(3 * side, dtype=wide, device=places.device) + 0.5) / (3 * side)
     at = torch.stack([fine.expand(3 * side, -1), fine[:, None].expand(-1, 3 * side)], -1)  # (3S, 3S, 2)
     centre, size = places[..., :2], places[..., 2]
     there = (at - centre[:, :, None, None]) / size.clamp(min=1e-3)[:, :, None, None, None]  # (B, K, 3S, 3S, 2)
     seen = F.grid_sample(
-        things.flatten(0, 1), 2 * there.flatten(0, 1), padding_mode="border", align_corners=False
+        things.flatten(0, 1).to(wide), 2 * there.flatten(0, 1), padding_mode="border", align_corners=False
     ).unflatten(0, (batch, count))
     far = there.square().sum(-1) + 1e4 * (size == 0)[:, :, None, None]
     nearest = F.one_hot(far.argmin(1), count).movedim(-1, 1).to(seen)  # (B, K, 3S, 3S)
     out = F.avg_pool2d((seen * nearest[:, :, None]).sum(1), 3)
-    return torch.where((size > 0).any(1)[:, None, None, None], out, draft)
+    return torch.where((size > 0).any(1)[:, None, None, None], out.to(draft), draft)
 
 
 class DraftedUNet(UNet):
@@ -184,7 +186,7 @@ class DraftedUNet(UNet):
         draft = self.draft(pooled.to(x.dtype))
         if scene is not None:
             things = self.draft(scene.things.to(x.dtype).flatten(0, 1)).unflatten(0, scene.things.shape[:2])
-            draft = laid(draft, things, scene.places.to(x.dtype))
+            draft = laid(draft, things, scene.places)
         if where is not None:
             return F.grid_sample(draft, where.to(draft), padding_mode="border", align_corners=False)
         if draft.shape[2:] != x.shape[2:]:
