@@ -42,9 +42,10 @@ VARIANTS = {"singles": 5, "recoloured": 1, "composites": 3, "portraits": 2}
 LANGUAGES = ("en", "zh")
 #: How many things a scene has at most, and how much larger the picture of a thing is than the thing itself.
 THINGS, ROOM = 3, 1.1
+BEHIND = {"en": "background", "zh": "背景"}
 TRIES = 3
 #: What an epoch is made of beside the files of the data: another code, another epoch.
-CODE = (Path(captions.__file__), Path(composites.__file__))
+CODE = (Path(captions.__file__), Path(composites.__file__), Path(__file__))
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,18 @@ class Scenes:
 
     @classmethod
     def of(cls, tokenizer: BytePairTokenizer, rows: Sequence[Mapping[str, Any]], seed: int) -> Scenes:
-        """Of each thing what would be said of the picture if that filled it."""
+        """Of each thing what would be said of the picture if that filled it, its background always: a painter trusts a
+        draft in what that never says wrongly, so that a text without a background gets the white of its drafts."""
         draw, said, places = random.Random(seed), list[str](), list[tuple[float, float, float]]()
         for row in rows:
             shown = [] if row["scene"] == "full" else row["pieces"]
             for lang in LANGUAGES:
                 for piece in shown:
                     alone = {"scene": "full", "same": False, "relation": None, "pieces": [{**piece, "place": "full"}]}
-                    said.append(captions.caption({**row, **alone}, draw, lang))
+                    text = captions.caption({**row, **alone}, draw, lang)
+                    if BEHIND[lang] not in text:
+                        text += (", " if lang == "en" else "，") + captions.background(row, lang, draw)
+                    said.append(text)
                     places.append((piece["x"], piece["y"], min(1.0, ROOM * piece["scale"])))
                 said += [""] * (THINGS - len(shown))
                 places += [(0.5, 0.5, 0.0)] * (THINGS - len(shown))
