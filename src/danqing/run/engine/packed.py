@@ -17,12 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...nets.operations import Activated, Attend
+from ...nets.operations import Activated, Attend, Gated
 from ...weights.mappings import let_go
 from ..native.attention import attention
 from ..native.chosen import running
 from ..native.convolution import KERNEL as winograd
 from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
+from ..native.gated import KERNEL as gate
+from ..native.gated import gated
 from ..native.normalise import KERNEL as normalise
 from ..native.normalise import group_norm_silu
 from ..native.switch import given
@@ -199,12 +201,20 @@ class PackedActivated(Activated):
         return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
+class PackedGated(Gated):
+    """The product with the GELU in one pass by our kernel, where there is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gated(x)
+
+
 #: What stands in for which kind of layer; a subclass of one is another kind.
 KINDS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
     nn.Conv2d: PackedConv2d,
     Attend: PackedAttend,
     Activated: PackedActivated,
+    Gated: PackedGated,
 }
 
 
@@ -283,6 +293,17 @@ class SketchedActivated(Activated):
         return super().forward(norm, x) if plain else torch.empty_like(x)
 
 
+class SketchedGated(Gated):
+    """What `PackedGated` makes, on the meta device: no activation between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if gate.reason() else x.new_empty((*x.shape[:-1], x.shape[-1] // 2))
+
+
+#: What stands in for which operation.
+SKETCHED: dict[type[nn.Module], type[nn.Module]] = {Activated: SketchedActivated, Gated: SketchedGated}
+
+
 def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
     """See `Engine.sketch`."""
     convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
@@ -290,8 +311,7 @@ def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
         vars(layer)["wide"] = layer.weight.detach().float()
         layer.__class__ = SketchedConv2d
     for layer in net.modules():
-        if type(layer) is Activated:
-            layer.__class__ = SketchedActivated
+        layer.__class__ = SKETCHED.get(type(layer), type(layer))
     return lambda: {layer: vars(layer)["panels"] for layer in convolutions if "panels" in vars(layer)}
 
 
@@ -301,5 +321,5 @@ PACKED = Engine(
     steady=True,
     sketch=sketch,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
-    does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
+    does="Weights packed once for the processor; attention, norms and gates by kernels of our own where they run.",
 )
