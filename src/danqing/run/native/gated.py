@@ -25,9 +25,9 @@ def gated(x: Tensor) -> Tensor:
     Args:
         x: contiguous for the kernel, in bf16 or fp32.
     """
-    if x.dtype in DTYPES and x.numel() > 0 and x.shape[-1] % 2 == 0 and x.is_contiguous() and plain(x):
-        if not KERNEL.reason():
-            return _call(KERNEL, x)
+    halves = x.numel() > 0 and x.shape[-1] % 2 == 0
+    if x.dtype in DTYPES and halves and x.is_contiguous() and plain(x) and not KERNEL.reason():
+        return _call(KERNEL, x)
     value, gate = x.chunk(2, dim=-1)
     return value * F.gelu(gate)
 
@@ -36,9 +36,7 @@ def _call(kernel: Kernel, x: Tensor) -> Tensor:
     channels = x.shape[-1] // 2
     out = x.new_empty((*x.shape[:-1], channels))
     rows, wide = out.numel() // channels, x.dtype == torch.float32
-    kernel.functions["gated"](
-        CALL.pack(x.data_ptr(), out.data_ptr(), rows, channels, wide, pool(), threads(x.numel()))
-    )
+    kernel.functions["gated"](CALL.pack(x.data_ptr(), out.data_ptr(), rows, channels, wide, pool(), threads(x.numel())))
     return out
 
 

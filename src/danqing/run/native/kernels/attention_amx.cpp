@@ -15,6 +15,34 @@ typedef uint32_t Word;  // two neighbours
 constexpr int TILE = 16, WORDS = TILE * TILE;           // words of a tile, of sums too
 constexpr int QUERIES = 2 * TILE, KEYS = 256, STEP = 2 * TILE, MOST = 512;
 
+// The first n elements of a row, at most 32, and zeros; what is beyond them is not read.
+static inline __m512i part(const bf16* from, int64_t n) {
+    return _mm512_maskz_loadu_epi16(n < 32 ? n < 0 ? 0 : (1u << n) - 1 : ~0u, from);
+}
+
+// 16 rows of 16 words: rows become columns.
+static inline void turn(__m512i (&r)[TILE]) {
+    __m512i t[TILE];
+    for (int i = 0; i < TILE; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < TILE; i += 4)
+        for (int j = 0; j < 2; j++) {
+            r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
+            r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
+        }
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < TILE; j += 8) {
+            t[i + j] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0x88);
+            t[i + j + 4] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0xdd);
+        }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    }
+}
+
 struct Tiles {
     struct __attribute__((packed)) Shape {
         uint8_t palette = 1, start = 0, rest[14] = {};
@@ -34,27 +62,34 @@ struct Tiles {
     void pack_keys(int64_t head, int64_t step) const {
         auto k = (const bf16*)a.k + head / a.heads * a.k_batch + head % a.heads * a.k_head;
         Word* to = k_tiles.data + head * k_size + step * 2 * deep * WORDS;
-        for (int64_t n = 0; n < STEP; n++) {
-            Word row[MOST / 2] = {};
-            int64_t key = step * STEP + n;
-            if (key < a.keys) memcpy((void*)row, k + key * a.k_row, a.size * sizeof(bf16));
-            for (int64_t d = 0; d < deep * TILE; d++)
-                to[(n / TILE * deep + d / TILE) * WORDS + d % TILE * TILE + n % TILE] = row[d];
-        }
+        for (int64_t t = 0; t < 2; t++)
+            for (int64_t d = 0; d < deep; d++, to += WORDS) {
+                __m512i rows[TILE];
+                for (int64_t n = 0; n < TILE; n++) {
+                    int64_t key = step * STEP + t * TILE + n;
+                    rows[n] = part(k + key * a.k_row + d * 32, key < a.keys ? a.size - d * 32 : 0);
+                }
+                turn(rows);
+                for (int64_t n = 0; n < TILE; n++) _mm512_store_si512(to + n * TILE, rows[n]);
+            }
     }
 
     // STEP values: `wide` tiles of 16 pairs of values by 16 numbers of a head.
     void pack_values(int64_t head, int64_t step) const {
         auto v = (const bf16*)a.v + head / a.heads * a.v_batch + head % a.heads * a.v_head;
         Word* to = v_tiles.data + head * v_size + step * wide * WORDS;
+        const __m512i sides = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                               23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
         for (int64_t pair = 0; pair < TILE; pair++) {
-            bf16 rows[2][MOST] = {};
-            for (int p = 0; p < 2; p++) {
-                int64_t key = step * STEP + 2 * pair + p;
-                if (key < a.keys) memcpy(rows[p], v + key * a.v_row, a.size * sizeof(bf16));
+            const int64_t key = step * STEP + 2 * pair;
+            const bf16* row = v + key * a.v_row;
+            for (int64_t d = 0; d < wide; d++) {
+                const int64_t left = a.size - d * TILE, here = left < TILE ? left : TILE;
+                const __m512i one = part(row + d * TILE, key < a.keys ? here : 0);
+                const __m512i other = part(row + a.v_row + d * TILE, key + 1 < a.keys ? here : 0);
+                const __m512i both = _mm512_inserti64x4(one, _mm512_castsi512_si256(other), 1);
+                _mm512_store_si512(to + d * WORDS + pair * TILE, _mm512_permutexvar_epi16(sides, both));
             }
-            for (int64_t d = 0; d < wide * TILE; d++)
-                to[d / TILE * WORDS + pair * TILE + d % TILE] = rows[0][d] | Word(rows[1][d]) << 16;
         }
     }
 
