@@ -26,7 +26,7 @@ from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
 from ..native.gated import KERNEL as gate
 from ..native.gated import gated
 from ..native.normalise import KERNEL as normalise
-from ..native.normalise import group_norm_silu
+from ..native.normalise import group_norm, group_norm_silu, layer_norm
 from ..native.switch import given
 from ..processor import cpu
 from .engines import Engine
@@ -94,8 +94,8 @@ class Packed(nn.Module):
         return (
             x.dtype == weight.dtype
             and x.dtype in DTYPES
-            and x.device == weight.device
-            and x.device.type == "cpu"
+            and x.is_cpu
+            and weight.is_cpu
             and x.numel() > 0
             and not torch.is_grad_enabled()
         )
@@ -192,12 +192,29 @@ class PackedAttend(Attend):
         return attention(q, k, v, mask, scale)
 
 
+class PackedGroupNorm(nn.GroupNorm):
+    """A norm of groups by our kernel, where there is one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class PackedLayerNorm(nn.LayerNorm):
+    """A norm of the last axis by our kernel, where there is one; of more axes torch's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(self.normalized_shape) != 1:
+            return super().forward(input)
+        return layer_norm(input, self.weight, self.bias, self.eps)
+
+
 class PackedActivated(Activated):
     """The norm and SiLU in one pass by our kernel, where the norm is one of groups."""
 
     def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
-        if type(norm) is not nn.GroupNorm:
+        if type(norm) not in (nn.GroupNorm, PackedGroupNorm):
             return super().forward(norm, x)
+        norm = cast(nn.GroupNorm, norm)
         return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
@@ -212,6 +229,8 @@ class PackedGated(Gated):
 KINDS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
     nn.Conv2d: PackedConv2d,
+    nn.GroupNorm: PackedGroupNorm,
+    nn.LayerNorm: PackedLayerNorm,
     Attend: PackedAttend,
     Activated: PackedActivated,
     Gated: PackedGated,
@@ -256,8 +275,9 @@ def attach(net: nn.Module) -> Callable[[], None]:
     """
     layers = [layer for layer in net.modules() if packable(layer)]
     for layer in layers:
-        weight = layer._parameters.pop("weight", None)
-        layer.__class__ = KINDS[type(layer)]
+        kind = KINDS[type(layer)]
+        weight = layer._parameters.pop("weight", None) if issubclass(kind, Packed) else None
+        layer.__class__ = kind
         if weight is not None:
             cast(Packed, layer).hold(weight)
 
