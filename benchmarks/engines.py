@@ -5,9 +5,9 @@
     python benchmarks/engines.py --only "one call" --ways "danqing packed" "openvino bf16"
 
 The peers are diffusers, eager and compiled, and OpenVINO, which converts diffusers' networks. Weights are random but
-for the default model's. Each way is a process of its own, and they compute in turns. The seconds are of the process,
-the least of all rounds, so that other work on the machine counts less; with more than one thread they add up over the
-threads. The memory is the peak of the process.
+for the default model's. Each way is a process of its own, danqing's with freed pages kept as its command line has them,
+and they compute in turns. The seconds are of the process, the least of all rounds, so that other work on the machine
+counts less; with more than one thread they add up over the threads. The memory is the peak of the process.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from marks import put
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from danqing.run.engine.engines import ENGINES, find_engine
 from danqing.run.engine.whole import mapped, tensors_of
+from danqing.run.pages import keep
 from danqing.run.precision import find_precision
 from danqing.run.record import describe
 
@@ -48,11 +49,13 @@ class Peer(NamedTuple):
     Args:
         dtype: of their weights; the machine's where None.
         channels_last: how their weights lie.
+        kept: the process keeps freed pages, as danqing's command line has it.
         prepare: is shown each network.
     """
 
     dtype: torch.dtype | None = None
     channels_last: bool = False
+    kept: bool = False
     prepare: Callable[[Any], object] = lambda net: None
 
     def made(self, net: Any, *parts: str) -> Any:
@@ -105,9 +108,10 @@ def by_openvino(precision: str, net: Any) -> None:
 PEERS = {
     "diffusers": Peer(),
     "diffusers channels-last": Peer(channels_last=True),
+    "diffusers channels-last, pages kept": Peer(channels_last=True, kept=True),
     "diffusers compiled": Peer(channels_last=True, prepare=compile),
-    "openvino bf16": Peer(torch.bfloat16, prepare=partial(by_openvino, "bf16")),
-    "openvino f32": Peer(torch.float32, prepare=partial(by_openvino, "f32")),
+    "openvino bf16": Peer(dtype=torch.bfloat16, prepare=partial(by_openvino, "bf16")),
+    "openvino f32": Peer(dtype=torch.float32, prepare=partial(by_openvino, "f32")),
 }
 
 
@@ -136,6 +140,16 @@ def made(net: nn.Module, engine: str) -> nn.Module:
     return net
 
 
+def drawn(make: Callable[[], Any]) -> Any:
+    """A network of random weights in the machine's precision, which is never there in fp32."""
+    with torch.device("meta"):
+        net = make().to(find_precision(CPU)).requires_grad_(False)
+    net = net.to_empty(device="cpu")
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.normal_(0, 0.02) if tensor.ndim > 1 else tensor.fill_(0.5)
+    return net
+
+
 def numbers(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(find_precision(CPU))
 
@@ -143,7 +157,7 @@ def numbers(*shape: int) -> Tensor:
 def unet(engine: str) -> Work:
     from danqing.nets.unet import SD1, UNet
 
-    net, x, tokens = made(UNet(SD1), engine), numbers(2, 4, 64, 64), numbers(2, 77, 768)
+    net, x, tokens = made(drawn(lambda: UNet(SD1)), engine), numbers(2, 4, 64, 64), numbers(2, 77, 768)
     return lambda: net(x, torch.full((2,), 500.0), tokens)
 
 
@@ -153,14 +167,15 @@ def their_unet(peer: Peer) -> Work:
     from danqing.nets.unet import SD1, diffusers_config
 
     config = diffusers_config(SD1)
-    net, x, tokens = peer.made(UNet2DConditionModel(**config)), peer.numbers(2, 4, 64, 64), peer.numbers(2, 77, 768)
+    net = peer.made(drawn(lambda: UNet2DConditionModel(**config)))
+    x, tokens = peer.numbers(2, 4, 64, 64), peer.numbers(2, 77, 768)
     return lambda: net(x, torch.full((2,), 500.0), encoder_hidden_states=tokens).sample
 
 
 def decoder(engine: str) -> Work:
     from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 
-    net, z = cast(Any, made(AutoencoderKL(AutoencoderKLConfig()), engine)), numbers(1, 4, 64, 64)
+    net, z = cast(Any, made(drawn(lambda: AutoencoderKL(AutoencoderKLConfig())), engine)), numbers(1, 4, 64, 64)
     return lambda: net.decode(z)
 
 
@@ -169,9 +184,62 @@ def their_decoder(peer: Peer) -> Work:
 
     from danqing.nets.autoencoder_kl import AutoencoderKLConfig, diffusers_config
 
-    net = peer.made(AutoencoderKL(**diffusers_config(AutoencoderKLConfig())), "decoder")
+    net = peer.made(drawn(lambda: AutoencoderKL(**diffusers_config(AutoencoderKLConfig()))), "decoder")
     z = peer.numbers(1, 4, 64, 64)
     return lambda: net.decode(z).sample
+
+
+def xl(engine: str) -> Work:
+    from danqing.nets.unet import SDXL, UNet
+
+    net, x, tokens = made(drawn(lambda: UNet(SDXL)), engine), numbers(2, 4, 128, 128), numbers(2, 77, 2048)
+    pooled = numbers(2, SDXL.pooled_channels)
+    return lambda: net(x, torch.full((2,), 500.0), tokens, pooled=pooled)
+
+
+def their_xl(peer: Peer) -> Work:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from danqing.nets.unet import SDXL, diffusers_config
+
+    net = peer.made(drawn(lambda: UNet2DConditionModel(**diffusers_config(SDXL))))
+    x, tokens = peer.numbers(2, 4, 128, 128), peer.numbers(2, 77, 2048)
+    added = {"text_embeds": peer.numbers(2, 1280), "time_ids": peer.numbers(2, 6)}
+    time = torch.full((2,), 500.0)
+    return lambda: net(x, time, encoder_hidden_states=tokens, added_cond_kwargs=added).sample
+
+
+def sd3(engine: str) -> Work:
+    from danqing.nets.mmdit import SD3_MEDIUM, MMDiT
+
+    net, x, tokens = made(drawn(lambda: MMDiT(SD3_MEDIUM)), engine), numbers(2, 16, 128, 128), numbers(2, 154, 4096)
+    pooled = numbers(2, SD3_MEDIUM.pooled_projection_dim)
+    return lambda: net(x, torch.full((2,), 500.0), tokens, pooled=pooled)
+
+
+def their_sd3(peer: Peer) -> Work:
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+
+    from danqing.nets.mmdit import SD3_MEDIUM, diffusers_config
+
+    net = peer.made(drawn(lambda: SD3Transformer2DModel(**diffusers_config(SD3_MEDIUM))))
+    x, tokens, pooled = peer.numbers(2, 16, 128, 128), peer.numbers(2, 154, 4096), peer.numbers(2, 2048)
+    return lambda: net(x, tokens, pooled, torch.full((2,), 500.0)).sample
+
+
+def enlarger(engine: str) -> Work:
+    from danqing.nets.rrdb import X4, RRDBNet
+
+    net, x = made(drawn(lambda: RRDBNet(X4)), engine), numbers(1, 3, 512, 512)
+    return lambda: net(x)
+
+
+def their_enlarger(peer: Peer) -> Work:
+    """The same module, for diffusers has none."""
+    from danqing.nets.rrdb import X4, RRDBNet
+
+    net, x = peer.made(drawn(lambda: RRDBNet(X4))), peer.numbers(1, 3, 512, 512)
+    return lambda: net(x)
 
 
 def pictures(count: int) -> Callable[[str], Work]:
@@ -203,6 +271,9 @@ CASES = (
     Case("the same, four pictures", pictures(4), their_pictures(4), 0.5),
     Case("SD 1.5's UNet at 512 px, both halves of the guidance, one call", unet, their_unet, 0.7, 0.85),
     Case("SD 1.5's autoencoder, 512 px decoded", decoder, their_decoder, 0.9, 0.9),
+    Case("SDXL's UNet at 1024 px, both halves of the guidance, one call", xl, their_xl, 0.75),
+    Case("SD 3 medium's network at 1024 px, both halves of the guidance, one call", sd3, their_sd3, 0.75),
+    Case("x4plus, 512 px to 2048; the other is the same module", enlarger, their_enlarger, 0.85, 1.0),
 )
 
 
@@ -217,6 +288,8 @@ def ways(case: Case) -> dict[str, Callable[[], Work]]:
 @torch.inference_mode()
 def serve(case: Case, way: str) -> None:
     """Compute once for each line that is read, and answer with the seconds and the MB of the peak so far."""
+    if way not in PEERS or PEERS[way].kept:
+        keep()
     work = ways(case)[way]()
     for _ in sys.stdin:
         begin = time.process_time()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from danqing.run.native.attention import attention
 from danqing.run.native.convolution import convolution3x3, pack3x3
+from danqing.run.native.gated import gated
 from danqing.run.native.normalise import group_norm_silu, layer_norm
 from danqing.run.precision import NAMES
 from danqing.run.record import describe
@@ -53,6 +54,8 @@ GROUPS = (
 )
 #: (B, tokens, channels)
 LAYERS = ((2, 4096, 320), (2, 1024, 640), (2, 256, 1280), (2, 64, 256), (2, 77, 768))
+#: (B, tokens, channels of what comes out)
+GATES = ((2, 4096, 1280), (2, 1024, 2560), (2, 256, 5120), (2, 64, 1024))
 #: (B, input channels, output channels, height and width)
 CONVOLUTIONS = (
     (2, 320, 320, 64),
@@ -112,6 +115,21 @@ def norms(dtype: torch.dtype) -> Iterator[Case]:
             lambda g=given: layer_norm(*g),
             lambda g=given: F.layer_norm(g[0], g[1].shape, *g[1:]),
             lambda g=given: F.layer_norm(g[0][:1].double(), g[1].shape, *(w.double() for w in g[1:])),
+        )
+
+
+def gates(dtype: torch.dtype) -> Iterator[Case]:
+    def theirs(x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, -1)
+        return value * F.gelu(gate)
+
+    for batch, tokens, channels in GATES:
+        x = torch.randn(batch, tokens, 2 * channels).to(dtype)
+        yield Case(
+            f"product with GELU {batch} × {tokens} × {channels}",
+            lambda x=x: gated(x),
+            lambda x=x: theirs(x),
+            lambda x=x: theirs(x[:1].double()),
         )
 
 
@@ -191,7 +209,7 @@ def main() -> None:
     print("\n".join(lines))
     with torch.inference_mode():
         for precision in args.precision:
-            for cases in (attentions, norms, convolutions):
+            for cases in (attentions, norms, gates, convolutions):
                 for case in cases(NAMES[precision]):
                     if args.only in case.name:
                         lines.append(row(precision, case, *measured(case, args.runs, clock)))

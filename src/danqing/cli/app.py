@@ -14,6 +14,7 @@ import click
 
 from ..errors import DanqingError, InvalidFile, InvalidInput
 from ..lang.spoken import chosen, speaking
+from ..run.pages import keep
 from ..version import __version__
 from .commands.compare import compare
 from .commands.doctor import doctor
@@ -103,6 +104,7 @@ def run(args: list[str] | None) -> None:
     # Threads that spin while they wait for each other slow small layers tenfold where anything else runs; read when
     # torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep()
     for stream in (sys.stdout, sys.stderr):  # a name of a file need not be Unicode, and a terminal not UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -21,6 +21,15 @@ class Attend(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
+class Gated(nn.Module):
+    """One half of each row times the GELU of the other, ``y = a · gelu(b)``. Source: Shazeer 2020."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows [a, b], (…, 2C) -> (…, C)."""
+        value, gate = x.chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
 class Activated(nn.Module):
     """SiLU of a norm, ``y = silu(norm(x))``; the norm is whoever asks's own."""
 

@@ -15,12 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import ResnetBlock
-from .operations import Attend
+from .operations import Attend, Gated
 from .ports import Context
 from .trunk import Backbone, Embedding, Same, Trunk, TrunkConfig, sinusoid
 
@@ -150,10 +149,10 @@ class GEGLU(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.proj = nn.Linear(channels, 8 * channels)
+        self.gated = Gated()
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        return self.gated(self.proj(x))
 
 
 class FeedForward(nn.Module):

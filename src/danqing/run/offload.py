@@ -13,7 +13,6 @@ import ctypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from threading import RLock
 from typing import Any
 from weakref import WeakSet
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from ..errors import UnknownName
 from ..log import log
 from .device import free
+from .pages import frugal
 from .shared import Attach
 
 #: The environment variable that chooses; `--offload` sets it.
@@ -31,8 +31,6 @@ VARIABLE = "DANQING_OFFLOAD"
 CHOICES = ("auto", "none", "sequential")
 #: The attribute under which a network keeps its `Offloaded`.
 MARK = "danqing_offloaded"
-#: Of glibc's mallopt: pieces of so many bytes lie in pages of their own.
-M_MMAP_THRESHOLD = -3
 #: What painting takes at most, in parts of its weights: packed ones, panels, activations.
 SHARE = 2.0
 
@@ -121,14 +119,6 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-
-
-@cache
-def frugal() -> None:
-    """From now on have glibc give back every piece of 4 MB and more at once: it keeps those of up to 32 MB otherwise,
-    which costs half as much again of what is alive."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 4 << 20)
 
 
 #: That of this process.

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from danqing.run.native import attention, build, convolution, library, normalise, octets
+from danqing.run.native import attention, build, chosen, library
 from danqing.run.processor import Cpu, cpu
 
-ALL = {
-    kernel.name: kernel for kernel in (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
-}
+ALL = {kernel.name: kernel for kernel in chosen.every()}
 #: This processor's flags, and those of lesser ones that it can play.
 PROCESSORS = {"all": cpu().flags} | {
     name: frozenset(build.SETS[name])

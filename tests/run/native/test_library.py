@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from danqing.errors import UnknownName
 from danqing.run.native import attention as attention_module
-from danqing.run.native import build, convolution, library, normalise, octets, switch
+from danqing.run.native import build, chosen, convolution, gated, library, normalise, switch
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.chosen import kernels
 from danqing.run.native.library import Kernel, Missing, NativeWarning
@@ -115,8 +115,7 @@ def test_every_kernel_has_a_source_and_every_source_a_kernel():
     named = {source for sets in build.KERNELS.values() for source in sets.values()}
     assert named == {path.stem for path in build.SOURCES.glob("*.cpp")}
     assert {each for sets in build.KERNELS.values() for each in sets} == build.SETS.keys()
-    found = (*KERNELS.values(), normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
-    assert {kernel.name for kernel in found} == set(build.KERNELS)
+    assert {kernel.name for kernel in chosen.every()} == set(build.KERNELS)
 
 
 def test_the_fields_of_a_call_are_those_of_the_struct():
@@ -125,6 +124,7 @@ def test_the_fields_of_a_call_are_those_of_the_struct():
     for module, file, name in (
         (attention_module, "attention.h", "Attention"),
         (normalise, "normalise.cpp", "Normalise"),
+        (gated, "gated.cpp", "Gated"),
         (convolution, "winograd.cpp", "Convolution"),
     ):
         body = re.search(rf"struct {name} {{(.*?)}};", (build.SOURCES / file).read_text(), re.S)[1]

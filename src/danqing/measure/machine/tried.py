@@ -29,6 +29,7 @@ from ...request.request import Request
 from ...run.engine.engines import ENGINES
 from ...run.measured import Choice
 from ...run.native.switch import given, turn
+from ...run.pages import keep
 from ...run.precision import NAMES, precision_name, speedup, training_precision
 from ...run.processor import allowed, cores
 from ...store.find import AnyModel
@@ -226,6 +227,7 @@ def answers(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Answer on standard output, which nobody else gets."""
+    keep()  # as painting from the command line does
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for answer in answers(iter(sys.stdin)):

@@ -17,14 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...nets.operations import Activated, Attend
+from ...nets.operations import Activated, Attend, Gated
 from ...weights.mappings import let_go
 from ..native.attention import attention
 from ..native.chosen import running
 from ..native.convolution import KERNEL as winograd
 from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
+from ..native.gated import KERNEL as gate
+from ..native.gated import gated
 from ..native.normalise import KERNEL as normalise
-from ..native.normalise import group_norm_silu
+from ..native.normalise import group_norm, group_norm_silu, layer_norm
 from ..native.switch import given
 from ..processor import cpu
 from .engines import Engine
@@ -92,8 +94,8 @@ class Packed(nn.Module):
         return (
             x.dtype == weight.dtype
             and x.dtype in DTYPES
-            and x.device == weight.device
-            and x.device.type == "cpu"
+            and x.is_cpu
+            and weight.is_cpu
             and x.numel() > 0
             and not torch.is_grad_enabled()
         )
@@ -190,21 +192,48 @@ class PackedAttend(Attend):
         return attention(q, k, v, mask, scale)
 
 
+class PackedGroupNorm(nn.GroupNorm):
+    """A norm of groups by our kernel, where there is one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class PackedLayerNorm(nn.LayerNorm):
+    """A norm of the last axis by our kernel, where there is one; of more axes torch's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(self.normalized_shape) != 1:
+            return super().forward(input)
+        return layer_norm(input, self.weight, self.bias, self.eps)
+
+
 class PackedActivated(Activated):
     """The norm and SiLU in one pass by our kernel, where the norm is one of groups."""
 
     def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
-        if type(norm) is not nn.GroupNorm:
+        if type(norm) not in (nn.GroupNorm, PackedGroupNorm):
             return super().forward(norm, x)
+        norm = cast(nn.GroupNorm, norm)
         return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
+class PackedGated(Gated):
+    """The product with the GELU in one pass by our kernel, where there is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gated(x)
 
 
 #: What stands in for which kind of layer; a subclass of one is another kind.
 KINDS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
     nn.Conv2d: PackedConv2d,
+    nn.GroupNorm: PackedGroupNorm,
+    nn.LayerNorm: PackedLayerNorm,
     Attend: PackedAttend,
     Activated: PackedActivated,
+    Gated: PackedGated,
 }
 
 
@@ -246,8 +275,9 @@ def attach(net: nn.Module) -> Callable[[], None]:
     """
     layers = [layer for layer in net.modules() if packable(layer)]
     for layer in layers:
-        weight = layer._parameters.pop("weight", None)
-        layer.__class__ = KINDS[type(layer)]
+        kind = KINDS[type(layer)]
+        weight = layer._parameters.pop("weight", None) if issubclass(kind, Packed) else None
+        layer.__class__ = kind
         if weight is not None:
             cast(Packed, layer).hold(weight)
 
@@ -283,6 +313,17 @@ class SketchedActivated(Activated):
         return super().forward(norm, x) if plain else torch.empty_like(x)
 
 
+class SketchedGated(Gated):
+    """What `PackedGated` makes, on the meta device: no activation between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if gate.reason() else x.new_empty((*x.shape[:-1], x.shape[-1] // 2))
+
+
+#: What stands in for which operation.
+SKETCHED: dict[type[nn.Module], type[nn.Module]] = {Activated: SketchedActivated, Gated: SketchedGated}
+
+
 def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
     """See `Engine.sketch`."""
     convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
@@ -290,8 +331,7 @@ def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
         vars(layer)["wide"] = layer.weight.detach().float()
         layer.__class__ = SketchedConv2d
     for layer in net.modules():
-        if type(layer) is Activated:
-            layer.__class__ = SketchedActivated
+        layer.__class__ = SKETCHED.get(type(layer), type(layer))
     return lambda: {layer: vars(layer)["panels"] for layer in convolutions if "panels" in vars(layer)}
 
 
@@ -301,5 +341,5 @@ PACKED = Engine(
     steady=True,
     sketch=sketch,
     reason=lambda where: reason() if where.type == "cpu" else f"layers are packed for processors, not for {where.type}",
-    does="Weights packed once for the processor; attention and norms by kernels of our own where they run.",
+    does="Weights packed once for the processor; attention, norms and gates by kernels of our own where they run.",
 )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from . import attention, convolution, normalise, octets
+from . import attention, convolution, gated, normalise, octets
 from .library import Kernel
 
 
 def running() -> str:
     """The kernels that run here, each with its instruction set, as a record names them; "none" where none does."""
-    found = (f"{kernel.name} {kernel.instructions}" for kernel in _every() if not kernel.reason())
+    found = (f"{kernel.name} {kernel.instructions}" for kernel in every() if not kernel.reason())
     return ", ".join(found) or "none"
 
 
-def _every() -> tuple[Kernel, ...]:
-    return (*attention.KERNELS.values(), normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
+def every() -> tuple[Kernel, ...]:
+    """All kernels."""
+    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
 
 
 def kernels() -> dict[str, str]:
     """Of each kernel its instruction set, or why torch computes in its place."""
-    return {kernel.name: kernel.reason() or kernel.instructions for kernel in _every()}
+    return {kernel.name: kernel.reason() or kernel.instructions for kernel in every()}

@@ -42,7 +42,14 @@ inline void softmax(const Attention& a, float* scores, typename Kind::Word* weig
         for (int64_t n = WIDTH; n < padded; n += WIDTH) tops = largest(tops, load(row + n));
         const float most = largest_of(tops * one), before = top[i];
         top[i] = most > before ? most : before;
-        shrink[i] = lane(exp2(set(before - top[i])));
+        shrink[i] = before - top[i];
+    }
+    for (int64_t i = 0; i < count; i += WIDTH) {  // apart from each row's own work, which need not wait for it
+        const int64_t n = least(WIDTH, count - i);
+        store(shrink + i, exp2(load(shrink + i, n)), n);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const float* row = scores + i * stride;
         const Vec minus = set(-top[i]);
         Vec sums[PAIR] = {};
         for (int64_t n = 0; n < padded; n += STEP) {
