@@ -21,6 +21,7 @@ from ..run import offload, together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
 from ..run.precision import find_precision
+from ..run.quantise.layers import keeping
 from ..run.quantise.quantisers import QUANTISERS
 from ..store.cache import stamp
 from ..store.find import AnyModel, find
@@ -28,7 +29,7 @@ from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
-from ..weights.load import counted
+from ..weights.load import Keep, counted
 from ..weights.load import load as network
 from .generators.base import GENERATORS, Generator
 from .loaded import LoadedModel, Sibling
@@ -52,7 +53,7 @@ def load(
 
     Args:
         hand: what is said of the model, before all that its files say.
-        quantise: in how few bits the weights of one that denoises are kept; as they are where not given.
+        quantise: in how few bits the weights of one that denoises are kept; as its files have them where not given.
 
     Raises:
         UnknownName: no such model, device, precision, engine or quantiser. InvalidFile: the folder's files are missing,
@@ -66,18 +67,28 @@ def load(
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
     if described.core != "denoiser":
         return _generator(*described.stamped, where, dtype, engine, hand)
-    return _painter(*described.stamped, where, dtype, engine, hand, *_kept(engine, quantise or "none", offload.given()))
+    return _painter(
+        *described.stamped, where, dtype, engine, hand, *_kept(described, engine, quantise, offload.given())
+    )
 
 
-def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
+def _kept(model: Model, engine: str, asked: str | None, choice: str) -> tuple[str, str]:
     """In how few bits weights are kept, and whether one network is in memory at a time, which asks for weights as they
     are in their files.
 
     Raises:
         UnknownName: there is no such quantiser. InvalidInput: what was asked for does not go together.
     """
-    if quantise not in QUANTISERS:
-        raise UnknownName("quantiser", quantise, QUANTISERS)
+    given, own = asked or "none", model.quantise or "none"
+    quantise = own if given == "none" else given
+    for name in (given, own):
+        if name not in QUANTISERS:
+            raise UnknownName("quantiser", name, QUANTISERS)
+    if own not in ("none", quantise):
+        raise InvalidInput(
+            f"quantise: {given} was given, and the files of {model.name} keep their weights in {own}; possible is "
+            f"{own}, or the model that they were made of"
+        )
     other = f"quantise: {quantise}" if quantise != "none" else f"engine: {engine}" if ENGINES[engine].keeps else ""
     if other and choice == "sequential":
         raise InvalidInput(f"offload: sequential was given, and {other}; possible is one of the two")
@@ -110,7 +121,7 @@ def networks_of(
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
             stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
-            stated |= {"before": partial(QUANTISERS[quantise].attach, role)}
+            stated |= {"before": partial(_bits, quantise, role, dtypes[role], device)}
             file = model.file_of(role)
             read = partial(network, file, **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
@@ -119,6 +130,14 @@ def networks_of(
                 made(nets[role], partial(_unchanged, read, file, stamp(file)))
                 ENGINES[engine].attach(nets[role])
     return nets
+
+
+def _bits(quantise: str, role: str, dtype: torch.dtype, device: torch.device, net: nn.Module) -> Mapping[str, Keep]:
+    """Have a network keep its weights in few bits, and what takes them as its file has them."""
+    if quantise == "none":
+        return {}
+    QUANTISERS[quantise].attach(role, net)
+    return keeping(net, dtype, device)
 
 
 def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:

@@ -124,6 +124,8 @@ class Painter(LoadedModel):
     def resolve(self, request: Request) -> Resolved:
         for kind in ATTACHMENTS.usable().values():
             request = kind.settle(request, self.adapters.target.nets["denoiser"], self.model.name)
+        if self.model.quantise and request.quantise == "none":
+            request = request.but(quantise=self.model.quantise)
         return super().resolve(request)
 
     def fields_used(self, request: Request) -> Collection[str]:
