@@ -20,6 +20,7 @@ from ..request.request import Request, Resolved
 from ..run import offload, together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
+from ..run.looked import looking
 from ..run.precision import find_precision
 from ..run.quantise.layers import keeping
 from ..run.quantise.quantisers import QUANTISERS
@@ -112,16 +113,20 @@ def networks_of(
     device: torch.device,
     dtypes: Mapping[str, torch.dtype],
     engine: str = "torch",
-    quantise: str = "none",
+    before: Callable[[str, nn.Module], Mapping[str, Keep]] = lambda role, net: {},
     made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
 ) -> dict[str, nn.Module]:
-    """Every network of a model by its role, on the device, each in the type of its role, by the engine, its weights in
-    so few bits; ``made`` is told of each, before the engine is, and of a function that loads the same anew."""
+    """Every network of a model by its role, on the device, each in the type of its role, by the engine.
+
+    Args:
+        before: what is done to the network of a role before its numbers come: see `danqing.weights.load.load`.
+        made: is told of each, before the engine is, and of a function that loads the same anew.
+    """
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
             stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
-            stated |= {"before": partial(_bits, quantise, role, dtypes[role], device)}
+            stated |= {"before": partial(before, role)}
             file = model.file_of(role)
             read = partial(network, file, **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
@@ -132,12 +137,12 @@ def networks_of(
     return nets
 
 
-def _bits(quantise: str, role: str, dtype: torch.dtype, device: torch.device, net: nn.Module) -> Mapping[str, Keep]:
-    """Have a network keep its weights in few bits, and what takes them as its file has them."""
-    if quantise == "none":
-        return {}
+def _ways(
+    quantise: str, dtypes: Mapping[str, torch.dtype], device: torch.device, role: str, net: nn.Module
+) -> dict[str, Keep]:
+    """How a network that paints keeps its numbers, where not as torch does: in so few bits, or as the file has them."""
     QUANTISERS[quantise].attach(role, net)
-    return keeping(net, dtype, device)
+    return looking(net, dtypes[role]) | keeping(net, dtypes[role], device)
 
 
 def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:
@@ -180,7 +185,7 @@ def _painter(
         if offloaded:
             offload.Offloaded(net, lambda: laid(again()).state_dict())
 
-    nets = networks_of(model, device, dtypes, engine, quantise, made)
+    nets = networks_of(model, device, dtypes, engine, partial(_ways, quantise, dtypes, device), made)
     text, net = text_of(model, nets)
     return Painter(
         model=model,

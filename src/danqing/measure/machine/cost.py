@@ -29,6 +29,7 @@ from ...run import offload
 from ...run.cost import Cost, counted
 from ...run.device import find_device, free
 from ...run.engine.engines import find_engine
+from ...run.looked import large
 from ...run.precision import find_precision
 from ...store.find import AnyModel, find
 from ...store.model import Model
@@ -200,12 +201,14 @@ def _called(net: nn.Module) -> set[nn.Module]:
 
 def _part(outline: Outline, called: set[nn.Module], mapped: bool) -> Part:
     """A network after it was asked. Where its weights are mapped, for its file has the precision that is computed in,
-    what nobody looks at stays there, and so does a plain weight in whose stead there is another."""
+    what nobody looks at stays there, and so does a plain weight in whose stead there is another; a large table, of
+    which a few rows are looked up, always does."""
     own = {layer: sum(_bytes(p) for p in layer.parameters(recurse=False)) for layer in outline.net.modules()}
     stead = outline.stead()
     resident = sum(
         stead.get(layer, 0) + (size if not mapped or (layer in called and layer not in stead) else 0)
         for layer, size in own.items()
+        if not large(layer)
     )
     numbers = sum(p.numel() for p in outline.net.parameters())
     return Part(parameters=numbers, bytes=sum(own.values()), resident=resident)
