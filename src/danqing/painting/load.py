@@ -68,28 +68,36 @@ def load(
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
     if described.core != "denoiser":
         return _generator(*described.stamped, where, dtype, engine, hand)
-    return _painter(
-        *described.stamped, where, dtype, engine, hand, *_kept(described, engine, quantise, offload.given())
-    )
+    kept = _kept(engine, _quantised(described, quantise or "none"), offload.given())
+    return _painter(*described.stamped, where, dtype, engine, hand, *kept)
 
 
-def _kept(model: Model, engine: str, asked: str | None, choice: str) -> tuple[str, str]:
+def _quantised(model: Model, asked: str) -> str:
+    """In how few bits a model's weights are kept where a quantiser is asked for: that of its files, where they have
+    one.
+
+    Raises:
+        UnknownName: there is no such quantiser. InvalidInput: the files have another.
+    """
+    own = model.quantise or "none"
+    for name in (asked, own):
+        if name not in QUANTISERS:
+            raise UnknownName("quantiser", name, QUANTISERS)
+    if own not in ("none", asked) and asked != "none":
+        raise InvalidInput(
+            f"quantise: {asked} was given, and the files of {model.name} keep their weights in {own}; possible is "
+            f"{own}, or the model that they were made of"
+        )
+    return asked if own == "none" else own
+
+
+def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
     """In how few bits weights are kept, and whether one network is in memory at a time, which asks for weights as they
     are in their files.
 
     Raises:
-        UnknownName: there is no such quantiser. InvalidInput: what was asked for does not go together.
+        InvalidInput: what was asked for does not go together.
     """
-    given, own = asked or "none", model.quantise or "none"
-    quantise = own if given == "none" else given
-    for name in (given, own):
-        if name not in QUANTISERS:
-            raise UnknownName("quantiser", name, QUANTISERS)
-    if own not in ("none", quantise):
-        raise InvalidInput(
-            f"quantise: {given} was given, and the files of {model.name} keep their weights in {own}; possible is "
-            f"{own}, or the model that they were made of"
-        )
     other = f"quantise: {quantise}" if quantise != "none" else f"engine: {engine}" if ENGINES[engine].keeps else ""
     if other and choice == "sequential":
         raise InvalidInput(f"offload: sequential was given, and {other}; possible is one of the two")
