@@ -160,10 +160,15 @@ def source_of(source: str | os.PathLike[str]) -> Path:
 
 def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, layout: str, quantise: str) -> Converted:
     """A model's networks, in a file by its ending or in a folder."""
-    if quantise and (model.quantise or model.core != "denoiser"):
-        what = f"keeps its weights in {model.quantise} already" if model.quantise else "paints without denoising"
+    if quantise and model.quantise:
         raise InvalidInput(
-            f"quantise: {quantise} was given, and {model.name} {what}: give a model that denoises, whole"
+            f"quantise: {quantise} was given, and {model.name} keeps its weights in {model.quantise} already; possible "
+            "is the model that it was made of"
+        )
+    if quantise and model.core != "denoiser":
+        raise InvalidInput(
+            f"quantise: {quantise} was given, and {model.name} paints without denoising; possible is a model that "
+            "denoises"
         )
     networks, left = parts(model, wanted)
     dropped = [name for name in left if name not in MARKS]
