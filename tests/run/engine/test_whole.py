@@ -48,7 +48,7 @@ def call(module, tensors):
     return module(*tensors)
 
 
-@pytest.fixture(params=["openvino", "compile"])
+@pytest.fixture(params=["openvino", "compile", "xla"])
 def compiles(request):
     if why := ENGINES[request.param].reason(CPU):
         pytest.skip(why)
