@@ -6,6 +6,7 @@ the disk (StableHLO), and what XLA makes of that by JAX's own cache beside it.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -127,12 +128,15 @@ def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
     given = [of_torch(one) for one in held.values()], tuple(map(of_torch, tensors))
     found: Any = None
     with suppress(Exception):
-        found = jax().export.deserialize(bytearray(path.read_bytes()))
+        digest, said = path.read_bytes()[:64], path.read_bytes()[64:]
+        if hashlib.blake2b(said).digest() == digest:
+            found = jax().export.deserialize(bytearray(said))
     if found is None:
         found = jax().export.export(jax().jit(function(program, [*held])))(*given)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(path, bytes(found.serialize()))
+            said = bytes(found.serialize())
+            atomic.write(path, hashlib.blake2b(said).digest() + said)
     with timed("compiled by XLA"):
         compiled = jax().jit(found.call).lower(*given).compile()
 
