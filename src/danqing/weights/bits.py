@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .formats import few
 from .formats.few import FOUR, GROUP, PANEL
+from .formats.format import TORCH_NAMES
 
 #: How many weights are made at a time: as fp32 they stay in the processor's cache.
 BLOCK = 1 << 18
@@ -226,6 +228,15 @@ def _half(number: Tensor, short: Tensor, towards: float) -> Tensor:
     """A number in fp16, the next one where it would fall short."""
     half = number.half()
     return torch.where(short, torch.nextafter(half, torch.full_like(half, towards)), half)
+
+
+def outlined(kind: type[Stored], shape: torch.Size) -> Stored:
+    """A weight of a shape on the meta device, in few bits: without a number, and without computing that there is none,
+    which takes torch seconds and loads its compiler."""
+    types = {name: getattr(torch, torch_name) for torch_name, name in TORCH_NAMES.items() if hasattr(torch, torch_name)}
+    parts = next(few.KINDS[name] for name, own in KINDS.items() if own is kind)(tuple(shape))
+    made = {own: torch.empty(size, dtype=types[dtype], device="meta") for own, (dtype, size) in parts.items()}
+    return kind.read(made, shape)
 
 
 #: By kind; `danqing.weights.formats.few.KINDS` has the tensors of each in a file.

@@ -13,7 +13,7 @@ from danqing.run.quantise.layers import Quantised, keeping
 from danqing.run.quantise.quantisers import QUANTISERS
 from danqing.store.tensors import Due, Part, in_few, write
 from danqing.weights import store
-from danqing.weights.bits import KINDS
+from danqing.weights.bits import KINDS, outlined
 from danqing.weights.family import CONFIG_KEY, FAMILY_KEY
 from danqing.weights.formats.few import BITS_KEY, QUANTISE_KEY
 from danqing.weights.load import load, save
@@ -66,6 +66,14 @@ def test_whoever_knows_nothing_of_bits_reads_what_they_stand_for(tmp_path, name)
     }
     net, bits = load(few), loaded(few, name, torch.float32)
     assert all(torch.equal(number, bits.state_dict()[n]) for n, number in net.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(3, 5), (65, 33), (64, 40, 3, 3)])
+def test_a_weight_without_numbers_has_the_tensors_of_one_with_them(kind, shape):
+    empty, full = outlined(KINDS[kind], torch.Size(shape)).parts(), KINDS[kind].of(numbers(*shape)).parts()
+    assert {n: (t.shape, t.dtype) for n, t in empty.items()} == {n: (t.shape, t.dtype) for n, t in full.items()}
+    assert all(tensor.is_meta for tensor in empty.values())
 
 
 def one(**changes):

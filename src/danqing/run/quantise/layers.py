@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ...weights.bits import Groups, Panels, Rows, Stored
+from ...weights.bits import Groups, Panels, Rows, Stored, outlined
 from ...weights.load import Keep
 from ..native import octets
 from .quantisers import Quantiser
@@ -180,7 +180,8 @@ def attach(net: nn.Module, way: Way) -> Callable[[], None]:
         weight = cast(Tensor, layer._parameters.pop("weight"))
         kind = way.linear if isinstance(layer, nn.Linear) else way.convolution
         layer.__class__ = kind  # pyright: ignore[reportAttributeAccessIssue]
-        cast(Quantised, layer).hold(way.kept.of(weight.detach()), weight.dtype)
+        stored = outlined(way.kept, weight.shape) if weight.is_meta else way.kept.of(weight.detach())
+        cast(Quantised, layer).hold(stored, weight.dtype)
 
     def detach() -> None:
         for layer in layers:
