@@ -9,6 +9,7 @@ import torch
 from tests.run.quantise.test_quantise import NAMES, UNET, numbers, seen, unet
 
 from danqing.errors import InvalidFile
+from danqing.measure.machine.cost import few_of
 from danqing.run.quantise.layers import Quantised, keeping
 from danqing.run.quantise.quantisers import QUANTISERS
 from danqing.store.tensors import Due, Part, in_few, write
@@ -65,6 +66,8 @@ def test_whoever_knows_nothing_of_bits_reads_what_they_stand_for(tmp_path, name)
         n: (s.shape, s.dtype) for n, s in store.header(plain).tensors.items()
     }
     net, bits = load(few), loaded(few, name, torch.float32)
+    sizes = {f"{n}.weight": layer.stored.size for n, layer in bits.named_modules() if isinstance(layer, Quantised)}
+    assert few_of(few) == sizes and few_of(plain) == {}
     assert all(torch.equal(number, bits.state_dict()[n]) for n, number in net.state_dict().items())
 
 
