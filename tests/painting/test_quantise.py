@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from danqing.errors import InvalidInput, UnknownName
+from danqing.errors import InvalidFile, InvalidInput, UnknownName
 from danqing.painting.load import load
 from danqing.request.request import Request
 from danqing.run.quantise.layers import Quantised
@@ -78,9 +78,11 @@ def test_a_model_kept_in_few_bits_is_of_its_kind_alone(kept, tmp_path):
     with pytest.raises(UnknownName, match="int9"):
         convert("danqing-mini", tmp_path / "other", quantise="int9")
     other = shutil.copytree(kept, tmp_path / "newer")
-    (other / "model.json").write_text((other / "model.json").read_text().replace('"int8"', '"int9"'))
-    with pytest.raises(UnknownName, match="int9"):
-        load(str(other))
+    said = (other / "model.json").read_text()
+    for name, error in (("int9", UnknownName), ("int4", InvalidFile)):
+        (other / "model.json").write_text(said.replace('"int8"', f'"{name}"'))
+        with pytest.raises(error, match=name):
+            load(str(other))
 
 
 def test_what_is_unknown_is_named():

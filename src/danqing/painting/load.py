@@ -30,6 +30,7 @@ from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
+from ..weights.formats.few import QUANTISE_KEY
 from ..weights.load import Keep, counted
 from ..weights.load import load as network
 from .generators.base import GENERATORS, Generator
@@ -77,7 +78,8 @@ def _quantised(model: Model, asked: str) -> str:
     one.
 
     Raises:
-        UnknownName: there is no such quantiser. InvalidInput: the files have another.
+        UnknownName: there is no such quantiser. InvalidInput: the files have another. InvalidFile: they do not have
+            what their description says.
     """
     own = model.quantise or "none"
     for name in (asked, own):
@@ -88,7 +90,15 @@ def _quantised(model: Model, asked: str) -> str:
             f"quantise: {asked} was given, and the files of {model.name} keep their weights in {own}; possible is "
             f"{own}, or the model that they were made of"
         )
-    return asked if own == "none" else own
+    if own == "none":
+        return asked
+    for file in map(model.file_of, model.components):
+        if (said := store.header(file).metadata.get(QUANTISE_KEY, own)) != own:
+            raise InvalidFile(
+                f"{file} keeps its weights in {said}, and its model.json says {own}: convert the model that it was "
+                "made of again"
+            )
+    return own
 
 
 def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
