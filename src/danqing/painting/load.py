@@ -87,8 +87,8 @@ def _quantised(model: Model, asked: str) -> str:
             raise UnknownName("quantiser", name, QUANTISERS)
     if own not in ("none", asked) and asked != "none":
         raise InvalidInput(
-            f"quantise: {asked} was given, and the files of {model.name} keep their weights in {own}; possible is "
-            f"{own}, or the model that they were made of"
+            f"{model.name} is kept in {own} on the disk, and {asked} was given: leave quantise out, or take the model that "
+            "it was made of"
         )
     if own == "none":
         return asked
