@@ -87,8 +87,8 @@ def _quantised(model: Model, asked: str) -> str:
             raise UnknownName("quantiser", name, QUANTISERS)
     if own not in ("none", asked) and asked != "none":
         raise InvalidInput(
-            f"{model.name} is kept in {own} on the disk, and {asked} was given: leave quantise out, or take the model that "
-            "it was made of"
+            f"{model.name} is kept in {own} on the disk, and {asked} was given: leave quantise out, or take the model "
+            "that it was made of"
         )
     if own == "none":
         return asked

@@ -162,8 +162,8 @@ def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, lay
     """A model's networks, in a file by its ending or in a folder."""
     if quantise and model.quantise:
         raise InvalidInput(
-            f"{model.name} keeps its weights in {model.quantise} already and is not quantised again: take the model that "
-            "it was made of"
+            f"{model.name} keeps its weights in {model.quantise} already and is not quantised again: take the model "
+            "that it was made of"
         )
     if quantise and model.core != "denoiser":
         raise InvalidInput(f"{model.name} paints without denoising and is not quantised: take a model that denoises")
