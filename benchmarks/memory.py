@@ -5,7 +5,7 @@
     python benchmarks/memory.py --models sd15 danqing-mini
 
 The networks of Stable Diffusion have random weights in the machine's precision, written once to a folder for temporary
-files: 2.1 GB for sd15, 6.9 GB for sdxl.
+files: 2.1 GB for sd15, 6.9 GB for sdxl, and half of that again in 8 bits.
 """
 
 from __future__ import annotations
@@ -63,12 +63,26 @@ print(status("VmHWM") - before, time.process_time() - begin)
 """
 
 
-def peak(model: str, side: int, offload: str) -> int:
+#: Loading in a process of its own: its seconds, and what is in memory at the peak and afterwards.
+LOAD = """
+import sys, time, torch
+from danqing.painting.load import load
+def status(key):
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(key))
+before, begin = status("VmRSS"), time.process_time()
+load(sys.argv[1], quantise=sys.argv[2])
+print(time.process_time() - begin, status("VmHWM") - before, status("RssAnon"))
+"""
+
+
+def peak(model: str, side: int, offload: str, quantise: str = "none") -> int:
     """Bytes, of the command line from text to file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "fox.png")
         command = [sys.executable, "-m", "danqing", "paint", "a red fox", "--model", model, "--seed", "1"]
         command += ["--width", str(side), "--height", str(side), "--steps", "2", "--offload", offload, "-o", str(file)]
+        command += ["--quantise", quantise]
         found = subprocess.check_output([sys.executable, "-c", LAUNCH, *command], text=True)
         status, size = map(int, found.split())
         if status or not file.exists():
@@ -86,6 +100,27 @@ def painted(model: str, place: str) -> list[str]:
         before, found = told[how] / 1e9, peak(place, side, how) / 1e9
         rows.append(f"| {model}, {side} px, `--offload {how}` | {before:.2f} GB | {found:.2f} GB |")
     return rows
+
+
+def quantised(model: str, place: str, folder: Path) -> tuple[list[str], list[str]]:
+    """Rows of painting and of loading with weights in 8 bits, made of the file at each load, and kept on the disk."""
+    from danqing.store.convert import convert
+
+    side, few = SIDES[model], folder / f"{model}-int8"
+    if not few.exists():
+        convert(place, few, quantise="int8")
+    painted, loaded = list[str](), list[str]()
+    for said, where, name in (
+        ("`--quantise int8`", place, "int8"),
+        ("kept in int8 on the disk", str(few), "none"),
+        ("as it is", place, "none"),
+    ):
+        found = [subprocess.check_output([sys.executable, "-c", LOAD, where, name], text=True) for _ in range(3)]
+        seconds, grown, _ = min(tuple(map(float, text.split())) for text in found)
+        loaded.append(f"| {model}, {said} | {seconds:.1f} s | {grown / 1e9:.2f} GB |")
+        if name == "int8" or where != place:
+            painted.append(f"| {model}, {side} px, {said} | | {peak(where, side, 'none', name) / 1e9:.2f} GB |")
+    return painted, loaded
 
 
 def decoded(side: int) -> list[str]:
@@ -114,14 +149,17 @@ def main() -> None:
     from danqing.run.precision import find_precision
     from danqing.run.record import describe
 
-    machine, rows = describe("cpu"), list[str]()
+    machine, rows, loads = describe("cpu"), list[str](), list[str]()
     with tempfile.TemporaryDirectory() as beside:
         for model in args.models:
             file = Path(args.folder or beside, f"{model}.safetensors")
             if model != "danqing-mini" and not file.exists():
                 file = single_file(file.parent, model, find_precision("cpu"))
-            rows += painted(model, str(file) if file.exists() else model)
-            print(*rows[-2:], sep="\n", flush=True)
+            place = str(file) if file.exists() else model
+            rows += painted(model, place)
+            few, more = quantised(model, place, Path(beside))
+            rows, loads = [*rows, *few], [*loads, *more]
+            print(*rows[-4:], *more, sep="\n", flush=True)
     lines = [row for side in args.decode for row in decoded(side)]
     computed = f"{machine['instructions']}, {machine['precision']}, {machine['threads']} threads"
     text = [
@@ -131,6 +169,10 @@ def main() -> None:
         "| painted | stated | measured |",
         "|---|---|---|",
         *rows,
+        "",
+        "| loaded | seconds of the process | adds to the process |",
+        "|---|---|---|",
+        *loads,
         "",
         "| decoded | adds to the process | seconds of the process |",
         "|---|---|---|",

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from danqing.errors import InvalidFile
-from danqing.run.quantise.rounding import Rows
 from danqing.weights import store
+from danqing.weights.bits import Rows
 
 MIB = 1 << 20
 MANIFEST = "manifest.json"

@@ -11,7 +11,12 @@ from danqing.pictures.carried import recorded
 from danqing.run.engine import packed
 
 OPTIONS = {"steps": 7, "seed": 1, "precision": "fp32", "negative": "a cat", "scale": 5.0}
-SPARES = {"forecast": {"forecast": 3}, "base": {"base_every": 3}, "deep": {"deep_every": 3}}
+SPARES = {
+    "forecast": {"forecast": 3},
+    "base": {"base_every": 3},
+    "deep": {"deep_every": 3},
+    "merge": {"merge_tokens": 0.5},
+}
 
 
 def paint(tiny, prompt="a red fox", **options):
@@ -44,7 +49,10 @@ def test_it_acts_and_leaves_no_trace(tiny, options):
 
 def test_values_that_compute_all_are_the_plain_picture_byte_for_byte(tiny):
     plain = paint(tiny)
-    for none in ({"forecast": 1, "base_every": 1, "deep_every": 1}, {"base_every": 2, "base_below": 0}):
+    for none in (
+        {"forecast": 1, "base_every": 1, "deep_every": 1, "merge_tokens": 0},
+        {"base_every": 2, "base_below": 0},
+    ):
         assert same(paint(tiny, **none), plain)
     assert same(paint(tiny, steps=2, forecast=2), paint(tiny, steps=2))
 

@@ -156,11 +156,11 @@ class TaughtWords:
             raise InvalidInput(
                 "this text encoder has learned words already: detach them, and attach all words as one vocabulary"
             )
-        weight = cast(nn.Embedding, table).weight
+        like = table(torch.zeros(1, dtype=torch.int64, device=cast(nn.Embedding, table).weight.device))  # (1, D)
         rows = []
         for word in self.words:
             vectors = word.vectors.get(self.role)
-            if vectors is None or vectors.shape[1] != weight.shape[1]:
+            if vectors is None or vectors.shape[1] != like.shape[1]:
                 has = (
                     f"vectors of width {vectors.shape[1]}"
                     if vectors is not None
@@ -168,10 +168,10 @@ class TaughtWords:
                 )
                 raise InvalidInput(
                     f"the learned word {word.name!r} has {has}; the text encoder {self.role!r} reads "
-                    f"{weight.shape[1]}: the word was "
+                    f"{like.shape[1]}: the word was "
                     "learned for another model"
                 )
-            rows.append(vectors.to(weight))
+            rows.append(vectors.to(like))
         if not rows:
             return lambda: None
         extended = Extended(table, torch.cat(rows))

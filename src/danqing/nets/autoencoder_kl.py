@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -141,9 +141,14 @@ class Level(nn.Module):
         self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=(0, 1, 0, 1))] if down else [])
         self.upsamplers = nn.ModuleList([Upsample(out_channels)] if up else [])
 
+    @property
+    def steps(self) -> tuple[nn.Module, ...]:
+        """Its layers in their order."""
+        return (*self.resnets, *self.downsamplers, *self.upsamplers)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C_out, H', W'): halved, doubled or the same."""
-        for layer in (*self.resnets, *self.downsamplers, *self.upsamplers):
+        for layer in self.steps:
             x = layer(x)
         return x
 
@@ -205,8 +210,9 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.mid_block(self.conv_in(z))
-        for level in self.up_blocks:
-            x = level(x)
+        # One loop over the layers of all levels, so that nobody holds what a level began with until it ends.
+        for layer in (layer for level in self.up_blocks for layer in cast(Level, level).steps):
+            x = layer(x)
         return self.conv_out(self.activated(self.conv_norm_out, x))
 
 

@@ -56,7 +56,9 @@ class ResnetBlock(nn.Module):
         h = self.conv1(self.activated(self.norm1, x))
         if self.time_emb_proj is not None and ctx is not None:
             h = h + self.time_emb_proj(F.silu(ctx.time))[:, :, None, None]
-        return self.conv_shortcut(x) + self.conv2(self.activated(self.norm2, h))
+        h = self.activated(self.norm2, h)  # what was normalised is let go before anything else is made
+        h = self.conv2(h)
+        return self.conv_shortcut(x) + h
 
 
 class Downsample(nn.Module):

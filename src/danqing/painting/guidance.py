@@ -20,6 +20,7 @@ from ..guides.plusplus import plusplus
 from ..guides.projected import projected
 from ..guides.zero_star import zero_star
 from ..nets.deep import KEEP, TAKE, Deep, Memory
+from ..nets.merged import Merge
 from ..nets.perturbed import MARK, perturb
 from ..request.request import Resolved
 from ..run.shared import Attach
@@ -148,6 +149,11 @@ def _deepening(request: Resolved, target: Target) -> Iterable[Attach]:
     return [Deep(target.nets["denoiser"], says.deep_outer)] if says.deep_every > 1 else []
 
 
+def _merging(request: Resolved, target: Target) -> Iterable[Attach]:
+    ratio = request.acceleration.merge_tokens
+    return [Merge(target.nets["denoiser"], ratio, request.seed)] if ratio else []
+
+
 def _alternated(at: At, request: Resolved) -> At:
     says = request.acceleration
 
@@ -194,6 +200,11 @@ GUIDANCE: Table[Wrapper] = Table(
             does="Computes a network's outermost layers alone in some steps (Ma et al. 2024).",
             uses=("deep_every", "deep_outer"),
             on=_deepening,
+        ),
+        "merge": Wrapper(
+            does="Has cells that are alike attend as one (Bolya & Hoffman 2023).",
+            uses=("merge_tokens",),
+            on=_merging,
         ),
         "alternate": Wrapper(
             spare=_alternated,

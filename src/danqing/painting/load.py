@@ -20,7 +20,9 @@ from ..request.request import Request, Resolved
 from ..run import offload, together
 from ..run.device import find_device, survive_forks
 from ..run.engine.engines import ENGINES, find_engine
+from ..run.looked import looking
 from ..run.precision import find_precision
+from ..run.quantise.layers import keeping
 from ..run.quantise.quantisers import QUANTISERS
 from ..store.cache import stamp
 from ..store.find import AnyModel, find
@@ -28,7 +30,8 @@ from ..store.foreign.hand import NOTHING, ByHand
 from ..store.model import Model
 from ..store.shipped import DEFAULT
 from ..weights import store
-from ..weights.load import counted
+from ..weights.formats.few import QUANTISE_KEY
+from ..weights.load import Keep, counted
 from ..weights.load import load as network
 from .generators.base import GENERATORS, Generator
 from .loaded import LoadedModel, Sibling
@@ -52,7 +55,7 @@ def load(
 
     Args:
         hand: what is said of the model, before all that its files say.
-        quantise: in how few bits the weights of one that denoises are kept; as they are where not given.
+        quantise: in how few bits the weights of one that denoises are kept; as its files have them where not given.
 
     Raises:
         UnknownName: no such model, device, precision, engine or quantiser. InvalidFile: the folder's files are missing,
@@ -66,7 +69,36 @@ def load(
         return Untouched(device=where, dtype=dtype, engine=engine, sibling=_sibling(where))
     if described.core != "denoiser":
         return _generator(*described.stamped, where, dtype, engine, hand)
-    return _painter(*described.stamped, where, dtype, engine, hand, *_kept(engine, quantise or "none", offload.given()))
+    kept = _kept(engine, _quantised(described, quantise or "none"), offload.given())
+    return _painter(*described.stamped, where, dtype, engine, hand, *kept)
+
+
+def _quantised(model: Model, asked: str) -> str:
+    """In how few bits a model's weights are kept where a quantiser is asked for: that of its files, where they have
+    one.
+
+    Raises:
+        UnknownName: there is no such quantiser. InvalidInput: the files have another. InvalidFile: they do not have
+            what their description says.
+    """
+    own = model.quantise or "none"
+    for name in (asked, own):
+        if name not in QUANTISERS:
+            raise UnknownName("quantiser", name, QUANTISERS)
+    if own not in ("none", asked) and asked != "none":
+        raise InvalidInput(
+            f"{model.name} is kept in {own} on the disk, and {asked} was given: leave quantise out, or take the model "
+            "that it was made of"
+        )
+    if own == "none":
+        return asked
+    for file in map(model.file_of, model.components):
+        if (said := store.header(file).metadata.get(QUANTISE_KEY, own)) != own:
+            raise InvalidFile(
+                f"{file} keeps its weights in {said}, and its model.json says {own}: convert the model that it was "
+                "made of again"
+            )
+    return own
 
 
 def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
@@ -74,10 +106,8 @@ def _kept(engine: str, quantise: str, choice: str) -> tuple[str, str]:
     are in their files.
 
     Raises:
-        UnknownName: there is no such quantiser. InvalidInput: what was asked for does not go together.
+        InvalidInput: what was asked for does not go together.
     """
-    if quantise not in QUANTISERS:
-        raise UnknownName("quantiser", quantise, QUANTISERS)
     other = f"quantise: {quantise}" if quantise != "none" else f"engine: {engine}" if ENGINES[engine].keeps else ""
     if other and choice == "sequential":
         raise InvalidInput(f"offload: sequential was given, and {other}; possible is one of the two")
@@ -101,16 +131,20 @@ def networks_of(
     device: torch.device,
     dtypes: Mapping[str, torch.dtype],
     engine: str = "torch",
-    quantise: str = "none",
+    before: Callable[[str, nn.Module], Mapping[str, Keep]] = lambda role, net: {},
     made: Callable[[nn.Module, Callable[[], nn.Module]], object] = lambda net, again: None,
 ) -> dict[str, nn.Module]:
-    """Every network of a model by its role, on the device, each in the type of its role, by the engine, its weights in
-    so few bits; ``made`` is told of each, before the engine is, and of a function that loads the same anew."""
+    """Every network of a model by its role, on the device, each in the type of its role, by the engine.
+
+    Args:
+        before: what is done to the network of a role before its numbers come: see `danqing.weights.load.load`.
+        made: is told of each, before the engine is, and of a function that loads the same anew.
+    """
     nets = dict[str, nn.Module]()
     with store.at_hand(map(model.file_of, model.components)):
         for role, part in model.components.items():
             stated: dict[str, Any] = {"family": part.family, "part": part.part or None, "config": part.config or None}
-            stated |= {"before": partial(QUANTISERS[quantise].attach, role)}
+            stated |= {"before": partial(before, role)}
             file = model.file_of(role)
             read = partial(network, file, **stated, device=device, dtype=dtypes[role])
             with timed(f"{model.name}: its {role} loaded and verified"):
@@ -119,6 +153,14 @@ def networks_of(
                 made(nets[role], partial(_unchanged, read, file, stamp(file)))
                 ENGINES[engine].attach(nets[role])
     return nets
+
+
+def _ways(
+    quantise: str, dtypes: Mapping[str, torch.dtype], device: torch.device, role: str, net: nn.Module
+) -> dict[str, Keep]:
+    """How a network that paints keeps its numbers, where not as torch does: in so few bits, or as the file has them."""
+    QUANTISERS[quantise].attach(role, net)
+    return looking(net, dtypes[role]) | keeping(net, dtypes[role], device)
 
 
 def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:
@@ -161,7 +203,7 @@ def _painter(
         if offloaded:
             offload.Offloaded(net, lambda: laid(again()).state_dict())
 
-    nets = networks_of(model, device, dtypes, engine, quantise, made)
+    nets = networks_of(model, device, dtypes, engine, partial(_ways, quantise, dtypes, device), made)
     text, net = text_of(model, nets)
     return Painter(
         model=model,

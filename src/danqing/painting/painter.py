@@ -51,6 +51,8 @@ from .steps import solver_of, taken
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
+#: To decode so many pixels makes so much that what the steps have left in the allocator's hands is worth giving back.
+LARGE = 256**2
 #: How many times larger or smaller than the model's own area a picture is far from it.
 FAR = 2.0
 
@@ -124,6 +126,8 @@ class Painter(LoadedModel):
     def resolve(self, request: Request) -> Resolved:
         for kind in ATTACHMENTS.usable().values():
             request = kind.settle(request, self.adapters.target.nets["denoiser"], self.model.name)
+        if self.model.quantise and request.quantise == "none":
+            request = request.but(quantise=self.model.quantise)
         return super().resolve(request)
 
     def fields_used(self, request: Request) -> Collection[str]:
@@ -358,6 +362,8 @@ class Painter(LoadedModel):
 
     def decode(self, latent: Tensor) -> tuple[Image.Image, ...]:
         """A latent (F, C, h, w) as RGB frames, one by one: in the memory of one."""
+        if self.device.type == "cpu" and latent.shape[-2:].numel() * self.codec.factor**2 >= LARGE:
+            offload.give_back()
         frames = (self.codec.decode(frame) for frame in latent.split(1))
         return tuple(self.image(self.finite("decoding", frame)) for frame in frames)
 

@@ -174,6 +174,14 @@ class Acceleration(Group, frozen=True):
     base_below: Annotated[Share, QUIET] = Field(
         default=1.0, description="The time below which base-every counts, 1 noise to 0 clean.", examples=[0.5]
     )
+    merge_tokens: Annotated[float, QUIET] = Field(
+        default=0.0,
+        ge=0,
+        le=0.75,
+        description="How many of the cells of the finest grid attend as one with others that are alike, as a share of "
+        "all; 0 merges none.",
+        examples=[0.5],
+    )
 
 
 class Variation(Group, frozen=True):

@@ -77,6 +77,7 @@ class Painting(TypedDict, total=False):
     deep_outer: int | None
     base_every: int | None
     base_below: float | None
+    merge_tokens: float | None
     strength: float | None
     mask_blur: int | None
     mask_grow: int | None

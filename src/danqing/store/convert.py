@@ -21,7 +21,9 @@ from .. import atomic
 from ..errors import InvalidFile, InvalidInput, UnknownName
 from ..nets.clip import CLIPText
 from ..prompt.tokenize import clip_vocabulary
+from ..run.quantise.quantisers import QUANTISERS
 from ..weights.family import CONFIG_KEY, FAMILY_KEY
+from ..weights.formats.few import QUANTISE_KEY
 from ..weights.formats.format import Header
 from ..weights.kinds import PREDICTION_MARKS, published_kind
 from . import diffusers, library, shipped
@@ -32,7 +34,7 @@ from .foreign import read as foreign
 from .foreign import single as alone
 from .foreign.hand import ByHand
 from .model import Model, write_model
-from .tensors import Due, Part, Reader, fit, outward, parts, put, write
+from .tensors import Due, Part, Reader, fit, in_few, outward, parts, put, write
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 LAYOUTS = ("diffusers", "danqing")
@@ -46,6 +48,8 @@ MARKS = (*PREDICTION_MARKS, "ztsnr", "edm_std", "edm_vpred.sigma_min")
 #: Copies and leftovers in files of any other kind.
 LEFTOVER = re.compile(r"(model_)?ema\..*|model_ema.*|optimizer.*|lr_schedulers.*|callbacks.*|loops\..*|loss\..*")
 
+#: The files that the description of a model's text names: what its default model learned of words and styles.
+BESIDE = ("styles", "words", "vectors")
 #: How many names that begin alike are listed one by one.
 LISTED = 5
 
@@ -82,9 +86,10 @@ def convert(
     target: str | os.PathLike[str],
     *,
     dtype: str | None = None,
-    layout: str = "diffusers",
+    layout: str | None = None,
     prune: bool = False,
     prediction: str = "",
+    quantise: str = "",
     force: bool = False,
 ) -> Converted:
     """Write a model anew.
@@ -94,11 +99,13 @@ def convert(
         target: a file ``.safetensors``, or else a folder.
         dtype: of its real numbers, a key of `DTYPES`; as they are when not given, and those of quantised blocks as
             fp32.
-        layout: of a folder, one of `LAYOUTS`.
+        layout: of a folder, one of `LAYOUTS`; "diffusers" where not given, but "danqing" with ``quantise``.
         prune: of a file that stays a file, leave out the copies and leftovers of its training. Other conversions take
             the networks alone anyhow.
         prediction: what the network predicts, "eps" or "v", where the source does not say, or says it wrongly. The
             target says it by the marks that other programs read too.
+        quantise: keep its weights in few bits, by a quantiser of `danqing.run.quantise.quantisers`; in a folder of
+            ours, for no other program reads them.
         force: replace what is there: a file, or a folder that is a model.
 
     Raises:
@@ -110,6 +117,7 @@ def convert(
         ("dtype", dtype, DTYPES),
         ("layout", layout, LAYOUTS),
         ("prediction", prediction, PREDICTIONS),
+        ("quantiser", quantise, QUANTISERS),
     ):
         if given and given not in possible:
             raise UnknownName(what, given, possible)
@@ -121,12 +129,19 @@ def convert(
             f"{made.name}: files are written as .safetensors alone, which every program reads and which cannot "
             "run anything"
         )
+    quantise = "" if quantise == "none" else quantise
+    layout = layout or ("danqing" if quantise else "diffusers")
+    if quantise and (single or layout != "danqing"):
+        raise InvalidInput(
+            f"{made.name}: weights in few bits are written into a folder of danqing alone, for no other program reads "
+            "them: name a folder, and --layout danqing or none"
+        )
     with atomic.alone(made.resolve()):
         guard(given, made, single, force)
         if single and given.is_file():
             return _again(given, made, wanted, prune, prediction)
         model = find(given.absolute(), ByHand(prediction=prediction))
-        return _anew(model, given, made, wanted, layout)
+        return _anew(model, given, made, wanted, layout, quantise)
 
 
 def source_of(source: str | os.PathLike[str]) -> Path:
@@ -143,8 +158,15 @@ def source_of(source: str | os.PathLike[str]) -> Path:
     return shipped.folders().get(given) or library.locate(given)
 
 
-def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, layout: str) -> Converted:
+def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, layout: str, quantise: str) -> Converted:
     """A model's networks, in a file by its ending or in a folder."""
+    if quantise and model.quantise:
+        raise InvalidInput(
+            f"{model.name} keeps its weights in {model.quantise} already and is not quantised again: take the model "
+            "that it was made of"
+        )
+    if quantise and model.core != "denoiser":
+        raise InvalidInput(f"{model.name} paints without denoising and is not quantised: take a model that denoises")
     networks, left = parts(model, wanted)
     dropped = [name for name in left if name not in MARKS]
     notes = [*model.warnings, *_left_out(model, given)]
@@ -152,7 +174,7 @@ def _anew(model: Model, given: Path, made: Path, wanted: torch.dtype | None, lay
         _single(model, networks, made, notes)
     elif layout == "danqing":
         with atomic.folder(made) as folder:
-            _ours(model, networks, folder)
+            _ours(model, networks, folder, quantise)
     else:
         drafts = "denoiser" in networks and networks["denoiser"].family == drafted.FAMILY
         with atomic.folder(made) as folder:
@@ -220,6 +242,7 @@ def _again(source: Path, target: Path, dtype: torch.dtype | None, prune: bool, p
     # Other formats tell in their metadata how they store, which is no longer so.
     own = source.name.lower().endswith((".safetensors", ".index.json"))
     kept = {key: text for key, text in header.metadata.items() if own or key.startswith(("modelspec.", "ss_"))}
+    kept.pop(QUANTISE_KEY, None)  # for the tensors are written as what their bits stand for
     write(target, {**tensors, **marks}, {"format": "pt", **kept, **stated})
     return Converted(path=target, size=size_of(target), dropped=tuple(dropped), notes=notes)
 
@@ -327,12 +350,15 @@ def _kernels(part: Part) -> dict[str, Due]:
 # --------------------------------------------------------------------------------------------------------- to a folder
 
 
-def _ours(model: Model, networks: Mapping[str, Part], folder: Path) -> None:
+def _ours(model: Model, networks: Mapping[str, Part], folder: Path, quantise: str) -> None:
     for role, part in networks.items():
-        said = {FAMILY_KEY: part.family, CONFIG_KEY: json.dumps(asdict(part.config), sort_keys=True)}
-        write(folder / f"{role}.safetensors", part.tensors, said)
-    if file := model.tokenizer.get("file"):
+        tensors, bits = in_few(role, part, quantise) if quantise else (part.tensors, {})
+        said = {FAMILY_KEY: part.family, CONFIG_KEY: json.dumps(asdict(part.config), sort_keys=True), **bits}
+        write(folder / f"{role}.safetensors", tensors, said)
+    named = {key: Path(model.text[key]).name for key in BESIDE if key in model.text}
+    for file in filter(None, (model.tokenizer.get("file"), *(model.text[key] for key in named))):
         shutil.copyfile(model.path(file), folder / Path(file).name)
+    file = model.tokenizer.get("file")
     write_model(
         folder,
         name=model.name,
@@ -344,8 +370,9 @@ def _ours(model: Model, networks: Mapping[str, Part], folder: Path) -> None:
         summary=model.summary,
         licence=model.licence,
         defaults=model.defaults,
-        text=model.text,
+        text={**model.text, **named},
         task=model.task,
+        quantise=quantise,
     )
 
 

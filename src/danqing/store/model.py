@@ -14,6 +14,7 @@ A model is a folder with a ``model.json`` and the files it names, all relative t
       "tokenizer": {"kind": "bilingual", "file": "tokenizer.json", "window": 32},
       "schedule": {"kind": "flow", "shift": 1.0},    a schedule's class by its short name, and its arguments
       "prediction": "flow",                          what the network's output means
+      "quantise": "int8",                            in how few bits its files keep their weights, where they do
       "multiple": 16,                                width and height are multiples of it
       "defaults": {"width": 128, "height": 128, "steps": 20, "solver": "...", "scale": 4.0, ...}
     }
@@ -79,6 +80,7 @@ class Model:
         source: what `danqing.store.find.find` finds it by.
         text: how its prompts are read, {"kind": one of `danqing.painting.text.TEXTS`}.
         trained: what its training took, for people: "steps", "pictures", "core_hours", "machine".
+        quantise: by which quantiser its files keep their weights in few bits; "" where they do not.
         task: what its denoiser reads beside the noisy latent, as in `danqing.weights.kinds.Kind`.
         given: files of networks by role that stand outside its folder, as somebody stated by hand.
         warnings: what lies beside the weights and may change its pictures, but is not read or is contradicted: a
@@ -98,6 +100,7 @@ class Model:
     text: Mapping[str, Any] = field(default_factory=dict)
     trained: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
+    quantise: str = ""
     source: str = ""
     given: Mapping[str, Path] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -228,6 +231,7 @@ def write_model(
     text: Mapping[str, Any] | None = None,
     trained: Mapping[str, Any] | None = None,
     task: str = "",
+    quantise: str = "",
 ) -> Model:
     """Write ``folder/model.json`` for files that already lie there, with their SHA-256, and read it back.
 
@@ -235,7 +239,7 @@ def write_model(
         components: role -> (family, file, config as `dataclasses.asdict` gives it).
         tokenizer: {"kind": ..., "file": ...}; schedule: {"kind": ..., arguments}; where the networks need them.
         defaults: values of `Request` fields for whoever states none.
-        text, trained, task: as in `Model`.
+        text, trained, task, quantise: as in `Model`.
 
     Raises:
         InvalidFile: a named file is not in the folder.
@@ -259,6 +263,7 @@ def write_model(
         "text": dict(text or {}),
         "trained": dict(trained or {}),
         "task": task,
+        "quantise": quantise,
     }
     path = folder / "model.json"
     stated = {name: value for name, value in data.items() if value not in ("", {})}

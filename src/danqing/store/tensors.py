@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidFile, InvalidInput
+from ..run.quantise.layers import Quantised
+from ..run.quantise.quantisers import QUANTISERS
 from ..weights import load, registry, store
+from ..weights.bits import KINDS, Stored
+from ..weights.formats import few
 from ..weights.layouts.keymap import KeyMap
 from .model import Model
 
@@ -194,3 +198,34 @@ def outward(tensors: Dues, keymap: KeyMap, prefix: str) -> dict[str, Due]:
             dtype=dtype, shape=shapes[old], make=partial(make, names, sources[names[0]].way, dtype)
         )
     return written
+
+
+def in_few(role: str, part: Part, quantise: str) -> tuple[dict[str, Due], dict[str, str]]:
+    """The tensors of a network whose weights a quantiser keeps in few bits, and what its file's metadata say of them.
+
+    They are made of the numbers that the source has, as they are when that is quantised while it is loaded.
+
+    Args:
+        role: of the network in its model.
+        part: the network; its layers are those that the quantiser makes from now on.
+    """
+    QUANTISERS[quantise].attach(role, part.net)
+    names = {kind: name for name, kind in KINDS.items()}
+    layers = {name: layer for name, layer in part.net.named_modules() if isinstance(layer, Quantised)}
+    kinds = {f"{name}.weight": names[type(layer.stored)] for name, layer in layers.items()}
+    if not kinds:
+        return dict(part.tensors), {}
+
+    @lru_cache(maxsize=1)  # of which two tensors may follow each other
+    def made(name: str) -> Stored:
+        return KINDS[kinds[name]].of(part.tensors[name].detach())
+
+    tensors = {name: due for name, due in part.tensors.items() if name not in kinds}
+    for name, kind in kinds.items():
+        for own, (dtype, shape) in few.KINDS[kind](part.tensors[name].shape).items():
+            take = partial(lambda name, own: made(name).parts()[own], name, own)
+            tensors[f"{name}.{own}"] = Due(dtype=TORCH[dtype], shape=shape, make=take)
+    types = {dtype: name for name, dtype in TORCH.items()}
+    said = {name: (kind, types[part.tensors[name].dtype], part.tensors[name].shape) for name, kind in kinds.items()}
+    stated = json.dumps({"version": few.VERSION, "weights": said}, sort_keys=True)
+    return tensors, {few.BITS_KEY: stated, few.QUANTISE_KEY: quantise}

@@ -24,6 +24,11 @@ from .registry import find, of
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from .bits import Stored
+
+#: What takes a number of a network, as its file has it, or in the few bits that the file keeps it in.
+Keep = Callable[["Tensor | Stored"], object]
+
 #: How many names of a kind a refusal lists.
 LISTED = 5
 
@@ -36,7 +41,7 @@ def load(
     config: Mapping[str, Any] | DataclassInstance | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-    before: Callable[[nn.Module], object] = lambda net: None,
+    before: Callable[[nn.Module], Mapping[str, Keep]] = lambda net: {},
 ) -> nn.Module:
     """The network in a file, for use: in eval mode, no gradients.
 
@@ -48,8 +53,8 @@ def load(
         device: where to put it.
         dtype: of its floating-point numbers; None keeps the file's, but for numbers of 8 bits, with which nothing
             computes: these become bfloat16, which holds each of them exactly.
-        before: what is done to the network before its numbers come, one tensor after another, so that its layers may
-            keep them in their own way.
+        before: what is done to the network before its numbers come, one tensor after another; it gives, by name, what
+            takes a number that is kept in a way of its own: as the file has it, in few bits or not.
 
     Raises:
         UnknownName: ``family`` is none.
@@ -63,12 +68,18 @@ def load(
     sources = which.sources(header)
     wanted = module.state_dict()
     compare(header, which, sources, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    keeps, few = before(module), store.kept(path)
     held: dict[str, list[str]] = {}  # name in the file -> names of ours in it
     for name, source in sources.items():
-        held.setdefault(source.name, []).append(name)
-    before(module)
+        if name in keeps and source.name in few and not source.way:
+            keeps[name](few[source.name])
+        else:
+            held.setdefault(source.name, []).append(name)
     for old, tensor in store.each(path, held):
         for name in held[old]:
+            if name in keeps:
+                keeps[name](sources[name].take(tensor).reshape(wanted[name].shape).to(device))
+                continue
             layer, _, own = name.rpartition(".")
             number = fit(sources[name].take(tensor), wanted[name], device, dtype)
             module.get_submodule(layer).load_state_dict({own: number}, strict=False, assign=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .. import atomic
 from ..errors import InvalidFile
 from ..log import log
+from .formats import safe
 from .formats.format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, beginning, find
 from .formats.gguf import GGUF
 from .formats.ncnn import NCNN
@@ -31,6 +32,8 @@ from .wrapped import unwrapped
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .bits import Stored
+
 __all__ = [
     "BITS",
     "FORMATS",
@@ -40,6 +43,7 @@ __all__ = [
     "Spec",
     "each",
     "header",
+    "kept",
     "known",
     "read",
     "sha256",
@@ -108,6 +112,17 @@ def read(path: str | os.PathLike[str], names: Iterable[str] | None = None, devic
     wanted = list(head.tensors if names is None else names)
     found = dict(_taken(form, head, wanted, device))
     return {name: found[name] for name in wanted}
+
+
+def kept(path: str | os.PathLike[str]) -> Mapping[str, Stored]:
+    """The weights of a file that it keeps in few bits, as it keeps them: views of the mapped file, read when used. None
+    in any but safetensors files that are written so; `each` and `read` give what they stand for.
+
+    Raises:
+        InvalidFile: as for `header`.
+    """
+    form, head = known(Path(path))
+    return safe.kept(head) if form is SAFETENSORS else {}
 
 
 def _taken(form: Format, head: Header, names: Iterable[str], device: str) -> Iterator[tuple[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 from functools import partial
 
 import pytest
@@ -16,7 +17,7 @@ from danqing.errors import InvalidInput
 from danqing.nets.ports import Residuals
 from danqing.nets.rrdb import RRDBNet, RRDBNetConfig
 from danqing.nets.unet import UNet, UNetConfig
-from danqing.run.engine import compiled, openvino, whole
+from danqing.run.engine import compiled, openvino, whole, xla
 from danqing.run.engine.engines import ENGINES, Engine, find_engine
 from danqing.run.textcache import cached_text
 
@@ -48,7 +49,7 @@ def call(module, tensors):
     return module(*tensors)
 
 
-@pytest.fixture(params=["openvino", "compile"])
+@pytest.fixture(params=["openvino", "compile", "xla"])
 def compiles(request):
     if why := ENGINES[request.param].reason(CPU):
         pytest.skip(why)
@@ -322,10 +323,47 @@ def test_openvino_leaves_half_precision_to_torch_and_says_so(by_openvino):
     assert "holds float16" in ENGINES["openvino"].aside(net)
 
 
+def test_xla_reads_what_was_kept_and_makes_anew_what_was_spoilt(monkeypatch):
+    if why := xla.reason(CPU):
+        pytest.skip(why)
+    made, own, folder = [], xla.function, xla.folder()
+    monkeypatch.setattr(xla, "function", lambda *given: made.append(1) or own(*given))
+
+    def answer(bias):
+        net = nn.Linear(3, 3)
+        nn.init.eye_(net.weight)
+        nn.init.constant_(net.bias, bias)
+        ENGINES["xla"].attach(net)
+        with torch.inference_mode():
+            found = net(numbers(2, 3))
+        return torch.equal(found, numbers(2, 3) + bias) and not ENGINES["xla"].aside(net), len(made)
+
+    assert answer(0.0) == (True, 1) and answer(0.0) == (True, 1)
+    for path in folder.glob("*.stablehlo"):
+        path.write_bytes(path.read_bytes()[:-9])
+    assert answer(0.0) == (True, 2) and answer(0.0) == (True, 2)
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    assert answer(0.0) == (True, 3)
+
+
+def test_operators_of_other_versions_are_there_by_name_while_torchax_is_imported_and_no_longer():
+    prod = torch.ops.aten.prod
+    with xla.placeholders():
+        assert prod.of_another_version is not None and prod.default is torch.ops.aten.prod.default
+        with pytest.raises(AttributeError):
+            _ = prod.__of_python__
+    with pytest.raises(AttributeError):
+        _ = prod.of_another_version
+
+
 def test_an_engine_whose_package_or_compiler_is_missing_says_what_to_do(monkeypatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r'pip install "danqing\[openvino\]".*possible here is torch'):
         find_engine(CPU, "openvino")
+    monkeypatch.setattr(xla, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r'pip install "danqing\[xla\]".*possible here is torch'):
+        find_engine(CPU, "xla")
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InvalidInput, match="C\\+\\+ compiler, and no-such-compiler was not found; possible here"):
         find_engine(CPU, "compile")

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.run.native import octets
-from danqing.run.native.octets import computed, multiply, packed, rounded, unpacked
+from danqing.run.native.octets import computed, multiply, rounded
+from danqing.weights.bits import packed, unpacked
 
 fast = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 shapes = given(

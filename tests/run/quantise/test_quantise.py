@@ -17,7 +17,7 @@ from danqing.run.engine.engines import ENGINES
 from danqing.run.quantise import layers
 from danqing.run.quantise.layers import Quantised, attach
 from danqing.run.quantise.quantisers import QUANTISERS
-from danqing.run.quantise.rounding import Groups, Panels, Rows
+from danqing.weights.bits import Groups, Panels, Rows
 
 UNET = UNetConfig(
     block_out_channels=(32, 64), layers_per_block=1, transformer_layers=(0, 1), attention_heads=(2, 2),

@@ -134,19 +134,21 @@ danqing convert old.ckpt new.safetensors --prune --dtype fp16
 danqing convert quantised.gguf plain.safetensors --dtype bf16
 danqing convert model.safetensors folder/        a folder of diffusers
 danqing convert folder/ model.safetensors        and back
+danqing convert model.safetensors small/ --quantise int8
 """,
 )
 @click.argument("source", shell_complete=files)
 @click.argument("target", shell_complete=files)
 @click.option("--dtype", metavar="NAME", default=None, help="fp16, bf16 or fp32; as it is when not given.")
-@click.option(
-    "--layout", metavar="NAME", default="diffusers", help="Of a folder: diffusers, or danqing.", show_default=True
-)
+@click.option("--layout", metavar="NAME", default=None, help="Of a folder: diffusers, which is usual, or danqing.")
 @click.option(
     "--prune", is_flag=True, help="Of a file that stays a file, leave out copies and leftovers of its training."
 )
 @click.option(
     "--prediction", metavar="NAME", default="", help="eps or v, where SOURCE does not say what its network predicts."
+)
+@click.option(
+    "--quantise", metavar="NAME", default="", help="Keep the weights in few bits: int8, int8-weights or int4; a folder."
 )
 @click.option("--force", is_flag=True, help="Replace TARGET, if it is a file or a model's folder.")
 def convert(source: str, target: str, **options: Any) -> None:

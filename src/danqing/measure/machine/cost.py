@@ -29,9 +29,12 @@ from ...run import offload
 from ...run.cost import Cost, counted
 from ...run.device import find_device, free
 from ...run.engine.engines import find_engine
+from ...run.looked import large
 from ...run.precision import find_precision
 from ...store.find import AnyModel, find
 from ...store.model import Model
+from ...weights import store
+from ...weights.formats.few import Few
 from ...weights.formats.format import TORCH_NAMES
 
 #: Where the networks are while they are counted.
@@ -153,10 +156,16 @@ def stated(
     _, tiled = counted(lambda: tiles.Tiled(painter.codec, windows).decode(x))
     files = parameters(described)
     parts = {
-        role: _part(each, called[role], where.type == "cpu" and files[role].keys() == {_name(dtypes[role])})
+        role: _part(
+            each,
+            called[role],
+            where.type == "cpu" and files[role].keys() == {_name(dtypes[role])},
+            few_of(described.file_of(role)) if described.quantise else {},
+        )
         for role, each in found.items()
     }
-    chosen = offload.found("auto", where, sum(part.bytes for part in parts.values()))
+    whole = sum(part.bytes for part in parts.values())
+    chosen = "none" if described.quantise else offload.found("auto", where, whole)  # which asks for plain weights
     return Stated(
         parts=parts,
         process=process,
@@ -198,14 +207,32 @@ def _called(net: nn.Module) -> set[nn.Module]:
     return found
 
 
-def _part(outline: Outline, called: set[nn.Module], mapped: bool) -> Part:
+def few_of(file: Path) -> dict[str, int]:
+    """Bytes of the weights that a file keeps in few bits, by name."""
+    specs = {name: spec for name, spec in store.header(file).tensors.items() if isinstance(spec, Few)}
+    return {name: sum(part.stop - part.start for part in spec.parts.values()) for name, spec in specs.items()}
+
+
+def _part(outline: Outline, called: set[nn.Module], mapped: bool, few: Mapping[str, int]) -> Part:
     """A network after it was asked. Where its weights are mapped, for its file has the precision that is computed in,
-    what nobody looks at stays there, and so does a plain weight in whose stead there is another."""
-    own = {layer: sum(_bytes(p) for p in layer.parameters(recurse=False)) for layer in outline.net.modules()}
-    stead = outline.stead()
+    what nobody looks at stays there, and so does a plain weight in whose stead there is another; a large table, of
+    which a few rows are looked up, always does.
+
+    Args:
+        few: bytes of those of its weights that are kept in few bits, by name.
+    """
+    layers = dict(outline.net.named_modules())
+    own = {
+        layer: sum(few.get(f"{name}.{p}", _bytes(number)) for p, number in layer.named_parameters(recurse=False))
+        for name, layer in layers.items()
+    }
+    stead = dict(outline.stead())
+    for name in few:  # which no engine packs
+        stead.pop(layers[name.rpartition(".")[0]], None)
     resident = sum(
         stead.get(layer, 0) + (size if not mapped or (layer in called and layer not in stead) else 0)
         for layer, size in own.items()
+        if not large(layer)
     )
     numbers = sum(p.numel() for p in outline.net.parameters())
     return Part(parameters=numbers, bytes=sum(own.values()), resident=resident)

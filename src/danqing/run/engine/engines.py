@@ -53,6 +53,7 @@ ENGINES: Table[Engine] = Table(
         "packed": "run.engine.packed:PACKED",
         "openvino": "run.engine.openvino:OPENVINO",
         "compile": "run.engine.compiled:COMPILE",
+        "xla": "run.engine.xla:XLA",
         "sliced": "run.engine.sliced:SLICED",
     },
     kind="run.engine.engines:Engine",

@@ -28,7 +28,6 @@ from torch.export import ExportedProgram
 from ... import atomic
 from ..device import threads
 from ..native import library
-from ..processor import cpu
 from . import whole
 from .engines import Engine
 
@@ -64,17 +63,6 @@ def openvino() -> Any:
 @cache
 def core() -> Any:
     return openvino().Core()
-
-
-def digest_of(program: ExportedProgram, tensors: Sequence[Tensor]) -> str:
-    """Equal where the same graph of the same numbers is computed in the same way on the same machine."""
-    machine = (FORM, cpu().model, sorted(cpu().flags), threads(), torch.__version__, version("openvino"))
-    given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
-    found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
-    for name, value in sorted({**program.state_dict, **program.constants}.items()):
-        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()[:32]
 
 
 def precision_of(program: ExportedProgram) -> str:
@@ -247,7 +235,7 @@ def of_torch(tensor: Tensor) -> Any:
 
 def build(program: ExportedProgram, tensors: Sequence[Tensor]) -> whole.Ask:
     """Compile a graph in the precision of its network, or take what was kept of it."""
-    precision, digest = precision_of(program), digest_of(program, tensors)
+    precision, digest = precision_of(program), whole.digest_of(program, tensors, FORM, version("openvino"))
     models = cache(lambda: Models(program, tensors, cut=precision != "f32"))
     found = ALIVE.get(digest)
     if found is None:

@@ -7,6 +7,7 @@ is asked only while every layer and every tensor of it is what it was; an adapte
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ...log import log, timed
+from ..device import threads
+from ..processor import cpu
 
 #: The answer of a graph: (the inputs, contiguous) -> the outputs.
 Ask = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -128,6 +131,18 @@ def state(net: nn.Module) -> list[Any]:
 def reason(error: Exception) -> str:
     """The first line of what an exception says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def digest_of(program: ExportedProgram, tensors: Sequence[Tensor], *versions: object) -> str:
+    """Equal where the same graph of the same numbers is computed in the same way, by what has these versions, on the
+    same machine."""
+    machine = (*versions, cpu().model, sorted(cpu().flags), threads(), torch.__version__)
+    given = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    found = hashlib.blake2b(repr((machine, given, str(program.graph_signature), str(program.graph))).encode())
+    for name, value in sorted({**program.state_dict, **program.constants}.items()):
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:32]
 
 
 class Graph(NamedTuple):

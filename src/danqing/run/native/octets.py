@@ -5,69 +5,22 @@ from __future__ import annotations
 
 import struct
 from itertools import product
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...weights.bits import Panels, packed, unpacked
 from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
 #: The struct Bytes of kernels/octets.cpp.
 CALL = struct.Struct("@6P13qPq")
 DTYPES = (torch.bfloat16, torch.float32)
-#: Outputs that are computed together, and inputs that are multiplied at once, as in kernels/octets.cpp.
-PANEL, FOUR = 64, 4
 #: Of a step, so that there is one over it.
 LEAST = 2.0**-100
 #: Of so many numbers a sum of products of bytes stays within 32 bits.
 MOST = 2**31 // (255 * 127)
-
-
-class Panels(NamedTuple):
-    """Weights as the kernel multiplies them; `unpacked` gives back what was packed.
-
-    Args:
-        values: int8, (panels, taps, inputs / 4, 64, 4), filled with zeros.
-        sums: int32, (panels · 64): of each output's weights.
-        scale: fp32, (panels · 64).
-        shape: of the weight, (O, C) or (O, C, k, k).
-    """
-
-    values: Tensor
-    sums: Tensor
-    scale: Tensor
-    shape: torch.Size
-
-    @property
-    def kernel(self) -> int:
-        """The width of a convolution's kernel; 1 for a linear layer."""
-        return self.shape[-1] if len(self.shape) == 4 else 1
-
-
-def packed(weight: Tensor, scale: Tensor) -> Panels:
-    """Whole weights in the order of the kernel.
-
-    Args:
-        weight: int8, (O, C) or (O, C, k, k).
-        scale: fp32, (O,): what a weight stands for is ``scale · weight``.
-    """
-    outputs, inputs = weight.shape[:2]
-    moved = weight.flatten(2).permute(0, 2, 1) if weight.dim() == 4 else weight[:, None]
-    more = -outputs % PANEL
-    moved = F.pad(moved, (0, -inputs % FOUR, 0, 0, 0, more))
-    values = moved.unflatten(2, (-1, FOUR)).unflatten(0, (-1, PANEL)).permute(0, 2, 3, 1, 4).contiguous()
-    sums = moved.sum((1, 2), dtype=torch.int32)
-    return Panels(values, sums, F.pad(scale.float(), (0, more)), weight.shape)
-
-
-def unpacked(panels: Panels) -> tuple[Tensor, Tensor]:
-    """The whole weights and their scales, as `packed` got them."""
-    outputs, inputs, *kernel = panels.shape
-    moved = panels.values.permute(0, 3, 1, 2, 4).flatten(3).flatten(0, 1)[:outputs, :, :inputs]
-    weight = moved.permute(0, 2, 1).reshape(outputs, inputs, *kernel).contiguous()
-    return weight, panels.scale[:outputs]
 
 
 def rounded(x: Tensor, dims: tuple[int, ...], bits: int = 8) -> tuple[Tensor, Tensor, Tensor]:

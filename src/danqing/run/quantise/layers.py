@@ -9,14 +9,16 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from ...weights.bits import Groups, Panels, Rows, Stored, outlined
+from ...weights.load import Keep
 from ..native import octets
 from .quantisers import Quantiser
-from .rounding import Groups, Panels, Rows, Stored
 
 #: Layers that are few, and that a picture is sensitive to: what reads the noise or writes the estimate, what hears the
 #: time, and what is computed once a picture.
@@ -44,6 +46,15 @@ class Quantised(nn.Module):
     @property
     def weight(self) -> Tensor:
         return self.stored.dense(vars(self)["dtype"])
+
+    def keep(self, dtype: torch.dtype, device: torch.device, weight: Tensor | Stored) -> None:
+        """Keep a weight that comes as a file has it; a dense one is of the dtype, on the device."""
+        kind: type[Stored] = type(self.stored)
+        dense = weight if isinstance(weight, Tensor) else None
+        if dense is None and not isinstance(weight, kind):
+            dense = cast(Stored, weight).dense(dtype)
+        held = cast(Stored, weight) if dense is None else kind.of(dense.detach())
+        self.hold(held.moved(lambda tensor: tensor.to(device)), dtype)
 
     def release(self, weight: Tensor) -> None:
         """Be a plain layer of this weight."""
@@ -109,7 +120,7 @@ class BytesLinear(QuantisedLinear):
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():
             return super().forward(x)
-        return octets.multiply(x, self.stored.panels, self.bias, bits=self.bits)
+        return octets.multiply(x, self.stored, self.bias, bits=self.bits)
 
 
 class BytesConv2d(QuantisedConv2d):
@@ -120,7 +131,7 @@ class BytesConv2d(QuantisedConv2d):
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled() or x.dim() != 4:
             return super().forward(x)
-        return octets.multiply(x, self.stored.panels, self.bias, self.stride[0], cast(int, self.padding[0]), self.bits)
+        return octets.multiply(x, self.stored, self.bias, self.stride[0], cast(int, self.padding[0]), self.bits)
 
 
 class WordsLinear(BytesLinear):
@@ -169,7 +180,8 @@ def attach(net: nn.Module, way: Way) -> Callable[[], None]:
         weight = cast(Tensor, layer._parameters.pop("weight"))
         kind = way.linear if isinstance(layer, nn.Linear) else way.convolution
         layer.__class__ = kind  # pyright: ignore[reportAttributeAccessIssue]
-        cast(Quantised, layer).hold(way.kept.of(weight.detach()), weight.dtype)
+        stored = outlined(way.kept, weight.shape) if weight.is_meta else way.kept.of(weight.detach())
+        cast(Quantised, layer).hold(stored, weight.dtype)
 
     def detach() -> None:
         for layer in layers:
@@ -177,6 +189,13 @@ def attach(net: nn.Module, way: Way) -> Callable[[], None]:
                 layer.release(layer.weight)
 
     return detach
+
+
+def keeping(net: nn.Module, dtype: torch.dtype, device: torch.device) -> dict[str, Keep]:
+    """What takes the weights of a network's layers in few bits as its file has them, by their names; what they stand
+    for is of the dtype, on the device."""
+    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, Quantised)}
+    return {f"{name}.weight": partial(layer.keep, dtype, device) for name, layer in layers.items()}
 
 
 def _by_role(denoiser: Way) -> Callable[[str, nn.Module], Callable[[], None]]:

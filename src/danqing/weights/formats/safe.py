@@ -4,7 +4,8 @@ A file is an 8-byte little-endian length n, n bytes of JSON (name -> dtype, shap
 then the tensors' bytes without gaps. Source: the description of the format in the README of huggingface/safetensors.
 
 Tensors of a file of ours may be held in steps: whole numbers q of 8 bits that stand for ``low + step · q``, as its
-metadata says. They are read as float32.
+metadata says. They are read as float32. Weights in few bits, see `few`, are read as what they stand for; `kept` gives
+them as they are.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidFile
+from .few import BITS_KEY, Few, folded
 from .format import BITS, MAX_HEADER, TORCH_NAMES, Format, Header, Spec, along, flat, private, sound
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from torch import Tensor
+
+    from ..bits import Stored
 
 #: Metadata key of our own files: JSON, the name of each tensor that is held in steps -> [step, low].
 STEPS_KEY = "danqing.steps"
@@ -73,6 +79,8 @@ def header(path: Path) -> Header:
             stop = spec.stop
         for name, (step, low) in json.loads(metadata.pop(STEPS_KEY, "{}")).items():
             tensors[name] = Steps.of(tensors[name], step, low)
+        if said := metadata.pop(BITS_KEY, ""):
+            tensors = folded(path, tensors, said)
     if not tensors:
         raise InvalidFile(f"{path} is a safetensors file without a single tensor: copy or download it again")
     if 8 + length + stop != size:
@@ -107,19 +115,50 @@ def tensors(head: Header, names: Sequence[str], device: str) -> Iterator[tuple[s
     import torch
 
     types = {name: getattr(torch, torch_name, None) for torch_name, name in TORCH_NAMES.items()}
-    data = private(head)
-    begin = head.size - max(spec.stop for spec in head.tensors.values())
+    data, begin = private(head), _begin(head)
     for name, spec in along(data, head, names, begin):
         dtype = types.get(spec.dtype)
         if dtype is None:
             raise InvalidFile(
                 f"cannot read {head.path}: {name!r} is of the type {spec.dtype}, which torch {torch.__version__} lacks"
             )
+        if isinstance(spec, Few):
+            yield name, _stored(data, begin, spec).dense(dtype).to(device)
+            continue
         if isinstance(spec, Steps):
             held = flat(data, begin + spec.start, spec.count, torch.uint8).double()
             yield name, (spec.low + spec.step * held).float().view(spec.shape).to(device)
             continue
         yield name, flat(data, begin + spec.start, spec.count, dtype).view(spec.shape).to(device)
+
+
+def kept(head: Header) -> Mapping[str, Stored]:
+    """The weights in few bits of a file as they are kept: views of the mapped file, read when used."""
+    few = {name: spec for name, spec in head.tensors.items() if isinstance(spec, Few)}
+    if not few:
+        return {}
+    data, begin = private(head), _begin(head)
+    return {name: _stored(data, begin, spec) for name, spec in few.items()}
+
+
+def _stored(data: mmap, begin: int, spec: Few) -> Stored:
+    """A weight in few bits, of a mapped file."""
+    import torch
+
+    from ..bits import KINDS
+
+    names = {name: getattr(torch, torch_name) for torch_name, name in TORCH_NAMES.items() if hasattr(torch, torch_name)}
+    parts = {
+        own: flat(data, begin + part.start, part.count, names[part.dtype]).view(part.shape)
+        for own, part in spec.parts.items()
+    }
+    return KINDS[spec.kind].read(parts, torch.Size(spec.shape))
+
+
+def _begin(head: Header) -> int:
+    """Where the bytes are from which the tensors' places count."""
+    inside = (part for spec in head.tensors.values() if isinstance(spec, Few) for part in spec.parts.values())
+    return head.size - max(spec.stop for spec in (*head.tensors.values(), *inside))
 
 
 SAFETENSORS = Format("safetensors", lambda path, start: start[8:9] == b"{", header, tensors)

@@ -1,19 +1,19 @@
 """Weights in few bits, and what they stand for: 8 bits with a scale for each output, 4 bits with a step and an offset
-for every 32 weights."""
+for every 32 weights. `danqing.weights.formats.few` says how a file has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..native import octets
+from .formats import few
+from .formats.few import FOUR, GROUP, PANEL
+from .formats.format import TORCH_NAMES
 
-#: How many weights share a step and an offset, as in GGUF's Q4_1.
-GROUP = 32
 #: How many weights are made at a time: as fp32 they stay in the processor's cache.
 BLOCK = 1 << 18
 
@@ -32,6 +32,15 @@ class Stored(Protocol):
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         """The same elsewhere: each of its tensors as ``move`` gives it."""
+        ...
+
+    def parts(self) -> dict[str, Tensor]:
+        """Its tensors by the names that a file has them by."""
+        ...
+
+    @classmethod
+    def read(cls, parts: Mapping[str, Tensor], shape: torch.Size) -> Self:
+        """A weight of a shape whose tensors are these."""
         ...
 
     @property
@@ -81,31 +90,83 @@ class Rows(NamedTuple):
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(*map(move, self))
 
+    def parts(self) -> dict[str, Tensor]:
+        return self._asdict()
+
+    @classmethod
+    def read(cls, parts: Mapping[str, Tensor], shape: torch.Size) -> Self:
+        return cls(**parts)
+
     @property
     def size(self) -> int:
         return self.values.nbytes + self.scale.nbytes
 
 
 class Panels(NamedTuple):
-    """The same, as the kernel of `danqing.run.native.octets` multiplies them."""
+    """The same, as the kernel of `danqing.run.native.octets` multiplies them; `unpacked` gives back what was packed.
 
-    panels: octets.Panels
+    Args:
+        values: int8, (panels, taps, inputs / 4, 64, 4), filled with zeros.
+        sums: int32, (panels · 64): of each output's weights.
+        scale: fp32, (panels · 64).
+        shape: of the weight, (O, C) or (O, C, k, k).
+    """
+
+    values: Tensor
+    sums: Tensor
+    scale: Tensor
+    shape: torch.Size
 
     @classmethod
     def of(cls, weight: Tensor) -> Self:
         """A weight so."""
-        return cls(octets.packed(*by_output(weight)))
+        return cls(*packed(*by_output(weight)))
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        return Rows(*octets.unpacked(self.panels)).dense(dtype)
+        return Rows(*unpacked(self)).dense(dtype)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
-        values, sums, scale, shape = self.panels
-        return type(self)(octets.Panels(move(values), move(sums), move(scale), shape))
+        return type(self)(move(self.values), move(self.sums), move(self.scale), self.shape)
+
+    def parts(self) -> dict[str, Tensor]:
+        return {"values": self.values, "sums": self.sums, "scale": self.scale}
+
+    @classmethod
+    def read(cls, parts: Mapping[str, Tensor], shape: torch.Size) -> Self:
+        return cls(**parts, shape=shape)
+
+    @property
+    def kernel(self) -> int:
+        """The width of a convolution's kernel; 1 for a linear layer."""
+        return self.shape[-1] if len(self.shape) == 4 else 1
 
     @property
     def size(self) -> int:
-        return sum(each.nbytes for each in self.panels[:3])
+        return sum(each.nbytes for each in self[:3])
+
+
+def packed(weight: Tensor, scale: Tensor) -> Panels:
+    """Whole weights in the order of the kernel.
+
+    Args:
+        weight: int8, (O, C) or (O, C, k, k).
+        scale: fp32, (O,): what a weight stands for is ``scale · weight``.
+    """
+    outputs, inputs = weight.shape[:2]
+    moved = weight.flatten(2).permute(0, 2, 1) if weight.dim() == 4 else weight[:, None]
+    more = -outputs % PANEL
+    moved = F.pad(moved, (0, -inputs % FOUR, 0, 0, 0, more))
+    values = moved.unflatten(2, (-1, FOUR)).unflatten(0, (-1, PANEL)).permute(0, 2, 3, 1, 4).contiguous()
+    sums = moved.sum((1, 2), dtype=torch.int32)
+    return Panels(values, sums, F.pad(scale.float(), (0, more)), weight.shape)
+
+
+def unpacked(panels: Panels) -> tuple[Tensor, Tensor]:
+    """The whole weights and their scales, as `packed` got them."""
+    outputs, inputs, *kernel = panels.shape
+    moved = panels.values.permute(0, 3, 1, 2, 4).flatten(3).flatten(0, 1)[:outputs, :, :inputs]
+    weight = moved.permute(0, 2, 1).reshape(outputs, inputs, *kernel).contiguous()
+    return weight, panels.scale[:outputs]
 
 
 class Groups(NamedTuple):
@@ -151,6 +212,13 @@ class Groups(NamedTuple):
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(move(self.values), move(self.step), move(self.offset), self.shape)
 
+    def parts(self) -> dict[str, Tensor]:
+        return {"values": self.values, "step": self.step, "offset": self.offset}
+
+    @classmethod
+    def read(cls, parts: Mapping[str, Tensor], shape: torch.Size) -> Self:
+        return cls(**parts, shape=shape)
+
     @property
     def size(self) -> int:
         return sum(each.nbytes for each in self[:3])
@@ -160,3 +228,16 @@ def _half(number: Tensor, short: Tensor, towards: float) -> Tensor:
     """A number in fp16, the next one where it would fall short."""
     half = number.half()
     return torch.where(short, torch.nextafter(half, torch.full_like(half, towards)), half)
+
+
+def outlined(kind: type[Stored], shape: torch.Size) -> Stored:
+    """A weight of a shape on the meta device, in few bits: without a number, and without computing that there is none,
+    which takes torch seconds and loads its compiler."""
+    types = {name: getattr(torch, torch_name) for torch_name, name in TORCH_NAMES.items() if hasattr(torch, torch_name)}
+    parts = next(few.KINDS[name] for name, own in KINDS.items() if own is kind)(tuple(shape))
+    made = {own: torch.empty(size, dtype=types[dtype], device="meta") for own, (dtype, size) in parts.items()}
+    return kind.read(made, shape)
+
+
+#: By kind; `danqing.weights.formats.few.KINDS` has the tensors of each in a file.
+KINDS: Mapping[str, type[Stored]] = {"rows": Rows, "panels": Panels, "groups": Groups}
