@@ -81,6 +81,21 @@ def tower_of(what: str, width: int, given: str, adapter: str) -> Path:
     raise InvalidFile(f"{adapter} sees pictures through an image tower that is not there: {_wanted(what, width)}")
 
 
+def any_of(what: str, given: str) -> tuple[Path, int]:
+    """A tower that says what is read, and how many numbers: the one of a name or path, or the first that there is.
+
+    Raises:
+        UnknownName, InvalidFile: as `tower_of`.
+    """
+    known = _known()
+    for path in (Path(os.path.expanduser(given)), *(path for name, path in known.items() if given in ("", name))):
+        if path.is_file() and (width := _width(path, what)):
+            return path, width
+    if given:
+        raise UnknownName("image tower", given, (*known, "the path of a file"))
+    raise InvalidFile(f"no image tower that fits is there: {_wanted(what, 1024)}")
+
+
 def _known() -> dict[str, Path]:
     """Name -> file of every image tower, the user's first."""
     ours = installed.path(tower.FOLDER, tower.TOWER)
