@@ -84,7 +84,8 @@ def ours(side: int, rank: int) -> tuple[Step, int]:
 def theirs(side: int, rank: int) -> tuple[Step, int]:
     """The same of diffusers' training script for LoRAs: autocast, fp32 changes."""
     import torch.nn.functional as F
-    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig
 

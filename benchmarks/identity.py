@@ -98,8 +98,8 @@ def main() -> None:
         f"| of {len(queries)} drawn queries, the right one of {len(people)} people is the nearest | |",
         "|---|---|",
         f"| recogniser, the face where it is found ({100 * len(seen) / of:.0f} % of {of}) | {100 * right:.1f} % |",
-        f"| recogniser, the whole picture taken for the face | {100 * retrieved(*numbers, whose):.1f} % |",
-        f"| image tower beside the judge | {100 * retrieved(*towers, whose):.1f} % |",
+        f"| recogniser, the whole picture taken for the face | {100 * retrieved(numbers[0], numbers[1], whose):.1f} % |",
+        f"| image tower beside the judge | {100 * retrieved(towers[0], towers[1], whose):.1f} % |",
         f"| by chance | {100 / len(people):.1f} % |",
     ]
     print("\n".join(lines))

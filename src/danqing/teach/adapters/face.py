@@ -49,9 +49,18 @@ class OwnFace(OwnShown):
         return f"{self.own.folder}-face"
 
     def config(self, width: int, widths: tuple[int, ...]) -> IPAdapterConfig:
-        shape = {"tokens": self.tokens, "width": width, "layers": widths, "hidden": self.hidden, "depth": self.depth}
-        more = {"attended": HEAD * self.heads, "fed": 4 * self.hidden, "seen": NUMBERS, "face": NUMBERS}
-        return IPAdapterConfig(kind="plus", **shape, **more)
+        return IPAdapterConfig(
+            kind="plus",
+            tokens=self.tokens,
+            width=width,
+            seen=NUMBERS,
+            face=NUMBERS,
+            hidden=self.hidden,
+            depth=self.depth,
+            attended=HEAD * self.heads,
+            fed=4 * self.hidden,
+            layers=widths,
+        )
 
     def tokens_of(self, learned: IPAdapter, seen: Tensor) -> Tensor:
         return learned(None, seen)
