@@ -94,11 +94,12 @@ def main() -> None:
         everyone[i] = numbers[1][i] if (own := found(gallery[i])) is None else own[0]
     seen, of = list(looked), min(args.looked, len(queries))
     right = retrieved(torch.cat([looked[i] for i in seen]), everyone, seen) * len(seen) / of if seen else 0.0
+    alike = retrieved(numbers[0], numbers[1], whose)
     lines = [
         f"| of {len(queries)} drawn queries, the right one of {len(people)} people is the nearest | |",
         "|---|---|",
         f"| recogniser, the face where it is found ({100 * len(seen) / of:.0f} % of {of}) | {100 * right:.1f} % |",
-        f"| recogniser, the whole picture taken for the face | {100 * retrieved(numbers[0], numbers[1], whose):.1f} % |",
+        f"| recogniser, the whole picture taken for the face | {100 * alike:.1f} % |",
         f"| image tower beside the judge | {100 * retrieved(towers[0], towers[1], whose):.1f} % |",
         f"| by chance | {100 / len(people):.1f} % |",
     ]
