@@ -40,7 +40,7 @@ MAY = {
     "learn": CORE | {"nets", "schedule", "denoise", "weights", "atomic", "noise", "levels", "lang"},
     "teach": PROCESS
     | {"learn", "store", "pictures", "prompt", "nets", "weights", "run", "tables"}
-    | {"adapt", "atomic", "hint", "painting"},
+    | {"adapt", "atomic", "hint", "identity", "painting"},
     "run": CORE | {"nets", "log", "tables", "version", "atomic", "weights"},
     "weights": {"errors", "nets", "atomic", "tables", "log"},
     "request": {"errors", "inputs", "finish", "solve", "tables", "run"},

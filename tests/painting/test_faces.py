@@ -14,6 +14,7 @@ from matplotlib import cbook
 from PIL import Image
 from tests.conftest import UNET
 from tests.painting.test_image_prompts import PLUS, adapter, draw, recogniser, same
+from tests.parity.test_pulid import published
 
 import danqing
 from danqing import installed
@@ -21,10 +22,15 @@ from danqing.errors import DanqingError, InvalidFile, InvalidInput, UnknownName
 from danqing.finish.faces import Face
 from danqing.identity import analysis
 from danqing.nets.controlnet import ControlNet, ControlNetConfig
+from danqing.nets.eva import EVAVision, EVAVisionConfig
+from danqing.nets.ip_adapter import IPAdapter
 from danqing.painting.adapters.faces import reading
-from danqing.painting.adapters.faces.instantid import laid, settled
+from danqing.painting.adapters.faces.instantid import laid
+from danqing.painting.adapters.faces.kept import settled
+from danqing.painting.adapters.faces.pulid import shown
 from danqing.request.kept_face import KeptFace
 from danqing.request.request import Request
+from danqing.weights import store
 from danqing.weights.load import save
 
 FACE = replace(PLUS, seen=128, face=128, attended=128)
@@ -262,3 +268,53 @@ def test_the_command_takes_several(run, tiny: Path, folder: Path) -> None:
     assert code == 0, err
     code, _, err = run("paint", "a fox", *options, "--face", "face.png,weight=50")
     assert code == 2 and "possible is a number from 0 to 10" in err and "Traceback" not in err
+
+
+# PuLID ----------------------------------------------------------------------------------------------------------------
+
+EYES = EVAVisionConfig(
+    hidden_size=64, intermediate_size=8, num_hidden_layers=6, image_size=28, patch_size=14, projection_dim=5
+)
+
+
+@pytest.fixture
+def pulid(folder: Path) -> Path:
+    """The user's folder of models with an adapter of PuLID's, by its published names, and the tower that it reads."""
+    more = {"seen": 64, "fed": 8, "inner": 8, "hidden": 8, "depth": 5, "attended": 64}
+    config = replace(FACE, kind="pulid-resampler", face=128 + 5, **more)
+    tensors = {name: 3 * value for name, value in draw(IPAdapter(config)).state_dict().items()}
+    store.write(folder / "ipadapter" / "pulid.safetensors", published(config, tensors))
+    (folder / "clip_vision").mkdir()
+    save(draw(EVAVision(EYES)), folder / "clip_vision" / "eva.safetensors")
+    return folder
+
+
+def test_pulid_keeps_a_face_by_its_weight_and_leaves_no_trace(paint, pulid: Path) -> None:
+    plain, kept = paint(), paint("face.png,file=pulid")
+    ways = ("weight=0.4", "mode=style", "empty=80")
+    others = [paint(f"face.png,file=pulid,{way}") for way in ways]
+    assert len({picture.image.tobytes() for picture in (plain, kept, *others)}) == 5
+    assert same(paint(), plain)
+    (face,) = kept.request.faces
+    assert (face.file, face.tower, face.place, face.control) == ("pulid", "eva", 0, "")
+    names = ("pulid", "eva", "recogniser", "finder", "landmarks")
+    assert {f"adapter {name}.safetensors" for name in names} <= kept.record["weights"].keys()
+    with pytest.raises(InvalidInput, match="keeps no place: leave control and pose out"):
+        paint("face.png,file=pulid,pose=two.png")
+    with pytest.raises(InvalidInput, match="keeps a face and is no image prompt's adapter"):
+        danqing.paint("a fox", image_prompts="face.png,file=pulid", model=str(kept.request.model))
+
+
+def test_what_pulid_misses_is_one_error_that_says_where_to_get_it(paint, pulid: Path) -> None:
+    (pulid / "clip_vision" / "eva.safetensors").unlink()
+    parts = r"EVA02_CLIP_L_336_psz14_s6B\.pt of QuanSun/EVA-CLIP.*folder clip_vision.*; .*glintr100\.onnx.*insightface"
+    with pytest.raises(InvalidFile, match=parts):
+        paint("face.png,file=pulid")
+
+
+def test_outside_of_a_face_its_tower_sees_white(folder: Path) -> None:
+    image = np.asarray(Image.open("face.png"))
+    seen = np.asarray(shown(image, PLACES[0]))
+    assert seen.shape == (512, 512, 3) and (seen == seen[..., :1]).all()
+    assert (seen[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all() and seen[300:330, 230:280].max() < 255
+    assert 0.15 < (seen[..., 0] < 255).mean() < 0.6

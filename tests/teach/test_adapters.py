@@ -1,4 +1,4 @@
-"""Laws of ``danqing learn lora``, ``word`` and ``control``: an adapter changes nothing before it has learned, comes off
+"""Laws of ``danqing learn`` of each kind of adapter: it changes nothing before it has learned, comes off
 without trace, is read here and by others as it was written, and a stopped run ends as an unbroken one."""
 
 import json
@@ -12,24 +12,35 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.painting.test_image_prompts import VISION
+from tests.painting.test_image_prompts import draw as draw_weights
 
 from danqing.adapt.base import attached, place
 from danqing.adapt.layouts import read
 from danqing.adapt.written import kohya
 from danqing.cli import app
+from danqing.finish.faces import Face
+from danqing.identity import analysis
 from danqing.learn.training import drive
 from danqing.nets.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
-from danqing.nets.clip import CLIPText, CLIPTextConfig
+from danqing.nets.clip import CLIPText, CLIPTextConfig, CLIPVision
 from danqing.nets.unet import UNet, UNetConfig
 from danqing.store.model import write_model
 from danqing.teach.adapters.base import OwnAdapter, together
 from danqing.teach.adapters.table import ADAPTERS
 from danqing.weights import store
+from danqing.weights.load import load, save
 from danqing.weights.store import header
 
 #: A training of a moment.
 TINY = ["batch=2", "log_every=1", "precision=fp32", "size=16"]
-SMALLER = {"control": ["widths=[4,4,8]"], "lora": ["rank=2"], "word": ["word=zorb"]}
+SMALLER = {
+    **{"control": ["widths=[4,4,8]"], "lora": ["rank=2"], "word": ["word=zorb"], "image-prompt": []},
+    **{"face": ["hidden=8", "heads=1", "depth=1"]},
+}
+SHOWN = ("image-prompt", "face")
+#: Where every picture has a face.
+FACE = Face((2, 2, 18, 18), np.array([(7, 8), (13, 8), (10, 11), (8, 14), (12, 14)], float))
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +52,12 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def folder(home):
-    """Nine noisy pictures of 24 x 20 px, every other with a caption beside it."""
+def folder(home, monkeypatch):
+    """Nine noisy pictures of 24 x 20 px, every other with a caption beside it, and an image tower of the user's."""
+    monkeypatch.setenv("DANQING_MODELS", "models")
+    monkeypatch.setattr(analysis.Analysis, "detect", lambda self, picture: [FACE])
+    (home / "models" / "clip_vision").mkdir(parents=True)
+    save(draw_weights(CLIPVision(VISION)), home / "models" / "clip_vision" / "vit.safetensors")
     draw = np.random.default_rng(0)
     for i in range(9):
         file = home / "own" / f"{i}.png"
@@ -118,7 +133,7 @@ def learned(capsys, tiny, kind: str, *changes: str, out: str = "run", more: tupl
 def made(tiny, kind: str, **changes):
     """An experiment, its model and what it learns at step 0."""
     usual = {"folder": Path("own"), "model": str(tiny), "batch": 2, "precision": "fp32", "size": 16}
-    usual |= {"lora": {"rank": 2}, "word": {"word": "zorb"}, "control": {}}[kind]
+    usual |= {"lora": {"rank": 2}, "word": {"word": "zorb"}, "face": {"hidden": 8, "heads": 1}}.get(kind, {})
     experiment = ADAPTERS[kind].made()(**{**usual, **changes})
     return experiment, experiment.training()
 
@@ -136,7 +151,7 @@ def answer(experiment, texts=("a red fox, zorb",), side=4, items=((0, False),)) 
     """What the model that stands still says of noise."""
     with torch.no_grad():
         maps = experiment.more(items)
-        cond = together(experiment.said(texts), maps)
+        cond = experiment.beside(together(experiment.said(texts), maps), items, None)
         x = torch.randn(len(texts), 4, side, side, generator=torch.Generator().manual_seed(1))
         return experiment.frozen.denoiser(x, torch.full((len(texts),), 0.6), cond).x0
 
@@ -148,8 +163,7 @@ def weights(experiment) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
-def test_every_kind_learns_a_folder_and_paints_as_the_last_line_says(kind, tiny, folder, capsys, monkeypatch):
-    monkeypatch.setenv("DANQING_MODELS", "models")
+def test_every_kind_learns_a_folder_and_paints_as_the_last_line_says(kind, tiny, folder, capsys):
     code, out, err = learned(capsys, tiny, kind, "steps=2", "sample_every=1", more=("--add",))
     assert (code, err) == (0, "") and "own: 9 pictures of 16×16 px: 9" in out
     assert "and called 'own': 5" in out
@@ -162,7 +176,7 @@ def test_every_kind_learns_a_folder_and_paints_as_the_last_line_says(kind, tiny,
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_a_run_that_was_killed_ends_bit_for_bit_as_an_unbroken_one(kind, tiny, folder, capsys, monkeypatch):
-    more = ["prior=a cat", "prior_pictures=2"] if kind != "control" else []
+    more = ["prior=a cat", "prior_pictures=2"] if kind in ("lora", "word") else []
     more += ["text=true", "dora=true"] if kind == "lora" else []
     changes = ["mirror=true", "steps=3", "save_every=0", *more]
     assert learned(capsys, tiny, kind, *changes, out="whole")[0] == 0
@@ -187,7 +201,9 @@ def test_a_run_that_was_killed_ends_bit_for_bit_as_an_unbroken_one(kind, tiny, f
     assert len({file.read_bytes() for out in ("whole", "broken") for file in Path(out).glob("*.safetensors")}) == 1
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("lora", {}), ("lora", {"text": True}), ("control", {})])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("lora", {}), ("lora", {"text": True}), *((kind, {}) for kind in ("control", *SHOWN))]
+)
 def test_at_its_beginning_an_adapter_changes_no_bit(kind, changes, tiny, folder):
     experiment, run = made(tiny, kind, **changes)
     with experiment.wearing(None):
@@ -215,7 +231,9 @@ def test_a_word_begins_as_the_words_that_it_begins_with(tiny, folder):
     assert not torch.allclose(experiment.said(["zorb"])[0].tokens, plain, atol=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("lora", {"text": True}), ("word", {}), ("control", {})])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("lora", {"text": True}), *((kind, {}) for kind in ("word", "control", *SHOWN))]
+)
 def test_learning_and_showing_leave_the_model_as_it_was(kind, changes, tiny, folder):
     experiment, run = made(tiny, kind, **changes)
     with experiment.wearing(None):
@@ -274,9 +292,39 @@ def test_a_control_tells_one_hint_from_another(tiny, folder):
     assert not torch.allclose(one, other, atol=1e-4) and not torch.allclose(one, mirrored, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", SHOWN)
+def test_what_is_shown_is_told_apart_and_its_file_says_what_was_learned(kind, tiny, folder):
+    experiment, run = made(tiny, kind)
+    if kind == "face":  # of nothing but noise the recogniser would say much the same
+        experiment.__dict__["_numbers"] = list(torch.randn(9, 1, 128, generator=torch.Generator().manual_seed(0)))
+    stirred(run.model)
+    one, again, other = (answer(experiment, items=[(i, False)]) for i in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.allclose(one, other, atol=1e-4)
+    written = load(experiment.write(run.model, Path(), {}), dtype=torch.float32)
+    with experiment.wearing(written):
+        torch.testing.assert_close(answer(experiment, items=[(0, False)]), one, rtol=0, atol=2e-2)  # a file of fp16
+    more, begun = made(tiny, kind, begin=str(next(Path().glob("own-*.safetensors"))))
+    assert all(torch.equal(value, begun.model.state_dict()[name]) for name, value in written.state_dict().items())
+    assert more.begin
+
+
+def test_a_face_is_shown_by_another_picture_of_the_same_person(tiny, folder):
+    for i in range(9):
+        for file in folder.glob(f"{i}.*"):
+            (folder / str(i // 3)).mkdir(exist_ok=True)
+            file.rename(folder / str(i // 3) / file.name)
+    experiment, _ = made(tiny, "face")
+    experiment.__dict__["_numbers"] = [torch.full((1, 128), float(i)) for i in range(9)]
+    draw = torch.Generator().manual_seed(0)
+    shown = {int(experiment.seen((4, False), draw)[0, 0]) for _ in range(20)}
+    assert shown == {3, 5} and experiment.seen((4, False), None)[0, 0] == 4
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "told"),
     [
+        ("image-prompt", ["tower=gone"], "unknown image tower 'gone'"),
+        ("face", ["prior=a cat"], "there is nothing to preserve"),
         ("lora", ["targets=nowhere"], "possible are all, attention, transformers"),
         ("lora", ["targets=("], "is no pattern"),
         ("lora", ["size=64"], "own/0.png: 24×20 is smaller than"),
@@ -304,6 +352,7 @@ def test_captions_are_the_texts_beside_and_broken_ones_are_named(tiny, folder, c
         ("lora", {"text": True}, ("lora_unet_conv_in.alpha", "lora_te1_", "lora_te2_")),
         ("word", {}, ("clip_g", "clip_l")),
         ("control", {}, ("add_embedding", "controlnet_cond_embedding")),
+        ("image-prompt", {}, ("image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight")),
     ],
 )
 def test_models_of_two_towers_that_are_told_sizes_are_learned_for(kind, changes, names, xl, folder):

@@ -23,7 +23,8 @@ class IPAdapterConfig:
     """The shape of an `IPAdapter`; the defaults are those of the first one published, for Stable Diffusion 1.
 
     Args:
-        kind: "base", "summary", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`.
+        kind: "base", "summary", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`;
+            or one of `danqing.nets.pulid.KINDS`.
         tokens: N that a picture becomes; 0 for as many as the tower says of it ("full-face").
         width: D of the text tokens of the UNet.
         seen: of what is read of the image tower; 0 where nothing is.
@@ -58,8 +59,8 @@ class Projection(nn.Module):
         config: of the adapter.
     """
 
-    #: Of the image tower: "projected", "tokens" of the layer before the last, "matched" to the words of our model, or
-    #: nothing; and whether a face is read.
+    #: Of the image tower: "projected", "tokens" of the layer before the last, "matched" to the words of our model,
+    #: "states" at five depths, or nothing; and whether a face is read.
     tower: str = ""
     faces: bool = False
     #: Whether the numbers of a face are brought to length 1.

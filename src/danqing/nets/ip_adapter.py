@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UnknownName
+from . import pulid
 from .image_projections import PROJECTIONS, IPAdapterConfig, Projection
 from .ports import Context
 from .unet import CrossAttention
@@ -22,6 +23,8 @@ __all__ = ["Branch", "IPAdapter", "IPAdapterConfig", "places"]
 
 #: The parts of a UNet in the order in which files count their attentions.
 PARTS = ("down_blocks", "up_blocks", "mid_block")
+#: What a picture's tokens are made by, of each kind.
+KINDS = {**PROJECTIONS, **pulid.KINDS}
 
 
 class Change(nn.Module):
@@ -48,10 +51,10 @@ class IPAdapter(nn.Module):
 
     def __init__(self, config: IPAdapterConfig):
         super().__init__()
-        if config.kind not in PROJECTIONS:
-            raise UnknownName("kind of IP-Adapter", config.kind, PROJECTIONS)
+        if config.kind not in KINDS:
+            raise UnknownName("kind of IP-Adapter", config.kind, KINDS)
         self.config = config
-        self.image_proj: Projection = PROJECTIONS[config.kind](config)
+        self.image_proj: Projection = KINDS[config.kind](config)
         self.ip_adapter = nn.ModuleDict()
         for i, (channels, source) in enumerate(chain(*(((c, c), (c, config.width)) for c in config.layers))):
             own: dict[str, nn.Module] = {}

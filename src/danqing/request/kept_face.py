@@ -6,13 +6,15 @@ A record is text, ``portrait.png,weight=0.8,to=0.9``, or JSON.
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from .groups import Share, Source
 from .written import Shown, Words, several, shown
 
+#: What of a face and of the words counts more.
+Mode = Literal["fidelity", "style"]
 WRITTEN = "PICTURE[,weight=,place=,from=,to=,file=]"
 
 
@@ -46,6 +48,11 @@ class KeptFace(Shown):
     file: str = Field(default="", description="The adapter's name or file; the only one there where not given.")
     control: str = Field(default="", description="The name or file of the network that reads place and turn.")
     recogniser: str = Field(default="", description="The file of the recogniser of faces.")
+    tower: str = Field(default="", description="The name or file of the image tower that sees a face (PuLID).")
+    mode: Mode = Field(default="fidelity", description="What counts more, the face or the words' style (PuLID).")
+    empty: int | None = Field(
+        default=None, ge=0, le=80, description="How many empty tokens join a face's: the more, the freer (PuLID)."
+    )
 
 
 def faces(given: object) -> object:

@@ -45,7 +45,7 @@ KINDS = {
     **dict.fromkeys(("rrdb", "srvgg", "gfpgan", "restorer"), "finish"),
     **dict.fromkeys(("controlnet-union", "controlnet-mmdit", "t2i-adapter"), "controlnet"),
     **dict.fromkeys(("depth-anything", "depth-unet"), "depth"),
-    "image-tower": "clip-vision",
+    **dict.fromkeys(("image-tower", "eva-vision"), "clip-vision"),
 }
 #: Tensors of a learned word that are not named as it is.
 UNNAMED = ("emb_params", "clip_l", "clip_g")

@@ -153,6 +153,9 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
         for kind in ip_adapter.MARKS
         for model, width in UNETS
     ),
+    ("ip-adapter", "PuLID 1 for SDXL", {"kind": "pulid", "width": 2048}),
+    ("ip-adapter", "PuLID 1.1 for SDXL", {"kind": "pulid-resampler", "width": 2048}),
+    ("eva-vision", "EVA02-CLIP-L-14-336", {"hidden_size": 1024, "image_size": 336}),
     ("t5", "1.1 XXL (SD3, FLUX)", {"d_model": 4096, "num_layers": 24}),
     ("mmdit", "SD3 medium", {"num_layers": 24, "qk_norm": False}),
     ("mmdit", "SD3.5 medium", {"num_layers": 24, "qk_norm": True, "dual_attention_layers": tuple(range(13))}),

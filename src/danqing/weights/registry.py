@@ -28,7 +28,7 @@ from .families import (
     unet,
     vae,
 )
-from .families.adapters import controlnet, controlnet_mmdit, ip_adapter, t2i_adapter
+from .families.adapters import controlnet, controlnet_mmdit, ip_adapter, pulid, t2i_adapter
 from .family import FAMILY_KEY, Family
 from .formats.format import Header
 
@@ -45,6 +45,8 @@ _OURS: tuple[Family, ...] = (
     clip.CLIP_TEXT,
     clip.CLIP_VISION,
     clip.IMAGE_TOWER,
+    clip.EVA,
+    clip.EVA_OF_CLIP,
     mmdit.MMDIT,
     t5.T5,
     vae.VAE,
@@ -83,6 +85,8 @@ _OURS: tuple[Family, ...] = (
     gfpgan.GFPGAN,
     gfpgan.RESTORER,
     ip_adapter.IP_ADAPTER,
+    pulid.PULID,
+    pulid.PULID_RESAMPLER,
     depth.DEPTH_ANYTHING,
     depth.DEPTH_ANYTHING_PUBLISHED,
     depth.DEPTH_UNET,

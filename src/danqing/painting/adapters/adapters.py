@@ -12,7 +12,7 @@ from ...tables import Table
 from ..latest import Latest
 from .attachment import Asked, Attached, Attachment, Target, tags_of
 from .control import CONTROL
-from .faces.instantid import FACES
+from .faces.kept import FACES
 from .ip_adapters import IP_ADAPTERS
 from .loras import LORAS
 from .reference import REFERENCES

@@ -17,6 +17,7 @@ from ...adapt import layouts
 from ...adapt.base import layers
 from ...adapt.lora import LoRA
 from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from ...nets import pulid
 from ...nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
 from ...nets.unet import CrossAttention, UNet
 from ...pictures import read as pictures
@@ -77,7 +78,8 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
 def _only(net: nn.Module, model: str) -> str:
     """The name of the one adapter that fits a network."""
     known = library.ip_adapters()
-    fitting = sorted({path: name for name, path in reversed(known.items()) if suits(path, net)}.values())
+    those = {path: name for name, path in reversed(known.items()) if suits(path, net)}
+    fitting = sorted(name for path, name in those.items() if config_of(path).kind not in pulid.KINDS)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -223,19 +225,29 @@ def _weights(prompt: ImagePrompt, unet: nn.Module) -> dict[str, float]:
     return {place: prompt.weight * place.startswith(read) for place in places(unet)}
 
 
+def branch(name: str, keys: Tensor, values: Tensor, layer: CrossAttention) -> Branch:
+    """The branch of an IP-Adapter at an attention."""
+    return Branch(name, keys, values, layer.heads)
+
+
 def branched(
-    unet: nn.Module, net: IPAdapter, tokens: Tensor, name: str, weights: Mapping[str, float]
+    unet: nn.Module,
+    net: IPAdapter,
+    tokens: Tensor,
+    name: str,
+    weights: Mapping[str, float],
+    made: Callable[[str, Tensor, Tensor, CrossAttention], nn.Module] = branch,
 ) -> Callable[[], Callable[[], object]]:
     """What puts on a branch of a name, which reads the tokens of an adapter, at every attention of some weight."""
-    like, branches = like_of(unet), dict[CrossAttention, Branch]()
+    like, branches = like_of(unet), dict[CrossAttention, nn.Module]()
     for i, (place, layer) in enumerate(places(unet).items()):
         if weights[place]:
             keys, values = net.keys_values(tokens, i)
-            branches[layer] = Branch(name, keys.to(like), (weights[place] * values).to(like), layer.heads)
+            branches[layer] = made(name, keys.to(like), (weights[place] * values).to(like), layer)
     return partial(_put, name, branches)
 
 
-def _put(name: str, branches: Mapping[CrossAttention, Branch]) -> Callable[[], object]:
+def _put(name: str, branches: Mapping[CrossAttention, nn.Module]) -> Callable[[], object]:
     for layer, branch in branches.items():
         layer.branches[name] = branch
     return lambda: [layer.branches.pop(name) for layer in branches]

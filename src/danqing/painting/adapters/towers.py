@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from ... import installed
 from ...errors import DanqingError, InvalidFile, UnknownName
 from ...nets.clip import IMAGE_MEAN, IMAGE_STD, CLIPVision
+from ...nets.eva import EVAVision
 from ...store import library
 from ...vision import tower
 from ...weights import store
@@ -29,15 +31,19 @@ from ...weights.load import load
 from ...weights.registry import find
 from ..latest import Latest
 
-#: The towers that the published adapters read: (what, how wide) -> name, and where it lies at h94/IP-Adapter.
+#: The towers that the published adapters read: (what, how wide) -> name, and where it lies at the hub.
 PUBLISHED: Mapping[tuple[str, int], str] = {
-    ("projected", 1024): "ViT-H/14, models/image_encoder/model.safetensors",
-    ("tokens", 1280): "ViT-H/14, models/image_encoder/model.safetensors",
-    ("projected", 1280): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors",
-    ("tokens", 1664): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors",
+    ("projected", 1024): "ViT-H/14, models/image_encoder/model.safetensors of h94/IP-Adapter",
+    ("tokens", 1280): "ViT-H/14, models/image_encoder/model.safetensors of h94/IP-Adapter",
+    ("projected", 1280): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors of h94/IP-Adapter",
+    ("tokens", 1664): "ViT-bigG/14, sdxl_models/image_encoder/model.safetensors of h94/IP-Adapter",
+    ("states", 1024): "EVA02-CLIP-L-14-336, EVA02_CLIP_L_336_psz14_s6B.pt of QuanSun/EVA-CLIP",
 }
 #: Of each thing that is read of a tower, the field of its config that tells how wide that is.
-WIDTHS: Mapping[str, str] = {"projected": "projection_dim", "tokens": "hidden_size", "matched": "width"}
+WIDTHS: Mapping[str, str] = {
+    **{"projected": "projection_dim", "tokens": "hidden_size", "matched": "width"},
+    **{"states": "hidden_size", "summary": "projection_dim"},
+}
 #: What the tower that ships is called.
 OURS = f"{tower.FOLDER}/{Path(tower.TOWER).stem}"
 #: How many answers are remembered.
@@ -75,6 +81,21 @@ def tower_of(what: str, width: int, given: str, adapter: str) -> Path:
     raise InvalidFile(f"{adapter} sees pictures through an image tower that is not there: {_wanted(what, width)}")
 
 
+def any_of(what: str, given: str) -> tuple[Path, int]:
+    """A tower that says what is read, and how many numbers: the one of a name or path, or the first that there is.
+
+    Raises:
+        UnknownName, InvalidFile: as `tower_of`.
+    """
+    known = _known()
+    for path in (Path(os.path.expanduser(given)), *(path for name, path in known.items() if given in ("", name))):
+        if path.is_file() and (width := _width(path, what)):
+            return path, width
+    if given:
+        raise UnknownName("image tower", given, (*known, "the path of a file"))
+    raise InvalidFile(f"no image tower that fits is there: {_wanted(what, 1024)}")
+
+
 def _known() -> dict[str, Path]:
     """Name -> file of every image tower, the user's first."""
     ours = installed.path(tower.FOLDER, tower.TOWER)
@@ -88,7 +109,7 @@ def _wanted(what: str, width: int) -> str:
             "state tower"
         )
     known = PUBLISHED.get((what, width))
-    source = f"{known} of h94/IP-Adapter at the hub" if known else f"one whose {WIDTHS[what]} is {width}"
+    source = f"{known} at the hub" if known else f"one whose {WIDTHS[what]} is {width}"
     return f"put the tower it was trained with ({source}) into the folder clip_vision of your models, or state tower"
 
 
@@ -106,12 +127,13 @@ def _width(path: Path, what: str) -> int:
 
 def kind_of(path: Path) -> Kind:
     """That of a tower's file."""
-    return KINDS["image-tower" if find(store.header(path)).name == "image-tower" else "clip-vision"]
+    return KINDS.get(find(store.header(path)).name, KINDS["clip-vision"])
 
 
 def says(path: Path, what: str, image: Image.Image | None) -> Tensor:
-    """What a tower says of an RGB picture: its summary (1, S), or the tokens of its layer before the last (1, L, S). Of
-    none, 0 as the summary, or the tokens of a picture that is the mean of all."""
+    """What a tower says of an RGB picture: its summary (1, S), the tokens of its layer before the last (1, L, S), or
+    those at five depths (1, 5, L, S). Of none, 0 as the summary and at the depths, or the tokens of a picture that is
+    the mean of all."""
     stamp = tuple(part.stat().st_mtime_ns for part in kind_of(path).files(path))
     key = (path, stamp, what, None if image is None else (image.size, hashlib.sha256(image.tobytes()).digest()))
     return _seen.get(key, lambda: _read(path, stamp)(what, image))
@@ -174,6 +196,20 @@ def _ours(path: Path) -> Says:
     return says
 
 
+def _eva(path: Path) -> Says:
+    net = load(path, family="eva-vision", dtype=torch.float32)
+    assert isinstance(net, EVAVision)
+    size = net.config.image_size
+
+    @torch.inference_mode()
+    def says(what: str, image: Image.Image | None) -> Tensor:
+        said = net(torch.zeros(1, 3, size, size) if image is None else processed(image, size))
+        told = F.normalize(said.projected) if what == "summary" else said.states
+        return told if image is not None else torch.zeros_like(told)
+
+    return says
+
+
 def _files(path: Path) -> tuple[Path, ...]:
     return path, path.with_name(tower.JUDGE)
 
@@ -210,5 +246,6 @@ def on_white(image: Image.Image) -> Image.Image:
 #: By the family that a file's header tells.
 KINDS: Mapping[str, Kind] = {
     "clip-vision": Kind(says=("projected", "tokens"), read=_clip, square=square),
+    "eva-vision": Kind(says=("states", "summary"), read=_eva, square=square),
     "image-tower": Kind(says=("matched",), read=_ours, square=on_white, files=_files),
 }

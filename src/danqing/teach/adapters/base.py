@@ -126,6 +126,14 @@ class OwnAdapter(Experiment):
         """What lies over pictures beside their captions, the `Conditioning.maps` of each."""
         return {}
 
+    def beside(self, told: Conditioning, items: Sequence[Item], draw: torch.Generator | None) -> Conditioning:
+        """What is said of pictures, with what this kind says beside; of none, for guidance, once.
+
+        Args:
+            draw: of what is left out while it learns; None where nothing is.
+        """
+        return told
+
     def spelled(self, text: str) -> str:
         """A caption as the model is told it."""
         return text
@@ -222,7 +230,7 @@ class OwnAdapter(Experiment):
     def loss(self, model: nn.Module, batch: Batch, noise: torch.Generator) -> dict[str, Tensor]:
         """The denoising loss of the folder's pictures, and ``prior_weight`` times that of the prior's."""
         denoising, denoiser = Denoising(times=TIMES[self.times]), self.frozen.denoiser
-        told = together(self.said(batch.texts), self.more(batch.items))
+        told = self.beside(together(self.said(batch.texts), self.more(batch.items)), batch.items, noise)
         found = {"loss": denoising(denoiser, (batch.x0, told), noise)["loss"]}
         if batch.prior is not None:
             before = together(self.said([self.prior]), {}).expand(len(batch.prior))
@@ -263,7 +271,8 @@ class OwnAdapter(Experiment):
     def _painted(self, texts: Sequence[str], seed: int = SEED) -> Tensor:
         maps = self.hinted
         told = [together([cond], {k: v[i : i + 1] for k, v in maps.items()}) for i, cond in enumerate(self.said(texts))]
-        base = together(self.said([""]), {}).expand(len(texts))
+        told = [self.beside(each, [(i % len(self.own.pictures), False)], None) for i, each in enumerate(told)]
+        base = self.beside(together(self.said([""]), {}), [], None).expand(len(texts))
         return self.frozen.painted(told, replace(base, maps=maps), self._size, seed)
 
     def sheet(self, learned: nn.Module | None) -> list[Image.Image]:

@@ -70,6 +70,29 @@ danqing learn control pictures --set hint=palette     any hint that `danqing hin
         place="controlnet",
         uses='danqing paint "{caption}" --control {hint}@{file}:{picture} --model {model}',
     ),
+    "image-prompt": Teachable(
+        experiment="danqing.teach.adapters.image_prompt:OwnImagePrompt",
+        does="Train an IP-Adapter: to read pictures as prompts.",
+        epilog="""
+danqing learn image-prompt pictures                   thousands of pictures, captions beside them
+danqing learn image-prompt pictures --set begin=danqing-mini-image-prompt --set steps=400
+danqing learn image-prompt pictures --model sd15 --set tower=vit-h --set rate=1e-4
+""",
+        least=8,
+        place="ip-adapter",
+        uses="danqing paint --image-prompt {picture},file={file} --model {model}",
+    ),
+    "face": Teachable(
+        experiment="danqing.teach.adapters.face:OwnFace",
+        does="Train an adapter that keeps faces: whose they are, from the recogniser that ships.",
+        epilog="""
+danqing learn face people                             a folder a person: one picture's face is shown with another
+danqing learn face people --model sd15 --set rate=1e-4
+""",
+        least=8,
+        place="ip-adapter",
+        uses='danqing paint "{caption}" --face {picture},file={file},place=0 --model {model}',
+    ),
 }
 ADAPTERS: Table[Teachable] = Table(
     "teachable", ROWS, kind="teach.adapters.table:Teachable", columns={"what it does": lambda row: row.does}

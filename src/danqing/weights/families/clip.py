@@ -1,4 +1,5 @@
-"""CLIP: both towers, and each by itself; and the image tower of ours, matched to a text tower of this kind."""
+"""CLIP: both towers, and each by itself; EVA-CLIP's image tower; and that of ours, matched to a text tower of CLIP's
+kind."""
 
 from __future__ import annotations
 
@@ -60,6 +61,16 @@ def image_tower_facts(shapes: Shapes) -> Facts:
     hidden, width = shapes["fc1.weight"]
     told = {"grid": shapes["norm_grid.weight"][0], "texture": shapes["norm_texture.weight"][0]}
     return Facts(inferred={**told, "hidden": hidden, "width": width})
+
+
+def eva_facts(shapes: Shapes) -> Facts:
+    """`danqing.nets.eva.EVAVisionConfig`. All published ones were first trained on 16 x 16 patches."""
+    inner, width = shapes["blocks.0.mlp.w1.weight"]
+    patch = shapes["patch_embed.proj.weight"][2]
+    told = {"hidden_size": width, "intermediate_size": inner, "patch_size": patch}
+    told |= {"num_hidden_layers": count(shapes, "blocks.{}.norm1.weight")}
+    told |= {"image_size": math.isqrt(shapes["pos_embed"][1] - 1) * patch, "projection_dim": shapes["head.weight"][0]}
+    return Facts(inferred=told, assumed={"trained_grid": 16})
 
 
 #: Old files hold the numbers 0, 1, 2, ... as a tensor.
@@ -141,4 +152,16 @@ IMAGE_TOWER = Family(
     image_tower_facts,
     network("tower.ImageTower"),
     fixed(),
+)
+
+# EVA-CLIP's image tower, alone or in the file of both. Source: the names in baaivision/EVA, EVA-CLIP/rei/eva_clip/
+# eva_vit_model.py. Its files hold the tables of the turns as tensors.
+TURNS = (("rope.{end}", None), ("blocks.{i}.attn.rope.{end}", None))
+EVA_KEYS = ("cls_token", "patch_embed.proj.weight", "blocks.0.attn.inner_attn_ln.weight", "blocks.0.mlp.w3.weight")
+
+EVA = Family("eva-vision", "EVA-CLIP", has(*EVA_KEYS), eva_facts, network("eva.EVAVision"), fixed(TURNS))
+EVA_OF_CLIP = EVA._replace(
+    layout="a whole EVA-CLIP",
+    detect=has(*(f"visual.{key}" for key in EVA_KEYS)),
+    keymap=fixed((("visual.{key*}", "{key*}"), ("text.{key*}", None), ("logit_scale", None)), TURNS),
 )

@@ -25,16 +25,17 @@ FACES = (512, 128)
 def ip_adapter_facts(shapes: Shapes) -> Facts:
     """`danqing.nets.ip_adapter.IPAdapterConfig`, all of it."""
     kind = next(kind for kind, mark in MARKS.items() if mark in shapes)
+    down = shapes.get("ip_adapter.0.to_q_lora.down.weight", (0,))
+    told = {"kind": kind, **attentions(shapes), "rank": down[0]}
+    return Facts(inferred={**told, **READ[kind](shapes, told["width"])})
+
+
+def attentions(shapes: Shapes) -> dict[str, Any]:
+    """The width of the words, and that of every attention to them."""
     keys = "ip_adapter.{}.to_k_ip.weight"
     layers = sum(key.endswith(".to_k_ip.weight") for key in shapes)
-    down = shapes.get("ip_adapter.0.to_q_lora.down.weight", (0,))
-    told = {
-        "kind": kind,
-        "width": shapes[keys.format(1)][1],
-        "layers": tuple(shapes[keys.format(i)][0] for i in range(1, 2 * layers, 2)),
-        "rank": down[0],
-    }
-    return Facts(inferred={**told, **READ[kind](shapes, told["width"])})
+    widths = tuple(shapes[keys.format(i)][0] for i in range(1, 2 * layers, 2))
+    return {"width": shapes[keys.format(1)][1], "layers": widths}
 
 
 def _base(shapes: Shapes, width: int) -> dict[str, Any]:
