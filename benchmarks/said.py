@@ -10,7 +10,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "src" / "danqing"
 #: Files that hold words which nobody is told: captions, prompts, words of other programs.
-QUIET = {"measure/evaluation/prompts.py", "measure/evaluation/art.py", "measure/tell.py", "request/infotext.py"}
+QUIET = {
+    "measure/evaluation/prompts.py",
+    "measure/evaluation/art.py",
+    "measure/tell.py",
+    "prompt/scenes.py",
+    "request/infotext.py",
+}
 #: Calls whose arguments are no messages: logs, patterns, names in the code of others.
 SILENT = {
     "_names",
