@@ -26,7 +26,7 @@ HUGE = 2 << 20
 
 def on_glibc(work: Callable[[Any], None]) -> None:
     """Do something with the C library where it is glibc; nothing elsewhere."""
-    with suppress(OSError, AttributeError):  # another system, another C library
+    with suppress(OSError, AttributeError, TypeError):  # another system, another C library
         library = ctypes.CDLL(None)
         if library.gnu_get_libc_version:
             work(library)
