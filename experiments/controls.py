@@ -2,9 +2,11 @@
 
     python -m experiments.controls edges --set steps=4000 --minutes 60
     python -m experiments.controls edges --measure 48
+    python -m experiments.controls edges --ship zoo/mini/danqing_models/controlnet/danqing-mini-edges.safetensors
 
 Held-out pictures give the hints; painted is what their captions say. F1 is that of edge pixels, each of which counts as
 found where another lies within two pixels; of any other hint it is the mean distance of colours, as levels of 0 to 1.
+What ships has its weights in 8 bits, a step for each output.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from danqing.learn.training.export import at_last
 from danqing.painting.adapters.hinting import hinted
 from danqing.pictures.sheet import contact
 from danqing.teach.adapters.control import OwnControl
+from danqing.weights import store
+from danqing.weights.bits import Rows
+from danqing.weights.formats.few import BITS_KEY, VERSION
 from experiments.adapters import folder
 from experiments.art import ledger
 from experiments.captions import canonical
@@ -35,6 +40,8 @@ from experiments.common import DATA, RUNS
 LEARNED = 8000
 #: Within how many pixels an edge is found.
 NEAR = 2
+#: Smaller tensors are kept as they are.
+FEW = 1024
 
 
 def edge_f1(one: Image.Image, other: Image.Image) -> float:
@@ -53,12 +60,24 @@ def colour_distance(one: Image.Image, other: Image.Image) -> float:
     return float(np.sqrt(np.square(a - b).sum(-1)).mean())
 
 
+def ship(file: Path, out: Path) -> Path:
+    """Write a network's file anew, its matrices and kernels in 8 bits."""
+    tensors, metadata = store.read(file), store.header(file).metadata
+    few = {name: tensors.pop(name) for name in list(tensors) if tensors[name].ndim > 1 and tensors[name].numel() > FEW}
+    parts = {f"{name}.{own}": part for name, weight in few.items() for own, part in Rows.of(weight).parts().items()}
+    said = {name: ("rows", "BF16", list(weight.shape)) for name, weight in few.items()}
+    stated = json.dumps({"version": VERSION, "weights": said}, sort_keys=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return store.write(out, {**tensors, **parts}, {**metadata, BITS_KEY: stated})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hint")
     parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting of the training")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--measure", type=int, default=0, metavar="N", help="train nothing, measure on N pictures")
+    parser.add_argument("--ship", type=Path, metavar="FILE", help="train nothing, write what was learned in 8 bits")
     parser.add_argument("--file", type=Path, help="measure this one")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS / "controls")
@@ -72,10 +91,13 @@ def main() -> None:
         folder(own, pictures, learned, lambda row: canonical(row))
     usual = ["middle=one", "words=false", f"hint={args.hint}"]
     experiment: OwnControl = overridden(OwnControl(folder=own), [*usual, *args.changes])
-    if not args.measure:
+    if not args.measure and not args.ship:
         trained(experiment, home, args.minutes)
         return
     file = args.file or experiment.file(at_last(experiment, home, ""), home)
+    if args.ship:
+        print(ship(file, args.ship))
+        return
     held = draw.sample([row for row in rows if row["split"] == "heldout_pair"], args.measure)
     score = edge_f1 if args.hint.startswith("edges") else colour_distance
     found: dict[str, list[float]] = {"with": [], "without": []}

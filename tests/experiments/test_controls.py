@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
-from experiments.controls import NEAR, colour_distance, edge_f1
+import torch
+from experiments.controls import NEAR, colour_distance, edge_f1, ship
 from PIL import Image
+
+from danqing.weights import store
 
 
 def line(x: int) -> Image.Image:
@@ -27,3 +30,15 @@ def test_half_of_the_lines_is_a_recall_of_a_half():
 def test_colours_are_as_far_apart_as_black_and_white_at_most():
     black, white = (Image.new("RGB", (4, 4), colour) for colour in ("black", "white"))
     assert colour_distance(black, black) == 0 and colour_distance(black, white) == pytest.approx(3**0.5)
+
+
+def test_what_ships_is_half_a_step_of_each_output_from_what_was_learned_in_half_of_its_bytes(tmp_path):
+    torch.manual_seed(0)
+    weight, bias = torch.randn(64, 32, 3, 3).bfloat16(), torch.randn(64).bfloat16()
+    whole = store.write(tmp_path / "whole.safetensors", {"a.weight": weight, "a.bias": bias}, {"danqing.hint": "edges"})
+    few = ship(whole, tmp_path / "there" / "few.safetensors")
+    read = store.read(few)
+    assert store.header(few).metadata["danqing.hint"] == "edges" and torch.equal(read["a.bias"], bias)
+    step = weight.float().abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((read["a.weight"].float() - weight.float()).abs() <= 0.51 * step + 2**-8 * weight.float().abs()).all()
+    assert few.stat().st_size < 0.55 * whole.stat().st_size
