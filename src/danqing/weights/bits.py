@@ -58,10 +58,15 @@ def by_output(weight: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         weight: (O, …).
     """
-    wide = weight.float()
-    scale = wide.abs().amax(tuple(range(1, wide.dim()))) / 127
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return (wide / across(scale, wide)).round().clamp(-127, 127).to(torch.int8), scale
+    values = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), device=weight.device)
+    few = max(1, BLOCK // weight[0].numel())
+    for new, steps, old in zip(values.split(few), scales.split(few), weight.split(few), strict=True):
+        wide = old.float()
+        scale = wide.abs().amax(tuple(range(1, wide.dim()))) / 127
+        steps.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+        new.copy_((wide / across(steps, wide)).round().clamp(-127, 127))
+    return values, scales
 
 
 def across(scale: Tensor, weight: Tensor) -> Tensor:
