@@ -2,7 +2,7 @@
 
     python -m experiments.controls edges --set steps=4000 --minutes 60
     python -m experiments.controls edges --measure 48
-    python -m experiments.controls edges --ship zoo/mini/danqing_models/controlnet/danqing-mini-edges.safetensors
+    python -m experiments.controls edges --ship zoo/families/danqing_models/controlnet/danqing-mini-edges.safetensors
 
 Held-out pictures give the hints; painted is what their captions say. F1 is that of edge pixels, each of which counts as
 found where another lies within two pixels; of any other hint it is the mean distance of colours, as levels of 0 to 1.

@@ -42,8 +42,8 @@ def noise(*shape: int) -> torch.Tensor:
     ("prompt", "width", "height", "steps", "mean", "most"),
     [
         (PROMPT, 128, 128, 20, 0.2, 4),
-        (PROMPT, 96, 160, 6, 1, 30),
-        ("a cat to the left of a tree, 3d style", 128, 128, 6, 1, 30),
+        (PROMPT, 96, 160, 12, 0.3, 8),
+        ("a cat to the left of a tree, 3d style", 128, 128, 6, 0.5, 20),
     ],
 )
 def test_the_default_model_paints_in_diffusers_what_it_paints_here(

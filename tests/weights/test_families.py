@@ -415,7 +415,7 @@ def test_every_family_is_known_by_its_own_network():
         "srvgg",
     }
     networks |= {"gfpgan", "restorer", "depth-anything", "depth-unet"}
-    networks |= {"face-finder", "face-landmarks", "face-recogniser", "image-tower"}
+    networks |= {"face-finder", "face-landmarks", "face-recogniser", "image-tower", "eva-vision"}
     assert set(names()) == networks | {"clip", "clip-text", "clip-vision", "t5"}
     assert all(of(cls(config)).classes()[0] is cls for cls, config in (*BLIND, *STATED))
 
