@@ -20,6 +20,7 @@ BRINGS: Mapping[str, tuple[str, ...]] = {
     "danqing-mini": ("danqing-depth", "danqing-mini", "danqing-x4", "ipadapter", "judge"),
     "danqing-families": (
         "biggan",
+        "controlnet",
         "cyclegan",
         "danqing-faces",
         "ddpm",
