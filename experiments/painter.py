@@ -31,7 +31,7 @@ from danqing.learn.training.loop import EMA, Training
 from danqing.learn.training.optim import Muon, muon_groups
 from danqing.levels import to_arrays
 from danqing.nets import clip
-from danqing.nets.drafted import MLP_MINI, DraftedUNet, ResidualUNet
+from danqing.nets.drafted import MLP_MINI, DraftedUNet, ResidualUNet, Scene
 from danqing.noise import Noise
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
 from danqing.run.device import find_device, send
@@ -93,7 +93,7 @@ class Spoken(nn.Module):
         there = placed.places[..., 2] > 0
         things = said.pooled.new_zeros(*there.shape, said.pooled.shape[-1], dtype=torch.float32)
         things[there] = self.tower(placed.things[there]).pooled.float()
-        return replace(cond, extra={"things": things, "places": placed.places})
+        return replace(cond, extra=Scene(things, placed.places)._asdict())
 
     @torch.inference_mode()
     def estimate(self, x: Tensor, sigma: Tensor, ids: Tensor) -> Tensor:

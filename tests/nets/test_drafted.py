@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from danqing.denoise import Denoiser, edm
 from danqing.errors import InvalidInput
-from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet, laid
+from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet
+from danqing.nets.laid import laid
 from danqing.nets.unet import UNet
 from danqing.schedule import Flow
 from danqing.types import Conditioning

@@ -10,30 +10,24 @@ from typing import cast
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..nets.drafted import Scene
 from ..types import Conditioning
 from .encode import Encoded
 from .grammar import Piece, Plan, Run, Tag, Term, Weighted
 from .scenes import SCALES, Thing, things
-from .towers import Text
+from .towers import Around
 
 #: How many things a conditioning has room for.
 ROOM = len(SCALES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlacedText:
+class PlacedText(Around):
     """A `Text` whose conditionings hold the summaries of the things that are placed, ``extra["things"]`` (1, K, P), and
     where they are, ``extra["places"]`` (1, K, 3), as `danqing.nets.drafted.Scene` has them.
 
     Where no prompt of a picture places anything, it is the text within.
     """
-
-    text: Text
-
-    @property
-    def layers(self) -> int:
-        """Of the text within."""
-        return self.text.layers
 
     def condition(
         self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
@@ -51,10 +45,6 @@ class PlacedText:
         laid = iter([placed(cond, scene, heard) for cond, scene in zip(whole, scenes, strict=True)])
         return tuple(encoded.map(lambda _: next(laid)) for encoded in prompts)
 
-    def with_words(self, words: Mapping[str, tuple[int, ...]]) -> PlacedText:
-        """The same text that also knows learned words."""
-        return replace(self, text=self.text.with_words(words))
-
 
 def placed(cond: Conditioning, scene: Sequence[Thing], heard: Mapping[str, Tensor | None]) -> Conditioning:
     """A conditioning with a scene, of which each text's summary (1, P) is given."""
@@ -65,7 +55,7 @@ def placed(cond: Conditioning, scene: Sequence[Thing], heard: Mapping[str, Tenso
     for i, thing in enumerate(scene):
         summaries[:, i] = cast(Tensor, heard[thing.text])
         places[0, i] = places.new_tensor(thing[1:])
-    return replace(cond, extra={**cond.extra, "things": summaries, "places": places})
+    return replace(cond, extra={**cond.extra, **Scene(summaries, places)._asdict()})
 
 
 def plain(text: Weighted) -> str:

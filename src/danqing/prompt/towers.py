@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -132,7 +132,23 @@ class ClipText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class Around:
+    """What stands around a `Text`: all of it but ``condition``."""
+
+    text: Text
+
+    @property
+    def layers(self) -> int:
+        """Of the text within."""
+        return self.text.layers
+
+    def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Self:
+        """The same text that also knows learned words."""
+        return replace(self, text=self.text.with_words(words))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Around):
     """A `Text` whose summaries end in the aesthetic score that the picture shall have, and that it shall keep away
     from.
 
@@ -143,13 +159,7 @@ class Scored:
         scores: of the first plan, and of every later one.
     """
 
-    text: Text
     scores: tuple[float, float] = (6.0, 2.5)
-
-    @property
-    def layers(self) -> int:
-        """Of the text within."""
-        return self.text.layers
 
     def condition(
         self, plans: Sequence[Plan], *, skip: int, weighting: str, applied: Collection[Tag] = ()
@@ -157,10 +167,6 @@ class Scored:
         """Encode the prompts of one picture."""
         prompts = self.text.condition(plans, skip=skip, weighting=weighting, applied=applied)
         return tuple(encoded.map(partial(scored, score=self.scores[min(i, 1)])) for i, encoded in enumerate(prompts))
-
-    def with_words(self, words: Mapping[str, tuple[int, ...]]) -> Scored:
-        """The same text that also knows learned words."""
-        return replace(self, text=self.text.with_words(words))
 
 
 def scored(cond: Conditioning, score: float) -> Conditioning:

@@ -1,8 +1,8 @@
 """Writes a model whose UNet begins from a draft as a folder that diffusers paints from.
 
 Its networks are diffusers' and transformers' own classes; the draft is one of `draft.py`, `pipeline.py` joins them, and
-`scenes.py` says what a prompt places where: they lie in the folder, and diffusers runs them where it is told to trust
-it.
+`scenes.py` and `laid.py` put what a prompt places where it is: they lie in the folder, and diffusers runs them where it
+is told to trust it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers.processors import TemplateProcessing
 
-from ...nets import autoencoder_kl, unet
+from ...nets import autoencoder_kl, laid, unet
 from ...prompt import scenes
 from ...prompt.tokenize import BytePairTokenizer, bilingual_tokenizer
 from .. import diffusers
@@ -68,6 +68,7 @@ def write_folder(model: Model, networks: Mapping[str, Part], folder: Path) -> li
         (here / "pipeline.py", "pipeline.py"),
         (here / "draft.py", "draft/draft.py"),
         (Path(scenes.__file__), "scenes.py"),
+        (Path(laid.__file__), "laid.py"),
     ):
         (folder / place).write_text(code.read_text(encoding="utf-8"), encoding="utf-8")
     put(

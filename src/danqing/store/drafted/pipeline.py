@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, ImagePipelineOutput, UNe
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
+from .laid import laid
 from .scenes import things
 
 
@@ -51,7 +52,7 @@ class DraftedPipeline(DiffusionPipeline):
             if scene:
                 heard = self.encode([thing.text for thing in scene])[1].to(self.draft.dtype)
                 places = drafts.new_tensor([thing[1:] for thing in scene])
-                drafts[i] = self.draft.laid(drafts[i : i + 1], self.draft(heard)[None], places[None])[0]
+                drafts[i] = laid(drafts[i : i + 1], self.draft(heard)[None], places[None])[0]
         return drafts.to(pooled)
 
     @torch.no_grad()
