@@ -1,4 +1,4 @@
-"""Drafts of things laid out in one picture. It stands alone, for the folder of the default model in diffusers holds it."""
+"""Drafts of things laid out in one picture. It stands alone: the default model's folder for diffusers holds it."""
 
 import torch
 import torch.nn.functional as F
