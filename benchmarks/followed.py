@@ -15,14 +15,12 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-import danqing
 from danqing.painting.adapters import networks
 from danqing.painting.adapters.hinting import hinted
 from marks import put
@@ -31,12 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments.art import ledger
 from experiments.captions import canonical
 from experiments.common import DATA
-from experiments.controls import colour_distance, edge_f1
+from experiments.controls import followed, score_of
 
-SCORES: dict[str, tuple[str, Callable[[Image.Image, Image.Image], float]]] = {
-    "edges": ("F1 of edges within 2 px", edge_f1),
-    "palette": ("distance of palettes", colour_distance),
-}
+TITLES = {"edges": "F1 of edges within 2 px", "palette": "distance of palettes"}
 
 
 def network(kind: str, given: dict[str, str]) -> str:
@@ -46,7 +41,6 @@ def network(kind: str, given: dict[str, str]) -> str:
 
 def measured(kind: str, file: str, pictures: list[Image.Image], texts: list[str], folder: Path) -> list[float]:
     """The mean score with the network, nan where there is none, without it, and of another picture's hint."""
-    _, score = SCORES[kind]
     hints = [hinted(picture, kind) for picture in pictures]
     found: list[list[float]] = [[], [], []]
     for i, (picture, hint, text) in enumerate(zip(pictures, hints, texts, strict=True)):
@@ -55,9 +49,8 @@ def measured(kind: str, file: str, pictures: list[Image.Image], texts: list[str]
             if controls is None:
                 found[k].append(float("nan"))
                 continue
-            image = danqing.paint(text, seed=i, style="none", finish=(), controls=controls).image.convert("RGB")
-            found[k].append(score(hint, hinted(image, kind)))
-        found[2].append(score(hint, hints[(i + 1) % len(hints)]))
+            found[k].append(followed(kind, hint, text, i, controls)[1])
+        found[2].append(score_of(kind)(hint, hints[(i + 1) % len(hints)]))
     return [statistics.fmean(each) for each in found]
 
 
@@ -79,7 +72,7 @@ def main() -> None:
         "|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for kind, (title, _) in SCORES.items():
+        for kind, title in TITLES.items():
             scores = measured(kind, network(kind, given), pictures, texts, Path(folder))
             said = " | ".join("no network" if value != value else f"{value:.3f}" for value in scores)
             lines.append(f"| {title} | {said} |")

@@ -93,6 +93,23 @@ def test_the_same_summary_is_drafted_once_and_nothing_changes() -> None:
     assert len(made) == 3  # once for each summary that is not the one before
 
 
+@torch.no_grad()
+def test_what_is_placed_is_drafted_once_and_nothing_changes() -> None:
+    torch.manual_seed(0)
+    net = DraftedUNet(replace(CONFIG, in_channels=4, out_channels=2, pooled_channels=6, draft_hidden=5, draft_blocks=1))
+    made: list[nn.Module] = []
+    net.draft.register_forward_hook(lambda module, *_: made.append(module))
+    (x, time, tokens), pooled = draw(0), torch.ones(2, 6)
+    places = torch.tensor([[[0.3, 0.5, 0.5], [0.7, 0.5, 0.5]]] * 2)
+    said = [{"things": value * torch.ones(2, 2, 6), "places": places} for value in (1, 1, 2, 1)]
+    want = [net(x[:, :2], time, tokens, pooled=pooled, extra=extra) for extra in said]
+    made.clear()
+    with cached_text(net):
+        got = [net(x[:, :2], time, tokens, pooled=pooled, extra=extra) for extra in said]
+    assert all(map(torch.equal, got, want)) and not torch.equal(want[0], want[2])
+    assert len(made) == 2 * 3  # the whole and the things, once for each that are not those before
+
+
 def test_gradients_reach_the_projections_and_the_text(net: UNet) -> None:
     x, time, tokens = draw(0)
     tokens.requires_grad_()

@@ -93,8 +93,8 @@ class Draft(nn.Module):
         self.linear = nn.Linear(hidden or pooled_channels, math.prod(self.shape))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(B, P) to (B, C, S, S)."""
-        return self.linear(self.body(pooled)).unflatten(1, self.shape)
+        """(B, P) to (B, C, S, S); (B, K, P), of several summaries each, to (B, K, C, S, S)."""
+        return self.linear(self.body(pooled)).unflatten(-1, self.shape)
 
 
 class Scene(NamedTuple):
@@ -157,8 +157,7 @@ class DraftedUNet(UNet):
             )
         draft = self.draft(pooled.to(x.dtype))
         if scene is not None:
-            things = self.draft(scene.things.to(x.dtype).flatten(0, 1)).unflatten(0, scene.things.shape[:2])
-            draft = laid(draft, things, scene.places)
+            draft = laid(draft, self.draft(scene.things.to(x.dtype)), scene.places)
         if where is not None:
             return F.grid_sample(draft, where.to(draft), padding_mode="border", align_corners=False)
         if draft.shape[2:] != x.shape[2:]:

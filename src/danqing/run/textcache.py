@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.drafted import Draft
+from ..nets.ports import NOTHING
 from ..nets.unet import CrossAttention
 
 
 class Memory:
-    """The text of the latest call, its tokens and its summary, and what was projected from it: one for each picture
-    that is painted.
+    """The text of the latest call, its tokens, its summary and those of the things that it places, and what was
+    projected from each: one memory for each picture that is painted.
 
     Texts are compared by value: guidance batches the conditionings anew each step, so the same text arrives in new
     tensors, and a tensor that is the same object may have been written to.
@@ -25,7 +26,7 @@ class Memory:
         self.seen: tuple[Tensor, ...] = ()
         self.current: tuple[Tensor, ...] = ()
         self.precision: torch.dtype | None = None
-        self.values: dict[nn.Module, Tensor] = {}
+        self.values: dict[tuple[nn.Module, int], Tensor] = {}  # by what projected which part
 
     def see(self, *text: Tensor) -> None:
         """Before each call: forget everything unless the text and the precision are those of the call before."""
@@ -63,7 +64,8 @@ class TextCache:
             setattr(layer, name, Remembered(getattr(layer, name), self))
 
     def _look(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        text = (args[2] if len(args) > 2 else kwargs["tokens"], kwargs.get("pooled"))
+        things = kwargs.get("extra", NOTHING).get("things")
+        text = (args[2] if len(args) > 2 else kwargs["tokens"], kwargs.get("pooled"), things)
         self.memory.see(*(part for part in text if part is not None))
 
     def remove(self, net: nn.Module) -> None:
@@ -87,11 +89,12 @@ class Remembered(nn.Module):
         """(B, ..., D) -> what the inner one makes of it. A text that is not the call's own (an adapter's) is projected
         as ever."""
         memory = self.cache.memory
-        if torch.is_grad_enabled() or all(text is not part for part in memory.current):
+        place = next((place for place, part in enumerate(memory.current) if text is part), None)
+        if torch.is_grad_enabled() or place is None:
             return self.inner(text)
-        if self.inner not in memory.values:
-            memory.values[self.inner] = self.inner(text)
-        return memory.values[self.inner]
+        if (self.inner, place) not in memory.values:
+            memory.values[self.inner, place] = self.inner(text)
+        return memory.values[self.inner, place]
 
 
 @contextmanager
