@@ -42,6 +42,7 @@ DEFAULTS = {
     "hires_strength": 0.25,
     "hires_by": "lanczos",
     "style": "3d",
+    "scene": "layered",
 }
 
 ABOUT = """\

@@ -27,6 +27,7 @@ def said(text: str) -> dict[str, tuple[float, float]]:
         ("a cat right of the tree", "a cat", "the tree", "right", "left"),
         ("a red heart above a house", "a red heart", "a house", "top", "bottom"),
         ("a dog under an umbrella", "a dog", "an umbrella", "bottom", "top"),
+        ("an octopus below clock showing noon", "an octopus", "clock showing noon", "bottom", "top"),
         ("一只猫在房子的右边", "一只猫", "房子", "right", "left"),
         ("月亮在树上面", "月亮", "树", "top", "bottom"),
         ("a cup of tea and a cake", "a cup of tea", "a cake", "left", "right"),
@@ -86,7 +87,7 @@ def test_what_is_said_of_the_whole_is_said_of_each_thing(text: str, shown: str) 
     "text",
     [
         "", "a red fox, 3d style", "sunrise over the sea", "two-storey house", "a woman with two cats", "在左边",
-        "a woman with a hat and a bag", "a black and white cat",
+        "a woman with a hat and a bag", "a black and white cat", "a fish under water",
         "a house on the top of a hill", "a family of two men and a boy", "一个微笑的女人，红色头发",
     ],
 )  # fmt: skip

@@ -102,9 +102,11 @@ def test_a_record_of_before_groups_states_what_it_stated(request):
     old = {"danqing": 1, "request": {**unstated, "strict": False, **request.stated()}, "record": {"danqing": "0.1.0"}}
     new = upgrade(old)
     kept = {name: value for name, value in request.stated().items() if (name, value) != ("index", 0)}
-    assert Request(**new["request"]).stated() == {
-        "style": "none", **kept, "finish": (), "template": "", "negative_template": "", "engine": "torch",
-    }  # fmt: skip
+    took = {"steps", "solver", "spacing", "eta"} & kept.keys() and kept.get("recipe", "text2image") == "text2image"
+    later = {"finish": (), "template": "", "negative_template": "", "engine": "torch"}
+    assert Request(**new["request"]).stated() == (
+        {"style": "none", **kept, **later} | ({"scene": "whole"} if took else {})
+    )
     assert new["danqing"] == VERSION and upgrade(new) == new and new["record"] == old["record"]
 
 

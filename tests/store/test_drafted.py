@@ -51,7 +51,15 @@ def test_the_default_model_paints_in_diffusers_what_it_paints_here(
 ) -> None:
     size: dict[str, Any] = {"width": width, "height": height}
     ours = danqing.paint(
-        prompt, seed=SEED, steps=steps, precision="fp32", engine="torch", finish=(), style="none", **size
+        prompt,
+        seed=SEED,
+        steps=steps,
+        precision="fp32",
+        engine="torch",
+        finish=(),
+        style="none",
+        scene="whole",
+        **size,
     )
     latents = noise(1, 8, height // 8, width // 8)
     theirs = pipeline(prompt, latents=latents, num_inference_steps=steps, **size).images[0]

@@ -21,10 +21,10 @@ SCALES = (0.55, 0.48, 0.39)
 #: Where so many of one thing stand.
 ROWS: Mapping[int, tuple[str, ...]] = {2: ("left", "right"), 3: ("top left", "top right", "bottom")}
 
-#: To another thing. "Over" is none of them: a sunrise over the sea is one thing.
+#: To another thing. "Over" is none of them: a sunrise over the sea is one thing; and what is under water is alone.
 TO = {
     "left": "(?:(?:to|on) the )?left of", "right": "(?:(?:to|on) the )?right of", "top": "above",
-    "bottom": "below|under|beneath",
+    "bottom": "below|(?:under|beneath)(?= (?:an?|the|one|two|three|some) )",
 }  # fmt: skip
 #: In the picture.
 IN = {
@@ -64,7 +64,7 @@ def _compiled(pattern: str, words: Mapping[str, str]) -> Mapping[str, re.Pattern
 
 BEHIND = "( (?:on|against) .*background)?$"
 RELATED = (
-    _compiled(rf"(.+?) (?:WORDS) ((?:an?|the|one|two|three|some) .+?){BEHIND}", TO),
+    _compiled(rf"(.+?) (?:WORDS) (.+?){BEHIND}", TO),
     _compiled(r"(.+?)在(.+?)的?(?:WORDS)()$", TO_ZH),
 )
 PLACED = (_compiled(rf"(.+?) (?:WORDS){BEHIND}", IN), _compiled(r"(.+?)在(?:WORDS)()$", IN_ZH))
@@ -94,6 +94,12 @@ def things(text: str) -> tuple[Thing, ...]:
     comma = "，" if chinese else ", "
     scale = SCALES[len(placed) - 1]
     return tuple(Thing(comma.join([said.strip(), *whole]), *PLACES[place], scale) for said, place, _ in placed)
+
+
+def unbacked(text: str) -> str:
+    """A text without what it says of the background."""
+    kept = [part for part in re.split("[,，]", text) if not re.search("background$|背景$", part.strip())]
+    return ("，" if "，" in text else ",").join(kept).strip(", ，")
 
 
 def _found(part: str) -> Iterator[tuple[str, str, str]]:

@@ -32,6 +32,7 @@ NAMED: Mapping[tuple[str, str], str] = {
 }
 #: Ours, by their names in a request.
 OWN: Mapping[str, type[Group]] = {
+    "composition": groups.Composition,
     "tiling": groups.Tiling,
     "sampling": groups.Sampling,
     "guidance": groups.Guidance,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidInput
 from ..inputs.fields import Domain
-from .names import Emphasis, Fill, NoiseSchedule, Prediction, Solver, Spacing, StartingNoise
+from .names import Emphasis, Fill, NoiseSchedule, Prediction, SceneName, Solver, Spacing, StartingNoise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Marks a field that names a given picture: a file, or a data: URI.
@@ -30,6 +30,17 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """Some fields of a request that belong together."""
+
+
+class Composition(Group, frozen=True):
+    """How several things come into one picture."""
+
+    scene: SceneName = Field(
+        default="whole",
+        description="How things are painted that the prompt places, as a cat to the left of a tree: all at once, or "
+        "each as a picture of its own, cut out and laid over the background.",
+        examples=["layered", "whole"],
+    )
 
 
 class Sampling(Group, frozen=True):

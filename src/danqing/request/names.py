@@ -54,6 +54,8 @@ ENLARGERS: Mapping[str, str] = {
     "realesrgan-x4plus-anime": "R-ESRGAN 4x+ Anime6B",
 }
 
+#: How what a prompt places is painted.
+SCENES = ("whole", "layered")
 EMPHASES = ("original", "no-norm", "comfy", "ignore")
 #: What a denoiser may be said to predict, and the noise schedules that it may be said to be trained on.
 PREDICTIONS = ("eps", "v", "x0", "flow", "edm", "edm-v")
@@ -65,6 +67,7 @@ NOISES = ("a1111-gpu", "a1111-cpu", "comfy")
 
 Solver = Annotated[str, BeforeValidator(name_of), AfterValidator(Among("solver", SOLVERS))]
 Spacing = Annotated[str, AfterValidator(Among("spacing", SPACINGS))]
+SceneName = Annotated[str, AfterValidator(Among("scene", SCENES))]
 Emphasis = Annotated[str, AfterValidator(Among("emphasis", EMPHASES))]
 Fill = Annotated[str, AfterValidator(Among("fill", FILLS))]
 Prediction = Annotated[str, AfterValidator(Among("prediction", PREDICTIONS))]

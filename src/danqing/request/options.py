@@ -51,6 +51,7 @@ class Painting(TypedDict, total=False):
     width: int | None
     height: int | None
     frames: int | None
+    scene: str | None
     tile: int | None
     panorama: bool | None
     steps: int | None
@@ -115,6 +116,7 @@ class Painting(TypedDict, total=False):
     precision: str | None
     engine: str | None
     quantise: str | None
+    composition: groups.Composition
     tiling: groups.Tiling
     sampling: groups.Sampling
     guidance: groups.Guidance

@@ -25,6 +25,7 @@ from .groups import (
     PICTURES,
     QUIET,
     Acceleration,
+    Composition,
     Edit,
     Generating,
     Group,
@@ -114,6 +115,7 @@ class Request(Group, frozen=True):
         description="How many frames a clip has; 1 is a still. They hang together as far as the model knows motion.",
         examples=[16],
     )
+    composition: Composition = Composition()
     tiling: Tiling = Tiling()
     sampling: Sampling = Sampling()
     guidance: Guidance = Guidance()

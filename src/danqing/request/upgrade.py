@@ -9,7 +9,7 @@ from ..errors import InvalidInput
 from . import flat
 
 #: The version of the records that are written now; ``record["danqing"]`` holds it.
-VERSION = 4
+VERSION = 5
 
 Record = Mapping[str, Any]
 
@@ -35,8 +35,15 @@ def _plain(record: Record) -> Record:
     return {**record, "request": {**record["request"], "engine": "torch"}}
 
 
+def _whole(record: Record) -> Record:
+    """Version 4 painted what a prompt places all at once, where it took steps."""
+    request = record["request"]
+    stepped = "sampling" in request and request.get("recipe", "text2image") == "text2image"
+    return {**record, "request": {**request, "composition": {"scene": "whole"}} if stepped else request}
+
+
 #: From a version to the next.
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _drawn, 3: _plain}
+STEPS: Mapping[int, Callable[[Record], Record]] = {1: _grouped, 2: _drawn, 3: _plain, 4: _whole}
 
 
 def upgrade(record: Record) -> Record:

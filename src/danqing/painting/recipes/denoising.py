@@ -27,6 +27,7 @@ from ..say import Beside
 from ..steps import later, taken
 from .fill import filled, idle
 from .hires import once, size_of, twice
+from .layered import layered
 from .masks import cells, edged, grown
 from .parts import Canvas, by_parts, in_parts
 from .refiner import refined
@@ -171,17 +172,19 @@ def keeping(own: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 #: The fields of a request that denoising uses: all but those of models that paint without it.
-USED = FIELDS.keys() - {"truncation", "mix", "mix_from", "other", "between", "to"}
+USED = FIELDS.keys() - {"truncation", "mix", "mix_from", "other", "between", "to", "scene"}
 #: Those of them that say how a mask is painted in.
 MASKED = {"extend", "mask_grow", "only_masked", "padding", "fill"}
 TEXT2IMAGE = in_tiles(
-    twice(
-        Recipe(
-            run=text2image,
-            uses=USED - MASKED - {"strength"},
-            inputs=from_nothing,
-            notes=unmasked,
-            does="Paints from nothing but words.",
+    layered(
+        twice(
+            Recipe(
+                run=text2image,
+                uses=USED - MASKED - {"strength"},
+                inputs=from_nothing,
+                notes=unmasked,
+                does="Paints from nothing but words.",
+            )
         )
     )
 )
