@@ -32,6 +32,9 @@ from danqing.weights.load import save
 
 torch.set_num_threads(1)
 os.environ["DANQING_LANG"] = "en"  # whatever language the machine speaks
+# The processes that tests start, and the next run of the tests, need not compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 VAE = AutoencoderKLConfig(
     block_out_channels=(8, 8),
@@ -86,10 +89,22 @@ def vocabulary(path):
     return tokenizer.get_vocab_size(), tokenizer.token_to_id("<eos>")
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """In place of the user's folders; its kernels are compiled once for all the processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    made = base / "home"
+    if sys.platform == "linux":
+        kernels = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+        kernels.mkdir(exist_ok=True)
+        (made / "danqing").mkdir(parents=True)
+        (made / "danqing" / "native").symlink_to(kernels, target_is_directory=True)
+    return made
+
+
 @pytest.fixture(autouse=True)
-def nobody(tmp_path_factory, monkeypatch):
+def nobody(home, monkeypatch):
     """The settings, models and memory of whoever runs the tests are not touched."""
-    home = tmp_path_factory.getbasetemp() / "home"
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.delenv("DANQING_MODELS", raising=False)

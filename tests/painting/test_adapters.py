@@ -182,7 +182,7 @@ def requests(painter, folder) -> list[Request]:
         "a fox, mystyle",
         "a cat <lora:both:1>",
     ]
-    requests = [Request(prompt=prompt, seed=1, steps=3) for prompt in prompts]
+    requests = [Request(prompt=prompt, seed=1, steps=2) for prompt in prompts]
     return [*requests, requests[1].but(seed=2), requests[0].but(prompt="a cat"), requests[4].but(width=32, tile=16)]
 
 
