@@ -4,6 +4,7 @@ Their weights are random, their laws are not; small tensors are computed faster 
 each other.
 """
 
+import gc
 import os
 import sys
 from dataclasses import asdict
@@ -32,6 +33,7 @@ from danqing.weights.load import save
 
 torch.set_num_threads(1)
 os.environ["DANQING_LANG"] = "en"  # whatever language the machine speaks
+gc.disable()  # until all tests are collected: nothing of them is garbage, and looking for it takes seconds
 # The processes that tests start, and the next run of the tests, need not compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -90,7 +92,7 @@ def vocabulary(path):
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory):
+def nobodys(tmp_path_factory):
     """In place of the user's folders; its kernels are compiled once for all the processes of the tests."""
     base = tmp_path_factory.getbasetemp()
     made = base / "home"
@@ -103,10 +105,10 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nobody(home, monkeypatch):
+def nobody(nobodys, monkeypatch):
     """The settings, models and memory of whoever runs the tests are not touched."""
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA"):
-        monkeypatch.setenv(name, str(home))
+        monkeypatch.setenv(name, str(nobodys))
     monkeypatch.delenv("DANQING_MODELS", raising=False)
 
 
@@ -224,6 +226,12 @@ def run(tmp_path, monkeypatch, capsys):
         return code, out.out, out.err
 
     return call
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays, and is looked through no more."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):
