@@ -4,6 +4,7 @@ Their weights are random, their laws are not; small tensors are computed faster 
 each other.
 """
 
+import gc
 import os
 import sys
 from dataclasses import asdict
@@ -32,6 +33,10 @@ from danqing.weights.load import save
 
 torch.set_num_threads(1)
 os.environ["DANQING_LANG"] = "en"  # whatever language the machine speaks
+gc.disable()  # until all tests are collected: nothing of them is garbage, and looking for it takes seconds
+# The processes that tests start, and the next run of the tests, need not compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 VAE = AutoencoderKLConfig(
     block_out_channels=(8, 8),
@@ -86,12 +91,24 @@ def vocabulary(path):
     return tokenizer.get_vocab_size(), tokenizer.token_to_id("<eos>")
 
 
+@pytest.fixture(scope="session")
+def nobodys(tmp_path_factory):
+    """In place of the user's folders; its kernels are compiled once for all the processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    made = base / "home"
+    if sys.platform == "linux":
+        kernels = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+        kernels.mkdir(exist_ok=True)
+        (made / "danqing").mkdir(parents=True)
+        (made / "danqing" / "native").symlink_to(kernels, target_is_directory=True)
+    return made
+
+
 @pytest.fixture(autouse=True)
-def nobody(tmp_path_factory, monkeypatch):
+def nobody(nobodys, monkeypatch):
     """The settings, models and memory of whoever runs the tests are not touched."""
-    home = tmp_path_factory.getbasetemp() / "home"
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA"):
-        monkeypatch.setenv(name, str(home))
+        monkeypatch.setenv(name, str(nobodys))
     monkeypatch.delenv("DANQING_MODELS", raising=False)
 
 
@@ -209,6 +226,12 @@ def run(tmp_path, monkeypatch, capsys):
         return code, out.out, out.err
 
     return call
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays, and is looked through no more."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):

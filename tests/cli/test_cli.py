@@ -26,12 +26,15 @@ from danqing.pictures.carried import carried_by
 from danqing.request.names import RECIPES
 from danqing.request.request import Request
 
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "TERM": "xterm",
-    "PYTHONPATH": str(Path(danqing.__file__).parents[1]),
-}
+
+def environment():
+    """Of processes that tests start: nobody's folders, and the package as it is here."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TERM": "xterm",
+        "PYTHONPATH": str(Path(danqing.__file__).parents[1]),
+    }
 
 
 @pytest.fixture
@@ -314,7 +317,7 @@ def test_a_terminal_shows_a_bar_with_the_time_of_a_step_and_lines_of_their_own(t
         "-o",
         "{index}.png",
     ]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, env=ENVIRONMENT)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, env=environment())
     os.close(terminal)
     shown = b""
     with contextlib.suppress(OSError):  # which is how a terminal's other end tells that it was left
@@ -346,7 +349,7 @@ sys.meta_path.insert(0, Swallows())
 app.main(sys.argv[1:])
 """
     command = [sys.executable, "-c", code, "paint", "fox", "--model", str(tiny)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=ENVIRONMENT)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment())
     assert done.returncode == 130 and b"interrupted" in done.stderr and os.listdir(tmp_path) == []
 
 
@@ -384,7 +387,7 @@ def test_a_real_interrupt_ends_the_process_with_130_and_leaves_nothing(tiny, tmp
         [*command, "-o", "x.png"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
+        env=environment(),
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL
         ),  # a background shell starts its children deaf to Ctrl-C

@@ -34,13 +34,13 @@ def series(tiny, count, **options):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_picture_is_the_same_alone_in_a_batch_and_in_any_order(tiny, solver):
-    every = series(tiny, 8, solver=solver, precision="fp32")
+    every = series(tiny, 5, solver=solver, precision="fp32")
     alone = [next(danqing.paint_all([request])).image.tobytes() for request in every]
-    assert len(set(alone)) == 8
-    for batch in (2, 3, 8):
-        together = [p for i in range(0, 8, batch) for p in danqing.paint_all(every[i : i + batch])]
+    assert len(set(alone)) == 5
+    for batch in (2, 5):
+        together = [p for i in range(0, 5, batch) for p in danqing.paint_all(every[i : i + batch])]
         assert bytes_of(together) == alone
-    order = random.Random(0).sample(range(8), 8)
+    order = random.Random(0).sample(range(5), 5)
     assert bytes_of(danqing.paint_all([every[i] for i in order])) == [alone[i] for i in order]
 
 

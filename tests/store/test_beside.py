@@ -70,6 +70,14 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(settings.MODELS, str(tmp_path / "none"))
 
 
+@pytest.fixture(scope="module")
+def saved(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of Stable Diffusion 1, to be copied."""
+    folder = tmp_path_factory.mktemp("saved") / "sd1"
+    sd1(words).save_pretrained(folder)
+    return folder
+
+
 def put(path: Path, tensors: dict[str, Any], **metadata: str) -> Path:
     save_file(tensors, path, metadata or None)
     return path
@@ -258,8 +266,8 @@ def change(file: Path, **more: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
 
 
-def test_a_folder_whose_files_are_links_to_elsewhere_paints_as_the_folder(words: Path, tmp_path: Path) -> None:
-    sd1(words).save_pretrained(tmp_path / "plain")
+def test_a_folder_whose_files_are_links_to_elsewhere_paints_as_the_folder(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "plain")
     cached, blobs = tmp_path / "models--o--n", tmp_path / "models--o--n" / "blobs"
     blobs.mkdir(parents=True)
     for n, file in enumerate(file for file in (tmp_path / "plain").rglob("*") if file.is_file()):
@@ -275,10 +283,10 @@ def test_a_folder_whose_files_are_links_to_elsewhere_paints_as_the_folder(words:
 
 
 def test_the_cache_of_the_hub_is_a_folder_of_models(
-    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(settings.MODELS, str(tmp_path))
-    sd1(words).save_pretrained(tmp_path / "models--o--n" / "snapshots" / "abc")
+    shutil.copytree(saved, tmp_path / "models--o--n" / "snapshots" / "abc")
     (entry,) = (entry for entry in library.entries() if entry.root == tmp_path)
     assert entry.name == "o/n" and find("o/n").source == str(entry.path)
 
@@ -397,9 +405,9 @@ def test_what_classes_of_diffusers_say_by_default_is_no_warning(words: Path, tmp
     ],
 )
 def test_a_field_that_is_neither_read_nor_harmless_is_a_warning_of_every_picture(
-    file: str, more: dict[str, Any], told: str, words: Path, tmp_path: Path
+    file: str, more: dict[str, Any], told: str, saved: Path, tmp_path: Path
 ) -> None:
-    sd1(words).save_pretrained(tmp_path / "a")
+    shutil.copytree(saved, tmp_path / "a")
     change(tmp_path / "a" / file, **more)
     (warning,) = find(tmp_path / "a").warnings
     assert told in warning
@@ -408,8 +416,8 @@ def test_a_field_that_is_neither_read_nor_harmless_is_a_warning_of_every_picture
         assert warning in load(tmp_path / "a", "cpu", "fp32").paint(REQUEST).warnings
 
 
-def test_a_config_that_contradicts_its_tensors_is_refused_with_both(words: Path, tmp_path: Path) -> None:
-    sd1(words).save_pretrained(tmp_path / "a")
+def test_a_config_that_contradicts_its_tensors_is_refused_with_both(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "a")
     change(tmp_path / "a" / "unet" / "config.json", cross_attention_dim=48)
     with pytest.raises(InvalidFile, match="cross_attention_dim is said to be 48, but the tensors' shapes say 32"):
         load(tmp_path / "a", "cpu", "fp32")
@@ -433,17 +441,17 @@ def test_a_config_that_contradicts_its_tensors_is_refused_with_both(words: Path,
     ],
 )
 def test_a_scheduler_says_what_its_network_was_trained_on(
-    more: dict[str, Any], prediction: str, schedule: dict[str, Any], words: Path, tmp_path: Path
+    more: dict[str, Any], prediction: str, schedule: dict[str, Any], saved: Path, tmp_path: Path
 ) -> None:
-    sd1(words).save_pretrained(tmp_path / "a")
+    shutil.copytree(saved, tmp_path / "a")
     change(tmp_path / "a" / "scheduler" / "scheduler_config.json", timestep_spacing="trailing", **more)
     model = find(tmp_path / "a")
     assert model.prediction == prediction and {**model.schedule, **schedule} == model.schedule and not model.warnings
     assert model.defaults["spacing"] == "trailing"
 
 
-def test_a_schedule_without_end_that_is_none_of_ours_is_refused(words: Path, tmp_path: Path) -> None:
-    sd1(words).save_pretrained(tmp_path / "a")
+def test_a_schedule_without_end_that_is_none_of_ours_is_refused(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "a")
     change(tmp_path / "a" / "scheduler" / "scheduler_config.json", _class_name="EDMEulerScheduler", sigma_data=0.7)
     with pytest.raises(InvalidFile, match="0.7"):
         find(tmp_path / "a")

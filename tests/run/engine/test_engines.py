@@ -1,15 +1,20 @@
 """An engine is named by whoever asks, the environment or the machine, and a picture's record names it."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 import danqing
 from danqing.errors import InvalidInput, UnknownName
+from danqing.nets.unet import UNet, UNetConfig
 from danqing.painting.load import load
 from danqing.pictures import carried
 from danqing.run.engine import compiled
 from danqing.run.engine.engines import ENGINES, VARIABLE, find_engine
+from danqing.weights import store
 
 CPU = torch.device("cpu")
 
@@ -18,6 +23,23 @@ CPU = torch.device("cpu")
 def unset(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(compiled, "BACKEND", "eager")  # which is there at once
+
+
+@pytest.fixture(scope="module")
+def small(tiny, tmp_path_factory):
+    """The tiny model with a denoiser of one level, whose graphs are made sooner."""
+    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("engines") / "small")
+    said = json.loads((folder / "model.json").read_text())
+    del said["components"]["denoiser"]["sha256"]
+    config = said["components"]["denoiser"]["config"]
+    config |= {"block_out_channels": [8], "transformer_layers": [1], "attention_heads": [2]}
+    torch.manual_seed(0)
+    net = UNet(
+        UNetConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
+    )
+    store.write(folder / "denoiser.safetensors", net.state_dict())
+    (folder / "model.json").write_text(json.dumps(said))
+    return folder
 
 
 def test_it_is_the_stated_one_then_the_environments_then_the_machines(monkeypatch):
@@ -39,17 +61,17 @@ def test_one_that_is_not_there_or_not_for_the_device_is_refused_by_what_would_be
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_picture_names_its_engine_and_is_replayed_by_it(name, tiny, tmp_path):
+def test_a_picture_names_its_engine_and_is_replayed_by_it(name, small, tmp_path):
     if why := ENGINES[name].reason(CPU):
         pytest.skip(why)
-    picture = danqing.paint("a fox", model=str(tiny), seed=3, steps=2, engine=name, device="cpu")
+    picture = danqing.paint("a fox", model=str(small), seed=3, steps=2, engine=name, device="cpu")
     path = picture.save(tmp_path / "fox.png")
     assert picture.record["engine"] == name == carried.recorded(path).engine
     assert danqing.replay(path, device="cpu").exact
 
 
-def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(tiny):
-    painter = load(str(tiny), "cpu", engine="torch")
+def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(small):
+    painter = load(str(small), "cpu", engine="torch")
     able = [name for name, engine in ENGINES.items() if not engine.reason(CPU)]
     given = {"prompt": "a fox", "seed": 1, "steps": 2, "precision": "fp32", "finish": ()}
     found = {name: painter.paint(danqing.Request(**given, engine=name)) for name in able}
@@ -58,11 +80,11 @@ def test_a_loaded_model_paints_by_another_engine_where_a_request_states_one(tiny
     assert all(abs(own - pixels["torch"]).max() <= 1 for own in pixels.values())
 
 
-def test_what_an_engine_leaves_to_torch_is_in_the_warnings_and_the_picture_is_torchs(tiny):
+def test_what_an_engine_leaves_to_torch_is_in_the_warnings_and_the_picture_is_torchs(small):
     name = "compile"
     if why := ENGINES[name].reason(CPU):
         pytest.skip(why)
-    given = {"model": str(tiny), "seed": 1, "steps": 2, "precision": "fp32", "pag": 3.0, "device": "cpu", "finish": ()}
+    given = {"model": str(small), "seed": 1, "steps": 2, "precision": "fp32", "pag": 3.0, "device": "cpu", "finish": ()}
     own, plain = (danqing.paint("a fox", engine=engine, **given) for engine in (name, "torch"))
     assert abs(np.asarray(own.image, dtype=int) - np.asarray(plain.image, dtype=int)).max() <= 1
     assert any(f"by torch, not by {name}: something looks" in warning for warning in own.warnings)

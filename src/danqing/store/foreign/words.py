@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..cache import stamp
 from .fields import TOKENIZER
 
 TOKENIZERS = ("tokenizer", "tokenizer_2")
+#: What is read of each.
+FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "added_tokens.json")
 #: How many words CLIP has; what is added comes behind.
 COUNT = 49408
 #: Longer files of added words are none.
@@ -35,6 +39,11 @@ class Words(NamedTuple):
 
 def words_of(path: Path) -> tuple[Words, tuple[str, ...]]:
     """The words of a model's folder, and what of them is not read, a sentence each."""
+    return _read(path, tuple(tuple(stamp(path / name / file)) for name in TOKENIZERS for file in FILES))
+
+
+@lru_cache(maxsize=8)  # a vocabulary takes a tenth of a second, and a folder is found again for every picture
+def _read(path: Path, _: tuple[tuple[int, ...], ...]) -> tuple[Words, tuple[str, ...]]:
     added: dict[str, tuple[int, ...]] = {}
     pad, warnings = "", list[str]()
     for name in TOKENIZERS:
@@ -57,10 +66,6 @@ def words_of(path: Path) -> tuple[Words, tuple[str, ...]]:
                 )
         pad = pad or _content(config.get("pad_token"))
     return Words(added, pad), tuple(warnings)
-
-
-def _is_clips(vocabulary: Mapping[str, Any]) -> bool:
-    return len(vocabulary) >= COUNT and all(vocabulary.get(word) == n for word, n in KNOWN.items())
 
 
 def _added(folder: Path, config: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, int]:
