@@ -342,7 +342,8 @@ def sources() -> set[str]:
 def pictures(request: Request) -> dict[str, str]:
     """The given pictures by the fields that name them; by ``image_prompts 0 mask`` that of a field of a record among
     several, its ``image`` by ``image_prompts 0``."""
-    stated = {name: value for name, value in request.stated().items() if name in sources() and value}
+    every = sources()
+    stated = {name: value for name, value in request.stated().items() if name in every and value}
     found: dict[str, str] = {}
     for name, value in stated.items():
         if isinstance(value, str):
