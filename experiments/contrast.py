@@ -1,7 +1,7 @@
 """Networks that learn who is shown by contrast, and the one that judges.
 
-Of a batch of people the two drawings of each are to be nearest to each other (InfoNCE: van den Oord et al. 2018; in both
-directions as Radford et al. 2021). The one that judges sees for itself, from pixels: it is no part of what conditions.
+Of a batch of people the two drawings of each are to be nearest to each other (InfoNCE: van den Oord et al. 2018; both
+ways as Radford et al. 2021). The one that judges sees for itself, from pixels: it is no part of what conditions.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     python -m experiments.identity adapter                runs/identity/danqing-mini-portrait.safetensors: what ships
 
 A person is what a drawing's options say but expression, mouth, brows, the colour of clothes and the ground: those are
-another's in the second drawing (`experiments.people.otherwise`). People are drawn by seeds of their own: neither encoder
+another's in the second drawing (`experiments.people.otherwise`). People are drawn by seeds of their own: no encoder
 is shown who is asked for in `benchmarks/identity.py`.
 """
 
