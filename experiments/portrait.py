@@ -5,7 +5,8 @@
 
 The encoder reads what the judge of `danqing evaluate` sees. It learns by contrast, while what the painter drafts is to
 come near another drawing of the same person. Then the adapter learns against the painter, which stands still: it is
-shown one drawing and paints the other one, with words for what that alone has.
+shown one drawing and paints the other one, with words for what that alone has. It goes on from what it had become where
+whole.safetensors is put in the place of begun.safetensors.
 """
 
 from __future__ import annotations
