@@ -1,60 +1,60 @@
-"""The right person among 1,000 drawn portraits, found by the numbers of networks that ship.
+"""The right person among 1,000 drawn portraits: real ones, and what danqing-mini paints with `--face`.
 
     (cd experiments && npm ci)
-    taskset -c 0 python benchmarks/identity.py [--people 1000] [--queries 1000] [--looked 200] [--write]
+    python -m experiments.identity draw && python -m experiments.identity judge
+    taskset -c 0 python benchmarks/identity.py [--people 1000] [--queries 1000] [--painted 300] [--looked 200] [--write]
 
 A person is a drawing's options, drawn by a seed of its own, so that none is of the art that anything here learned from.
 A query is the same person with another expression, clothes and ground. Numbers are the recogniser's of zoo/identity,
 once with the face where its finder sees it, a query that shows it none being wrong, and once with the whole picture
 taken for the face, for the finder knows photographs; and the image tower's beside the judge. The finder's share is
 counted on fewer pictures, since it looks five times.
+
+Painted is from the query, with words for its expression, clothes and ground alone, at the defaults but for the finish,
+one seed each; looked for is the right one among the people as they were first drawn, which the painter is not shown.
+Who is the nearest there says a network that conditions nothing: of another architecture and seed than the encoder that
+does (`experiments.identity`). Neither was trained on any of these people.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+import danqing
+from danqing import installed
+from danqing.codec import VAECodec
 from danqing.finish.faces import Face
 from danqing.identity import analysis
 from danqing.measure import tower
 from danqing.measure.identity import retrieved
+from danqing.nets.image_projections import Portrait
+from danqing.nets.ip_adapter import IPAdapter
+from danqing.pictures.sheet import contact
+from danqing.vision import tower as looks
+from danqing.weights.load import load
 from marks import put
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from experiments.data.attributes import SETS
-from experiments.data.portraits import drawn, person, plan, render
+from experiments.captions import canonical
+from experiments.contrast import judged
+from experiments.identity import HOME
+from experiments.latents import autoencoder, encoded
+from experiments.portrait import ADAPTER
 
-MODULES = Path(__file__).parents[1] / "experiments" / "node_modules"
+from experiments import people as drawn
+
 #: What the people are drawn by, and the others whose expression and clothes they get.
 SEED, OTHERS = 41, 42
-
-
-def otherwise(line: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
-    """The same person with the expression, the clothes and the ground of another of the same set and sex."""
-    table, sex = SETS[line["style"]], line["attributes"]["person"]["en"]
-    free = {table["mouth"], f"{table['mouth']}Probability", "backgroundColor"}
-    free |= {name for pins in table.get("face_pins", {}).values() for name in pins}
-    free |= {table["brows"][0]} if "brows" in table else set()
-    free |= {table["clothes"][0]} if "clothes" in table else set()
-    while True:
-        options, said, _ = person(line["style"], draw)
-        same = said.get("expression") == line["attributes"].get("expression")
-        if said["person"]["en"] == sex and not same:
-            break
-    kept = {name: value for name, value in line["options"].items() if name not in free}
-    made = copy.deepcopy(dict(line))
-    made["options"] = {**kept, **{name: value for name, value in options.items() if name in free}}
-    return made
 
 
 def whole(picture: np.ndarray) -> Tensor:
@@ -70,42 +70,120 @@ def found(picture: np.ndarray) -> Tensor | None:
 
 
 @torch.inference_mode()
+def encodes(pictures: np.ndarray) -> Tensor:
+    """Who is shown, (N, F), by the adapter's own encoder."""
+    net = load(installed.require("portraits", ADAPTER), dtype=torch.float32)
+    assert isinstance(net, IPAdapter) and isinstance(net.image_proj, Portrait)
+    judge, _ = looks.recogniser(installed.require(looks.FOLDER, looks.JUDGE))
+    grid, texture = looks.features(judge, stacked(pictures))
+    return net.image_proj.person(grid.flatten(1), texture)
+
+
+@torch.inference_mode()
+def read(queries: np.ndarray, gallery: np.ndarray, most: int) -> list[str]:
+    """What networks that ship say of real portraits: a table."""
+    whose, sees = range(len(queries)), tower.load()
+    towers = [sees.pictures(stacked(part)) for part in (queries, gallery)]
+    numbers = [torch.cat([whole(picture) for picture in part]) for part in (queries, gallery)]
+    looked = {i: it for i, picture in enumerate(queries[:most]) if (it := found(picture)) is not None}
+    everyone = numbers[1].clone()  # a picture of the gallery without a face is taken whole
+    for i in looked:
+        everyone[i] = numbers[1][i] if (own := found(gallery[i])) is None else own[0]
+    seen, of = list(looked), min(most, len(queries))
+    right = retrieved(torch.cat([looked[i] for i in seen]), everyone, seen) * len(seen) / of if seen else 0.0
+    return [
+        f"| of {len(queries)} drawn queries, the right one of {len(gallery)} people is the nearest | |",
+        "|---|---|",
+        f"| recogniser, the face where it is found ({100 * len(seen) / of:.0f} % of {of}) | {100 * right:.1f} % |",
+        f"| recogniser, the whole picture taken for one | {100 * retrieved(numbers[0], numbers[1], whose):.1f} % |",
+        f"| image tower beside the judge | {100 * retrieved(towers[0], towers[1], whose):.1f} % |",
+        f"| encoder of the adapter of portraits | {100 * retrieved(encodes(queries), encodes(gallery), whose):.1f} % |",
+        f"| by chance | {100 / len(gallery):.1f} % |",
+    ]
+
+
+def stacked(pictures: Sequence[np.ndarray] | np.ndarray) -> Tensor:
+    """Bytes (N, 3, H, W)."""
+    return torch.from_numpy(np.stack(list(pictures))).movedim(-1, 1)
+
+
+@torch.inference_mode()
+def through(pictures: np.ndarray) -> Tensor:
+    """The same as the autoencoder has them."""
+    codec = VAECodec(autoencoder(Path("nowhere")))
+    latents = torch.from_numpy(encoded(codec, pictures)).float()
+    levels = torch.cat([codec.decode(part) for part in latents.split(25)])
+    return ((levels + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def words(line: dict[str, Any]) -> str:
+    """What is said of a query that its person does not say."""
+    said = {name: line["attributes"][name] for name in ("person", *drawn.FREE) if name in line["attributes"]}
+    return canonical({**line, "attributes": said, "style": ""})
+
+
+def painted(lines: Sequence[dict[str, Any]], portraits: np.ndarray | None = None) -> Tensor:
+    """What the default model paints of people: with their portraits and words for the rest, or of whole captions."""
+    pictures = list[np.ndarray]()
+    with TemporaryDirectory() as folder:
+        for seed, line in enumerate(lines):
+            file = Path(folder) / f"{seed}.png"
+            if portraits is None:
+                made = danqing.paint(canonical(line), seed=seed, style="none", finish=())
+            else:
+                Image.fromarray(portraits[seed]).save(file)
+                made = danqing.paint(words(line), seed=seed, finish=(), faces=[str(file)])
+            pictures.append(np.asarray(made.image.convert("RGB")))
+    return stacked(pictures)
+
+
+def kept(lines: list[dict[str, Any]], queries: np.ndarray, gallery: np.ndarray, args: argparse.Namespace) -> list[str]:
+    """What the network that judges says of real portraits and of painted ones: a table."""
+    judge, count = judged(args.judge), min(args.painted, len(lines))
+    everyone = judge.people(stacked(gallery))
+
+    def right(pictures: Tensor) -> str:
+        return f"{100 * retrieved(judge.people(pictures), everyone, range(len(pictures))):.1f} %"
+
+    some, portraits = lines[:count], queries[:count]
+    shown = {
+        "real, another expression, clothes and ground": stacked(portraits),
+        "the same through the autoencoder": through(portraits),
+        "painted, `--face` and words for the expression, the clothes and the ground": painted(some, portraits),
+        "painted, the whole caption and no face": painted(some),
+    }
+    if args.sheet:
+        rows = (each[:16].movedim(1, -1).numpy() for each in (stacked(gallery), *shown.values()))
+        contact([Image.fromarray(picture) for row in rows for picture in row], 16).save(args.sheet)
+    return [
+        f"| of {count} queries, the right one of {len(gallery)} people is the nearest to the network that judges | |",
+        "|---|---|",
+        *(f"| {name} | {right(pictures)} |" for name, pictures in shown.items()),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--painted", type=int, default=300, help="of how many queries pictures are painted")
     parser.add_argument("--looked", type=int, default=200, help="on how many queries faces are looked for")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/identity.md")
+    parser.add_argument("--judge", type=Path, default=HOME, help="the folder of the network that judges")
+    parser.add_argument("--sheet", type=Path, help="where some of what was painted is shown")
+    parser.add_argument("--only", choices=["read", "kept"], help="one of the tables")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/identity.md")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    people, draw = plan(MODULES, args.people, SEED), random.Random(OTHERS)
-    asked = people[: args.queries]
-    gallery = [render(job) for job in drawn(MODULES, people)]
-    queries = [render(job) for job in drawn(MODULES, [otherwise(line, draw) for line in asked])]
-    whose = range(len(queries))
-
-    sees = tower.load()
-    every = [torch.from_numpy(np.stack(part)).movedim(-1, 1) for part in (queries, gallery)]
-    towers = [torch.cat([sees.pictures(some) for some in part.split(50)]) for part in every]
-    numbers = [torch.cat([whole(picture) for picture in part]) for part in (queries, gallery)]
-    looked = {i: it for i, picture in enumerate(queries[: args.looked]) if (it := found(picture)) is not None}
-    everyone = numbers[1].clone()  # a picture of the gallery without a face is taken whole
-    for i in looked:
-        everyone[i] = numbers[1][i] if (own := found(gallery[i])) is None else own[0]
-    seen, of = list(looked), min(args.looked, len(queries))
-    right = retrieved(torch.cat([looked[i] for i in seen]), everyone, seen) * len(seen) / of if seen else 0.0
-    alike = retrieved(numbers[0], numbers[1], whose)
-    lines = [
-        f"| of {len(queries)} drawn queries, the right one of {len(people)} people is the nearest | |",
-        "|---|---|",
-        f"| recogniser, the face where it is found ({100 * len(seen) / of:.0f} % of {of}) | {100 * right:.1f} % |",
-        f"| recogniser, the whole picture taken for the face | {100 * alike:.1f} % |",
-        f"| image tower beside the judge | {100 * retrieved(towers[0], towers[1], whose):.1f} % |",
-        f"| by chance | {100 / len(people):.1f} % |",
-    ]
-    print("\n".join(lines))
-    if args.write:
-        put("docs/identity.md", "drawn", "\n".join(lines))
+    people, others = drawn.twice(args.people, SEED, OTHERS)
+    asked, gallery = others[: args.queries], drawn.pictures(people)
+    queries = drawn.pictures(asked)
+    tables = {"read": lambda: read(queries, gallery, args.looked), "kept": lambda: kept(asked, queries, gallery, args)}
+    for name, table in tables.items():
+        if args.only in (None, name):
+            lines = "\n".join(table())
+            print(lines, flush=True)
+            if args.write:
+                put("docs/identity.md", {"read": "drawn", "kept": "painted"}[name], lines)
 
 
 if __name__ == "__main__":

@@ -338,7 +338,8 @@ def _portrait(record: Record, lang: str, rng: Random | None) -> str:
     text = _person_en(person, manner, rest) if lang == "en" else _person_zh(person, manner, rest, rng)
     if rng is not None and rng.random() < 0.3 and not text.endswith("肖像"):
         text = pick(rng, LEADS[lang]) + text
-    style = style_name(record["style"], lang, rng) if rng is None or rng.random() > WITHOUT_STYLE else ""
+    told = bool(record["style"]) and (rng is None or rng.random() > WITHOUT_STYLE)
+    style = style_name(record["style"], lang, rng) if told else ""
     ground = has.get("background", "") and has["background"] + (" background" if lang == "en" else "背景")
     return (", " if lang == "en" else "，").join(part for part in (text, style, ground) if part)
 

@@ -26,6 +26,7 @@ BRINGS: Mapping[str, tuple[str, ...]] = {
         "ddpm",
         "features",
         "pixelcnn",
+        "portraits",
         "score",
         "stylegan2",
         "vae",

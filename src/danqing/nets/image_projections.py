@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .tower import ImageTower, ImageTowerConfig
+
 #: Width of a head of the resampler's attention.
 HEAD = 64
 
@@ -23,16 +25,17 @@ class IPAdapterConfig:
     """The shape of an `IPAdapter`; the defaults are those of the first one published, for Stable Diffusion 1.
 
     Args:
-        kind: "base", "summary", "full-face", "plus", "face-id" or "face-id-plus": a row of `PROJECTIONS`;
-            or one of `danqing.nets.pulid.KINDS`.
+        kind: "base", "summary", "full-face", "plus", "face-id", "face-id-plus" or "portrait": a row of
+            `PROJECTIONS`; or one of `danqing.nets.pulid.KINDS`.
         tokens: N that a picture becomes; 0 for as many as the tower says of it ("full-face").
         width: D of the text tokens of the UNet.
         seen: of what is read of the image tower; 0 where nothing is.
         face: of what is read of the recogniser of faces; 0 where nothing is.
         inner: of the hidden layer of "full-face", of the faces' projection, and of what is added to the text's summary.
-        summary: P of the text's summary, to which "summary" adds; 0 where nothing is added.
+        summary: P of the text's summary, to which "summary" and "portrait" add; 0 where nothing is added.
+        texture: of what "portrait" reads of the judge beside its grid, which is what it has seen.
         hidden, depth, attended, fed: of the resampler: its width, layers, all its heads together, and the hidden layer
-            of its MLPs.
+            of its MLPs; "portrait" has the first, of the block that tells who it is.
         layers: width of every attention to the text of the UNet, in the order of `places`.
         rank: of the changes of all attentions that the file holds beside (FaceID); 0 for none.
     """
@@ -44,6 +47,7 @@ class IPAdapterConfig:
     face: int = 0
     inner: int = 0
     summary: int = 0
+    texture: int = 0
     hidden: int = 0
     depth: int = 0
     attended: int = 0
@@ -226,6 +230,31 @@ class FaceIDPlus(FaceID):
         return tokens + filled if self.shortcut else filled
 
 
+class Portrait(Projection):
+    """Whose portrait it is, a unit vector f (B, F) of what the judge sees of a picture; ``norm(W f)`` of that, as N
+    tokens (B, N, D); and ``V gelu(U [f, p] + b) + c``, which is added to a text's summary p.
+
+    Ours, for networks that draft from the text's summary: what a person changes of a picture depends on what else is
+    said of it.
+    """
+
+    def __init__(self, config: IPAdapterConfig):
+        super().__init__(config)
+        looks = ImageTowerConfig(grid=config.seen, texture=config.texture, hidden=config.hidden, width=config.face)
+        self.person = ImageTower(looks)
+        self.proj = nn.Linear(config.face, config.tokens * config.width)
+        self.norm = nn.LayerNorm(config.width)
+        self.told = nn.Linear(config.face + config.summary, config.inner)
+        self.down = nn.Linear(config.inner, config.summary)
+
+    def forward(self, seen: Tensor | None, face: Tensor) -> Tensor:
+        return self.norm(self.proj(face).unflatten(1, (self.config.tokens, -1)))
+
+    def added(self, face: Tensor, summary: Tensor) -> Tensor:
+        """(B, F), (B, P) -> what is added to the summary, (B, P)."""
+        return self.down(F.gelu(self.told(torch.cat([face, summary], 1))))
+
+
 PROJECTIONS: Mapping[str, Callable[[IPAdapterConfig], Projection]] = {
     "base": Base,
     "summary": Summary,
@@ -233,4 +262,5 @@ PROJECTIONS: Mapping[str, Callable[[IPAdapterConfig], Projection]] = {
     "plus": Plus,
     "face-id": FaceID,
     "face-id-plus": FaceIDPlus,
+    "portrait": Portrait,
 }

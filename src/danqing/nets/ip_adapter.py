@@ -19,12 +19,14 @@ from .image_projections import PROJECTIONS, IPAdapterConfig, Projection
 from .ports import Context
 from .unet import CrossAttention
 
-__all__ = ["Branch", "IPAdapter", "IPAdapterConfig", "places"]
+__all__ = ["KEEPERS", "Branch", "IPAdapter", "IPAdapterConfig", "places"]
 
 #: The parts of a UNet in the order in which files count their attentions.
 PARTS = ("down_blocks", "up_blocks", "mid_block")
 #: What a picture's tokens are made by, of each kind.
 KINDS = {**PROJECTIONS, **pulid.KINDS}
+#: Those that keep a face, and are no image prompts.
+KEEPERS = (*pulid.KINDS, "portrait")
 
 
 class Change(nn.Module):

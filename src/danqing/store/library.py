@@ -33,7 +33,7 @@ PLACES = {
     **dict.fromkeys(("clip", "text_encoders", "text_encoder"), "text encoder"),
     "embeddings": "embedding",
     **dict.fromkeys(("controlnet", "controlnets", "t2i_adapter", "t2i-adapter"), "controlnet"),
-    **dict.fromkeys(("ipadapter", "ip-adapter", "ip_adapter"), "ip-adapter"),
+    **dict.fromkeys(("ipadapter", "ip-adapter", "ip_adapter", "portraits"), "ip-adapter"),
     **dict.fromkeys(("clip_vision", "image_encoder"), "clip-vision"),
     **dict.fromkeys(("upscale_models", "esrgan", "realesrgan", "gfpgan", "facerestore_models"), "finish"),
 }

@@ -17,8 +17,7 @@ from ...adapt import layouts
 from ...adapt.base import layers
 from ...adapt.lora import LoRA
 from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName
-from ...nets import pulid
-from ...nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
+from ...nets.ip_adapter import KEEPERS, Branch, IPAdapter, IPAdapterConfig, places
 from ...nets.unet import CrossAttention, UNet
 from ...pictures import read as pictures
 from ...request.image_prompt import ImagePrompt
@@ -79,7 +78,7 @@ def _only(net: nn.Module, model: str) -> str:
     """The name of the one adapter that fits a network."""
     known = library.ip_adapters()
     those = {path: name for name, path in reversed(known.items()) if suits(path, net)}
-    fitting = sorted(name for path, name in those.items() if config_of(path).kind not in pulid.KINDS)
+    fitting = sorted(name for path, name in those.items() if config_of(path).kind not in KEEPERS)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

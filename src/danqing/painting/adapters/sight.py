@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import InvalidInput
-from ...nets import pulid
-from ...nets.ip_adapter import IPAdapter
+from ...nets.ip_adapter import KEEPERS, IPAdapter
 from ...pictures import read as pictures
 from ...request.image_prompt import ImagePrompt
 from . import towers
@@ -42,8 +41,8 @@ def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tok
         InvalidFile: what it sees through is not there or does not fit, or a picture cannot be read.
         InvalidInput: no face in a picture where one is read, or an adapter that keeps faces otherwise.
     """
-    if net.config.kind in pulid.KINDS:
-        raise InvalidInput(f"{adapter} is PuLID's, which keeps a face and is no image prompt's adapter: --face")
+    if net.config.kind in KEEPERS:
+        raise InvalidInput(f"{adapter} keeps a face and is no image prompt's adapter: --face")
     reads, config, files = net.image_proj, net.config, list[Path]()
     images = [pictures.over_white(pictures.picture(each)) if each else None for each in (prompt.negative, prompt.image)]
     people = None

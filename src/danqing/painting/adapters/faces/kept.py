@@ -1,9 +1,9 @@
-"""Faces that are kept, each by the way of its adapter: InstantID's, or PuLID's."""
+"""Faces that are kept, each by the way of its adapter: InstantID's, PuLID's, or that of drawn portraits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,13 @@ from .. import ip_adapters, networks
 from ..attachment import Asked, Attached, Attachment, Target, Warn
 from . import instantid
 from .instantid import INSTANTID
+from .portrait import PORTRAIT
 from .pulid import HUB as PULID_HUB
 from .pulid import PULID
 from .way import Given, Read, Way
 
 #: By the kind of an adapter.
-WAYS: dict[str, Way] = {kind: way for way in (INSTANTID, PULID) for kind in way.kinds}
+WAYS: dict[str, Way] = {kind: way for way in (INSTANTID, PULID, PORTRAIT) for kind in way.kinds}
 #: The names of the adapter in a folder as it is published.
 ADAPTERS = ("ip-adapter.bin", "ip-adapter.safetensors")
 #: How many networks a model keeps: an adapter and a control network of two faces.
@@ -61,8 +62,8 @@ def settled(request: Request, net: nn.Module, model: str) -> Request:
         return request
     if not places(net):
         raise InvalidInput(
-            f"face: it is kept through the attentions of a UNet that reads words, and {model} has none: use a model of "
-            "Stable Diffusion XL"
+            f"face: it is kept through the attentions of a UNet that reads words, and {model} has none: use "
+            "danqing-mini for drawn portraits, or a model of Stable Diffusion XL for photographs"
         )
     for one in request.faces:
         for source in filter(None, (one.image, one.pose)):
@@ -103,9 +104,9 @@ def _only(net: nn.Module, model: str, parts: list[str]) -> str:
         raise InvalidInput(f"face: several adapters fit {model}, and none was named; there are {', '.join(fitting)}")
     if not fitting:
         parts.append(
-            f"an adapter that fits {model} (for Stable Diffusion XL {ADAPTERS[0]} of {instantid.HUB}, or "
-            f"pulid_v1.1.safetensors of {PULID_HUB}) in the folder ipadapter of your models "
-            f"({library.home('ip-adapter')}) or stated as file"
+            f"an adapter that fits {model} (for danqing-mini the package danqing-families brings one; for Stable "
+            f"Diffusion XL there are {ADAPTERS[0]} of {instantid.HUB} and pulid_v1.1.safetensors of {PULID_HUB}) in "
+            f"the folder ipadapter of your models ({library.home('ip-adapter')}) or stated as file"
         )
     return fitting[0] if fitting else ""
 
@@ -193,7 +194,7 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Any]], target: Targe
         weights = dict.fromkeys(places(unet), how.face.weight)
         branch = partial(_branch, way, how, net.net.config.kind)
         on = [ip_adapters.branched(unet, net.net, it.tokens, how.name, weights, branch)] if how.face.weight else []
-        attached = attached.add(asked.path, *on, say=[partial(_said, how, like.device)])
+        attached = attached.add(asked.path, *on, say=[partial(_said, how, like, it.added)])
         for path in it.files:
             attached = attached.add(path)
     return attached
@@ -203,11 +204,15 @@ def _branch(way: Way, how: How, kind: str, name: str, keys: Tensor, values: Tens
     return way.branch(name, keys, values, layer, how.face, kind)
 
 
-def _said(how: How, device: torch.device, request: Resolved) -> Say:
-    """With every term the face, and no face with the base; within its times."""
+def _said(how: How, like: Tensor, added: Callable[[Tensor], Tensor], request: Resolved) -> Say:
+    """With every term the face and what it adds to the text's summary, and no face with the base; within its times."""
 
     def more(which: int, said: Conditioning) -> Conditioning:
-        return replace(said, extra={**said.extra, how.name: torch.tensor([which], device=device)})
+        extra = {**said.extra, how.name: torch.tensor([which], device=like.device)}
+        if said.pooled is None or not which:
+            return replace(said, extra=extra)
+        own = added(said.pooled.float().cpu()).to(said.pooled)
+        return replace(said, extra=extra, pooled=said.pooled + how.face.weight * own)
 
     return During(each(partial(more, 1), partial(more, 0)), how.face.start, how.face.end)
 
@@ -217,7 +222,7 @@ FACES = Attachment(
     read=read,
     attach=attach,
     settle=settled,
-    does="Faces that are kept, each by an adapter of PuLID's, or by InstantID's two networks.",
+    does="Faces that are kept: drawn portraits, or photographs by an adapter of PuLID's or InstantID's two networks.",
     uses=("faces",),
     kept=KEPT,
 )

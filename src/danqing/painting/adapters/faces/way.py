@@ -36,12 +36,14 @@ class Read(NamedTuple):
         tokens: those of no face, then its own, (2, N, D).
         points: (5, 2), and the size of the picture in which they lie.
         files: by which.
+        added: (a text's summary (B, P)) -> what the face adds to it, for networks that draft from it.
     """
 
     tokens: Tensor
     points: Array
     size: tuple[int, int]
     files: tuple[Path, ...]
+    added: Callable[[Tensor], Tensor] = torch.zeros_like
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from ...family import Family, fixed, has, network
 #: By kind, the tensor of the projection that only this kind has, of those that are asked in this order.
 MARKS: Mapping[str, str] = {
     "summary": "image_proj.skip.weight",
+    "portrait": "image_proj.told.weight",
     "base": "image_proj.proj.weight",
     "full-face": "image_proj.proj.3.weight",
     "plus": "image_proj.latents",
@@ -48,6 +49,20 @@ def _summary(shapes: Shapes, width: int) -> dict[str, Any]:
     return {**_base(shapes, width), "summary": summary, "inner": inner}
 
 
+def _portrait(shapes: Shapes, width: int) -> dict[str, Any]:
+    (out, face), (summary, inner) = (shapes[f"image_proj.{name}.weight"] for name in ("proj", "down"))
+    person = "image_proj.person."
+    return {
+        "tokens": out // width,
+        "seen": shapes[f"{person}norm_grid.weight"][0],
+        "texture": shapes[f"{person}norm_texture.weight"][0],
+        "hidden": shapes[f"{person}fc1.weight"][0],
+        "face": face,
+        "summary": summary,
+        "inner": inner,
+    }
+
+
 def _full(shapes: Shapes, width: int) -> dict[str, Any]:
     inner, seen = shapes["image_proj.proj.0.weight"]
     return {"tokens": 0, "seen": seen, "inner": inner}
@@ -81,6 +96,7 @@ def _face_plus(shapes: Shapes, width: int) -> dict[str, Any]:
 READ: Mapping[str, Callable[[Shapes, int], dict[str, Any]]] = {
     "base": _base,
     "summary": _summary,
+    "portrait": _portrait,
     "full-face": _full,
     "plus": _plus,
     "face-id": _face,
