@@ -125,7 +125,7 @@ def test_the_fields_of_a_call_are_those_of_the_struct():
         (attention_module, "attention.h", "Attention"),
         (normalise, "normalise.cpp", "Normalise"),
         (gated, "gated.cpp", "Gated"),
-        (convolution, "winograd.cpp", "Convolution"),
+        (convolution, "winograd.h", "Convolution"),
     ):
         body = re.search(rf"struct {name} {{(.*?)}};", (build.SOURCES / file).read_text(), re.S)[1]
         fields = ""

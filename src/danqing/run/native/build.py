@@ -39,6 +39,7 @@ KERNELS = {
     "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets"},
     "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},
     "winograd": {"avx512": "winograd", "avx2": "winograd"},
+    "winograd_bf16": {"avx512-bf16": "winograd_bf16"},
 }
 OPTIONS = (
     "-O3",

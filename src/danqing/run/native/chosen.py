@@ -14,7 +14,8 @@ def running() -> str:
 
 def every() -> tuple[Kernel, ...]:
     """All kernels."""
-    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
+    convolutions = (way.kernel for way in convolution.WAYS.values())
+    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, *convolutions, octets.KERNEL)
 
 
 def kernels() -> dict[str, str]:
