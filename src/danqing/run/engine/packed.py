@@ -23,10 +23,11 @@ from ..native.chosen import running
 from ..native.convolution import WAYS, Packed3x3, convolution3x3, pack3x3
 from ..native.gated import KERNEL as gate
 from ..native.gated import gated
+from ..native.linear import linear
+from ..native.linear import panels as panels_of
 from ..native.normalise import KERNEL as normalise
 from ..native.normalise import group_norm, group_norm_silu, layer_norm
 from ..native.switch import given
-from ..processor import cpu
 from .engines import Engine
 
 #: The precisions that oneDNN packs.
@@ -40,12 +41,12 @@ class Held(NamedTuple):
     Args:
         shape: what it is packed for, as far as that matters; None before the first.
         weight: packed, or plain where the panels compute.
-        panels: the kernels transformed by Winograd's algorithm, where that is faster.
+        panels: the weight as a kernel of our own multiplies by it, where that is faster.
     """
 
     shape: Sequence[Any] | None
     weight: Tensor
-    panels: Packed3x3 | None = None
+    panels: Packed3x3 | Tensor | None = None
 
     @property
     def dense(self) -> Tensor:
@@ -118,21 +119,30 @@ class Packed(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
+#: Rows of one picture beyond which oneDNN multiplies by a small weight faster.
+ROWS = 256
+
+
 class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """``W x + b``, W in oneDNN's order for so many rows."""
+    """``W x + b``, W in oneDNN's order for so many rows, or a small one in that of our kernel."""
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
+        if shape[1:-1].numel() <= ROWS and (found := panels_of(weight)) is not None:
+            return Held(None, weight, found)
         return Held(None, ONEDNN._reorder_linear_weight(weight, shape[:-1].numel()))
 
-    def matters(self, shape: torch.Size) -> Sequence[int]:
-        return ()
+    def matters(self, shape: torch.Size) -> Sequence[Any]:
+        return shape[1:-1].numel() <= ROWS, given()  # which kernels there are
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.takes(x):
             return nn.Linear.forward(self, x)
+        held = self.fitted(x.shape)
+        if held.panels is not None:
+            return linear(x, cast(Tensor, held.panels), self.out_features, self.bias)
         if x.numel() == self.in_features:  # a single row is summed in another order than it is among others
             return self(x.expand(2, *x.shape))[0]
-        return ONEDNN._linear_pointwise(x, self.fitted(x.shape).weight, self.bias, "none", [], "")
+        return ONEDNN._linear_pointwise(x, held.weight, self.bias, "none", [], "")
 
 
 class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -156,7 +166,7 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
         held = self.fitted(x.shape)
         if held.panels is None:
             return ONEDNN._convolution_pointwise(x, held.weight, self.bias, *self.how(), "none", [], "")
-        return convolution3x3(x, held.panels, self.bias)
+        return convolution3x3(x, cast(Packed3x3, held.panels), self.bias)
 
 
 #: Panels of more bytes than this are not worth their memory: many channels over few cells.
@@ -176,7 +186,7 @@ def transforms(layer: nn.Conv2d, dtype: torch.dtype, shape: torch.Size) -> bool:
         return False
     if WAYS[dtype].kernel.reason() or panels(layer, dtype) > PANEL:
         return False
-    return shape[2:].numel() >= 256 if dtype == torch.float32 else cpu().kind == "avx512-bf16"
+    return dtype != torch.float32 or shape[2:].numel() >= 256
 
 
 def panels(layer: nn.Conv2d, dtype: torch.dtype) -> int:
