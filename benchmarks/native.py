@@ -134,10 +134,8 @@ def gates(dtype: torch.dtype) -> Iterator[Case]:
 
 
 def convolutions(dtype: torch.dtype) -> Iterator[Case]:
-    if dtype != torch.float32:
-        return
     for batch, inputs, outputs, side in CONVOLUTIONS:
-        x, bias = picture(batch, inputs, side, side, dtype=dtype), torch.randn(outputs)
+        x, bias = picture(batch, inputs, side, side, dtype=dtype), torch.randn(outputs).to(dtype)
         weight = picture(outputs, inputs, 3, 3, dtype=dtype) / (9 * inputs) ** 0.5
         packed = pack3x3(weight)
         yield Case(

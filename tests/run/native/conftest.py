@@ -25,7 +25,7 @@ def has(name, where):
         build.compiler()
     except build.NotBuilt:
         return False
-    if name == "attention_bf16" and "amx_bf16" in PROCESSORS[where]:
+    if name in library.PRODUCTS and "amx_bf16" in PROCESSORS[where]:
         return ALL[name].reason() == ""  # the system may keep the tiles to itself
     return any(PROCESSORS[where].issuperset(build.SETS[each]) for each in build.KERNELS[name])
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput
-from danqing.run.native.convolution import convolution3x3, pack3x3
+from danqing.run.native.convolution import WAYS, convolution3x3, pack3x3
 from danqing.run.native.tensors import distance
 
-pytestmark = [pytest.mark.kernels("winograd"), pytest.mark.usefixtures("kernel")]
+pytestmark = [pytest.mark.kernels("winograd", "winograd_bf16"), pytest.mark.usefixtures("kernel")]
 shapes = given(
     batch=st.integers(1, 3),
     inputs=st.integers(1, 150),
@@ -23,30 +23,38 @@ shapes = given(
 fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def given_tensors(batch, inputs, outputs, height, width, bias):
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, inputs, height, width, generator=draw).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(outputs, inputs, 3, 3, generator=draw)
-    return x, weight, torch.randn(outputs, generator=draw) if bias else None
+@pytest.fixture(name="tensors")
+def _tensors(kernel):
+    """A picture, kernels and a bias, in the precision of the kernel."""
+    dtype = next(dtype for dtype, way in WAYS.items() if way.kernel is kernel)
+
+    def tensors(batch, inputs, outputs, height, width, bias):
+        draw = torch.Generator().manual_seed(0)
+        x = torch.randn(batch, inputs, height, width, generator=draw).to(dtype)
+        weight = torch.randn(outputs, inputs, 3, 3, generator=draw).to(dtype)
+        bias = torch.randn(outputs, generator=draw).to(dtype) if bias else None
+        return x.contiguous(memory_format=torch.channels_last), weight, bias
+
+    return tensors
 
 
 @fast
 @shapes
-def test_it_is_nearly_as_exact_as_torch(batch, inputs, outputs, height, width, bias, count):
-    x, weight, bias = given_tensors(batch, inputs, outputs, height, width, bias)
+def test_it_is_nearly_as_exact_as_torch(tensors, batch, inputs, outputs, height, width, bias, count):
+    x, weight, bias = tensors(batch, inputs, outputs, height, width, bias)
     found = convolution3x3(x, pack3x3(weight, keep=False), bias)
     theirs = F.conv2d(x, weight, bias, padding=1)
     truth = F.conv2d(*(None if y is None else y.double() for y in (x, weight, bias)), padding=1)
     assert found.shape == theirs.shape and found.is_contiguous(memory_format=torch.channels_last)
     # One rounding of what is summed: of the largest number, where signs cancel it.
-    rounding = torch.finfo(torch.float32).eps * float(x.abs().max() * weight.abs().max()) * inputs**0.5
+    rounding = torch.finfo(x.dtype).eps * float(x.abs().max() * weight.abs().max()) * inputs**0.5
     assert distance(found, theirs, truth, rounding) <= 12
 
 
 @fast
 @shapes
-def test_neither_batch_nor_threads_move_a_bit(threads, batch, inputs, outputs, height, width, bias, count):
-    x, weight, bias = given_tensors(batch + 1, inputs, outputs, height, width, bias)
+def test_neither_batch_nor_threads_move_a_bit(tensors, threads, batch, inputs, outputs, height, width, bias, count):
+    x, weight, bias = tensors(batch + 1, inputs, outputs, height, width, bias)
     packed = pack3x3(weight)
     threads(1)
     together = convolution3x3(x, packed, bias)
@@ -55,15 +63,16 @@ def test_neither_batch_nor_threads_move_a_bit(threads, batch, inputs, outputs, h
         assert torch.equal(convolution3x3(x[i : i + 1], packed, bias), together[i : i + 1])
 
 
-def test_large_pictures_in_many_blocks(threads):
-    x, weight, bias = given_tensors(1, 40, 20, 70, 130, True)
+def test_large_pictures_in_many_blocks(tensors, threads):
+    x, weight, bias = tensors(1, 40, 20, 70, 130, True)
     threads(2)
     truth = F.conv2d(*(y.double() for y in (x, weight, bias)), padding=1)
-    assert (convolution3x3(x, pack3x3(weight), bias) - truth).abs().max() < 3e-6 * truth.abs().max()
+    near = {torch.float32: 3e-6, torch.bfloat16: 1e-2}[x.dtype]
+    assert (convolution3x3(x, pack3x3(weight), bias) - truth).abs().max() < near * truth.abs().max()
 
 
-def test_a_number_moves_its_neighbours_alone():
-    x, weight, _ = given_tensors(1, 5, 7, 16, 16, False)
+def test_a_number_moves_its_neighbours_alone(tensors):
+    x, weight, _ = tensors(1, 5, 7, 16, 16, False)
     packed, other = pack3x3(weight), x.clone()
     other[0, 2, 4, 7] = torch.nan
     moved = convolution3x3(other, packed).isnan().any(1)[0]
@@ -72,14 +81,14 @@ def test_a_number_moves_its_neighbours_alone():
     assert not moved[:, 12:].any() and not moved[8:].any()
 
 
-def test_planes_are_taken_too():
-    x, weight, bias = given_tensors(2, 6, 5, 9, 9, True)
+def test_planes_are_taken_too(tensors):
+    x, weight, bias = tensors(2, 6, 5, 9, 9, True)
     packed = pack3x3(weight)
     assert torch.equal(convolution3x3(x.contiguous(), packed, bias), convolution3x3(x, packed, bias))
 
 
-def test_what_the_kernel_does_not_take_is_torchs():
-    x, weight, bias = given_tensors(2, 6, 5, 9, 9, True)
+def test_what_the_kernel_does_not_take_is_torchs(tensors):
+    x, weight, bias = tensors(2, 6, 5, 9, 9, True)
     double = pack3x3(weight.double())
     assert double.panels is None
     assert torch.equal(convolution3x3(x.double(), double), F.conv2d(x.double(), weight.double(), padding=1))
@@ -89,7 +98,7 @@ def test_what_the_kernel_does_not_take_is_torchs():
         assert y.grad is not None and y.grad.any()
 
 
-def test_a_weight_that_was_let_go_is_named():
-    x, weight, _ = given_tensors(2, 6, 5, 9, 9, False)
+def test_a_weight_that_was_let_go_is_named(tensors):
+    x, weight, _ = tensors(2, 6, 5, 9, 9, False)
     with pytest.raises(InvalidInput, match="6 to 5 channels"):
-        convolution3x3(x.bfloat16(), pack3x3(weight, keep=False))
+        convolution3x3(x.double(), pack3x3(weight, keep=False))

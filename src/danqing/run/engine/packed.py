@@ -14,21 +14,20 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nets.operations import Activated, Attend, Gated
 from ...weights.mappings import let_go
 from ..native.attention import attention
 from ..native.chosen import running
-from ..native.convolution import KERNEL as winograd
-from ..native.convolution import TOGETHER, Packed3x3, convolution3x3, pack3x3
+from ..native.convolution import WAYS, Packed3x3, convolution3x3, pack3x3
 from ..native.gated import KERNEL as gate
 from ..native.gated import gated
+from ..native.linear import linear
+from ..native.linear import panels as panels_of
 from ..native.normalise import KERNEL as normalise
 from ..native.normalise import group_norm, group_norm_silu, layer_norm
 from ..native.switch import given
-from ..processor import cpu
 from .engines import Engine
 
 #: The precisions that oneDNN packs.
@@ -42,12 +41,12 @@ class Held(NamedTuple):
     Args:
         shape: what it is packed for, as far as that matters; None before the first.
         weight: packed, or plain where the panels compute.
-        panels: the kernels transformed by Winograd's algorithm, where that is faster.
+        panels: the weight as a kernel of our own multiplies by it, where that is faster.
     """
 
     shape: Sequence[Any] | None
     weight: Tensor
-    panels: Packed3x3 | None = None
+    panels: Packed3x3 | Tensor | None = None
 
     @property
     def dense(self) -> Tensor:
@@ -120,21 +119,30 @@ class Packed(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
+#: Rows of one picture beyond which oneDNN multiplies by a small weight faster.
+ROWS = 256
+
+
 class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """``W x + b``, W in oneDNN's order for so many rows."""
+    """``W x + b``, W in oneDNN's order for so many rows, or a small one in that of our kernel."""
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
+        if shape[1:-1].numel() <= ROWS and (found := panels_of(weight)) is not None:
+            return Held(None, weight, found)
         return Held(None, ONEDNN._reorder_linear_weight(weight, shape[:-1].numel()))
 
-    def matters(self, shape: torch.Size) -> Sequence[int]:
-        return ()
+    def matters(self, shape: torch.Size) -> Sequence[Any]:
+        return shape[1:-1].numel() <= ROWS, given()  # which kernels there are
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.takes(x):
             return nn.Linear.forward(self, x)
+        held = self.fitted(x.shape)
+        if held.panels is not None:
+            return linear(x, cast(Tensor, held.panels), self.out_features, self.bias)
         if x.numel() == self.in_features:  # a single row is summed in another order than it is among others
             return self(x.expand(2, *x.shape))[0]
-        return ONEDNN._linear_pointwise(x, self.fitted(x.shape).weight, self.bias, "none", [], "")
+        return ONEDNN._linear_pointwise(x, held.weight, self.bias, "none", [], "")
 
 
 class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -145,7 +153,7 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
         if transforms(self, weight.dtype, shape):
-            return Held(None, weight, pack3x3(weight.float(), keep=False))
+            return Held(None, weight, pack3x3(weight, keep=False))
         return Held(None, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
 
     def matters(self, shape: torch.Size) -> Sequence[Any]:
@@ -158,29 +166,32 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
         held = self.fitted(x.shape)
         if held.panels is None:
             return ONEDNN._convolution_pointwise(x, held.weight, self.bias, *self.how(), "none", [], "")
-        return convolution3x3(x.float(), held.panels, None if self.bias is None else self.bias.float()).to(x.dtype)
+        return convolution3x3(x, cast(Packed3x3, held.panels), self.bias)
 
 
 #: Panels of more bytes than this are not worth their memory: many channels over few cells.
 PANEL = 64 << 20
+#: Channels below which vectors are too empty, by precision.
+CHANNELS = {torch.float32: 32, torch.bfloat16: 16}
 
 
 def transforms(layer: nn.Conv2d, dtype: torch.dtype, shape: torch.Size) -> bool:
     """Whether Winograd's algorithm computes a convolution faster here.
 
-    It multiplies a fourth as often, in fp32: 2 to 3 times as fast as direct fp32, and 1.2 to 1.4 times as direct bf16
-    where that has twice the rate of fp32 (AVX512-BF16), but not where it has tiles (AMX), nor where the picture's
-    numbers leave the cache.
+    In fp32 it multiplies a fourth as often, and is 2 to 3 times as fast as direct; in bf16 four ninths as often, and
+    1.4 to 2 times as fast, but where the processor multiplies tiles (AMX).
     """
     how = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
-    channels, cells = min(layer.in_channels, layer.out_channels), shape[2:].numel()
-    if how != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or cells < 256:
+    if how != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or min(layer.in_channels, layer.out_channels) < CHANNELS[dtype]:
         return False
-    if 16 * layer.in_channels * layer.out_channels * 9 > PANEL or winograd.reason():
+    if WAYS[dtype].kernel.reason() or panels(layer, dtype) > PANEL:
         return False
-    if dtype == torch.float32:
-        return channels >= 32
-    return cpu().kind == "avx512-bf16" and channels >= 128 and cells <= 16384
+    return dtype != torch.float32 or shape[2:].numel() >= 256
+
+
+def panels(layer: nn.Conv2d, dtype: torch.dtype) -> int:
+    """The bytes of a convolution's kernels, transformed."""
+    return WAYS[dtype].panels(layer.in_channels, layer.out_channels) * dtype.itemsize
 
 
 class PackedAttend(Attend):
@@ -295,14 +306,13 @@ def attach(net: nn.Module) -> Callable[[], None]:
 
 
 class SketchedConv2d(nn.Conv2d):
-    """What `PackedConv2d` makes, on the meta device: where it transforms, in fp32 between."""
+    """What `PackedConv2d` makes, on the meta device."""
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         x = x.contiguous(memory_format=torch.channels_last)
-        if not transforms(self, x.dtype, x.shape):
-            return super().forward(x)
-        vars(self)["panels"] = 36 * 4 * self.in_channels * -(-self.out_channels // TOGETHER) * TOGETHER
-        return F.conv2d(x.float(), vars(self)["wide"], padding=1).to(x.dtype)
+        if x.dtype in DTYPES and transforms(self, x.dtype, x.shape):
+            vars(self)["panels"] = panels(self, x.dtype)
+        return super().forward(x)
 
 
 class SketchedActivated(Activated):
@@ -328,7 +338,6 @@ def sketch(net: nn.Module) -> Callable[[], dict[nn.Module, int]]:
     """See `Engine.sketch`."""
     convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
     for layer in convolutions:
-        vars(layer)["wide"] = layer.weight.detach().float()
         layer.__class__ = SketchedConv2d
     for layer in net.modules():
         layer.__class__ = SKETCHED.get(type(layer), type(layer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attention, convolution, gated, normalise, octets
+from . import attention, convolution, gated, linear, normalise, octets
 from .library import Kernel
 
 
@@ -14,7 +14,8 @@ def running() -> str:
 
 def every() -> tuple[Kernel, ...]:
     """All kernels."""
-    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, convolution.KERNEL, octets.KERNEL)
+    convolutions = (way.kernel for way in convolution.WAYS.values())
+    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, *convolutions, linear.KERNEL, octets.KERNEL)
 
 
 def kernels() -> dict[str, str]:

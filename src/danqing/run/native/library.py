@@ -32,10 +32,14 @@ def cache() -> Path:
     return place("cache") / "native"
 
 
+#: The kernels whose time is that of products in bf16.
+PRODUCTS = ("attention_bf16", "linear", "winograd_bf16")
+
+
 def candidates(name: str) -> list[str]:
     """The instruction sets of a kernel that this processor has, the best first."""
     found = [each for each in KERNELS[name] if cpu().flags.issuperset(SETS[each])]
-    if name == "attention_bf16" and "amx_bf16" in cpu().flags:
+    if name in PRODUCTS and "amx_bf16" in cpu().flags:
         # Torch multiplies with AMX there, and is more than twice as fast as attention without.
         found = [each for each in found if each == "amx-bf16"]
     return found

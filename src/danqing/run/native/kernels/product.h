@@ -17,15 +17,27 @@ struct Singles {
     static Vec dot(Vec sum, Word a, Words b) { return fma(set(a), b, sum); }
 };
 
-// sums += a (ROWS rows of words, `lda` apart) x b (depth rows of N vectors, `ldb` apart), depth after depth.
-template <class Kind, int N>
+#ifdef __AVX512BF16__
+struct Halves {
+    typedef bf16 Element;
+    typedef uint32_t Word;  // two neighbours of a row
+    typedef __m512bh Words;
+    static constexpr int PAIR = 2, ROWS = 6, COLUMNS = 4;
+
+    static Words words(const Word* p) { return (__m512bh)_mm512_loadu_si512(p); }
+    static Vec dot(Vec sum, Word a, Words b) { return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(int(a)), b); }
+};
+#endif
+
+// sums += a (R rows of words, `lda` apart) x b (depth rows of N vectors, `ldb` apart), depth after depth.
+template <class Kind, int N, int R>
 inline __attribute__((always_inline)) void multiply(const typename Kind::Word* a, int64_t lda,
                                                     const typename Kind::Word* b, int64_t ldb, int64_t depth,
-                                                    Vec (&sums)[Kind::ROWS][N]) {
+                                                    Vec (&sums)[R][N]) {
     for (int64_t d = 0; d < depth; d++) {
         typename Kind::Words w[N];
         for (int j = 0; j < N; j++) w[j] = Kind::words(b + d * ldb + j * WIDTH);
-        for (int i = 0; i < Kind::ROWS; i++)
+        for (int i = 0; i < R; i++)
             for (int j = 0; j < N; j++) sums[i][j] = Kind::dot(sums[i][j], a[i * lda + d], w[j]);
     }
 }

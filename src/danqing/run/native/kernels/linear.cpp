@@ -1,0 +1,42 @@
+// A linear layer in bf16, y = x W^T + bias, summed in fp32, for weights that stay near in the cache: each row's sum is in the
+// order of the inputs, so neither the number of rows nor threads move a bit.
+//
+// The weight lies as panels (native/linear.py): of each PANEL outputs a matrix (inputs / 2, PANEL) of pairs of inputs.
+#include "parallel.h"
+#include "product.h"
+
+// As native/linear.py lays it out; bias may be null.
+struct Linear {
+    const void *x, *panels, *bias;
+    void* y;
+    int64_t rows, inputs, outputs;
+    Pool pool;
+    int64_t threads;
+};
+
+constexpr int PANEL = Halves::COLUMNS * WIDTH, TOGETHER = 8 * Halves::ROWS;  // outputs and rows of a task
+
+EXPORT int linear(const Linear* a) {
+    const int64_t words = a->inputs / 2, panels = (a->outputs + PANEL - 1) / PANEL;
+    parallel(a->pool, a->threads, (a->rows + TOGETHER - 1) / TOGETHER * panels, [&](int64_t i) {
+        const int64_t first = i / panels * TOGETHER, last = least(a->rows, first + TOGETHER), o = i % panels * PANEL;
+        const int64_t outputs = least(PANEL, a->outputs - o);
+        auto panel = (const Halves::Word*)a->panels + o * words;
+        columns<Halves::COLUMNS>((outputs + WIDTH - 1) / WIDTH, [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            for (int64_t r = first; r < last; r += Halves::ROWS)
+                columns<Halves::ROWS>(least(Halves::ROWS, last - r), [&](auto rows) {
+                    constexpr int R = decltype(rows)::value;
+                    Vec sums[R][N] = {};
+                    multiply<Halves, N>((const Halves::Word*)a->x + r * words, words, panel, PANEL, words, sums);
+                    for (int j = 0; j < N; j++) {
+                        const int64_t here = least(WIDTH, outputs - j * WIDTH), at = o + j * WIDTH;
+                        const Vec bias = a->bias ? load((const bf16*)a->bias + at, here) : set(0);
+                        for (int k = 0; k < R; k++)
+                            store((bf16*)a->y + (r + k) * a->outputs + at, sums[k][j] + bias, here);
+                    }
+                });
+        });
+    });
+    return 0;
+}

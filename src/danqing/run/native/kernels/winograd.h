@@ -1,0 +1,126 @@
+// Convolution by a 3 x 3 kernel, stride and padding 1, channels-last, as Lavin & Gray 2015 compute it:
+//
+//     y = A^T [(G g G^T) . (B^T d B)] A + bias
+//
+// for tiles of SIDE x SIDE outputs: (SIDE + 2)^2 products in place of 9 SIDE^2. The kernels are transformed once
+// (native/convolution.py), and lie in the order in which they are read: of each group of TOGETHER outputs a matrix for each
+// point, of each of these some PART inputs at a time, of these each PANEL of outputs as a matrix (inputs, PANEL), PAIR
+// inputs beside each other. The order of every sum depends on the number of channels alone, so neither batch nor threads
+// move a bit.
+//
+// A `Way` is a kind of product (product.h) that says in addition: SIDE, PART (input channels that are summed at once, near
+// in the cache), enter(x, s, y) (B^T along one axis: SIDE + 2 vectors, `s` apart, to as many) and leave(x, s, y, t) (A^T:
+// SIDE + 2 vectors, `s` apart, to SIDE, `t` apart).
+#pragma once
+#include "parallel.h"
+#include "product.h"
+
+// As native/convolution.py lays it out; bias may be null.
+struct Convolution {
+    const void *x, *kernels, *bias;
+    void* y;
+    int64_t batch, height, width, inputs, outputs;
+    Pool pool;
+    int64_t threads;
+};
+
+template <class Way> struct Winograd {
+    typedef typename Way::Element Element;
+    typedef typename Way::Word Word;
+    static constexpr int SIDE = Way::SIDE, GRID = SIDE + 2, POINTS = GRID * GRID, PAIR = Way::PAIR, ROWS = Way::ROWS;
+    static constexpr int COLUMNS = Way::COLUMNS, PANEL = COLUMNS * WIDTH;
+    static constexpr int TILES = 8 * ROWS;           // tiles that one task multiplies,
+    static constexpr int TOGETHER = 64;              // by the kernels of so many outputs: some panels
+    static constexpr int64_t PART = Way::PART / PAIR;  // words
+    static constexpr int64_t MEMORY = 1 << 20;  // bytes of transformed input at once for each thread, to be read again
+
+    const Convolution& a;
+    int64_t across = (a.width + SIDE - 1) / SIDE, down = (a.height + SIDE - 1) / SIDE, tiles = a.batch * across * down;
+    int64_t depth = up(a.inputs, WIDTH), groups = (a.outputs + TOGETHER - 1) / TOGETHER;
+    int64_t words = (a.inputs + PAIR - 1) / PAIR, apart = depth / PAIR;  // of a row: that are summed, and that there are
+    int64_t fit = MEMORY * a.threads / int64_t(POINTS * sizeof(Element) * depth) / TILES * TILES;
+    int64_t block = least(up(tiles, TILES), fit < TILES ? TILES : fit);
+    Buffer<Element> entered{size_t(POINTS * block * depth)};
+
+    explicit Winograd(const Convolution& a) : a(a) {}
+
+    // B^T d B of the tile `i`, into row `row` of the matrices (block, depth); zeros beyond the last tile.
+    void input(int64_t i, int64_t row) const {
+        int64_t n = i / (across * down), top = i / across % down * SIDE - 1, left = i % across * SIDE - 1;
+        const Element* from[POINTS];
+        for (int64_t y = 0; y < GRID; y++)
+            for (int64_t x = 0; x < GRID; x++) {
+                int64_t at_y = top + y, at_x = left + x;
+                bool in = i < tiles && at_y >= 0 && at_y < a.height && at_x >= 0 && at_x < a.width;
+                from[y * GRID + x] =
+                    in ? (const Element*)a.x + ((n * a.height + at_y) * a.width + at_x) * a.inputs : nullptr;
+            }
+        for (int64_t c = 0; c < depth; c += WIDTH) {
+            const int64_t here = least(WIDTH, a.inputs - c);
+            Vec d[POINTS], e[POINTS];
+            for (int p = 0; p < POINTS; p++) d[p] = from[p] ? load(from[p] + c, here) : set(0);
+            for (int y = 0; y < GRID; y++) Way::enter(d + y * GRID, 1, e + y * GRID);
+            for (int x = 0; x < GRID; x++) Way::enter(e + x, GRID, d + x);
+            for (int p = 0; p < POINTS; p++) store(entered.data + (p * block + row) * depth + c, d[p]);
+        }
+    }
+
+    // The products at point `p` of R tiles, from the block's row `row` on, with N vectors of one panel's words `from` on.
+    template <int R, int N> void multiply_rows(float* products, const Word* kernels, int64_t row, int64_t p,
+                                               int64_t from) const {
+        Vec sums[R][N] = {};
+        multiply<Way, N>((const Word*)entered.data + (p * block + row) * apart + from, apart, kernels, PANEL,
+                         least(PART, words - from), sums);
+        for (int i = 0; i < R; i++)
+            for (int j = 0; j < N; j++) {
+                float* at = products + (p * TILES + i) * TOGETHER + j * WIDTH;
+                store(at, from ? load(at) + sums[i][j] : sums[i][j]);
+            }
+    }
+
+    // The products of TILES tiles with the kernels of one group, and their outputs. `first` is the tile of the block's
+    // row 0.
+    void output(int64_t first, int64_t row, int64_t group) const {
+        static thread_local float products[POINTS * TILES * TOGETHER];
+        const int64_t outputs = least(TOGETHER, a.outputs - group * TOGETHER), count = least(TILES, tiles - first - row);
+        const Word* kernels = (const Word*)a.kernels + group * POINTS * words * TOGETHER;
+        for (int64_t p = 0; p < POINTS; p++)
+            for (int64_t from = 0; from < words; from += PART)
+                for (int64_t c = 0; c < TOGETHER; c += PANEL, kernels += least(PART, words - from) * PANEL)
+                    if (c < outputs)
+                        columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
+                            for (int64_t r = 0; r < count; r += ROWS)
+                                columns<ROWS>(least(ROWS, count - r), [&](auto rows) {
+                                    multiply_rows<decltype(rows)::value, decltype(vectors)::value>(
+                                        products + r * TOGETHER + c, kernels, row + r, p, from);
+                                });
+                        });
+        for (int64_t r = 0; r < count; r++) {
+            int64_t i = first + row + r, n = i / (across * down), top = i / across % down * SIDE;
+            int64_t left = i % across * SIDE;
+            for (int64_t c = 0; c < outputs; c += WIDTH) {
+                int64_t here = least(WIDTH, outputs - c), channel = group * TOGETHER + c;
+                Vec d[POINTS], e[GRID * SIDE];
+                for (int p = 0; p < POINTS; p++) d[p] = load(products + (p * TILES + r) * TOGETHER + c);
+                for (int y = 0; y < GRID; y++) Way::leave(d + y * GRID, 1, e + y * SIDE, 1);
+                for (int x = 0; x < SIDE; x++) Way::leave(e + x, SIDE, d + x, SIDE);
+                const Vec bias = a.bias ? load((const Element*)a.bias + channel, here) : set(0);
+                for (int64_t y = 0; y < least(SIDE, a.height - top); y++)
+                    for (int64_t x = 0; x < least(SIDE, a.width - left); x++)
+                        store((Element*)a.y + ((n * a.height + top + y) * a.width + left + x) * a.outputs + channel,
+                              d[y * SIDE + x] + bias, here);
+            }
+        }
+    }
+
+    int run() const {
+        if (!entered.data) return 1;
+        for (int64_t first = 0; first < tiles; first += block) {
+            int64_t rows = least(block, tiles - first), parts = (rows + TILES - 1) / TILES;
+            parallel(a.pool, a.threads, rows, [&](int64_t row) { input(first + row, row); });
+            parallel(a.pool, a.threads, groups * parts,
+                     [&](int64_t i) { output(first, i % parts * TILES, i / parts); });
+        }
+        return 0;
+    }
+};

@@ -1,0 +1,33 @@
+"""A small linear layer is as exact as torch's, and its bytes do not depend on what is computed beside."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from danqing.run.native.linear import MOST, linear, panels
+from danqing.run.native.tensors import distance
+
+pytestmark = [pytest.mark.kernels("linear"), pytest.mark.usefixtures("kernel")]
+
+
+def drawn(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 2, 1), (5, 34, 16), (50, 66, 130), (97, 512, 64)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_it_is_as_exact_as_torch_and_neither_rows_nor_threads_move_a_bit(threads, rows, inputs, outputs, biased):
+    x, weight, bias = drawn(rows, inputs), drawn(outputs, inputs), drawn(outputs) if biased else None
+    packed = panels(weight)
+    threads(1)
+    ours = linear(x, packed, outputs, bias)
+    exact = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    rounding = torch.finfo(x.dtype).eps * float(exact.abs().max())
+    assert distance(ours, F.linear(x, weight, bias), exact, rounding) <= 2
+    threads(3)
+    assert torch.equal(linear(x.expand(40, -1, -1), packed, outputs, bias)[7], ours)
+    assert torch.equal(torch.cat([linear(row[None], packed, outputs, bias) for row in x]), ours)
+
+
+def test_other_weights_are_left_to_torch():
+    assert panels(drawn(4, 3)) is None and panels(drawn(4, 4).float()) is None and panels(drawn(MOST, 2)) is None
