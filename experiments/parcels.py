@@ -84,14 +84,17 @@ def write_pictures(path: Path, pictures: Iterable[np.ndarray], quality: int) -> 
 
 
 def read_pictures(path: Path) -> list[np.ndarray]:
-    """The pictures of such a file, in their order; white where nothing is drawn, since WebP keeps no colour there."""
+    """The pictures of such a file, in their order, with opacity where one has it; white where nothing is drawn, since
+    WebP keeps no colour there."""
     made = []
     with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            picture = np.array(Image.open(io.BytesIO(archive.read(name))))
-            if picture.shape[2] == 4:
-                picture[picture[..., 3] == 0, :3] = 255
-            made.append(picture)
+        opened = [Image.open(io.BytesIO(archive.read(name))) for name in sorted(archive.namelist())]
+    mode = "RGBA" if any(picture.mode == "RGBA" for picture in opened) else "RGB"  # WebP drops what is opaque wholly
+    for picture in opened:
+        levels = np.array(picture.convert(mode))
+        if mode == "RGBA":
+            levels[levels[..., 3] == 0, :3] = 255
+        made.append(levels)
     return made
 
 

@@ -51,8 +51,9 @@ def test_pictures_come_back_in_order_and_white_where_nothing_is_drawn(tmp_path: 
     clear = np.full((16, 16, 4), 255, np.uint8)
     clear[..., 3] = 0
     clear[4:12, 4:12] = (200, 30, 30, 255)
-    write_pictures(tmp_path / "clear.zip", [clear], 90)
-    (seen,) = read_pictures(tmp_path / "clear.zip")
+    write_pictures(tmp_path / "clear.zip", [clear, np.full((16, 16, 4), 255, np.uint8)], 90)
+    seen, opaque = read_pictures(tmp_path / "clear.zip")
+    assert opaque.shape == clear.shape and (opaque == 255).all()
     assert (seen[seen[..., 3] == 0, :3] == 255).all()
     assert np.abs(seen[6:10, 6:10, :3].astype(int) - (200, 30, 30)).max() <= 12
     assert np.abs(seen[..., 3].astype(int) - clear[..., 3]).max() <= 8
