@@ -139,7 +139,7 @@ class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVari
             return nn.Linear.forward(self, x)
         held = self.fitted(x.shape)
         if held.panels is not None:
-            return linear(x, cast(Tensor, held.panels), self.out_features, self.bias)
+            return linear(x, cast(Tensor, held.panels), len(held.weight), self.bias)  # a LoRA's has its rank
         if x.numel() == self.in_features:  # a single row is summed in another order than it is among others
             return self(x.expand(2, *x.shape))[0]
         return ONEDNN._linear_pointwise(x, held.weight, self.bias, "none", [], "")

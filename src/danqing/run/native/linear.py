@@ -42,6 +42,7 @@ def linear(x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None = None) 
         outputs: O.
         bias: (O,), bf16.
     """
+    KERNEL.reason()  # opens it anew where it was forgotten since
     return _call(KERNEL, x, packed, outputs, bias)
 
 
