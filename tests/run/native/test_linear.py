@@ -3,7 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from danqing.run.engine.packed import attach
 from danqing.run.native.linear import MOST, linear, panels
 from danqing.run.native.tensors import distance
 
@@ -31,3 +33,11 @@ def test_it_is_as_exact_as_torch_and_neither_rows_nor_threads_move_a_bit(threads
 
 def test_other_weights_are_left_to_torch():
     assert panels(drawn(4, 3)) is None and panels(drawn(4, 4).float()) is None and panels(drawn(MOST, 2)) is None
+
+
+def test_a_layer_whose_weight_was_exchanged_has_as_many_outputs_as_that_has_rows():
+    layer = nn.Linear(32, 32, bias=False).bfloat16()
+    layer.weight = nn.Parameter(drawn(2, 32))  # as a LoRA of rank 2 has it
+    attach(layer)
+    with torch.inference_mode():
+        assert layer(drawn(5, 32)).shape == (5, 2)
