@@ -35,6 +35,7 @@ from danqing import installed
 from danqing.codec import VAECodec
 from danqing.finish.faces import Face
 from danqing.identity import analysis
+from danqing.levels import bytes_of
 from danqing.measure import tower
 from danqing.measure.identity import retrieved
 from danqing.nets.image_projections import Portrait
@@ -112,8 +113,7 @@ def through(pictures: np.ndarray) -> Tensor:
     """The same as the autoencoder has them."""
     codec = VAECodec(autoencoder(Path("nowhere")))
     latents = torch.from_numpy(encoded(codec, pictures)).float()
-    levels = torch.cat([codec.decode(part) for part in latents.split(25)])
-    return ((levels + 1) * 127.5).round().clamp(0, 255).byte()
+    return bytes_of(torch.cat([codec.decode(part) for part in latents.split(25)]))
 
 
 def words(line: dict[str, Any]) -> str:

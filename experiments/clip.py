@@ -37,6 +37,11 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     return torch.tensor([framed(tokenizer, tokenizer.encode(text)[: tokenizer.window - 2]) for text in texts])
 
 
+def cut(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
+    """Token ids (B, L) without what pads all of them: the text tower is causal, so that says nothing."""
+    return ids[:, : int((ids != tokenizer.pad).sum(1).max())]
+
+
 class Captioned:
     """The training pictures by source, with a caption in each language drawn for the step."""
 

@@ -6,7 +6,7 @@ ways as Radford et al. 2021). The one that judges sees for itself, from pixels: 
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danqing.learn.objectives.contrastive import contrastive
+from danqing.learn.training.loop import EMA, Training, Trapezoid
 from danqing.levels import levels_of
 from danqing.nets.features import FeatureConfig, Features
 from danqing.noise import keyed
@@ -45,32 +47,23 @@ def jittered(pictures: Tensor, draw: torch.Generator) -> Tensor:
     return (moved * tint + shift + 0.05 * torch.randn(moved.shape, generator=draw)).clamp(-1, 1)
 
 
-def contrast(one: Tensor, other: Tensor, sharp: Tensor) -> Tensor:
-    """InfoNCE of unit vectors (N, D) each, in both directions."""
-    logits, own = sharp.exp().clamp(max=SHARPEST) * one @ other.mT, torch.arange(len(one))
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
-
-
 def learned(net: nn.Module, loss: Callable[[int], Tensor], steps: int, rate: float, said: str) -> None:
     """So many steps of AdamW, the rate falling over the second half; then the network is the average of its last."""
-    began, those = time.time(), [each for each in net.parameters() if each.requires_grad]
-    means = [each.detach().clone() for each in those]
-    optimiser = torch.optim.AdamW(those, rate, weight_decay=0.1, betas=(0.9, 0.98))
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 30, 2 * (steps - step) / steps)
-        found = loss(step)
-        optimiser.zero_grad()
-        found.backward()
-        optimiser.step()
-        with torch.no_grad():
-            for mean, now in zip(means, those, strict=True):
-                mean.lerp_(now, 1 - min(0.97, step / (step + 10)))
-        if step % 25 == 24 or step == steps - 1:
-            print(f"{said} {step + 1}/{steps}: {found.item():.4f}, {time.time() - began:.0f} s", flush=True)
-    with torch.no_grad():
-        for mean, now in zip(means, those, strict=True):
-            now.copy_(mean)
+    those = [each for each in net.parameters() if each.requires_grad]
+    average = EMA(net, 0.97)
+    run = Training(
+        model=net,
+        objective=lambda model, batch, noise: {"loss": loss(batch)},
+        batches=lambda step: step,
+        optimisers={"loss": torch.optim.AdamW(those, rate, weight_decay=0.1, betas=(0.9, 0.98))},
+        rate=Trapezoid(30, steps, steps // 2),
+        ema=average,
+        clip=math.inf,
+    )
+    for done in run.run(steps):
+        if done.step % 25 == 0 or done.step == steps:
+            print(f"{said} {done.step}/{steps}: {done.losses['loss']:.4f}", flush=True)
+    net.load_state_dict(average.model.state_dict())
     net.eval()
 
 
@@ -104,7 +97,7 @@ def judge(home: Path, steps: int, batch: int) -> None:
         shown = torch.from_numpy(pictures[who]).movedim(-1, 2)
         with fast(CPU):
             one, other = (net(jittered(levels_of(shown[:, i]), draw)) for i in (0, 1))
-        return contrast(one.float(), other.float(), net.sharp)
+        return contrastive(one.float(), other.float(), net.sharp.exp().clamp(max=SHARPEST))
 
     learned(net, loss, steps, 2e-3, "judge")
     store.write(home / "judge.safetensors", net.state_dict())

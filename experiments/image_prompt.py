@@ -29,7 +29,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from danqing import installed
-from danqing.adapt.base import layers
 from danqing.denoise import Denoiser
 from danqing.guide import compose
 from danqing.learn.data.order import Order
@@ -48,6 +47,7 @@ from danqing.schedule import sgm_uniform
 from danqing.solve.core import points, sample
 from danqing.solve.solvers import solver
 from danqing.store.shipped import DEFAULT
+from danqing.teach.adapters.shown import begun, keys_of
 from danqing.types import Conditioning
 from danqing.vision import tower
 from danqing.weights import store
@@ -55,7 +55,7 @@ from danqing.weights.store import sha256
 from experiments import cards
 from experiments.art import ledger
 from experiments.captions import canonical
-from experiments.clip import encode_texts
+from experiments.clip import cut, encode_texts
 from experiments.common import DATA, RUNS, averaged, fast, grid
 from experiments.latents import shipped
 from experiments.painter import SCHEDULE, TIMES
@@ -105,10 +105,7 @@ class Prompted(nn.Module):
 
     def shown(self, said: Conditioning, pictures: Tensor, weight: float = 1.0) -> Conditioning:
         """Have every attention read pictures (B, S): what is said, with them, counted so much."""
-        tokens = self.adapter(pictures)
-        for i, layer in enumerate(places(self.denoiser.net).values()):
-            keys, values = self.adapter.keys_values(tokens, i)
-            layer.branches[NAME] = Branch(NAME, keys, weight * values, layer.heads)
+        attend(self.denoiser.net, self.adapter, NAME, self.adapter(pictures), weight)
         added, pooled = self.adapter.image_proj.summary(pictures), said.pooled
         if pooled is not None and added is not None:
             pooled = pooled + weight * added
@@ -165,21 +162,22 @@ def adapter(net: nn.Module, seen: int, skip: Tensor | None = None, inner: int = 
         skip: (P, S), what it begins to add to the text's summary; None for nothing, ever.
         inner: of the hidden layer of what it learns to add.
     """
-    own: dict[str, Any] = {**layers(net)}
-    weights = [own[f"{place}.to_k"].weight for place in places(net)]
-    widths = tuple(keys.shape[0] for keys in weights)
-    config = IPAdapterConfig(tokens=4, width=weights[0].shape[1], seen=seen, layers=widths)
+    keys = keys_of(net)
+    config = IPAdapterConfig(tokens=4, width=keys[0].shape[1], seen=seen, layers=tuple(len(key) for key in keys))
     if skip is not None:
         config = replace(config, kind="summary", summary=len(skip), inner=inner)
-    made = IPAdapter(config)
+    made = begun(config, keys)
     if skip is not None and isinstance(made.image_proj, Summary):
         nn.init.zeros_(made.image_proj.down.weight)
         made.image_proj.skip.weight.data.copy_(skip)
-    for i, keys in enumerate(weights):
-        part: Any = made.ip_adapter[str(2 * i + 1)]
-        part.to_k_ip.weight.data.copy_(keys)
-        nn.init.zeros_(part.to_v_ip.weight)
     return made
+
+
+def attend(net: nn.Module, adapter: IPAdapter, name: str, tokens: Tensor, weight: float) -> None:
+    """Have every attention of a UNet read tokens (B, N, D), counted so much."""
+    for i, layer in enumerate(places(net).values()):
+        keys, values = adapter.keys_values(tokens, i)
+        layer.branches[name] = Branch(name, keys, weight * values, layer.heads)
 
 
 @dataclass(frozen=True)
@@ -221,8 +219,7 @@ class ImagePrompts(Experiment):
 
     def summaries(self, texts: list[str]) -> Tensor:
         """Those of texts, (N, P), cut to the longest: the text tower is causal, so what follows says nothing."""
-        ids = encode_texts(self.tower.tokenizer, texts)
-        ids = ids[:, : int((ids != self.tower.tokenizer.pad).sum(1).max())]
+        ids = cut(encode_texts(self.tower.tokenizer, texts), self.tower.tokenizer)
         with torch.no_grad():
             return torch.cat([self.text(part).pooled.float() for part in ids.split(256)])
 

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danqing.adapt.base import layers
 from danqing.denoise import Denoiser
+from danqing.learn.objectives.contrastive import contrastive
 from danqing.learn.objectives.denoising import Denoising
 from danqing.levels import levels_of
 from danqing.measure import judge as judging
@@ -32,17 +32,20 @@ from danqing.measure import tower as towers
 from danqing.nets.clip import CLIPText
 from danqing.nets.drafted import DraftedUNet
 from danqing.nets.image_projections import Portrait
-from danqing.nets.ip_adapter import Branch, IPAdapter, IPAdapterConfig, places
+from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig
 from danqing.noise import keyed
 from danqing.request.kept_face import KeptFace
+from danqing.teach.adapters.shown import begun as beginning
+from danqing.teach.adapters.shown import keys_of
 from danqing.types import Conditioning
 from danqing.weights import store
 from danqing.weights.load import load, save
 from experiments import people
-from experiments.clip import encode_texts
+from experiments.clip import cut, encode_texts
 from experiments.common import fast
-from experiments.contrast import CPU, contrast, jittered, learned
+from experiments.contrast import CPU, SHARPEST, jittered, learned
 from experiments.controls import ship
+from experiments.image_prompt import attend
 from experiments.latents import shipped
 from experiments.painter import SCHEDULE, TIMES
 
@@ -58,9 +61,7 @@ NAME, BEGUN, ADAPTER = "portrait", "begun.safetensors", "danqing-mini-portrait.s
 def begun(net: nn.Module, grid: int, texture: int) -> IPAdapter:
     """At its beginning, for a network that drafts: keys are those of the text, and nothing is added."""
     torch.manual_seed(0)
-    own: dict[str, Any] = {**layers(net)}
-    keys = [own[f"{place}.to_k"].weight for place in places(net)]
-    widths, summary = tuple(key.shape[0] for key in keys), cast(Any, net).config.pooled_channels
+    keys, summary = keys_of(net), cast(Any, net).config.pooled_channels
     config = IPAdapterConfig(
         kind="portrait",
         tokens=4,
@@ -71,13 +72,9 @@ def begun(net: nn.Module, grid: int, texture: int) -> IPAdapter:
         face=NUMBERS,
         summary=summary,
         inner=INNER,
-        layers=widths,
+        layers=tuple(len(key) for key in keys),
     )
-    made = IPAdapter(config)
-    for i, key in enumerate(keys):
-        part: Any = made.ip_adapter[str(2 * i + 1)]
-        part.to_k_ip.weight.data.copy_(key)
-        nn.init.zeros_(part.to_v_ip.weight)
+    made = beginning(config, keys)
     nn.init.zeros_(made.image_proj.get_submodule("down").get_parameter("weight"))
     return made
 
@@ -113,10 +110,8 @@ class Texts:
         self.tower, self.text = towers.load(), cast(CLIPText, shipped("text"))
 
     def __call__(self, texts: Sequence[str]) -> Conditioning:
-        ids = encode_texts(self.tower.tokenizer, list(texts))
-        ids = ids[:, : int((ids != self.tower.tokenizer.pad).sum(1).max())]  # what follows says nothing
         with torch.no_grad():
-            said = self.text(ids)
+            said = self.text(cut(encode_texts(self.tower.tokenizer, list(texts)), self.tower.tokenizer))
         return Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float())
 
 
@@ -164,7 +159,7 @@ def encoder(home: Path, steps: int) -> None:
             assert summary is not None
             drafted = net.draft(summary + USUAL * told.added(one[some], summary)).float()
             away = (drafted - those.latents[who, painted][some].float()).square().mean()
-        return contrast(one.float(), other.float(), told.person.logit_scale) + 10 * away
+        return contrastive(one.float(), other.float(), told.person.logit_scale.exp().clamp(max=SHARPEST)) + 10 * away
 
     learned(nn.ModuleList([told.person, told.told, told.down]), loss, steps, 1e-3, "encoder")
     save(adapter, home / BEGUN, dtype=torch.float32)
@@ -229,10 +224,7 @@ def painter() -> DraftedUNet:
 
 def kept(adapter: IPAdapter, net: nn.Module, said: Conditioning, numbers: Tensor) -> Conditioning:
     """Have every attention read people (B, F): what is said, with them."""
-    tokens = adapter(None, numbers)
-    for i, layer in enumerate(places(net).values()):
-        keys, values = adapter.keys_values(tokens, i)
-        layer.branches[NAME] = Branch(NAME, keys, USUAL * values, layer.heads)
+    attend(net, adapter, NAME, adapter(None, numbers), USUAL)
     assert said.pooled is not None
     pooled = said.pooled + USUAL * cast(Portrait, adapter.image_proj).added(numbers, said.pooled)
     return Conditioning(tokens=said.tokens, pooled=pooled, extra={NAME: torch.arange(len(numbers))})

@@ -1,6 +1,6 @@
 """Laws of scenes in layers: each thing stands where it is said to, over the whole's own background, as it is alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +11,8 @@ from PIL import Image, ImageDraw
 import danqing
 from danqing.painting.loaded import Recipe
 from danqing.painting.painter import Painter
-from danqing.painting.recipes.layered import laid, layered, scene_of
+from danqing.painting.recipes.layered import layered, scene_of
 from danqing.pictures.picture import Picture
-from danqing.prompt.scenes import Thing
 from danqing.request.request import Request, Resolved
 from danqing.types import State
 
@@ -34,21 +33,24 @@ class Sizes:
 
 
 class Drawing:
-    """A recipe that draws what it is asked for in two steps: dots on white, or plain ground."""
+    """A recipe that draws what it is asked for in two steps: what is known, dots on white where not said, or the
+    whole."""
 
-    def __init__(self, whole: Image.Image):
+    def __init__(self, whole: Image.Image, known: Mapping[str, Image.Image]):
         self.whole, self.asked = whole, list[Resolved]()
+        self.known = {**{f"a {colour} dot": dot(colour) for colour in ("red", "green")}, **known}
 
     def __call__(self, painter: Painter, request: Resolved) -> Iterator[State | Picture]:
         self.asked.append(request)
         for step in (1, 2):
             yield State(step=step, steps=2, t=1 - step / 2, x=torch.zeros(1), x0=torch.zeros(1))
-        known = {f"a {colour} dot": dot(colour) for colour in ("red", "green")}
-        yield Picture(frames=(known.get(request.prompt, self.whole),), request=request)
+        yield Picture(frames=(self.known.get(request.prompt, self.whole),), request=request)
 
 
-def walked(request: Request, whole: Image.Image) -> tuple[list[State], Picture, list[Resolved]]:
-    drawing = Drawing(whole)
+def walked(
+    request: Request, whole: Image.Image, known: Mapping[str, Image.Image] = {}
+) -> tuple[list[State], Picture, list[Resolved]]:
+    drawing = Drawing(whole, known)
     painter = cast(Painter, Sizes(width=64, height=64))
     *states, picture = layered(Recipe(run=drawing)).run(painter, request.resolve())
     return cast("list[State]", states), cast(Picture, picture), drawing.asked
@@ -85,12 +87,13 @@ def test_the_steps_of_all_pictures_are_counted_as_one_course():
     assert [(state.step, state.steps) for state in states] == [(n, 6) for n in range(1, 7)]
 
 
-@pytest.mark.parametrize("noisy", ["whole", "thing"])
-def test_where_a_background_is_not_plain_the_whole_stays_and_it_is_said(noisy):
+@pytest.mark.parametrize(("noisy", "pictures"), [("whole", 1), ("thing", 2)])
+def test_where_a_background_is_not_plain_the_whole_stays_and_it_is_said_and_nothing_more_is_painted(noisy, pictures):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    whole, thing = (noise, dot("red")) if noisy == "whole" else (Image.new("RGB", (64, 64), GROUND), noise)
-    frame, (why,) = laid(whole, [thing], [Thing("a dot", 0.26, 0.5, 0.48)])
-    assert frame is whole and why.startswith("the things were painted together: ")
+    whole, known = (noise, {}) if noisy == "whole" else (Image.new("RGB", (64, 64), GROUND), {"a red dot": noise})
+    _, picture, asked = walked(scene(), whole, known)
+    (why,) = picture.warnings
+    assert picture.image is whole and why.startswith("the things were painted together: ") and len(asked) == pictures
 
 
 @pytest.mark.parametrize(

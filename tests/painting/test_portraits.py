@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.painting.test_own_tower import LAYERS, LOOK, model, random, same
+from tests.painting.test_own_tower import LAYERS, LOOK, bits_stay, model, random, same
 
 import danqing
 from danqing import installed
 from danqing.errors import InvalidFile, InvalidInput
 from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig
 from danqing.nets.recogniser import Recogniser
-from danqing.painting.load import load as load_model
 from danqing.pictures.picture import Picture
 from danqing.request.request import Request
 from danqing.vision import tower
@@ -86,19 +85,8 @@ def test_no_picture_is_refused_for_what_it_shows_and_all_of_it_is_seen(paint: Pa
     assert same(paint("wide.png"), paint("square.png")) and not paint("blank.png").warnings
 
 
-@torch.no_grad()
 def test_a_hundred_times_on_and_off_leave_every_bit(model: Path, shipped: Path) -> None:
-    painter: Any = load_model(model, "cpu", "fp32")
-    draws = torch.Generator().manual_seed(0)
-    x, text, pooled = (torch.randn(1, *shape, generator=draws) for shape in ((4, 16, 16), (5, 16), (16,)))
-    net = painter.denoiser.net
-    before = net(x, torch.tensor([500.0]), text, pooled=pooled)
-    on = painter.adapters.asked(painter.resolve(Request(prompt="a fox", seed=1, faces="ann.png")), painter.text).on
-    assert on
-    for _ in range(100):
-        for off in [attach() for attach in on]:
-            off()
-    assert torch.equal(net(x, torch.tensor([500.0]), text, pooled=pooled), before)
+    assert bits_stay(model, Request(prompt="a fox", seed=1, faces="ann.png"))
 
 
 def test_the_record_names_what_was_read_and_paints_it_again(paint: Paint, tmp_path: Path) -> None:

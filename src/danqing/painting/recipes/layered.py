@@ -3,7 +3,7 @@ background, and laid where it stands over the background of the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +22,14 @@ from ..painter import Painter
 #: What places things by itself, or has them hang together over more than one picture.
 ELSEWISE = ("controls", "image_prompts", "faces", "references", "regions", "panorama")
 
+CUT = CutOut()
+
 
 def layered(recipe: Recipe) -> Recipe:
     """A recipe whose scenes are painted in layers where the request's ``scene`` is "layered"; else the recipe alone.
 
-    The whole is painted first. What it is before is kept, and a warning says why, where its rim or that of a thing is
-    not one background.
+    The whole is painted first. It stays as it is, and a warning says why, where its rim or that of a thing is not one
+    background; then no further thing is painted.
     """
 
     def run(painter: Painter, request: Resolved) -> Iterator[State | Picture]:
@@ -50,47 +52,56 @@ def scene_of(request: Resolved) -> tuple[Thing, ...]:
 
 def _run(recipe: Recipe, painter: Painter, request: Resolved, scene: Sequence[Thing]) -> Iterator[State | Picture]:
     size = {side: painter.defaults.get(side, DEFAULTS[side]) for side in ("width", "height")}
-    seeds = ((request.seed + k) % 2**63 for k in range(len(scene)))  # two of one thing differ
-    alone = [request.but(prompt=t.text, seed=seed, hires=None, **size) for t, seed in zip(scene, seeds, strict=True)]
-    painted, done = list[Picture](), 0
-    for n, one in enumerate((request, *alone)):
-        left, last = (len(alone) - n) * request.sampling.steps, 0
+    done, left = 0, len(scene) * request.sampling.steps
+
+    def painted(one: Resolved) -> Generator[State, None, Picture]:
+        nonlocal done
+        picture, last = None, 0
         for state in recipe.run(painter, one):
             if isinstance(state, Picture):
-                painted.append(state)
+                picture = state
             else:
                 yield replace(state, step=done + state.step, steps=done + state.steps + left)
                 last = state.steps
+        assert picture is not None
         done += last
-    whole, *layers = painted
-    frame, why = laid(whole.image, [layer.image for layer in layers], scene)
-    yield replace(whole, frames=(frame,), warnings=(*whole.warnings, *why))
+        return picture
 
-
-def laid(
-    whole: Image.Image, layers: Sequence[Image.Image], scene: Sequence[Thing]
-) -> tuple[Image.Image, tuple[str, ...]]:
-    """Each layer's thing cut out and laid over the background of the whole, in the scene's order; the whole itself, and
-    why, where a background is not plain.
-
-    Args:
-        whole: RGB, of any size.
-        layers: RGB, one a thing: it becomes a square as large as the thing, of the whole's shorter side, about its
-            centre.
-    """
-    cut = CutOut()
-    ground, share = fitted(np.asarray(whole, np.float32) / 255, cut.tolerance)
-    if share < ENOUGH:
-        return whole, (
-            f"the things were painted together: {share:.0%} of the picture's border is one background, and "
-            f"{ENOUGH:.0%} should be",
-        )
-    canvas = Image.fromarray(np.rint(ground.clip(0, 1) * 255).astype(np.uint8)).convert("RGBA")
-    for layer, thing in zip(layers, scene, strict=True):
-        alone, why = cut.with_warnings(layer)
+    whole = yield from painted(request)
+    canvas, why = background(whole.image)
+    for k, thing in enumerate(scene):
         if why:
-            return whole, (f"the things were painted together: of {thing.text!r} {why[0]}",)
-        side = round(thing.scale * min(whole.size))
-        left, top = (round(at * full - side / 2) for at, full in zip((thing.x, thing.y), whole.size, strict=True))
-        canvas.alpha_composite(alone.resize((side, side), Image.Resampling.LANCZOS), (max(0, left), max(0, top)))
-    return canvas.convert("RGB"), ()
+            break
+        left -= request.sampling.steps
+        own = request.but(prompt=thing.text, seed=(request.seed + k) % 2**63, hires=None, **size)  # two of one differ
+        layer = yield from painted(own)
+        why = lay(canvas, layer.image, thing)
+    if why:
+        yield replace(whole, warnings=(*whole.warnings, why))
+    else:
+        yield replace(whole, frames=(canvas.convert("RGB"),))
+
+
+def background(whole: Image.Image) -> tuple[Image.Image, str]:
+    """The background of a picture, RGBA; and why things are not laid over it, where it is not plain."""
+    ground, share = fitted(np.asarray(whole, np.float32) / 255, CUT.tolerance)
+    why = (
+        f"the things were painted together: {share:.0%} of the picture's border is one background, and {ENOUGH:.0%} "
+        "should be"
+    )
+    canvas = Image.fromarray(np.rint(ground.clip(0, 1) * 255).astype(np.uint8)).convert("RGBA")
+    return canvas, why if share < ENOUGH else ""
+
+
+def lay(canvas: Image.Image, layer: Image.Image, thing: Thing) -> str:
+    """Cut a thing out of its picture, and lay it over a canvas, RGBA; why not, where its background is not plain.
+
+    The picture becomes a square as large as the thing, of the canvas's shorter side, about its centre.
+    """
+    alone, why = CUT.with_warnings(layer)
+    if why:
+        return f"the things were painted together: of {thing.text!r} {why[0]}"
+    side = round(thing.scale * min(canvas.size))
+    left, top = (max(0, round(at * full - side / 2)) for at, full in zip((thing.x, thing.y), canvas.size, strict=True))
+    canvas.alpha_composite(alone.resize((side, side), Image.Resampling.LANCZOS), (left, top))
+    return ""

@@ -73,17 +73,9 @@ class OwnShown(OwnAdapter):
             )
         if self.prior:
             raise InvalidInput("prior: without a picture the adapter changes nothing, so there is nothing to preserve")
-        own: dict[str, Any] = {**layers(net)}
-        keys = [own[f"{place}.to_k"].weight for place in places(net)]
+        keys = keys_of(net)
         config = self.config(keys[0].shape[1], tuple(key.shape[0] for key in keys))
-        if self.begin:
-            return self._begun(config)
-        made = IPAdapter(config)
-        for i, key in enumerate(keys):
-            part: Any = made.ip_adapter[str(2 * i + 1)]
-            part.to_k_ip.weight.data.copy_(key)
-            nn.init.zeros_(part.to_v_ip.weight)
-        return made.to(self.frozen.where)
+        return self._begun(config) if self.begin else begun(config, keys).to(self.frozen.where)
 
     def _begun(self, config: IPAdapterConfig) -> IPAdapter:
         path = Path(self.begin).expanduser()
@@ -123,6 +115,23 @@ class OwnShown(OwnAdapter):
 
     def write(self, learned: nn.Module, folder: Path, said: Mapping[str, str]) -> Path:
         return save(learned, folder / f"{self.name}.safetensors", said, dtype=torch.float16)
+
+
+def keys_of(net: nn.Module) -> list[Tensor]:
+    """What makes a UNet's keys of the text, of each attention in the order of `places`, (C, D)."""
+    own: dict[str, Any] = {**layers(net)}
+    return [own[f"{place}.to_k"].weight for place in places(net)]
+
+
+def begun(config: IPAdapterConfig, keys: Sequence[Tensor]) -> IPAdapter:
+    """An adapter at its beginning: its keys are those of the text, as `keys_of` has them, and its values nothing, so
+    that attention adds nothing."""
+    made = IPAdapter(config)
+    for i, key in enumerate(keys):
+        part: Any = made.ip_adapter[str(2 * i + 1)]
+        part.to_k_ip.weight.data.copy_(key)
+        nn.init.zeros_(part.to_v_ip.weight)
+    return made
 
 
 class Learning(nn.Module):
