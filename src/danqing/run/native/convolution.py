@@ -126,6 +126,7 @@ def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None) -> 
         and x.numel() > 0
         and plain(x, *(() if bias is None else (bias,)))
         and (bias is None or (bias.dtype == x.dtype and bias.shape == (packed.outputs,) and bias.is_contiguous()))
+        and not WAYS[x.dtype].kernel.reason()  # opens it anew where it was forgotten since
     ):
         out = computed(WAYS[x.dtype].kernel, x, packed.panels, packed.outputs, bias)
         if out is not None:
