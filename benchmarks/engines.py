@@ -36,6 +36,7 @@ from danqing.run.engine.engines import ENGINES, find_engine
 from danqing.run.engine.whole import mapped, tensors_of
 from danqing.run.pages import keep
 from danqing.run.precision import find_precision
+from danqing.run.quantise.quantisers import QUANTISERS
 from danqing.run.record import describe
 
 ROOT = Path(__file__).parents[1]
@@ -74,13 +75,29 @@ def compile(net: Any) -> None:
     net.compile(dynamic=False)
 
 
+def in_int8(model: Any, given: list[Any]) -> Any:
+    """A network of OpenVINO with weights and what they are multiplied with in 8 bits, by NNCF (`pip install nncf`).
+
+    It is calibrated on one call and its biases stay as they are, for neither changes how long it takes.
+    """
+    import nncf
+
+    plain = nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=True, smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1, convolution=-1)
+    )
+    calibration = nncf.Dataset([given])
+    kind = nncf.ModelType.TRANSFORMER
+    return nncf.quantize(model, calibration, subset_size=1, model_type=kind, advanced_parameters=plain)
+
+
 def by_openvino(precision: str, net: Any) -> None:
-    """Have OpenVINO compute a network of diffusers once it is called."""
+    """Have OpenVINO compute a network of diffusers once it is called: in f32, in bf16, or in int8 with bf16 beside."""
     requests = list[Any]()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         os.environ["CI"] = "true"  # where the converter tells its makers nothing
         import openvino
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         kwargs.pop("return_dict", None)
         given = [tensor.to(torch.float32) for tensor in tensors_of((args, kwargs)) if tensor.numel()]
@@ -94,9 +111,14 @@ def by_openvino(precision: str, net: Any) -> None:
 
             whole = nn.Module()
             whole.net, whole.forward = net, flat  # pyright: ignore[reportAttributeAccessIssue]
-            model = openvino.convert_model(whole, example_input=tuple(given))
+            # traced twice, a graph may name its inputs otherwise, which the check takes for another graph
+            traced = TorchScriptPythonDecoder(whole, example_input=tuple(given), trace_kwargs={"check_trace": False})
+            model = openvino.convert_model(traced)
             model.reshape({i: list(tensor.shape) for i, tensor in enumerate(given)})
-            how = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            if precision == "int8":
+                model = in_int8(model, [tensor.numpy() for tensor in given])
+            hint = "f32" if precision == "f32" else "bf16"
+            how = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
             requests.append(openvino.compile_model(model, "CPU", how).create_infer_request())
         answer = requests[0].infer([tensor.numpy() for tensor in given])[0]
         found = torch.from_numpy(answer.copy()).to(args[0].dtype if args else torch.float32)
@@ -110,7 +132,8 @@ PEERS = {
     "diffusers channels-last": Peer(channels_last=True),
     "diffusers channels-last, pages kept": Peer(channels_last=True, kept=True),
     "diffusers compiled": Peer(channels_last=True, prepare=compile),
-    "openvino bf16": Peer(dtype=torch.bfloat16, prepare=partial(by_openvino, "bf16")),
+    "openvino bf16": Peer(dtype=torch.float32, prepare=partial(by_openvino, "bf16")),
+    "openvino int8": Peer(dtype=torch.float32, prepare=partial(by_openvino, "int8")),
     "openvino f32": Peer(dtype=torch.float32, prepare=partial(by_openvino, "f32")),
 }
 
@@ -123,14 +146,20 @@ class Case(NamedTuple):
         ours: an engine's name -> the work.
         peer: how diffusers' networks are computed -> the work.
         target: the ratio of ours to that of diffusers that is aimed at.
-        openvino: the ratio of ours to that of OpenVINO in bf16 that is aimed at.
+        openvino: the ratio of ours to that of OpenVINO that is aimed at, in the precision of ours.
+        precision: that one.
     """
 
     name: str
     ours: Callable[[str], Work]
     peer: Callable[[Peer], Work]
-    target: float
+    target: float | None
     openvino: float | None = None
+    precision: str = "bf16"
+
+    def aimed(self, way: str) -> float | None:
+        """The ratio to a way that is aimed at."""
+        return self.target if "diffusers" in way else self.openvino if way == f"openvino {self.precision}" else None
 
 
 def made(net: nn.Module, engine: str) -> nn.Module:
@@ -154,10 +183,12 @@ def numbers(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(find_precision(CPU))
 
 
-def unet(engine: str) -> Work:
+def unet(engine: str, quantiser: str = "none") -> Work:
     from danqing.nets.unet import SD1, UNet
 
-    net, x, tokens = made(drawn(lambda: UNet(SD1)), engine), numbers(2, 4, 64, 64), numbers(2, 77, 768)
+    net = drawn(lambda: UNet(SD1))
+    QUANTISERS[quantiser].attach("denoiser", net)
+    net, x, tokens = made(net, engine), numbers(2, 4, 64, 64), numbers(2, 77, 768)
     return lambda: net(x, torch.full((2,), 500.0), tokens)
 
 
@@ -270,6 +301,7 @@ CASES = (
     Case("danqing-mini, 128 px, 20 steps", pictures(1), their_pictures(1), 0.5),
     Case("the same, four pictures", pictures(4), their_pictures(4), 0.5),
     Case("SD 1.5's UNet at 512 px, both halves of the guidance, one call", unet, their_unet, 0.7, 0.85),
+    Case("SD 1.5's UNet at 512 px in int8, both halves of the guidance, one call", partial(unet, quantiser="int8"), their_unet, None, 1.0, "int8"),
     Case("SD 1.5's autoencoder, 512 px decoded", decoder, their_decoder, 0.9, 0.9),
     Case("SDXL's UNet at 1024 px, both halves of the guidance, one call", xl, their_xl, 0.75),
     Case("SD 3 medium's network at 1024 px, both halves of the guidance, one call", sd3, their_sd3, 0.75),
@@ -311,19 +343,19 @@ def asked(process: subprocess.Popen[str]) -> tuple[float, int]:
     return (float(line[0]), int(line[1])) if line else (math.inf, 0)
 
 
-def measured(case: Case, rounds: int, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each way beside the machine's own, which all ran in turns, after two rounds that do not count."""
+def measured(case: Case, rounds: int, warm: int, chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each way beside the machine's own, which all ran in turns, after some rounds that do not count."""
     names = [name for name in ways(case) if not chosen or name in chosen]
     given = [sys.executable, __file__, "--serve", case.name]
     pipe = subprocess.PIPE
     every = {name: subprocess.Popen([*given, name], stdin=pipe, stdout=pipe, text=True) for name in names}
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
-    for _ in range(rounds + 2):
+    for _ in range(rounds + warm):
         for name, process in every.items():
             found[name].append(asked(process))
     for process in every.values():
         process.communicate()
-    took = {name: min(seconds for seconds, _ in found[name][2:]) for name in names}
+    took = {name: min(seconds for seconds, _ in found[name][warm:]) for name in names}
     peak = {name: max(mb for _, mb in found[name]) for name in names}
     ours = names[0]
     return [
@@ -333,7 +365,7 @@ def measured(case: Case, rounds: int, chosen: Sequence[str]) -> list[dict[str, A
             "peer": way,
             "peer_s": round(took[way], 3),
             "ratio": round(took[ours] / took[way], 3),
-            "target": case.openvino if way == "openvino bf16" else case.target if "diffusers" in way else None,
+            "target": case.aimed(way),
             "memory_mb": peak[ours],
             "peer_memory_mb": peak[way],
         }
@@ -347,6 +379,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", default="", help="the cases whose names hold this")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warm", type=int, default=2, help="rounds before these, which do not count")
     parser.add_argument("--ways", nargs="*", default=(), help="these ways alone; the machine's own has to be one")
     parser.add_argument("--serve", nargs=2, metavar=("CASE", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -359,7 +392,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for case in CASES:
         if args.only in case.name:
-            rows += (new := measured(case, args.rounds, args.ways))
+            rows += (new := measured(case, args.rounds, args.warm, args.ways))
             print(*new, sep="\n", flush=True)
         measured_now = {row["peer"] for row in rows if row["case"] == case.name}
         rows += [row for row in known if row["case"] == case.name and row["peer"] not in measured_now]
