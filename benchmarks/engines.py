@@ -92,7 +92,7 @@ def in_int8(model: Any, given: list[Any]) -> Any:
 
 def by_openvino(precision: str, net: Any) -> None:
     """Have OpenVINO compute a network of diffusers once it is called: in f32, in bf16, or in int8 with bf16 beside."""
-    requests = list[Any]()
+    requests = dict[Any, Any]()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         os.environ["CI"] = "true"  # where the converter tells its makers nothing
@@ -101,26 +101,28 @@ def by_openvino(precision: str, net: Any) -> None:
 
         kwargs.pop("return_dict", None)
         given = [tensor.to(torch.float32) for tensor in tensors_of((args, kwargs)) if tensor.numel()]
+
+        def flat(*tensors: Tensor) -> Tensor:
+            others = iter(tensors)
+            again = mapped((args, kwargs), lambda one: next(others).to(one.dtype) if one.numel() else one)
+            answer = type(net).forward(net, *again[0], **again[1])
+            return (answer if isinstance(answer, Tensor) else answer.sample).float()
+
         if not requests:
-
-            def flat(*tensors: Tensor) -> Tensor:
-                others = iter(tensors)
-                again = mapped((args, kwargs), lambda one: next(others).to(one.dtype) if one.numel() else one)
-                answer = type(net).forward(net, *again[0], **again[1])
-                return (answer if isinstance(answer, Tensor) else answer.sample).float()
-
             whole = nn.Module()
             whole.net, whole.forward = net, flat  # pyright: ignore[reportAttributeAccessIssue]
             # traced twice, a graph may name its inputs otherwise, which the check takes for another graph
             traced = TorchScriptPythonDecoder(whole, example_input=tuple(given), trace_kwargs={"check_trace": False})
-            model = openvino.convert_model(traced)
-            model.reshape({i: list(tensor.shape) for i, tensor in enumerate(given)})
+            requests[None] = openvino.convert_model(traced)
+        model, shapes = requests[None], tuple(tensor.shape for tensor in given)
+        if shapes not in requests:
+            model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
             if precision == "int8":
                 model = in_int8(model, [tensor.numpy() for tensor in given])
             hint = "f32" if precision == "f32" else "bf16"
             how = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-            requests.append(openvino.compile_model(model, "CPU", how).create_infer_request())
-        answer = requests[0].infer([tensor.numpy() for tensor in given])[0]
+            requests[shapes] = openvino.compile_model(model, "CPU", how).create_infer_request()
+        answer = requests[shapes].infer([tensor.numpy() for tensor in given])[0]
         found = torch.from_numpy(answer.copy()).to(args[0].dtype if args else torch.float32)
         return SimpleNamespace(sample=found) if hasattr(net, "config") else found
 
@@ -270,6 +272,7 @@ def their_enlarger(peer: Peer) -> Work:
     from danqing.nets.rrdb import X4, RRDBNet
 
     net, x = peer.made(drawn(lambda: RRDBNet(X4))), peer.numbers(1, 3, 512, 512)
+    net(x[..., :64, :64])  # OpenVINO's converter computes once by torch, which takes minutes of the whole
     return lambda: net(x)
 
 

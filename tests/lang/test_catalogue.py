@@ -81,6 +81,13 @@ def test_a_heading_stays_before_whatever_message_follows_it(language):
         assert said(f"warning: {text}") == heading + said(text)
 
 
+def test_a_field_with_the_name_of_a_heading_is_told_with_what_was_wrong_of_it():
+    said = messages("zh").said
+    wrong = "3 was given; possible is a group of fields"
+    assert "engine: {}" in messages("zh").whole
+    assert said(f"engine: {wrong}") == said(f"reference: {wrong}").replace("reference", "engine") != f"engine: {wrong}"
+
+
 def test_what_is_no_message_stays_as_it_is():
     said = messages("zh").said
     words = ("solver", "a red fox, 3d style", "/home/a/cats and dogs.png", "my pictures", "House of cards.png", "狐狸")

@@ -58,10 +58,17 @@ class Messages:
         found = None
         for english, other in self.templates.get(text[0], self.templates[""]):
             if (values := english.values(text)) is not None:
-                if english.heading or all(not value or value[0] not in QUOTES or quoted(value) for value in values):
+                if self._fits(english, values, depth):
                     return self._filled(english, other, values, depth)
-                found = found or (english, other, values)  # whose holes begin with a quote that does not end there
+                found = found or (english, other, values)
         return self._filled(*found, depth) if found else self._ended(text, depth + 1)
+
+    def _fits(self, english: Template, values: list[str], depth: int) -> bool:
+        """Whether no other template is to be tried: behind a heading stands a message, no hole begins with a quote that
+        does not end there."""
+        if english.heading:
+            return " " not in values[0] or self.said(values[0], depth + 1) != values[0]
+        return all(not value or value[0] not in QUOTES or quoted(value) for value in values)
 
     @cached_property
     def endings(self) -> list[tuple[Template, Template]]:
