@@ -2,8 +2,10 @@
 
 import copy
 import logging
+import os
 import shutil
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from danqing.errors import InvalidInput
 from danqing.nets.ports import Residuals
 from danqing.nets.rrdb import RRDBNet, RRDBNetConfig
 from danqing.nets.unet import UNet, UNetConfig
+from danqing.run.device import threads
 from danqing.run.engine import compiled, openvino, whole, xla
 from danqing.run.engine.engines import ENGINES, Engine, find_engine
 from danqing.run.textcache import cached_text
@@ -345,6 +348,18 @@ def test_xla_reads_what_was_kept_and_makes_anew_what_was_spoilt(monkeypatch):
     shutil.rmtree(folder)
     folder.write_text("no folder")
     assert answer(0.0) == (True, 3)
+
+
+@pytest.mark.parametrize("own", [None, "5"])
+def test_xla_starts_as_many_threads_as_torch_has_unless_the_environment_says_how_many(monkeypatch, own):
+    monkeypatch.delenv(xla.THREADS, raising=False)
+    if own:
+        monkeypatch.setenv(xla.THREADS, own)
+    read = []
+    package = SimpleNamespace(devices=lambda kind: read.append(os.environ[xla.THREADS]))
+    monkeypatch.setattr(xla, "import_module", lambda name: package)
+    assert xla.jax.__wrapped__() is package
+    assert read == [own or str(threads())] and os.environ.get(xla.THREADS) == own
 
 
 def test_operators_of_other_versions_are_there_by_name_while_torchax_is_imported_and_no_longer():

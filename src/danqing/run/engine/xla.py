@@ -7,6 +7,7 @@ the disk (StableHLO), and what XLA makes of that by JAX's own cache beside it.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from torch.export import ExportedProgram
 
 from ... import atomic
 from ...log import timed
+from ..device import threads
 from ..native import library
 from . import whole
 from .engines import Engine
@@ -34,6 +36,8 @@ FORM = 1
 PACKAGES = ("torchax", "jax")
 #: Bytes of what XLA compiled that are kept on the disk; of more JAX removes the oldest.
 KEPT = 4 << 30
+#: The variable that says to XLA how many threads to start.
+THREADS = "PJRT_NPROC"
 
 
 def folder() -> Path:
@@ -84,10 +88,18 @@ def torchax() -> Any:
     return export
 
 
+@cache
 def jax() -> Any:
-    """The package, loaded late."""
+    """The package, loaded late; it computes by as many threads as torch when it was."""
     import_module("jax.export")
-    return import_module("jax")
+    package, own = import_module("jax"), os.environ.get(THREADS)
+    os.environ[THREADS] = own or str(threads())
+    try:
+        package.devices("cpu")  # reads it, once in a process
+    finally:
+        del os.environ[THREADS]
+        os.environ |= {THREADS: own} if own else {}
+    return package
 
 
 def of_torch(tensor: Tensor) -> Any:
