@@ -21,7 +21,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import date
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -80,8 +82,7 @@ def in_int8(model: Any, given: list[Any]) -> Any:
 
     It is calibrated on one call and its biases stay as they are, for neither changes how long it takes.
     """
-    import nncf
-
+    nncf: Any = import_module("nncf")
     plain = nncf.AdvancedQuantizationParameters(
         disable_bias_correction=True, smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1, convolution=-1)
     )
@@ -378,6 +379,8 @@ def measured(case: Case, rounds: int, warm: int, chosen: Sequence[str]) -> list[
             "target": case.aimed(way),
             "memory_mb": peak[ours],
             "peer_memory_mb": peak[way],
+            "rounds": rounds,
+            "day": date.today().isoformat(),
         }
         for way in names[1:]
         if took[way] < math.inf
@@ -411,13 +414,14 @@ def main() -> None:
     )
     lines = [
         f"Measured by `python benchmarks/engines.py` on {machine['cpu']} ({computed}): seconds of the process, the "
-        f"least of {args.rounds} in turns, and the peak of memory.",
+        "least of some rounds in turns, and the peak of memory.",
         "",
-        "| | danqing | the other | ratio | aimed at |",
-        "|---|---|---|---|---|",
+        "| | danqing | the other | ratio | aimed at | rounds, day |",
+        "|---|---|---|---|---|---|",
         *(
             f"| {r['case']} | {r['ours_s']:.2f} s, {r['memory_mb']} MB | {r['peer']}: {r['peer_s']:.2f} s, "
-            f"{r['peer_memory_mb']} MB | {r['ratio']:.2f} | {r['target'] or ''} |"
+            f"{r['peer_memory_mb']} MB | {r['ratio']:.2f} | {r['target'] or ''} | "
+            f"{r['rounds']}, {r['day']} |"
             for r in rows
         ),
     ]

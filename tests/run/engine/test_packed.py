@@ -130,6 +130,15 @@ CALLS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", packed.DTYPES)
+def test_kernels_are_transformed_for_grids_of_some_size_and_larger_and_never_beyond_their_bytes(dtype, monkeypatch):
+    monkeypatch.setattr(type(packed.WAYS[dtype].kernel), "reason", lambda kernel: "")
+    for channels in (64, 256, 640, 1280, 2560):
+        layer = nn.Conv2d(channels, channels, 3, padding=1, device="meta")
+        found = [packed.transforms(layer, dtype, torch.Size((1, channels, side, side))) for side in (2, 4, 8, 16, 64)]
+        assert found == sorted(found) and (not any(found) or packed.panels(layer, dtype) <= packed.PANEL)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_network_of_any_family_computes_as_before_and_comes_back_bit_for_bit(name):
     torch.manual_seed(0)
