@@ -2,6 +2,7 @@
 
     python benchmarks/engines.py            prints the table
     python benchmarks/engines.py --write    keeps it in benchmarks/results/ and puts it into docs/engines.md
+                                            and README.md
     python benchmarks/engines.py --only "one call" --ways "danqing packed" "openvino bf16"
 
 The peers are diffusers, eager and compiled, and OpenVINO, which converts diffusers' networks. Weights are random but
@@ -387,6 +388,20 @@ def measured(case: Case, rounds: int, warm: int, chosen: Sequence[str]) -> list[
     ]
 
 
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of each case beside what of other makers comes nearest to danqing, or is faster."""
+    others = [row for row in rows if not row["peer"].startswith("danqing ")]
+    nearest = {row["case"]: row for row in sorted(others, key=lambda row: row["ratio"])}
+    return [
+        "| | danqing | nearest other | ratio |",
+        "|---|---|---|---|",
+        *(
+            f"| {r['case']} | {r['ours_s']:.2f} s | {r['peer']}: {r['peer_s']:.2f} s | {r['ratio']:.2f} |"
+            for r in (nearest[case] for case in dict.fromkeys(row["case"] for row in others))
+        ),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
@@ -430,6 +445,7 @@ def main() -> None:
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         put("docs/engines.md", f"engines {machine['instructions']}", "\n".join(lines))
+        put("README.md", f"engines {machine['instructions']}", "\n".join([lines[0], "", *summary(rows)]))
 
 
 if __name__ == "__main__":
