@@ -389,9 +389,9 @@ def measured(case: Case, rounds: int, warm: int, chosen: Sequence[str]) -> list[
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A table of each case beside what of other makers comes nearest to danqing, or is faster."""
+    """A table of each case beside what of other makers came nearest to danqing, or was faster, on the latest day."""
     others = [row for row in rows if not row["peer"].startswith("danqing ")]
-    nearest = {row["case"]: row for row in sorted(others, key=lambda row: row["ratio"])}
+    nearest = {row["case"]: row for row in sorted(others, key=lambda row: (row["day"], row["ratio"]))}
     return [
         "| | danqing | nearest other | ratio |",
         "|---|---|---|---|",
