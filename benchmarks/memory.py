@@ -39,6 +39,7 @@ from danqing.codec import VAECodec
 from danqing.nets.autoencoder_kl import AutoencoderKL, SD1
 from danqing.run.engine.engines import ENGINES, find_engine
 from danqing.run.offload import give_back
+from danqing.run.pages import frugal
 from danqing.run.precision import find_precision
 def status(key):
     with open("/proc/self/status") as file:
@@ -51,6 +52,8 @@ vae = vae.to_empty(device="cpu").eval().requires_grad_(False)
 for p in vae.parameters():
     p.normal_(0, 0.02) if p.ndim > 1 else p.fill_(0.5)
 ENGINES[find_engine(torch.device("cpu"))].attach(vae)
+if how != "whole":
+    frugal()  # as painting does where it has no room
 windows = tiles.fitting((side, side), lambda h, w: how == "whole" or h < side)
 codec, z = tiles.Tiled(VAECodec(vae), windows), torch.zeros(1, 4, side, side)
 with torch.inference_mode():

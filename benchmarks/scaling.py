@@ -27,6 +27,8 @@ from danqing.run.record import describe
 from marks import put
 
 PROMPT = "a red fox, 3d style"
+#: The pixels along a side beyond which the default model sees windows of so many.
+WHOLE = 512
 
 
 class Took(NamedTuple):
@@ -55,7 +57,8 @@ class Watched(PackedAttend):
 
 def took(count: int, side: int, steps: int, rounds: int) -> Took:
     """Of so many pictures, after one round that does not count."""
-    shared: Any = {"prompt": PROMPT, "steps": steps, "width": side, "height": side, "finish": ()}
+    tiled = {"tile": WHOLE} if side > WHOLE else {}
+    shared: Any = {"prompt": PROMPT, "steps": steps, "width": side, "height": side, "finish": (), **tiled}
     requests = [Request(**shared, seed=seed) for seed in range(1, count + 1)]
     found: list[Took] = []
     for _ in range(rounds + 1):
@@ -76,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="pictures at once, of 128 px")
-    parser.add_argument("--sides", nargs="+", type=int, default=[256, 384, 512, 768, 1024], help="in pixels")
+    parser.add_argument("--sides", nargs="+", type=int, default=[256, 384, 512, 1024, 2048], help="in pixels")
     args = parser.parse_args()
     keep()
     KINDS[Attend] = Watched
@@ -89,7 +92,7 @@ def main() -> None:
     text = [
         f"Measured by `python benchmarks/scaling.py` on {machine['cpu']} ({how}, "
         f"{find_engine(torch.device('cpu'))}): danqing-mini, {args.steps} steps, seconds of the process a picture, the "
-        f"least of {args.rounds}.",
+        f"least of {args.rounds}. Beyond {WHOLE} px the picture is seen in windows of that.",
         "",
         "| pictures of 128 px at once | seconds a picture | of which attention |",
         "|---|---|---|",

@@ -375,3 +375,13 @@ def test_a_refiner_of_another_schedule_is_refused(painter, other):
     (other / "model.json").write_text(json.dumps(described))
     with pytest.raises(InvalidInput, match="refiner"):
         painter.paint(Request(prompt="a fox", steps=2, refiner=str(other)))
+
+
+def test_freed_pages_are_the_systems_again_where_decoding_has_no_room_and_else_stay(painter, monkeypatch):
+    from danqing.painting import painter as module
+
+    called = []
+    monkeypatch.setattr(module, "frugal", lambda: called.append(1))
+    for room, fits in ((1 << 40, True), (0, False)):
+        monkeypatch.setattr(module, "free", lambda where, room=room: room)
+        assert painter._fits(4, 4) == fits and bool(called) != fits

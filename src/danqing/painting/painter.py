@@ -33,6 +33,7 @@ from ..request.request import Request, Resolved
 from ..run import offload, together
 from ..run.device import free
 from ..run.engine.engines import ENGINES
+from ..run.pages import frugal
 from ..run.shared import Attach, Setup, Shared
 from ..solve import core, learned
 from ..solve.starting import starting
@@ -155,7 +156,10 @@ class Painter(LoadedModel):
         if AMPLE * height * width * self.codec.factor**2 <= free(self.device):
             return True
         with offload.ROOM.holding():
-            return self._decoding(height, width) <= free(self.device)
+            if self._decoding(height, width) <= free(self.device):
+                return True
+        frugal()  # it is seen in tiles, of whose pieces none is kept
+        return False
 
     def alone(self) -> Painter:
         """The same painter for one picture, with nothing attached."""
