@@ -30,6 +30,7 @@ from experiments.epochs import Epochs
 from experiments.latents import averaged, committed, shipped
 from experiments.least_squares import fit_draft
 from experiments.milestones import Trial, course, follow, parser
+from experiments.missing import completed
 from experiments.open_variance import open_variance, pairs
 
 
@@ -102,14 +103,19 @@ def groups(model: Drafting) -> list[dict]:
 
 
 def main() -> None:
-    args = parser(__doc__, batch=256).parse_args()
+    options = parser(__doc__, batch=256)
+    options.add_argument("--still", action="store_true", help="the tower stands still: who reads its tokens still can")
+    args = options.parse_args()
     set_up(args.threads)
     device = find_device()
     torch.manual_seed(0)
     measured = pairs(args.data, bilingual_tokenizer(args.data / "tokenizer.json"), 256)
-    batches = Batches(Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device)
+    batches = completed(
+        Batches(Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device), args.data
+    )
     model, before = begun(args.runs, args.resume, batches)
     model = model.requires_grad_(True).to(device)
+    model.tower.requires_grad_(not args.still)
 
     def training(rate: Callable[[int], float]) -> Training:
         own = copy.deepcopy(model)
