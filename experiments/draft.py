@@ -71,12 +71,13 @@ def begun(
     """Where a training begins, and how many samples its weights have seen: a draft that was trained elsewhere, or the
     committed tower and its draft, if that is an MLP of the same shape; else, on the tower of the text's own training, a
     draft of random features that is fitted to ``count`` batches, which spares it its first 100,000 samples."""
-    if resume and (known := trained(runs)) is not None:
-        return known, 0
-    model = Drafting(text_tower(runs))
     net = shipped("denoiser")
-    if resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden:
-        model.draft.load_state_dict(net.draft.state_dict())
+    alike = resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden
+    if resume and (known := trained(runs)) is not None:
+        return known, committed() if alike else 0
+    model = Drafting(text_tower(runs))
+    if alike:
+        model.draft.load_state_dict(cast(DraftedUNet, net).draft.state_dict())
         return model, committed()
     with torch.inference_mode():
         seen = [(x0.cpu(), model.tower(ids.cpu()).pooled) for x0, ids in map(batches, range(count))]
@@ -85,13 +86,12 @@ def begun(
 
 
 def trained(runs: Path) -> Drafting | None:
-    """The draft of the newest branch that has cooled down, else of the long run, else none."""
-    found = [*sorted((runs / "draft").glob("cooled-*/last.pt"), reverse=True), runs / "draft" / "last.pt"]
-    there = next((path for path in found if path.exists()), None)
-    if there is None:
+    """The draft of the branch that cooled down last, else of the long run, else none."""
+    cooled, long = list((runs / "draft").glob("cooled-*/last.pt")), runs / "draft" / "last.pt"
+    if not cooled and not long.exists():
         return None
     model = Drafting(clip.CLIPText(clip.MINI_TEXT))
-    averaged(there, model)
+    averaged(max(cooled, key=lambda path: path.stat().st_mtime) if cooled else long, model)
     return model
 
 
