@@ -38,7 +38,7 @@ DEFAULTS = {
     "steps": 20,
     "solver": "dpmpp-2m",
     "spacing": "sgm-uniform",
-    "scale": 4.0,
+    "scale": 3.0,
     "clip_skip": 1,
     "finish": "enlarge",
     "hires_strength": 0.25,
