@@ -53,7 +53,8 @@ reads: what the words show on average, by an MLP) on 16 x 16 x 8 latents of an a
 tokens of the text tower ({text:.1f}M) of a small bilingual CLIP, which learned along with the draft. Rectified flow."""
 COMPOSED = """\
 {composites} composites are put together from the singles above; 5 % of the (subject, style) pairs and three styles of
-each of 20 subjects were never trained on."""
+each of 20 subjects were never trained on. Of pairs that no set has, those that are held out among them, the draft
+learned what the subject's pictures in other styles say that theirs would be."""
 LIMITS = """\
 It knows about 1,900 subjects drawn as emoji in eight styles, and drawn portraits; nothing else. It does not write text,
 and photographs are beyond it. The pictures are drawings by licence: no photograph of a person was used."""
