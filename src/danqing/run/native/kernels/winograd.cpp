@@ -8,6 +8,9 @@ constexpr float A = 0.70710678f, B = 1.41421356f, AA = 0.5f, BB = 2, SUM = AA + 
 struct Fours : Singles {
     static constexpr int SIDE = 4, PART = 64;
 
+    static Vec part(int, const float* p, int64_t n) { return load(p, n); }
+    static void join(float* p, const Vec (&parts)[1], int64_t) { store(p, parts[0]); }
+
     static void enter(const Vec* x, int s, Vec* y) {
         Vec p = x[4 * s] - set(BB) * x[2 * s], q = set(A) * (x[3 * s] - set(BB) * x[s]);
         Vec r = x[4 * s] - set(AA) * x[2 * s], t = set(B) * (x[3 * s] - set(AA) * x[s]);
