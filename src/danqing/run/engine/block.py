@@ -1,7 +1,7 @@
-"""A transformer block of a UNet in small networks: kernels of our own one after another in one piece of memory.
+"""Blocks of small networks: kernels of our own one after another in one piece of memory.
 
-A layer by itself is asked whether it can, and answers with a tensor of its own: in a small network that takes as long as
-what it computes. Here the block is asked once. The bytes are those of its layers one by one.
+A layer by itself is asked whether it can, and answers with a tensor of its own: in a small network that takes as long
+as what it computes. Here the block is asked once. The bytes are those of its layers one by one.
 """
 
 from __future__ import annotations
@@ -12,22 +12,128 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...nets.blocks import ResnetBlock
 from ...nets.ports import Context
 from ...nets.unet import GEGLU, Attention, CrossAttention, FeedForward, TransformerBlock
-from ..native import attention, gated, linear, normalise
+from ..native import attention, convolution, gated, linear, normalise
+from ..native.convolution import WAYS, Packed3x3
 from ..native.switch import given
 from ..native.tensors import plain
-from .layers import ROWS, Held, PackedAttend, PackedGated, PackedLayerNorm, PackedLinear
+from .layers import (
+    ROWS,
+    Held,
+    PackedActivated,
+    PackedAdded,
+    PackedAttend,
+    PackedConv2d,
+    PackedGated,
+    PackedGroupNorm,
+    PackedLayerNorm,
+    PackedLinear,
+)
 
 ATTENTION = attention.KERNELS[torch.bfloat16]
 KERNELS = (linear.KERNEL, normalise.KERNEL, gated.KERNEL, ATTENTION)
-#: The layers of a block that are not called, in the order of `parts_of`.
+#: The layers of a residual block that are not called.
+RESIDUAL: tuple[type[nn.Module], ...] = (
+    PackedGroupNorm,
+    PackedConv2d,
+    PackedGroupNorm,
+    PackedConv2d,
+    *(PackedActivated, PackedAdded),
+)
+#: Those of a transformer block, in the order of `parts_of`.
 KINDS: tuple[type[nn.Module], ...] = (
     *(PackedLayerNorm, PackedLayerNorm, PackedLayerNorm),
     *(PackedLinear, PackedLinear, PackedLinear, PackedLinear, PackedLinear, PackedLinear, PackedLinear, PackedLinear),
     *(PackedAttend, PackedAttend, PackedGated),
     *(Attention, CrossAttention, FeedForward, nn.Sequential, GEGLU, nn.Identity, nn.ModuleList, nn.ModuleList),
 )
+
+
+class PackedResnetBlock(ResnetBlock):
+    """A block whose norms and convolutions are computed at once where all of them are as the engine left them; the
+    projection of time and the shortcut are asked of whoever makes them."""
+
+    def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
+        if (held := convolutions(self, x)) is not None:
+            time = self.time_emb_proj
+            moved = None if time is None or ctx is None else time(ctx.activated)
+            if (out := residual(self, held, x, moved, self.conv_shortcut(x))) is not None:
+                return out
+        return super().forward(x, ctx)
+
+
+def convolutions(block: ResnetBlock, x: Tensor) -> tuple[Packed3x3, Packed3x3] | None:
+    """The transformed kernels of a residual block; None where its layers have to be called."""
+    if x.dim() != 4 or not 0 < x.shape[2] * x.shape[3] <= ROWS or x.dtype not in WAYS or torch.is_grad_enabled():
+        return None
+    if not x.is_contiguous(memory_format=torch.channels_last) or not x.numel() or not plain(x):
+        return None
+    one = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
+    norms: list[Any] = [one["norm1"], one["norm2"]]
+    found: list[Any] = [one["conv1"], one["conv2"]]
+    layers = (norms[0], found[0], norms[1], found[1], one["activated"], one["added"])
+    for layer, kind in zip(layers, RESIDUAL, strict=True):
+        if type(layer) is not kind or layer._forward_hooks or layer._forward_pre_hooks:
+            return None
+    if normalise.KERNEL.reason() or WAYS[x.dtype].kernel.reason():
+        return None
+    inputs, matters, packed = x.shape[1], (*x.shape[2:], given()), list[Packed3x3]()
+    for norm, layer in zip(norms, found, strict=True):
+        if not all(whole(number, x, inputs) for number in (norm._parameters["weight"], norm._parameters["bias"])):
+            return None
+        held: Held = vars(layer)["held"]
+        held = held if held.shape == matters else layer.fitted((len(x), inputs, *x.shape[2:]))
+        if not isinstance(held.panels, Packed3x3) or held.panels.panels is None or held.panels.inputs != inputs:
+            return None
+        if held.panels.panels.dtype != x.dtype:
+            return None
+        packed.append(held.panels)
+        inputs = held.panels.outputs
+    return packed[0], packed[1]
+
+
+def whole(number: Tensor | None, x: Tensor, count: int) -> bool:
+    """Whether these are the weights of a norm of so many channels, of the precision of x."""
+    return number is not None and number.dtype == x.dtype and number.shape == (count,) and number.is_contiguous()
+
+
+def residual(
+    block: ResnetBlock, packed: tuple[Packed3x3, Packed3x3], x: Tensor, time: Tensor | None, beside: Tensor
+) -> Tensor | None:
+    """The block's answer for x (B, C, H, W), the projected time (B, O) and the shortcut's answer (B, O, H, W); None
+    where memory is short, or these are of another shape, order or precision."""
+    (batch, inputs, high, broad), outputs = x.shape, packed[1].outputs
+    cells = high * broad
+    if beside.shape != (batch, outputs, high, broad) or not beside.is_contiguous(memory_format=torch.channels_last):
+        return None
+    if beside.dtype != x.dtype or not plain(beside):
+        return None
+    if time is not None and (time.shape != (batch, outputs) or time.dtype != x.dtype or not time.is_contiguous()):
+        return None
+    room = x.new_empty(batch * cells * (max(inputs, outputs) + outputs))
+    out = torch.empty((batch, outputs, high, broad), dtype=x.dtype, memory_format=torch.channels_last)
+    normed = room.data_ptr()
+    between = normed + batch * cells * max(inputs, outputs) * x.element_size()
+    one, kernel = block._modules, WAYS[x.dtype].kernel
+
+    def norm(layer: Any, at: int, channels: int) -> int:
+        weight, bias, sizes = layer._parameters["weight"], layer._parameters["bias"], (batch, cells, channels)
+        return normalise.at(
+            "group_norm", at, weight, bias, normed, (*sizes, layer.num_groups), True, layer.eps, x.dtype
+        )
+
+    def convolve(layer: Any, which: int, added: tuple[int, int, int], to: int) -> int:
+        found = packed[which]
+        sizes = (batch, high, broad, found.inputs, outputs)
+        return convolution.at(kernel, normed, found.panels, layer._parameters["bias"], added, to, sizes)
+
+    short = norm(one["norm1"], x.data_ptr(), inputs)
+    short |= convolve(one["conv1"], 0, (0, 0, 0) if time is None else (time.data_ptr(), outputs, 0), between)
+    short |= norm(one["norm2"], between, outputs)
+    short |= convolve(one["conv2"], 1, (beside.data_ptr(), outputs * cells, outputs), out.data_ptr())
+    return None if short else out
 
 
 class Parts(NamedTuple):
@@ -80,9 +186,8 @@ def fitted(norms: list[Any], linears: list[Any], x: Tensor) -> Parts | None:
     """The layers, if all numbers are of the precision and in the number that the kernels read."""
     wide, matters = x.shape[2], (True, given())
     for norm in norms:
-        for number in (norm._parameters["weight"], norm._parameters["bias"]):
-            if number is None or number.dtype != x.dtype or number.shape != (wide,) or not number.is_contiguous():
-                return None
+        if not all(whole(number, x, wide) for number in (norm._parameters["weight"], norm._parameters["bias"])):
+            return None
     held = [vars(layer)["held"] for layer in linears]
     held = [each if each.shape == matters else layer.fitted(x.shape) for layer, each in zip(linears, held, strict=True)]
     shapes = ((wide, wide),) * 6 + ((8 * wide, wide), (wide, 4 * wide))

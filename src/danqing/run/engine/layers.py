@@ -18,6 +18,7 @@ from ...nets.operations import Activated, Added, Attend, Gated
 from ...weights.mappings import let_go
 from ..native.attention import attention
 from ..native.convolution import WAYS, Packed3x3, convolution3x3, pack3x3
+from ..native.direct import Taps, direct, taps
 from ..native.gated import gated
 from ..native.linear import linear
 from ..native.linear import panels as panels_of
@@ -41,7 +42,7 @@ class Held(NamedTuple):
 
     shape: Sequence[Any] | None
     weight: Tensor
-    panels: Packed3x3 | Tensor | None = None
+    panels: Packed3x3 | Taps | Tensor | None = None
 
     @property
     def dense(self) -> Tensor:
@@ -158,8 +159,7 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
         if transforms(self, weight.dtype, shape):
             return Held(None, weight, pack3x3(weight, keep=False))
-        small = cellwise(self) and shape[2:].numel() <= ROWS
-        if small and (found := panels_of(weight.flatten(1))) is not None:
+        if shape[2:].numel() <= ROWS and (found := small(self, weight)) is not None:
             return Held(None, weight, found)
         return Held(None, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
 
@@ -175,6 +175,10 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
             return ONEDNN._convolution_pointwise(x, held.weight, self.bias, *self.how(), "none", [], "")
         if isinstance(held.panels, Packed3x3):
             return convolution3x3(x, held.panels, self.bias)
+        if isinstance(held.panels, Taps):
+            (stride, _), (padding, _) = self.stride, cast(Sequence[int], self.padding)
+            out = direct(x, held.panels, self.bias, stride, padding)
+            return nn.Conv2d.forward(self, x) if out is None else out
         return linear(x.permute(0, 2, 3, 1), held.panels, len(held.weight), self.bias).permute(0, 3, 1, 2)
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
@@ -186,10 +190,15 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
         return self.forward(x) + other
 
 
-def cellwise(layer: nn.Conv2d) -> bool:
-    """Whether a convolution is a linear layer of each cell."""
-    how = (layer.kernel_size, layer.stride, layer.padding, layer.groups)
-    return how == ((1, 1), (1, 1), (0, 0), 1)
+def small(layer: nn.Conv2d, weight: Tensor) -> Tensor | Taps | None:
+    """A small weight for our kernels: that of a linear layer of each cell, or of a convolution as it is written; None
+    where they do not multiply by it."""
+    (across, down), (right, below) = layer.stride, cast(Sequence[int], layer.padding)
+    if layer.groups > 1 or layer.dilation != (1, 1) or across != down or right != below:
+        return None
+    if (layer.kernel_size, across, right) == ((1, 1), 1, 0):
+        return panels_of(weight.flatten(1))
+    return taps(weight)
 
 
 #: Panels of more bytes than this are not worth their memory: many channels over few cells.
@@ -253,7 +262,7 @@ class PackedActivated(Activated):
 
 
 class PackedAdded(Added):
-    """A layer and what is added to it in one pass by our kernel, where there is one; hooks see the layer's own answer."""
+    """A layer and what is added to it in one pass by our kernel, where there is one and nobody looks at the layer."""
 
     def forward(self, layer: nn.Module, x: Tensor, other: Tensor) -> Tensor:
         if type(layer) in (PackedConv2d, PackedLinear) and not layer._forward_hooks and not layer._forward_pre_hooks:

@@ -13,12 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ...nets.blocks import ResnetBlock
 from ...nets.operations import Activated, Added, Attend, Gated
 from ...nets.unet import TransformerBlock
 from ..native.chosen import running
 from ..native.gated import KERNEL as gate
 from ..native.normalise import KERNEL as normalise
-from .block import PackedTransformerBlock
+from .block import PackedResnetBlock, PackedTransformerBlock
 from .engines import Engine
 from .layers import (
     DTYPES,
@@ -45,6 +46,7 @@ KINDS: dict[type[nn.Module], type[nn.Module]] = {
     Activated: PackedActivated,
     Added: PackedAdded,
     Gated: PackedGated,
+    ResnetBlock: PackedResnetBlock,
     TransformerBlock: PackedTransformerBlock,
 }
 

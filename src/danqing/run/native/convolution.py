@@ -114,7 +114,7 @@ def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None, add
         x: (B, C, H, W), of the precision of the kernels; fastest when channels-last, as the answer is.
         packed: the kernels.
         bias: (O,), of that precision.
-        added: (B, O, H, W) or (B, O, 1, 1), of that precision; what is added is rounded as if by an operation of its own.
+        added: (B, O, H, W) or (B, O, 1, 1), of that precision; it is added as if by an operation of its own.
 
     Raises:
         InvalidInput: torch has to compute it, and the weight was not kept.
@@ -163,19 +163,35 @@ def computed(
     x = x.contiguous(memory_format=torch.channels_last)
     batch, inputs, height, width = x.shape
     out = torch.empty((batch, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+    place, steps = 0, (0, 0)
+    if added is not None:
+        cells = added.shape[2:].numel()
+        place, steps = added.data_ptr(), (outputs * cells, outputs if cells > 1 else 0)
+    sizes = (batch, height, width, inputs, outputs)
+    return None if at(kernel, x.data_ptr(), panels, bias, (place, *steps), out.data_ptr(), sizes) else out
+
+
+def at(
+    kernel: Kernel,
+    x: int,
+    panels: Tensor,
+    bias: Tensor | None,
+    added: tuple[int, int, int],
+    out: int,
+    sizes: tuple[int, int, int, int, int],
+) -> int:
+    """The convolution of pictures at an address to another; 1 where memory is short.
+
+    Args:
+        added: the address of what is added, or 0, and its strides: of a picture and a cell.
+        sizes: batch, height, width, inputs, outputs.
+    """
+    place, *steps = added
     call = CALL.pack(
-        *(x.data_ptr(), panels.data_ptr(), 0 if bias is None else bias.data_ptr()),
-        *(0 if added is None else added.data_ptr(), out.data_ptr()),
-        *(batch, height, width, inputs, outputs),
-        *(
-            (0, 0)
-            if added is None
-            else (outputs * added.shape[2:].numel(), 0 if added.shape[2:].numel() == 1 else outputs)
-        ),
-        pool(),
-        threads(x.numel() * outputs),
+        *(x, panels.data_ptr(), 0 if bias is None else bias.data_ptr(), place, out, *sizes, *steps),
+        *(pool(), threads(sizes[0] * sizes[1] * sizes[2] * sizes[3] * sizes[4])),
     )
-    return None if kernel.functions["convolution"](call) else out
+    return kernel.functions["convolution"](call)
 
 
 def test(kernel: Kernel) -> float:

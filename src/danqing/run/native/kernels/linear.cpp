@@ -19,8 +19,9 @@ constexpr int PANEL = Halves::COLUMNS * WIDTH, TOGETHER = 8 * Halves::ROWS;  // 
 
 EXPORT int linear(const Linear* a) {
     const int64_t words = a->inputs / 2, panels = (a->outputs + PANEL - 1) / PANEL;
-    parallel(a->pool, a->threads, (a->rows + TOGETHER - 1) / TOGETHER * panels, [&](int64_t i) {
-        const int64_t first = i / panels * TOGETHER, last = least(a->rows, first + TOGETHER), o = i % panels * PANEL;
+    const int64_t groups = (a->rows + TOGETHER - 1) / TOGETHER;
+    parallel(a->pool, a->threads, groups * panels, [&](int64_t i) {
+        const int64_t first = i % groups * TOGETHER, last = least(a->rows, first + TOGETHER), o = i / groups * PANEL;
         const int64_t outputs = least(PANEL, a->outputs - o);
         auto panel = (const Halves::Word*)a->panels + o * words;
         columns<Halves::COLUMNS>((outputs + WIDTH - 1) / WIDTH, [&](auto vectors) {
