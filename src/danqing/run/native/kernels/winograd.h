@@ -9,8 +9,9 @@
 // move a bit.
 //
 // A `Way` is a kind of product (product.h) that says in addition: SIDE, PART (input channels that are summed at once, near
-// in the cache), enter(x, s, y) (B^T along one axis: SIDE + 2 vectors, `s` apart, to as many) and leave(x, s, y, t) (A^T:
-// SIDE + 2 vectors, `s` apart, to SIDE, `t` apart).
+// in the cache), TILES (of a task, a multiple of ROWS), part(k, x, n) (the k-th of each word's channels, of n neighbours) and
+// join(x, parts, n) (all of them in their places again), enter(x, s, y) (B^T along one axis: SIDE + 2 vectors, `s` apart, to
+// as many) and leave(x, s, y, t) (A^T: SIDE + 2 vectors, `s` apart, to SIDE, `t` apart).
 #pragma once
 #include "parallel.h"
 #include "product.h"
@@ -30,11 +31,11 @@ template <class Way> struct Winograd {
     typedef typename Way::Word Word;
     static constexpr int SIDE = Way::SIDE, GRID = SIDE + 2, POINTS = GRID * GRID, PAIR = Way::PAIR, ROWS = Way::ROWS;
     static constexpr int COLUMNS = Way::COLUMNS, PANEL = COLUMNS * WIDTH;
-    static constexpr int TILES = 6 * ROWS;           // tiles that one task multiplies,
-    static constexpr int TOGETHER = 64;              // by the kernels of so many outputs: some panels
+    static constexpr int TILES = Way::TILES;           // tiles that one task multiplies,
+    static constexpr int TOGETHER = 64;                // by the kernels of so many outputs: some panels
     static constexpr int64_t PART = Way::PART / PAIR;  // words
     static constexpr int AHEAD = 1 << 17;  // bytes of kernels to fetch before they are read: few tiles wait for memory
-    static constexpr int64_t MEMORY = 1 << 20;  // bytes of transformed input at once for each thread, to be read again
+    static constexpr int64_t MEMORY = 1 << 19;  // bytes of transformed input at once for each thread, to be read again
 
     const Convolution& a;
     int64_t across = (a.width + SIDE - 1) / SIDE, down = (a.height + SIDE - 1) / SIDE, tiles = a.batch * across * down;
@@ -42,7 +43,7 @@ template <class Way> struct Winograd {
     int64_t words = (a.inputs + PAIR - 1) / PAIR, apart = depth / PAIR;  // of a row: that are summed, and that there are
     int64_t fit = MEMORY * a.threads / int64_t(POINTS * sizeof(Element) * depth) / TILES * TILES;
     int64_t block = least(up(tiles, TILES), fit < TILES ? TILES : fit);
-    int64_t span = block * depth + 64 / int64_t(sizeof(Element));  // of a point's; not a power of 2, as the cache is made
+    int64_t span = block * depth + 64 / int64_t(sizeof(Element));  // of a point; apart from what the cache counts as one place
     Buffer<Element> entered{size_t(POINTS * span)};
 
     explicit Winograd(const Convolution& a) : a(a) {}
