@@ -84,7 +84,7 @@ def convolutions(block: ResnetBlock, x: Tensor) -> tuple[Packed3x3, Packed3x3] |
         if not all(whole(number, x, inputs) for number in (norm._parameters["weight"], norm._parameters["bias"])):
             return None
         held: Held = vars(layer)["held"]
-        held = held if held.shape == matters else layer.fitted((len(x), inputs, *x.shape[2:]))
+        held = held if held.shape == matters else layer.fitted(torch.Size((len(x), inputs, *x.shape[2:])))
         if not isinstance(held.panels, Packed3x3) or held.panels.panels is None or held.panels.inputs != inputs:
             return None
         if held.panels.panels.dtype != x.dtype:
