@@ -7,7 +7,7 @@ as what it computes. Here the block is asked once. The bytes are those of its la
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ def convolutions(block: ResnetBlock, x: Tensor) -> tuple[Packed3x3, Packed3x3] |
         return None
     if not x.is_contiguous(memory_format=torch.channels_last) or not x.numel() or not plain(x):
         return None
-    one = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
+    one: dict[str, Any] = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
     norms: list[Any] = [one["norm1"], one["norm2"]]
     found: list[Any] = [one["conv1"], one["conv2"]]
     layers = (norms[0], found[0], norms[1], found[1], one["activated"], one["added"])
@@ -91,7 +91,7 @@ def convolutions(block: ResnetBlock, x: Tensor) -> tuple[Packed3x3, Packed3x3] |
             return None
         packed.append(held.panels)
         inputs = held.panels.outputs
-    return packed[0], packed[1]
+    return (packed[0], packed[1]) if packed[0].outputs == packed[1].outputs else None
 
 
 def whole(number: Tensor | None, x: Tensor, count: int) -> bool:
@@ -126,8 +126,8 @@ def residual(
 
     def convolve(layer: Any, which: int, added: tuple[int, int, int], to: int) -> int:
         found = packed[which]
-        sizes = (batch, high, broad, found.inputs, outputs)
-        return convolution.at(kernel, normed, found.panels, layer._parameters["bias"], added, to, sizes)
+        sizes = (batch, high, broad, found.inputs, found.outputs)
+        return convolution.at(kernel, normed, cast(Tensor, found.panels), layer._parameters["bias"], added, to, sizes)
 
     short = norm(one["norm1"], x.data_ptr(), inputs)
     short |= convolve(one["conv1"], 0, (0, 0, 0) if time is None else (time.data_ptr(), outputs, 0), between)
@@ -163,7 +163,7 @@ def parts_of(block: TransformerBlock, x: Tensor) -> Parts | None:
         return None
     if not x.numel() or not x.is_contiguous() or not plain(x) or any(kernel.reason() for kernel in KERNELS):
         return None
-    one = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
+    one: dict[str, Any] = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
     with suppress(KeyError, AttributeError):
         own, text, deep = (part._modules for part in (one["attn1"], one["attn2"], one["ff"]._modules["net"]))
         gate, (after, behind) = deep["0"]._modules, (own["to_out"], text["to_out"])
@@ -220,7 +220,9 @@ def computed(parts: Parts, heads: int, x: Tensor, keys: Tensor, values: Tensor) 
     def multiply(which: int, at: int, to: int, added: int = 0) -> None:
         layer, held = parts.linears[which]
         outputs, inputs = held.weight.shape
-        linear.multiply(linear.KERNEL, at, held.panels, layer._parameters["bias"], added, to, rows, inputs, outputs)
+        linear.multiply(
+            linear.KERNEL, at, cast(Tensor, held.panels), layer._parameters["bias"], added, to, rows, inputs, outputs
+        )
 
     def attend(k: int, v: int, count: int) -> int:
         steps, theirs = (cells * wide, size, wide), (count * wide, size, wide)
