@@ -30,6 +30,7 @@ from experiments.epochs import Epochs
 from experiments.latents import averaged, committed, shipped
 from experiments.least_squares import fit_draft
 from experiments.milestones import Trial, course, follow, parser
+from experiments.missing import completed
 from experiments.open_variance import open_variance, pairs
 
 
@@ -70,12 +71,13 @@ def begun(
     """Where a training begins, and how many samples its weights have seen: a draft that was trained elsewhere, or the
     committed tower and its draft, if that is an MLP of the same shape; else, on the tower of the text's own training, a
     draft of random features that is fitted to ``count`` batches, which spares it its first 100,000 samples."""
-    if resume and (known := trained(runs)) is not None:
-        return known, 0
-    model = Drafting(text_tower(runs))
     net = shipped("denoiser")
-    if resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden:
-        model.draft.load_state_dict(net.draft.state_dict())
+    alike = resume and isinstance(net, DraftedUNet) and net.config.draft_hidden == MLP_MINI.draft_hidden
+    if resume and (known := trained(runs)) is not None:
+        return known, committed() if alike else 0
+    model = Drafting(text_tower(runs))
+    if alike:
+        model.draft.load_state_dict(cast(DraftedUNet, net).draft.state_dict())
         return model, committed()
     with torch.inference_mode():
         seen = [(x0.cpu(), model.tower(ids.cpu()).pooled) for x0, ids in map(batches, range(count))]
@@ -84,13 +86,12 @@ def begun(
 
 
 def trained(runs: Path) -> Drafting | None:
-    """The draft of the newest branch that has cooled down, else of the long run, else none."""
-    found = [*sorted((runs / "draft").glob("cooled-*/last.pt"), reverse=True), runs / "draft" / "last.pt"]
-    there = next((path for path in found if path.exists()), None)
-    if there is None:
+    """The draft of the branch that cooled down last, else of the long run, else none."""
+    cooled, long = list((runs / "draft").glob("cooled-*/last.pt")), runs / "draft" / "last.pt"
+    if not cooled and not long.exists():
         return None
     model = Drafting(clip.CLIPText(clip.MINI_TEXT))
-    averaged(there, model)
+    averaged(max(cooled, key=lambda path: path.stat().st_mtime) if cooled else long, model)
     return model
 
 
@@ -102,14 +103,19 @@ def groups(model: Drafting) -> list[dict]:
 
 
 def main() -> None:
-    args = parser(__doc__, batch=256).parse_args()
+    options = parser(__doc__, batch=256)
+    options.add_argument("--still", action="store_true", help="the tower stands still: who reads its tokens still can")
+    args = options.parse_args()
     set_up(args.threads)
     device = find_device()
     torch.manual_seed(0)
     measured = pairs(args.data, bilingual_tokenizer(args.data / "tokenizer.json"), 256)
-    batches = Batches(Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device)
+    batches = completed(
+        Batches(Epochs(data=args.data, runs=args.runs, ahead=args.ahead), args.batch, device), args.data
+    )
     model, before = begun(args.runs, args.resume, batches)
     model = model.requires_grad_(True).to(device)
+    model.tower.requires_grad_(not args.still)
 
     def training(rate: Callable[[int], float]) -> Training:
         own = copy.deepcopy(model)

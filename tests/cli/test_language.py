@@ -130,7 +130,7 @@ def test_the_language_ends_with_the_command(capsys):
 def test_wrapping_keeps_the_text_within_its_width_and_signs_at_their_words(text, width):
     lines = wrapped(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())
-    whole = re.findall(r"[（“]*(?:[a1.-]+|[狐画])?[。，]*", text)  # what is not taken apart
+    whole = re.findall(r"[（“]*(?:[a1.-]+|[狐狸画])?[。，]*", text)  # what is not taken apart
     room = max(width, *map(cell_len, whole))
     assert all(cell_len(line) <= room for line in lines)
     if not re.search(r"\s[。，]", text):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .operations import Activated
+from .operations import Activated, Added
 from .ports import Context
 
 
@@ -48,17 +48,18 @@ class ResnetBlock(nn.Module):
         self.time_emb_proj = nn.Linear(time_channels, out_channels) if time_channels else None
         self.norm2 = nn.GroupNorm(groups, out_channels, eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.activated = Activated()
+        self.activated, self.added = Activated(), Added()
         self.conv_shortcut = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, ctx: Context | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C_out, H, W)."""
-        h = self.conv1(self.activated(self.norm1, x))
+        h = self.activated(self.norm1, x)
         if self.time_emb_proj is not None and ctx is not None:
-            h = h + self.time_emb_proj(F.silu(ctx.time))[:, :, None, None]
+            h = self.added(self.conv1, h, self.time_emb_proj(ctx.activated)[:, :, None, None])
+        else:
+            h = self.conv1(h)
         h = self.activated(self.norm2, h)  # what was normalised is let go before anything else is made
-        h = self.conv2(h)
-        return self.conv_shortcut(x) + h
+        return self.added(self.conv2, h, self.conv_shortcut(x))
 
 
 class Downsample(nn.Module):

@@ -36,3 +36,11 @@ class Activated(nn.Module):
     def forward(self, norm: nn.Module, x: Tensor) -> Tensor:
         """(B, C, ...) -> the same shape."""
         return F.silu(norm(x))
+
+
+class Added(nn.Module):
+    """A layer's answer and something beside it, ``y = layer(x) + other``; the layer is whoever asks's own."""
+
+    def forward(self, layer: nn.Module, x: Tensor, other: Tensor) -> Tensor:
+        """(B, ...) -> the shape of what the layer answers; ``other`` broadcasts to it."""
+        return layer(x) + other

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from types import MappingProxyType
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InvalidInput
@@ -40,6 +41,11 @@ class Context:
     time: Tensor
     tokens: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=lambda: NOTHING)
+
+    @cached_property
+    def activated(self) -> Tensor:
+        """SiLU of ``time``, which every residual block projects, (B, E)."""
+        return F.silu(self.time)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from .blocks import ResnetBlock
-from .operations import Attend, Gated
+from .operations import Added, Attend, Gated
 from .ports import Context
 from .trunk import Backbone, Embedding, Same, Trunk, TrunkConfig, sinusoid
 
@@ -204,6 +204,7 @@ class Transformer(nn.Module):
             TransformerBlock(channels, heads=heads, token_channels=config.cross_attention_dim) for _ in range(depth)
         )
         self.proj_out = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
+        self.added = Added()
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -212,8 +213,9 @@ class Transformer(nn.Module):
         h = self.proj_in(cells(h)) if self.linear else cells(self.proj_in(h))  # (B, HW, C)
         for block in self.transformer_blocks:
             h = block(h, ctx)
-        h = grid(self.proj_out(h), height, width) if self.linear else self.proj_out(grid(h, height, width))
-        return x + h
+        if self.linear:
+            return grid(self.added(self.proj_out, h, cells(x)), height, width)
+        return self.added(self.proj_out, grid(h, height, width), x)
 
 
 def cells(x: Tensor) -> Tensor:

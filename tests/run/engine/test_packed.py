@@ -132,11 +132,13 @@ CALLS = {
 
 @pytest.mark.parametrize("dtype", packed.DTYPES)
 def test_kernels_are_transformed_for_grids_of_some_size_and_larger_and_never_beyond_their_bytes(dtype, monkeypatch):
-    monkeypatch.setattr(type(packed.WAYS[dtype].kernel), "reason", lambda kernel: "")
+    from danqing.run.engine import layers as ways
+
+    monkeypatch.setattr(type(ways.WAYS[dtype].kernel), "reason", lambda kernel: "")
     for channels in (64, 256, 640, 1280, 2560):
         layer = nn.Conv2d(channels, channels, 3, padding=1, device="meta")
-        found = [packed.transforms(layer, dtype, torch.Size((1, channels, side, side))) for side in (2, 4, 8, 16, 64)]
-        assert found == sorted(found) and (not any(found) or packed.panels(layer, dtype) <= packed.PANEL)
+        found = [ways.transforms(layer, dtype, torch.Size((1, channels, side, side))) for side in (2, 4, 8, 16, 64)]
+        assert found == sorted(found) and (not any(found) or ways.panels(layer, dtype) <= ways.PANEL)
 
 
 @pytest.mark.parametrize("name", CALLS)

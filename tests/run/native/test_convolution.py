@@ -63,6 +63,17 @@ def test_neither_batch_nor_threads_move_a_bit(tensors, threads, batch, inputs, o
         assert torch.equal(convolution3x3(x[i : i + 1], packed, bias), together[i : i + 1])
 
 
+@fast
+@shapes
+def test_what_is_added_is_added_as_by_another_operation(tensors, batch, inputs, outputs, height, width, bias, count):
+    x, weight, bias = tensors(batch, inputs, outputs, height, width, bias)
+    packed = pack3x3(weight)
+    for shape in ((batch, outputs, height, width), (batch, outputs, 1, 1)):
+        other = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
+        for laid in (other, other.contiguous(memory_format=torch.channels_last)):
+            assert torch.equal(convolution3x3(x, packed, bias, laid), convolution3x3(x, packed, bias) + laid)
+
+
 def test_large_pictures_in_many_blocks(tensors, threads):
     x, weight, bias = tensors(1, 40, 20, 70, 130, True)
     threads(2)

@@ -41,3 +41,10 @@ def test_a_layer_whose_weight_was_exchanged_has_as_many_outputs_as_that_has_rows
     attach(layer)
     with torch.inference_mode():
         assert layer(drawn(5, 32)).shape == (5, 2)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_what_is_added_is_added_as_by_another_operation(biased):
+    x, weight, bias, other = drawn(53, 38), drawn(91, 38), drawn(91) if biased else None, drawn(53, 91)
+    apart = linear(x, panels(weight), 91, bias) + other
+    assert torch.equal(linear(x, panels(weight), 91, bias, other), apart)

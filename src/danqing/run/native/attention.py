@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -72,21 +73,34 @@ def computed(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Non
     if mask is not None:
         bias = added(mask).expand(batch, heads, queries, keys)
         place, bias_steps = bias.data_ptr(), bias.stride()[:3]
+    places = (q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), place)
+    strides = (*q_steps, *k_steps, *v_steps, *steps, *bias_steps)
+    if at(kernel, places, (batch, heads, queries, keys, size), strides, scale):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return out
+
+
+def at(
+    kernel: Kernel, places: Sequence[int], sizes: Sequence[int], strides: Sequence[int], scale: float | None = None
+) -> int:
+    """`attention` of numbers at addresses; 1 where memory is short.
+
+    Args:
+        places: of q, k, v, the answer and the mask in fp32, 0 where there is none.
+        sizes: batch, heads, queries, keys, the size of a head.
+        strides: of those of ``places`` in turn three each: of a picture, a head and a row.
+        scale: 1 / sqrt(size) when None.
+    """
+    batch, heads, queries, keys, size = sizes
     call = CALL.pack(
-        q.data_ptr(),
-        k.data_ptr(),
-        v.data_ptr(),
-        out.data_ptr(),
-        place,
-        *(batch, heads, queries, keys, size),
-        *(*q_steps, *k_steps, *v_steps, *steps, *bias_steps),
+        *places,
+        *sizes,
+        *strides,
         1 / math.sqrt(size) if scale is None else scale,
         pool(),
         threads(batch * heads * queries * keys),
     )
-    if kernel.functions["attention"](call):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    return out
+    return kernel.functions["attention"](call)
 
 
 def added(mask: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ KERNELS = {
     "attention_bf16": {"amx-bf16": "attention_amx", "avx512-bf16": "attention_bf16"},
     "attention_fp32": {"avx512": "attention_fp32", "avx2": "attention_fp32"},
     "gated": {"avx512-bf16": "gated", "avx512": "gated", "avx2": "gated"},
+    "direct": {"avx512-bf16": "direct"},
     "linear": {"avx512-bf16": "linear"},
     "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets"},
     "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attention, convolution, gated, linear, normalise, octets
+from . import attention, convolution, direct, gated, linear, normalise, octets
 from .library import Kernel
 
 
@@ -15,7 +15,15 @@ def running() -> str:
 def every() -> tuple[Kernel, ...]:
     """All kernels."""
     convolutions = (way.kernel for way in convolution.WAYS.values())
-    return (*attention.KERNELS.values(), gated.KERNEL, normalise.KERNEL, *convolutions, linear.KERNEL, octets.KERNEL)
+    return (
+        *attention.KERNELS.values(),
+        gated.KERNEL,
+        normalise.KERNEL,
+        *convolutions,
+        direct.KERNEL,
+        linear.KERNEL,
+        octets.KERNEL,
+    )
 
 
 def kernels() -> dict[str, str]:

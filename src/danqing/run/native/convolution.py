@@ -17,7 +17,7 @@ from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
 #: The struct Convolution of kernels/winograd.h.
-CALL = struct.Struct("@4P5qPq")
+CALL = struct.Struct("@5P7qPq")
 #: G of F(2 x 2, 3 x 3): rows (1, p, p^2) / prod_{q != p} (p - q) of the points p = 0, ±1, and infinity, of which the
 #: first is -1 times that, as B has it.
 TWOS = ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1))
@@ -103,8 +103,8 @@ def _panels(way: Way, weight: Tensor) -> Tensor:
     return found
 
 
-def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None) -> Tensor:
-    """The convolution of stride 1 and padding 1, as `torch.nn.functional.conv2d`.
+def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
+    """The convolution of stride 1 and padding 1, as `torch.nn.functional.conv2d`, and ``added`` to it.
 
     Winograd's sums are a few times less exact than direct ones: in fp32 2e-6 of the largest against 1e-6; in bf16,
     which rounds what it transforms, 4e-3 of the usual size against the 1.7e-3 of rounding the answer. With a kernel the
@@ -114,6 +114,7 @@ def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None) -> 
         x: (B, C, H, W), of the precision of the kernels; fastest when channels-last, as the answer is.
         packed: the kernels.
         bias: (O,), of that precision.
+        added: (B, O, H, W) or (B, O, 1, 1), of that precision; it is added as if by an operation of its own.
 
     Raises:
         InvalidInput: torch has to compute it, and the weight was not kept.
@@ -128,30 +129,69 @@ def convolution3x3(x: Tensor, packed: Packed3x3, bias: Tensor | None = None) -> 
         and (bias is None or (bias.dtype == x.dtype and bias.shape == (packed.outputs,) and bias.is_contiguous()))
         and not WAYS[x.dtype].kernel.reason()  # opens it anew where it was forgotten since
     ):
-        out = computed(WAYS[x.dtype].kernel, x, packed.panels, packed.outputs, bias)
+        inside = added is None or _inside(added, x, packed.outputs)
+        out = computed(WAYS[x.dtype].kernel, x, packed.panels, packed.outputs, bias, added if inside else None)
         if out is not None:
-            return out
+            return out if inside or added is None else out + added
     if packed.weight is None:
         raise InvalidInput(
             f"a convolution of {packed.inputs} to {packed.outputs} channels keeps its packed weights alone, which take "
             "pictures of their own precision on the CPU without gradients; "
             f"{tuple(x.shape)} of {x.dtype} on {x.device} was given"
         )
-    return F.conv2d(x, packed.weight, bias, padding=1)
+    out = F.conv2d(x, packed.weight, bias, padding=1)
+    return out if added is None else out + added
 
 
-def computed(kernel: Kernel, x: Tensor, panels: Tensor, outputs: int, bias: Tensor | None) -> Tensor | None:
+def _inside(added: Tensor, x: Tensor, outputs: int) -> bool:
+    """Whether the kernel adds such numbers to its answer for x."""
+    batch, _, height, width = x.shape
+    return (
+        added.dtype == x.dtype
+        and plain(added)
+        and (
+            (added.shape == (batch, outputs, height, width) and added.is_contiguous(memory_format=torch.channels_last))
+            or (added.shape == (batch, outputs, 1, 1) and added.is_contiguous())
+        )
+    )
+
+
+def computed(
+    kernel: Kernel, x: Tensor, panels: Tensor, outputs: int, bias: Tensor | None, added: Tensor | None = None
+) -> Tensor | None:
     """The kernel's answer; None where memory is short."""
     x = x.contiguous(memory_format=torch.channels_last)
     batch, inputs, height, width = x.shape
     out = torch.empty((batch, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+    place, steps = 0, (0, 0)
+    if added is not None:
+        cells = added.shape[2:].numel()
+        place, steps = added.data_ptr(), (outputs * cells, outputs if cells > 1 else 0)
+    sizes = (batch, height, width, inputs, outputs)
+    return None if at(kernel, x.data_ptr(), panels, bias, (place, *steps), out.data_ptr(), sizes) else out
+
+
+def at(
+    kernel: Kernel,
+    x: int,
+    panels: Tensor,
+    bias: Tensor | None,
+    added: tuple[int, int, int],
+    out: int,
+    sizes: tuple[int, int, int, int, int],
+) -> int:
+    """The convolution of pictures at an address to another; 1 where memory is short.
+
+    Args:
+        added: the address of what is added, or 0, and its strides: of a picture and a cell.
+        sizes: batch, height, width, inputs, outputs.
+    """
+    place, *steps = added
     call = CALL.pack(
-        *(x.data_ptr(), panels.data_ptr(), 0 if bias is None else bias.data_ptr(), out.data_ptr()),
-        *(batch, height, width, inputs, outputs),
-        pool(),
-        threads(x.numel() * outputs),
+        *(x, panels.data_ptr(), 0 if bias is None else bias.data_ptr(), place, out, *sizes, *steps),
+        *(pool(), threads(sizes[0] * sizes[1] * sizes[2] * sizes[3] * sizes[4])),
     )
-    return None if kernel.functions["convolution"](call) else out
+    return kernel.functions["convolution"](call)
 
 
 def test(kernel: Kernel) -> float:

@@ -35,9 +35,14 @@ def gated(x: Tensor) -> Tensor:
 def _call(kernel: Kernel, x: Tensor) -> Tensor:
     channels = x.shape[-1] // 2
     out = x.new_empty((*x.shape[:-1], channels))
-    rows, wide = out.numel() // channels, x.dtype == torch.float32
-    kernel.functions["gated"](CALL.pack(x.data_ptr(), out.data_ptr(), rows, channels, wide, pool(), threads(x.numel())))
+    at(kernel, x.data_ptr(), out.data_ptr(), out.numel() // channels, channels, x.dtype)
     return out
+
+
+def at(kernel: Kernel, x: int, out: int, rows: int, channels: int, dtype: torch.dtype) -> None:
+    """`gated` of rows of 2 ``channels`` at an address to another."""
+    wide = dtype == torch.float32
+    kernel.functions["gated"](CALL.pack(x, out, rows, channels, wide, pool(), threads(2 * rows * channels)))
 
 
 def test(kernel: Kernel) -> float:

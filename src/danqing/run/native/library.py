@@ -33,7 +33,7 @@ def cache() -> Path:
 
 
 #: The kernels whose time is that of products in bf16.
-PRODUCTS = ("attention_bf16", "linear", "winograd_bf16")
+PRODUCTS = ("attention_bf16", "direct", "linear", "winograd_bf16")
 
 
 def candidates(name: str) -> list[str]:

@@ -12,11 +12,11 @@ from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
 #: The struct Linear of kernels/linear.cpp.
-CALL = struct.Struct("@4P3qPq")
+CALL = struct.Struct("@5P3qPq")
 #: Outputs that are computed together, as in kernels/linear.cpp.
 PANEL = 64
 #: Numbers of a weight beyond which it leaves the cache, and oneDNN is as fast.
-MOST = 1 << 18
+MOST = 1 << 19
 
 
 def panels(weight: Tensor) -> Tensor | None:
@@ -33,31 +33,50 @@ def _panels(weight: Tensor) -> Tensor:
     return words.transpose(1, 2).contiguous()
 
 
-def linear(x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None = None) -> Tensor:
-    """``W x + b``, (…, C) -> (…, O), rounded once.
+def linear(x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
+    """``W x + b``, (…, C) -> (…, O), rounded once, and ``added`` to it, rounded again, as by two operations.
 
     Args:
         x: bf16, of the CPU, without a gradient.
         packed: `panels` of W.
         outputs: O.
         bias: (O,), bf16.
+        added: (…, O), bf16, contiguous.
     """
     KERNEL.reason()  # opens it anew where it was forgotten since
-    return _call(KERNEL, x, packed, outputs, bias)
+    return _call(KERNEL, x, packed, outputs, bias, added)
 
 
-def _call(kernel: Kernel, x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None) -> Tensor:
+def _call(
+    kernel: Kernel, x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None, added: Tensor | None = None
+) -> Tensor:
     x = x.contiguous()
     inputs = x.shape[-1]
     out = x.new_empty((*x.shape[:-1], outputs))
-    call = CALL.pack(
-        *(x.data_ptr(), packed.data_ptr(), 0 if bias is None else bias.data_ptr(), out.data_ptr()),
-        *(x.numel() // inputs, inputs, outputs),
-        pool(),
-        threads(out.numel()),
-    )
-    kernel.functions["linear"](call)
+    rows = x.numel() // inputs
+    place = 0 if added is None else added.data_ptr()
+    multiply(kernel, x.data_ptr(), packed, bias, place, out.data_ptr(), rows, inputs, outputs)
     return out
+
+
+def multiply(
+    kernel: Kernel,
+    x: int,
+    packed: Tensor,
+    bias: Tensor | None,
+    added: int,
+    out: int,
+    rows: int,
+    inputs: int,
+    outputs: int,
+) -> None:
+    """`linear` of rows at an address to another; ``added`` is the address of what is added, or 0."""
+    kernel.functions["linear"](
+        CALL.pack(
+            *(x, packed.data_ptr(), 0 if bias is None else bias.data_ptr(), added, out, rows, inputs, outputs),
+            *(pool(), threads(rows * outputs)),
+        )
+    )
 
 
 def test(kernel: Kernel) -> float:

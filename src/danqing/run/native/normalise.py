@@ -97,19 +97,40 @@ def _call(
     silu: bool,
     eps: float,
 ) -> int:
+    return at(name, x.data_ptr(), weight, bias, out.data_ptr(), sizes, silu, eps, x.dtype)
+
+
+def at(
+    name: str,
+    x: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    out: int,
+    sizes: tuple[int, int, int, int],
+    silu: bool,
+    eps: float,
+    dtype: torch.dtype,
+) -> int:
+    """A norm of numbers at an address to another; 1 where memory is short.
+
+    Args:
+        name: of the function, "group_norm" or "layer_norm".
+        sizes: batch, rows, channels, groups.
+        dtype: of x.
+    """
     given = weight if weight is not None else bias
     call = CALL.pack(
-        x.data_ptr(),
+        x,
         0 if weight is None else weight.data_ptr(),
         0 if bias is None else bias.data_ptr(),
-        out.data_ptr(),
+        out,
         *sizes,
-        x.dtype == torch.float32,
+        dtype == torch.float32,
         given is not None and given.dtype == torch.float32,
         silu,
         eps,
         pool(),
-        threads(x.numel()),
+        threads(sizes[0] * sizes[1] * sizes[2]),
     )
     return KERNEL.functions[name](call)
 

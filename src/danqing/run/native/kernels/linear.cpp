@@ -1,13 +1,14 @@
 // A linear layer in bf16, y = x W^T + bias, summed in fp32, for weights that stay near in the cache: each row's sum is in the
-// order of the inputs, so neither the number of rows nor threads move a bit.
+// order of the inputs, so neither the number of rows nor threads move a bit. What is added to it is added once it is rounded,
+// as after a layer by itself.
 //
 // The weight lies as panels (native/linear.py): of each PANEL outputs a matrix (inputs / 2, PANEL) of pairs of inputs.
 #include "parallel.h"
 #include "product.h"
 
-// As native/linear.py lays it out; bias may be null.
+// As native/linear.py lays it out; bias may be null, and `added` to the answer.
 struct Linear {
-    const void *x, *panels, *bias;
+    const void *x, *panels, *bias, *added;
     void* y;
     int64_t rows, inputs, outputs;
     Pool pool;
@@ -18,8 +19,9 @@ constexpr int PANEL = Halves::COLUMNS * WIDTH, TOGETHER = 8 * Halves::ROWS;  // 
 
 EXPORT int linear(const Linear* a) {
     const int64_t words = a->inputs / 2, panels = (a->outputs + PANEL - 1) / PANEL;
-    parallel(a->pool, a->threads, (a->rows + TOGETHER - 1) / TOGETHER * panels, [&](int64_t i) {
-        const int64_t first = i / panels * TOGETHER, last = least(a->rows, first + TOGETHER), o = i % panels * PANEL;
+    const int64_t groups = (a->rows + TOGETHER - 1) / TOGETHER;
+    parallel(a->pool, a->threads, groups * panels, [&](int64_t i) {
+        const int64_t first = i % groups * TOGETHER, last = least(a->rows, first + TOGETHER), o = i / groups * PANEL;
         const int64_t outputs = least(PANEL, a->outputs - o);
         auto panel = (const Halves::Word*)a->panels + o * words;
         columns<Halves::COLUMNS>((outputs + WIDTH - 1) / WIDTH, [&](auto vectors) {
@@ -32,8 +34,12 @@ EXPORT int linear(const Linear* a) {
                     for (int j = 0; j < N; j++) {
                         const int64_t here = least(WIDTH, outputs - j * WIDTH), at = o + j * WIDTH;
                         const Vec bias = a->bias ? load((const bf16*)a->bias + at, here) : set(0);
-                        for (int k = 0; k < R; k++)
-                            store((bf16*)a->y + (r + k) * a->outputs + at, sums[k][j] + bias, here);
+                        for (int k = 0; k < R; k++) {
+                            const int64_t place = (r + k) * a->outputs + at;
+                            Vec v = sums[k][j] + bias;
+                            if (a->added) v = once(v, bf16()) + load((const bf16*)a->added + place, here);
+                            store((bf16*)a->y + place, v, here);
+                        }
                     }
                 });
         });

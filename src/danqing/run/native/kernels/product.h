@@ -29,14 +29,17 @@ struct Halves {
 };
 #endif
 
-// sums += a (R rows of words, `lda` apart) x b (depth rows of N vectors, `ldb` apart), depth after depth.
-template <class Kind, int N, int R>
+// sums += a (R rows of words, `lda` apart) x b (depth rows of N vectors, `ldb` apart), depth after depth; what lies AHEAD
+// bytes behind b is fetched meanwhile, where that is any.
+template <class Kind, int N, int AHEAD = 0, int R>
 inline __attribute__((always_inline)) void multiply(const typename Kind::Word* a, int64_t lda,
                                                     const typename Kind::Word* b, int64_t ldb, int64_t depth,
                                                     Vec (&sums)[R][N]) {
     for (int64_t d = 0; d < depth; d++) {
         typename Kind::Words w[N];
         for (int j = 0; j < N; j++) w[j] = Kind::words(b + d * ldb + j * WIDTH);
+        if constexpr (AHEAD > 0)
+            for (int j = 0; j < N; j++) _mm_prefetch((const char*)(b + d * ldb + j * WIDTH) + AHEAD, _MM_HINT_T1);
         for (int i = 0; i < R; i++)
             for (int j = 0; j < N; j++) sums[i][j] = Kind::dot(sums[i][j], a[i * lda + d], w[j]);
     }

@@ -90,6 +90,14 @@ template <class T> inline void store(T* p, Vec x, int64_t n) {
     memcpy(p, part, n * sizeof(T));
 }
 
+// Numbers rounded as they are stored.
+inline Vec once(Vec x, float) { return x; }
+#ifdef __AVX512BF16__
+inline Vec once(Vec x, bf16) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), 16));
+}
+#endif
+
 // The first n numbers, and 0 in the place of the others.
 inline Vec only(Vec x, int64_t n) {
     float part[WIDTH];

@@ -6,7 +6,10 @@
 constexpr float A = 0.70710678f, B = 1.41421356f, AA = 0.5f, BB = 2, SUM = AA + BB;
 
 struct Fours : Singles {
-    static constexpr int SIDE = 4, PART = 64;
+    static constexpr int SIDE = 4, PART = 64, TILES = 8 * ROWS;
+
+    static Vec part(int, const float* p, int64_t n) { return load(p, n); }
+    static void join(float* p, const Vec (&parts)[1], int64_t) { store(p, parts[0]); }
 
     static void enter(const Vec* x, int s, Vec* y) {
         Vec p = x[4 * s] - set(BB) * x[2 * s], q = set(A) * (x[3 * s] - set(BB) * x[s]);

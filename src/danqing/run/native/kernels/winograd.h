@@ -9,17 +9,19 @@
 // move a bit.
 //
 // A `Way` is a kind of product (product.h) that says in addition: SIDE, PART (input channels that are summed at once, near
-// in the cache), enter(x, s, y) (B^T along one axis: SIDE + 2 vectors, `s` apart, to as many) and leave(x, s, y, t) (A^T:
-// SIDE + 2 vectors, `s` apart, to SIDE, `t` apart).
+// in the cache), TILES (of a task, a multiple of ROWS), part(k, x, n) (the k-th of each word's channels, of n neighbours) and
+// join(x, parts, n) (all of them in their places again), enter(x, s, y) (B^T along one axis: SIDE + 2 vectors, `s` apart, to
+// as many) and leave(x, s, y, t) (A^T: SIDE + 2 vectors, `s` apart, to SIDE, `t` apart).
 #pragma once
 #include "parallel.h"
 #include "product.h"
 
-// As native/convolution.py lays it out; bias may be null.
+// As native/convolution.py lays it out; bias may be null, and `added` to the answer once that is rounded: the numbers of a
+// picture `added_picture` apart, those of a cell `added_cell`.
 struct Convolution {
-    const void *x, *kernels, *bias;
+    const void *x, *kernels, *bias, *added;
     void* y;
-    int64_t batch, height, width, inputs, outputs;
+    int64_t batch, height, width, inputs, outputs, added_picture, added_cell;
     Pool pool;
     int64_t threads;
 };
@@ -29,10 +31,11 @@ template <class Way> struct Winograd {
     typedef typename Way::Word Word;
     static constexpr int SIDE = Way::SIDE, GRID = SIDE + 2, POINTS = GRID * GRID, PAIR = Way::PAIR, ROWS = Way::ROWS;
     static constexpr int COLUMNS = Way::COLUMNS, PANEL = COLUMNS * WIDTH;
-    static constexpr int TILES = 8 * ROWS;           // tiles that one task multiplies,
-    static constexpr int TOGETHER = 64;              // by the kernels of so many outputs: some panels
+    static constexpr int TILES = Way::TILES;           // tiles that one task multiplies,
+    static constexpr int TOGETHER = 64;                // by the kernels of so many outputs: some panels
     static constexpr int64_t PART = Way::PART / PAIR;  // words
-    static constexpr int64_t MEMORY = 1 << 20;  // bytes of transformed input at once for each thread, to be read again
+    static constexpr int AHEAD = 1 << 17;  // bytes of kernels to fetch before they are read: few tiles wait for memory
+    static constexpr int64_t MEMORY = 1 << 19;  // bytes of transformed input at once for each thread, to be read again
 
     const Convolution& a;
     int64_t across = (a.width + SIDE - 1) / SIDE, down = (a.height + SIDE - 1) / SIDE, tiles = a.batch * across * down;
@@ -40,36 +43,46 @@ template <class Way> struct Winograd {
     int64_t words = (a.inputs + PAIR - 1) / PAIR, apart = depth / PAIR;  // of a row: that are summed, and that there are
     int64_t fit = MEMORY * a.threads / int64_t(POINTS * sizeof(Element) * depth) / TILES * TILES;
     int64_t block = least(up(tiles, TILES), fit < TILES ? TILES : fit);
-    Buffer<Element> entered{size_t(POINTS * block * depth)};
+    int64_t span = block * depth + 64 / int64_t(sizeof(Element));  // of a point; apart from what the cache counts as one place
+    Buffer<Element> entered{size_t(POINTS * span)};
 
     explicit Winograd(const Convolution& a) : a(a) {}
 
     // B^T d B of the tile `i`, into row `row` of the matrices (block, depth); zeros beyond the last tile.
     void input(int64_t i, int64_t row) const {
         int64_t n = i / (across * down), top = i / across % down * SIDE - 1, left = i % across * SIDE - 1;
+        static constexpr Element nothing[PAIR * WIDTH] = {};
         const Element* from[POINTS];
+        int64_t step[POINTS];
         for (int64_t y = 0; y < GRID; y++)
             for (int64_t x = 0; x < GRID; x++) {
                 int64_t at_y = top + y, at_x = left + x;
                 bool in = i < tiles && at_y >= 0 && at_y < a.height && at_x >= 0 && at_x < a.width;
-                from[y * GRID + x] =
-                    in ? (const Element*)a.x + ((n * a.height + at_y) * a.width + at_x) * a.inputs : nullptr;
+                from[y * GRID + x] = in ? (const Element*)a.x + ((n * a.height + at_y) * a.width + at_x) * a.inputs : nothing;
+                step[y * GRID + x] = in;
             }
-        for (int64_t c = 0; c < depth; c += WIDTH) {
-            const int64_t here = least(WIDTH, a.inputs - c);
-            Vec d[POINTS], e[POINTS];
-            for (int p = 0; p < POINTS; p++) d[p] = from[p] ? load(from[p] + c, here) : set(0);
-            for (int y = 0; y < GRID; y++) Way::enter(d + y * GRID, 1, e + y * GRID);
-            for (int x = 0; x < GRID; x++) Way::enter(e + x, GRID, d + x);
-            for (int p = 0; p < POINTS; p++) store(entered.data + (p * block + row) * depth + c, d[p]);
+        for (int64_t c = 0; c < depth; c += PAIR * WIDTH) {
+            const int64_t here = least(PAIR * WIDTH, a.inputs - c), room = least(PAIR * WIDTH, depth - c);
+            Vec d[PAIR][POINTS], e[POINTS];
+            for (int p = 0; p < POINTS; p++)
+                for (int k = 0; k < PAIR; k++) d[k][p] = Way::part(k, from[p] + c * step[p], here);
+            for (int k = 0; k < PAIR; k++) {
+                for (int y = 0; y < GRID; y++) Way::enter(d[k] + y * GRID, 1, e + y * GRID);
+                for (int x = 0; x < GRID; x++) Way::enter(e + x, GRID, d[k] + x);
+            }
+            for (int p = 0; p < POINTS; p++) {
+                Vec parts[PAIR];
+                for (int k = 0; k < PAIR; k++) parts[k] = d[k][p];
+                Way::join(entered.data + p * span + row * depth + c, parts, room);
+            }
         }
     }
 
     // The products at point `p` of R tiles, from the block's row `row` on, with N vectors of one panel's words `from` on.
-    template <int R, int N> void multiply_rows(float* products, const Word* kernels, int64_t row, int64_t p,
+    template <int R, int N, int AHEAD> void multiply_rows(float* products, const Word* kernels, int64_t row, int64_t p,
                                                int64_t from) const {
         Vec sums[R][N] = {};
-        multiply<Way, N>((const Word*)entered.data + (p * block + row) * apart + from, apart, kernels, PANEL,
+        multiply<Way, N, AHEAD>((const Word*)(entered.data + p * span + row * depth) + from, apart, kernels, PANEL,
                          least(PART, words - from), sums);
         for (int i = 0; i < R; i++)
             for (int j = 0; j < N; j++) {
@@ -91,8 +104,12 @@ template <class Way> struct Winograd {
                         columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
                             for (int64_t r = 0; r < count; r += ROWS)
                                 columns<ROWS>(least(ROWS, count - r), [&](auto rows) {
-                                    multiply_rows<decltype(rows)::value, decltype(vectors)::value>(
-                                        products + r * TOGETHER + c, kernels, row + r, p, from);
+                                    constexpr int R = decltype(rows)::value, N = decltype(vectors)::value;
+                                    float* to = products + r * TOGETHER + c;
+                                    if (r == 0)
+                                        multiply_rows<R, N, AHEAD>(to, kernels, row, p, from);
+                                    else
+                                        multiply_rows<R, N, 0>(to, kernels, row + r, p, from);
                                 });
                         });
         for (int64_t r = 0; r < count; r++) {
@@ -106,9 +123,14 @@ template <class Way> struct Winograd {
                 for (int x = 0; x < SIDE; x++) Way::leave(e + x, SIDE, d + x, SIDE);
                 const Vec bias = a.bias ? load((const Element*)a.bias + channel, here) : set(0);
                 for (int64_t y = 0; y < least(SIDE, a.height - top); y++)
-                    for (int64_t x = 0; x < least(SIDE, a.width - left); x++)
-                        store((Element*)a.y + ((n * a.height + top + y) * a.width + left + x) * a.outputs + channel,
-                              d[y * SIDE + x] + bias, here);
+                    for (int64_t x = 0; x < least(SIDE, a.width - left); x++) {
+                        const int64_t cell = (top + y) * a.width + left + x;
+                        Vec v = d[y * SIDE + x] + bias;
+                        if (a.added)
+                            v = once(v, Element()) + load((const Element*)a.added + n * a.added_picture +
+                                                          cell * a.added_cell + channel, here);
+                        store((Element*)a.y + (n * a.height * a.width + cell) * a.outputs + channel, v, here);
+                    }
             }
         }
     }
