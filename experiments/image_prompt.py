@@ -76,7 +76,7 @@ UNSAID, UNSEEN = 0.5, 0.1
 ALIGNED, MOVED, WEIGHT = 512, 0.15, 0.5
 #: How much pictures are turned, moved and stretched before they are drafts; the least that one of those counts that
 #: count for less than all.
-NUDGED, LEAST = 0.04, 0.6
+NUDGED, LEAST = 0.015, 0.6
 #: How many pictures kept apart are measured, and shown.
 MEASURED, SHOWN = 64, 8
 
