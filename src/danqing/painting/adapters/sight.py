@@ -88,7 +88,7 @@ def _drafts(
     net: IPAdapter, prompt: ImagePrompt, codec: Codec, side: int, device: torch.device, request: Resolved
 ) -> tuple[Share, Share]:
     """Drafts lie over all of the picture, whatever its ratio, as those of the text do."""
-    weight = torch.full((1, 1, side, side), prompt.weight)
+    weight, sides = torch.full((1, 1, side, side), prompt.weight), side * codec.factor
     if prompt.mask:
         weight = weight * region(prompt.mask, (side, side))
     found = list[Share]()
@@ -98,7 +98,7 @@ def _drafts(
             size = (request.width, request.height)
             image = pictures.over_white(pictures.picture(source))
             image = ImageOps.fit(image, size) if prompt.fit == "crop" else ImageOps.pad(image, size, color="white")
-            levels = from_arrays(np.asarray(image.resize((side * codec.factor,) * 2, Image.Resampling.LANCZOS))[None])
+            levels = from_arrays(np.asarray(image.resize((sides, sides), Image.Resampling.LANCZOS))[None])
             made = net.image_proj.draft(codec.encode(levels.to(device)).to("cpu", torch.float32))
             assert made is not None
             picture = made
