@@ -1,7 +1,7 @@
-"""Paint the pictures of `docs/control.md` and `docs/identity.md` by the default model.
+"""Paint the pictures of `docs/control.md`, `docs/identity.md` and `docs/image-prompts.md` by the default model.
 
     (cd experiments && npm ci)
-    python benchmarks/shown.py [controls] [portraits]
+    python benchmarks/shown.py [controls] [portraits] [prompts]
 
 One seed a column and one try each, none left out. Pictures that steer are painted too, by other words and seeds; the
 people are the first of those who are asked for in `benchmarks/identity.py`.
@@ -26,6 +26,9 @@ STEERED = {
     "edges": (("a fox face", "a bear face"), ("a house", "a castle"), ("a red car", "a yellow taxi")),
     "palette": (("a sunset", "a fish"), ("a green frog", "a house"), ("a strawberry", "a bird")),
 }
+#: What is painted to be an image prompt, and how it is shown: the words beside it with its weight; None for itself.
+GIVEN = ("a fox face", "a house", "a green frog", "a strawberry")
+BESIDE = (None, ("", 1.0), ("", 0.6), ("on a light blue background", 0.6), ("a blue bird", 0.6), ("a blue bird", 0.3))
 PEOPLE = 5
 #: What is asked for of every person, with which seed; None for the portrait that is given.
 ASKED = (None, ("a portrait", 1), ("a laughing person, yellow background", 2), ("悲伤的人，蓝色背景", 3))
@@ -57,9 +60,19 @@ def portraits(folder: Path) -> None:
     saved("portraits.webp", pictures, len(ASKED))
 
 
+def prompts(folder: Path) -> None:
+    """A row for each picture: itself, and what is painted with it, by every weight and the words beside."""
+    pictures = list[Image.Image]()
+    for text in GIVEN:
+        given = painted(text, 5)
+        given.save(file := folder / "given.png")
+        pictures += [painted(one[0], 3, image_prompts=[f"{file}:{one[1]}"]) if one else given for one in BESIDE]
+    saved("image-prompts.webp", pictures, len(BESIDE))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, make in {"controls": controls, "portraits": portraits}.items():
+        for name, make in {"controls": controls, "portraits": portraits, "prompts": prompts}.items():
             if name in sys.argv[1:] or not sys.argv[1:]:
                 make(Path(folder))
 

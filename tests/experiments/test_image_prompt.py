@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from experiments.image_prompt import MOVED, Batch, Prompted, adapter, line, seeing
@@ -28,14 +29,15 @@ SKIP = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
 def model() -> Prompted:
     torch.manual_seed(0)
     net = DraftedUNet(DRAFTED)
-    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6, SKIP, 7))
+    return Prompted(Denoiser(net, Flow(shift=3.0), "flow").requires_grad_(False), adapter(net, 6, SKIP, 7, drawn=4))
 
 
 def batch(seed: int = 0) -> Batch:
     draw = torch.Generator().manual_seed(seed)
     said = Conditioning(tokens=torch.randn(3, 5, 16, generator=draw), pooled=torch.randn(3, 5, generator=draw))
-    x0, *rest = (torch.randn(3, *shape, generator=draw) for shape in ((4, 8, 8), (6,), (6,), (5,)))
-    return Batch(x0, said, *rest)
+    sizes = ((4, 8, 8), (6,), (4, 8, 8), (6,), (5,))
+    x0, seen, drawn, apart, missing = (torch.randn(3, *size, generator=draw) for size in sizes)
+    return Batch(x0, said, seen, drawn, torch.tensor([[1.0], [0.5], [0.0]]), apart, missing)
 
 
 def test_keys_begin_as_those_of_the_text_and_attention_adds_nothing() -> None:
@@ -78,3 +80,14 @@ def test_the_loss_is_a_function_of_the_picture_and_the_average_has_a_painter_of_
         for shown in (one.seen, -one.seen)
     ]
     assert losses[:2] == losses[2:] and losses[0] != losses[1]
+
+
+def test_a_picture_is_the_draft_by_its_weight_and_the_text_s_is_the_rest() -> None:
+    made, one = model(), batch()
+    cond = made.shown(one.said, one.seen, one.drawn, one.weight)
+    net, none = cast(DraftedUNet, made.denoiser.net), made.shown(one.said, one.seen, one.drawn, 0 * one.weight)
+    assert none.pooled is not None and cond.pooled is not None
+    assert torch.equal(net.drafted(one.x0, none.pooled, none.extra), net.draft(one.said.pooled))
+    own = net.draft(cond.pooled)
+    want = torch.stack([one.drawn[0], (one.drawn[1] + own[1]) / 2, own[2]])
+    torch.testing.assert_close(net.drafted(one.x0, cond.pooled, cond.extra), want)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from danqing.denoise import Denoiser, edm
 from danqing.errors import InvalidInput
-from danqing.nets.drafted import MINI, Draft, DraftedUNet, ResidualUNet
+from danqing.nets.drafted import MINI, Draft, DraftedUNet, Drawn, ResidualUNet, Share, share_names, shared
 from danqing.nets.laid import laid
 from danqing.nets.unet import UNet
 from danqing.schedule import Flow
@@ -69,13 +69,71 @@ def test_without_its_summary_it_says_what_is_missing(net: DraftedUNet, width: in
         net(x, time, tokens, pooled=None if width is None else torch.zeros(2, width).double())
 
 
+def shares(seed: int = 3) -> tuple[Share, Share]:
+    """Of two pictures for `TINY`, with other weights in every cell."""
+    draw = torch.Generator().manual_seed(seed)
+    sizes = ((2, 1, 4, 4), (2, 2, 4, 4))
+    one, other = (Share(*(torch.rand(size, generator=draw).double() for size in sizes)) for _ in range(2))
+    return one, other
+
+
+def test_pictures_share_a_draft_by_their_weights_in_any_order() -> None:
+    draft = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(2)).double()
+    one, other = shares()
+    half = one._replace(weight=one.weight / 2)
+    assert shared(draft, []) is draft
+    assert torch.equal(shared(draft, [one._replace(weight=0 * one.weight)]), draft)
+    torch.testing.assert_close(shared(draft, [one._replace(weight=one.weight * 0 + 1)]), one.picture)
+    torch.testing.assert_close(shared(draft, [half, half]), shared(draft, [one]))
+    assert torch.equal(shared(draft, [one, other]), shared(draft, [other, one]))
+    third = draft + (one.picture - draft) / 3
+    torch.testing.assert_close(shared(draft, [one._replace(weight=one.weight * 0 + 1 / 3)]), third)
+
+
+def test_a_draft_with_pictures_stays_between_them_however_much_they_weigh() -> None:
+    draft = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(2)).double()
+    for times in (100, 1, 1000):
+        one, other = (share._replace(weight=times * share.weight) for share in shares())
+        every = torch.stack([draft, one.picture, other.picture])
+        made = shared(draft, [one, other])
+        assert (made >= every.amin(0) - 1e-12).all() and (made <= every.amax(0) + 1e-12).all()
+    much = [share._replace(weight=share.weight + 1) for share in shares()]
+    torch.testing.assert_close(shared(draft, much), shared(-draft, much))  # nothing is left for the text
+
+
+def test_a_picture_counts_where_it_is_said_and_leaves_no_trace(net: DraftedUNet) -> None:
+    x, time, tokens, pooled = call((4, 4))
+    bare, share = net(x, time, tokens, pooled=pooled), shares()[0]
+    net.shares["fox"] = Drawn("fox")
+    said = dict(zip(share_names("fox"), share, strict=True))
+    assert torch.equal(net(x, time, tokens, pooled=pooled), bare)
+    assert torch.equal(net(x, time, tokens, pooled=pooled, extra={**said, "fox share": 0 * share.weight}), bare)
+    assert not torch.equal(net(x, time, tokens, pooled=pooled, extra=said), bare)
+    torch.testing.assert_close(net.drafted(x, pooled, said), shared(net.draft(pooled), [share]))
+    assert not any("shares" in name for name in net.state_dict())
+    net.shares.pop("fox")
+    assert torch.equal(net(x, time, tokens, pooled=pooled, extra=said), bare)
+
+
+def test_where_words_place_things_their_drafts_stand_in_the_picture_s_place(net: DraftedUNet) -> None:
+    x, _, _, pooled = call((4, 4))
+    net.shares["fox"] = Drawn("fox")
+    said = dict(zip(share_names("fox"), shares()[0], strict=True))
+    scene = {"things": pooled[:, None], "places": torch.tensor([[[0.5, 0.5, 1.0]], [[0.5, 0.5, 0.0]]]).double()}
+    placed = net.drafted(x, pooled, {**scene, **said})
+    assert torch.equal(placed[0], net.drafted(x, pooled, scene)[0])
+    assert torch.equal(placed[1], net.drafted(x, pooled, said)[1])  # whose thing is not there
+
+
 def test_the_draft_of_a_part_is_that_part_of_the_draft(net: DraftedUNet) -> None:
     from danqing.tiles import places
 
     x, _, _, pooled = call((12, 10))
-    whole, where = net.drafted(x, pooled), places(x).movedim(1, -1).expand(2, -1, -1, -1)  # (2, 12, 10, 2)
+    net.shares["fox"] = Drawn("fox")
+    said = dict(zip(share_names("fox"), shares()[0], strict=True))
+    whole, where = net.drafted(x, pooled, said), places(x).movedim(1, -1).expand(2, -1, -1, -1)  # (2, 12, 10, 2)
     for rows, columns in [(slice(0, 12), slice(0, 10)), (slice(3, 7), slice(5, 9))]:
-        part = net.drafted(x[..., rows, columns], pooled, where[:, rows, columns])
+        part = net.drafted(x[..., rows, columns], pooled, {**said, "where": where[:, rows, columns]})
         torch.testing.assert_close(part, whole[..., rows, columns], rtol=0, atol=1e-12)
 
 

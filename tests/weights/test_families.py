@@ -157,6 +157,8 @@ ADAPTERS = [
     replace(ADAPTER, kind="full-face", tokens=0, inner=5),
     replace(ADAPTER, kind="plus", tokens=3, **RESAMPLED),
     replace(ADAPTER, kind="face-id", seen=0, face=8, inner=9, rank=2),
+    replace(ADAPTER, kind="summary", summary=6, inner=9),
+    replace(ADAPTER, kind="summary", summary=6, inner=9, drawn=4),
     replace(ADAPTER, kind="portrait", texture=3, hidden=7, face=8, summary=6, inner=9),
     replace(ADAPTER, kind="face-id-plus", face=8, inner=9, **{**RESAMPLED, "hidden": 0}),
 ]

@@ -4,8 +4,9 @@ noisy latent; the other also paints only what it leaves open."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -115,8 +116,57 @@ def scene_of(extra: Mapping[str, Tensor]) -> Scene | None:
     return Scene(extra["things"], extra["places"]) if "things" in extra else None
 
 
+class Share(NamedTuple):
+    """What a picture has of a draft.
+
+    Args:
+        weight: how strongly it counts in each cell, at least 0, (B, 1, S, S).
+        picture: as a draft, (B, C, S, S).
+    """
+
+    weight: Tensor
+    picture: Tensor
+
+
+class Drawn(nn.Module):
+    """A picture in a draft (port 6): its `Share` as ``extra`` holds it, the two parts under ``NAME share`` and ``NAME
+    draft``; none where it holds nothing of the name.
+
+    Args:
+        name: its own.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.names = share_names(name)
+
+    def forward(self, extra: Mapping[str, Tensor]) -> tuple[Share, ...]:
+        weight, picture = self.names
+        return (Share(extra[weight], extra[picture]),) if picture in extra else ()
+
+
+def share_names(name: str) -> tuple[str, str]:
+    """Under which the parts of a `Share` are said."""
+    return f"{name} share", f"{name} draft"
+
+
+def shared(draft: Tensor, shares: Sequence[Share]) -> Tensor:
+    """A draft m of which pictures p_i have their shares w_i; in any order, and one picture twice, of half its weight
+    each, is that picture once.
+
+        (1 - min(1, W)) m + sum_i w_i p_i / max(1, W),  W = sum_i w_i
+    """
+    if not shares:
+        return draft
+    total = torch.stack([share.weight for share in shares]).sum(0).to(draft)
+    moved = torch.stack([share.weight.to(draft) * (share.picture.to(draft) - draft) for share in shares]).sum(0)
+    return draft + moved / total.clamp(min=1)
+
+
 class DraftedUNet(UNet):
     """A `UNet` whose first convolution reads the noisy latent and, beside it, the draft.
+
+    Of the draft pictures have their shares, as ``shares`` says, an empty ``nn.ModuleDict`` (port 6).
 
     A summary that enters through the embedding of time says the same everywhere, and the network has to invent where
     things are; the draft says it from the first step of training. Concatenating a condition to the latent is as in
@@ -135,16 +185,15 @@ class DraftedUNet(UNet):
         self.draft = Draft(
             config.pooled_channels, channels, config.draft_size, config.draft_hidden, config.draft_blocks
         )
+        self.shares = nn.ModuleDict()
 
-    def drafted(
-        self, x: Tensor, pooled: Tensor | None, where: Tensor | None = None, scene: Scene | None = None
-    ) -> Tensor:
+    def drafted(self, x: Tensor, pooled: Tensor | None, extra: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """The draft of (B, P) for the latent x (B, C, H, W), resampled where its grid is not H × W: like x.
 
         Args:
-            where: of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and down, -1 .. 1 from
-                edge to edge.
-            scene: what is drafted in place of the summary, thing by thing.
+            extra: ``where`` is, of a part of a picture, where in the draft its cells lie, (B, H, W, 2): across and
+                down, -1 .. 1 from edge to edge; `scene_of` it what is drafted in place of the summary, thing by thing;
+                and pictures' shares of what the summary drafts, each under its own names.
 
         Raises:
             InvalidInput: there is no summary, or one of another width.
@@ -155,7 +204,9 @@ class DraftedUNet(UNet):
                 f"this UNet drafts from the text's summary of width {self.config.pooled_channels} and was given "
                 f"{given}: use the text encoder of its model"
             )
-        draft = self.draft(pooled.to(x.dtype))
+        where, scene = extra.get("where"), scene_of(extra)
+        shares = tuple(chain.from_iterable(share(extra) for share in self.shares.values()))
+        draft = shared(self.draft(pooled.to(x.dtype)), shares)
         if scene is not None:
             draft = laid(draft, self.draft(scene.things.to(x.dtype)), scene.places)
         if where is not None:
@@ -165,9 +216,8 @@ class DraftedUNet(UNet):
         return draft
 
     def read(self, x: Tensor, pooled: Tensor | None, extra: Mapping[str, Tensor]) -> Tensor:
-        """``x`` is the latent alone, ``pooled`` is needed; ``extra["where"]`` says of which part, where of one,
-        ``extra["things"]`` and ``extra["places"]`` what is drafted thing by thing."""
-        return torch.cat([x, self.drafted(x, pooled, extra.get("where"), scene_of(extra))], 1)
+        """``x`` is the latent alone, ``pooled`` is needed; what ``extra`` says, `drafted` reads."""
+        return torch.cat([x, self.drafted(x, pooled, extra)], 1)
 
 
 class ResidualUNet(DraftedUNet):
@@ -213,7 +263,7 @@ class ResidualUNet(DraftedUNet):
         residuals: Residuals = NO_RESIDUALS,
     ) -> Tensor:
         """As `DraftedUNet.forward`."""
-        draft = self.drafted(x, pooled, extra.get("where"), scene_of(extra))
+        draft = self.drafted(x, pooled, extra)
         sigma, s = (time / 1000).view(-1, 1, 1, 1), self.residual_std.to(time)
         alpha = 1 - sigma
         n = (alpha.square() * s.square() + sigma.square()).sqrt()

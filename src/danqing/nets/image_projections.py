@@ -33,6 +33,7 @@ class IPAdapterConfig:
         face: of what is read of the recogniser of faces; 0 where nothing is.
         inner: of the hidden layer of "full-face", of the faces' projection, and of what is added to the text's summary.
         summary: P of the text's summary, to which "summary" and "portrait" add; 0 where nothing is added.
+        drawn: C of the latent that "summary" makes a draft of; 0 where it makes none.
         texture: of what "portrait" reads of the judge beside its grid, which is what it has seen.
         hidden, depth, attended, fed: of the resampler: its width, layers, all its heads together, and the hidden layer
             of its MLPs; "portrait" has the first, of the block that tells who it is.
@@ -47,6 +48,7 @@ class IPAdapterConfig:
     face: int = 0
     inner: int = 0
     summary: int = 0
+    drawn: int = 0
     texture: int = 0
     hidden: int = 0
     depth: int = 0
@@ -80,6 +82,10 @@ class Projection(nn.Module):
         """What is added to the text's summary, (B, P); None where nothing is."""
         return None
 
+    def draft(self, latent: Tensor) -> Tensor | None:
+        """A picture's latent (B, C, S, S) as the draft that is painted about, like it; None where it is none."""
+        return None
+
 
 class Base(Projection):
     """``norm(W s)`` of the tower's summary s (B, S), as N tokens (B, N, D). Ye et al. 2023, section 3.2.1."""
@@ -96,7 +102,9 @@ class Base(Projection):
 
 
 class Summary(Base):
-    """`Base`, and ``A s + V gelu(U s)``, which is added to the text's summary: of no picture, s = 0, it is nothing.
+    """`Base`, and ``A s + V gelu(U s)``, which is added to the text's summary: of no picture, s = 0, it is nothing. And
+    of the picture's latent z its draft ``K * z + k``, a convolution over 3 × 3 cells, at first the identity, for files
+    that hold one.
 
     Ours, for networks that draft from the text's summary, which no attention reaches; s lies in the space of summaries,
     as of a CLIP. From a picture's place in that space to a text's: Ramesh et al. 2022, section 2.1, there a prior that
@@ -110,9 +118,22 @@ class Summary(Base):
         self.skip = nn.Linear(config.seen, config.summary, bias=False)
         self.up = nn.Linear(config.seen, config.inner, bias=False)
         self.down = nn.Linear(config.inner, config.summary, bias=False)
+        self.drawn = identity(config.drawn) if config.drawn else None
 
     def summary(self, seen: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.skip(seen) + self.down(F.gelu(self.up(seen)))
+
+    def draft(self, latent: Tensor) -> Tensor | None:
+        return None if self.drawn is None else self.drawn(latent)
+
+
+def identity(channels: int) -> nn.Conv2d:
+    """A convolution over 3 × 3 cells that changes nothing as it begins; beyond the edge the last cell goes on."""
+    made = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="replicate")
+    with torch.no_grad():
+        nn.init.dirac_(made.weight)
+        nn.init.zeros_(cast(Tensor, made.bias))
+    return made
 
 
 class FullFace(Projection):

@@ -1,4 +1,4 @@
-"""What a backbone shows to adapters. Five ports, each with a neutral element, so that no network asks which adapter is
+"""What a backbone shows to adapters. Six ports, each with a neutral element, so that no network asks which adapter is
 on.
 
 1. ``Residuals`` are added to the skips (ControlNet); empty by default. A `Denoiser` passes the sum of those of its
@@ -9,6 +9,8 @@ on.
 4. Any ``nn.Linear`` or ``nn.Conv2d`` can be replaced by name (LoRA).
 5. ``body(x, ctx, residuals)`` is all between what is read and the last norm; an instance may be given another, which
    runs the same layers otherwise (`deep`).
+6. A network that drafts owns ``shares``, an empty ``nn.ModuleDict``; each ``share(extra)`` says what pictures have of
+   the draft, none where ``extra`` holds nothing of its name (`drafted`).
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from ...adapt import layouts
 from ...adapt.base import layers
 from ...adapt.lora import LoRA
 from ...errors import DanqingError, InvalidFile, InvalidInput, UnknownName
+from ...nets.drafted import DraftedUNet, Drawn, share_names
 from ...nets.ip_adapter import KEEPERS, Branch, IPAdapter, IPAdapterConfig, places
 from ...nets.unet import CrossAttention, UNet
 from ...pictures import read as pictures
@@ -150,7 +150,9 @@ def config_of(path: Path) -> IPAdapterConfig:
 
 def _fits(config: IPAdapterConfig, unet: nn.Module) -> bool:
     attends = bool(config.layers) and tuple((channels, config.width) for channels in config.layers) == _shapes(unet)
-    return attends and config.summary in (0, getattr(getattr(unet, "config", None), "pooled_channels", 0))
+    drawn = unet.config.in_channels - unet.config.out_channels if isinstance(unet, DraftedUNet) else 0
+    told = config.summary in (0, getattr(getattr(unet, "config", None), "pooled_channels", 0))
+    return attends and told and config.drawn in (0, drawn)
 
 
 def _shapes(unet: nn.Module) -> tuple[tuple[int, int], ...]:
@@ -199,12 +201,17 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
         prompt, name = asked.how
         weights = _weights(prompt, unet)
         seen = sight.tokens(adapter.net, prompt, asked.name, warn)
+        drafts = sight.drafts(adapter.net, prompt, target)
         on = [branched(unet, adapter.net, seen.tokens, name, weights)]
+        if drafts:
+            on.append(partial(_share, unet, name))
         if adapter.changes and asked.path not in changed:
             on.append(partial(adapter.changes.on("denoiser", 1.0).attach, unet))
             changed.add(asked.path)
         summary = None if seen.summary is None else (prompt.weight * seen.summary).to(like_of(unet))
-        attached = attached.add(asked.path, *on, say=[partial(_said, prompt, name, summary, like_of(unet).device)])
+        attached = attached.add(
+            asked.path, *on, say=[partial(_said, prompt, name, summary, drafts, like_of(unet).device)]
+        )
         for path in seen.files:
             attached = attached.add(path)
     return attached
@@ -252,27 +259,35 @@ def _put(name: str, branches: Mapping[CrossAttention, nn.Module]) -> Callable[[]
     return lambda: [layer.branches.pop(name) for layer in branches]
 
 
-def _said(prompt: ImagePrompt, name: str, summary: Tensor | None, device: torch.device, request: Resolved) -> Say:
+def _share(unet: nn.Module, name: str) -> Callable[[], object]:
+    shares = cast(DraftedUNet, unet).shares
+    shares[name] = Drawn(name)
+    return lambda: shares.pop(name)
+
+
+def _said(
+    prompt: ImagePrompt,
+    name: str,
+    summary: Tensor | None,
+    drafts: sight.Drafts | None,
+    device: torch.device,
+    request: Resolved,
+) -> Say:
     """With every term the picture, and none, or the one to keep away from, with the base; within the prompt's times.
 
     What is added to the text's summary holds for all that is painted: it counts by the part of it that the mask leaves.
     """
-    mask = _region(prompt.mask, request).to(device) if prompt.mask else None
+    mask = sight.region(prompt.mask, (request.width, request.height)).to(device) if prompt.mask else None
     maps = {} if mask is None else {f"{name} mask": mask}
     added = summary if mask is None or summary is None else summary * mask.mean().to(summary)
+    shares = [dict(zip(share_names(name), share, strict=True)) for share in drafts(request)] if drafts else [{}, {}]
 
     def more(which: int, said: Conditioning) -> Conditioning:
-        extra = {**said.extra, name: torch.tensor([which], device=device)}
+        extra = {**said.extra, name: torch.tensor([which], device=device), **shares[which]}
         pooled = said.pooled if said.pooled is None or added is None else said.pooled + added[which].to(said.pooled)
         return replace(said, extra=extra, maps={**said.maps, **maps}, pooled=pooled)
 
     return During(each(partial(more, 1), partial(more, 0)), prompt.start, prompt.end)
-
-
-def _region(source: str, request: Resolved) -> Tensor:
-    """Where a picture counts, (1, 1, H, W) in [0, 1] at the size that is painted."""
-    mask = pictures.shades(source, (request.width, request.height))
-    return torch.from_numpy(np.asarray(mask, np.float32) / 255)[None, None]
 
 
 IP_ADAPTERS = Attachment(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from ...codec import Codec
 from ...errors import InvalidInput
+from ...levels import from_arrays
+from ...nets.drafted import Share
 from ...nets.ip_adapter import KEEPERS, IPAdapter
 from ...pictures import read as pictures
 from ...request.image_prompt import ImagePrompt
+from ...request.request import Resolved
 from . import towers
-from .attachment import Warn
+from .attachment import Target, Warn
+
+#: Of a request at the size that is painted, the share in its draft of no picture, or of the one to keep away from, and
+#: that of the picture.
+Drafts = Callable[[Resolved], tuple[Share, Share]]
 
 if TYPE_CHECKING:
     from .faces.reading import Seen
@@ -62,6 +73,42 @@ def tokens(net: IPAdapter, prompt: ImagePrompt, adapter: str, warn: Warn) -> Tok
         shown = (_fitted(image, prompt.fit, kind, warn) for image in images)
         said = torch.cat([towers.says(tower, reads.tower, image) for image in shown])
     return Tokens(net(said, people), tuple(files), reads.summary(said))
+
+
+def drafts(net: IPAdapter, prompt: ImagePrompt, target: Target) -> Drafts | None:
+    """What an image prompt's pictures have of the draft; None where the adapter makes no drafts."""
+    if not net.config.drawn:
+        return None
+    unet: Any = target.nets["denoiser"]
+    return partial(_drafts, net, prompt, target.codec, unet.config.draft_size, next(unet.parameters()).device)
+
+
+@torch.inference_mode()
+def _drafts(
+    net: IPAdapter, prompt: ImagePrompt, codec: Codec, side: int, device: torch.device, request: Resolved
+) -> tuple[Share, Share]:
+    """Drafts lie over all of the picture, whatever its ratio, as those of the text do."""
+    weight, sides = torch.full((1, 1, side, side), prompt.weight), side * codec.factor
+    if prompt.mask:
+        weight = weight * region(prompt.mask, (side, side))
+    found = list[Share]()
+    for source in (prompt.negative, prompt.image):
+        picture = torch.zeros(1, net.config.drawn, side, side)
+        if source:
+            size = (request.width, request.height)
+            image = pictures.over_white(pictures.picture(source))
+            image = ImageOps.fit(image, size) if prompt.fit == "crop" else ImageOps.pad(image, size, color="white")
+            levels = from_arrays(np.asarray(image.resize((sides, sides), Image.Resampling.LANCZOS))[None])
+            made = net.image_proj.draft(codec.encode(levels.to(device)).to("cpu", torch.float32))
+            assert made is not None
+            picture = made
+        found.append(Share((weight if source else 0 * weight).to(device), picture.to(device)))
+    return found[0], found[1]
+
+
+def region(source: str, size: tuple[int, int]) -> Tensor:
+    """Where a picture counts, (1, 1, H, W) in [0, 1] of a size (W, H)."""
+    return torch.from_numpy(np.asarray(pictures.shades(source, size), np.float32) / 255)[None, None]
 
 
 def _fitted(image: Image.Image | None, fit: str, kind: towers.Kind, warn: Warn) -> Image.Image | None:

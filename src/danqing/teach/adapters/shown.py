@@ -63,6 +63,11 @@ class OwnShown(OwnAdapter):
         """(B, …) -> tokens (B, N, D)."""
         return learned(seen)
 
+    def drafts(self, learned: IPAdapter, items: Sequence[Item], shown: Tensor) -> Mapping[str, Tensor]:
+        """What pictures have of the draft, as ``extra`` holds it under `NAME`, by whether each is shown, (B,); of no
+        picture that of one that is not."""
+        return {}
+
     # --------------------------------------------------------------------------------------------------- the training
 
     def made(self) -> IPAdapter:
@@ -104,14 +109,15 @@ class OwnShown(OwnAdapter):
         learned = cast(IPAdapter, self._on[0][0])
         seen = [self.seen(item, draw) for item in items] or [torch.zeros_like(self.seen((0, False), None))]
         numbers = send(torch.cat(seen), self.frozen.where).float()
-        if draw is not None:
-            kept = (torch.rand(len(items), generator=draw) >= self.unseen).to(numbers)
-            numbers = numbers * kept.reshape(-1, *(1,) * (numbers.ndim - 1))
+        shown = torch.ones(len(items)) if draw is None else torch.rand(len(items), generator=draw) >= self.unseen
+        shown = (shown if items else torch.zeros(1)).to(numbers)
+        numbers = numbers * shown.reshape(-1, *(1,) * (numbers.ndim - 1))
         added, pooled = learned.image_proj.summary(numbers), told.pooled
         if added is not None and pooled is not None:
             pooled = pooled + added.to(pooled)
         said = self.tokens_of(learned, numbers).to(told.tokens)
-        return replace(told, pooled=pooled, extra={**told.extra, NAME: said})
+        own = self.drafts(learned, items, shown)
+        return replace(told, pooled=pooled, extra={**told.extra, NAME: said, **own})
 
     def write(self, learned: nn.Module, folder: Path, said: Mapping[str, str]) -> Path:
         return save(learned, folder / f"{self.name}.safetensors", said, dtype=torch.float16)

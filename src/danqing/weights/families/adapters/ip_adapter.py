@@ -46,7 +46,8 @@ def _base(shapes: Shapes, width: int) -> dict[str, Any]:
 
 def _summary(shapes: Shapes, width: int) -> dict[str, Any]:
     summary, inner = shapes["image_proj.down.weight"]
-    return {**_base(shapes, width), "summary": summary, "inner": inner}
+    drawn = shapes.get("image_proj.drawn.bias", (0,))[0]
+    return {**_base(shapes, width), "summary": summary, "inner": inner, "drawn": drawn}
 
 
 def _portrait(shapes: Shapes, width: int) -> dict[str, Any]:
