@@ -44,9 +44,10 @@ class Context:
     tokens: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=lambda: NOTHING)
 
-    @cached_property
+    @property
     def activated(self) -> Tensor:
-        """SiLU of ``time``, which every residual block projects, (B, E)."""
+        """SiLU of ``time``, which every residual block projects, (B, E). It is not kept: a block that is computed again
+        for its gradients has to find what it found before."""
         return F.silu(self.time)
 
 

@@ -63,7 +63,7 @@ class DraftedPipeline(DiffusionPipeline):
         height: int = 128,
         width: int = 128,
         num_inference_steps: int = 20,
-        guidance_scale: float = 4.0,
+        guidance_scale: float = 3.0,
         num_images_per_prompt: int = 1,
         generator=None,
         latents: torch.Tensor | None = None,
