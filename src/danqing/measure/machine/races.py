@@ -27,7 +27,7 @@ from ...errors import DanqingError
 from ...run.measured import Choice
 
 #: Seconds in which all is measured, once the process is there, and those in which one way has to answer.
-BUDGET, PATIENCE = 15.0, 6.0
+BUDGET, PATIENCE = 14.0, 5.0
 #: Which part of the time is over when a race ends: of precisions, threads, kernels, engines, their precisions.
 ENDS = (0.25, 0.4, 0.45, 0.65, 0.75)
 #: Seconds in which the process has to be there; kernels may have to be compiled in it.
