@@ -43,4 +43,4 @@ class Added(nn.Module):
 
     def forward(self, layer: nn.Module, x: Tensor, other: Tensor) -> Tensor:
         """(B, ...) -> the shape of what the layer answers; ``other`` broadcasts to it."""
-        return layer(x) + other
+        return other + layer(x)
