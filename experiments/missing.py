@@ -20,7 +20,7 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -226,12 +226,8 @@ def main() -> None:
     groups = muon_groups(model, lr=0.01, adam_lr=1e-3, edges=["net.conv_in", "net.conv_out", "net.time_embedding"])
     run = by_muon(model, imputing, batches, groups, steps=args.steps, decay=args.steps // 3, average=0.99)
 
-    def measured() -> dict[str, float]:
-        assert run.ema is not None and isinstance(run.ema.model, Imputer)
-        return judged(args.data, shelf, run.ema.model)
-
-    run.resume(args.runs / "missing" / "last.pt")
-    drive(run, args.runs / "missing", args.steps, evaluate=measured, evaluate_every=200)
+    judged = judge(args.data, shelf)
+    drive(run, args.runs / "missing", args.steps, evaluate=lambda: judged(averaged(run, Imputer)), evaluate_every=200)
     best = averaged(run, Imputer)
     missing = shelf.pairs(False)
     lines = shelf.said(missing)
@@ -241,16 +237,22 @@ def main() -> None:
     print(f"{len(lines)} pairs drawn that are missing, of {shelf.there.numel()}", flush=True)
 
 
-def judged(data: Path, shelf: Shelf, model: Imputer) -> dict[str, float]:
-    """The part of the held-out pictures' variance that stays open: by other styles, by words, by both."""
+def judge(data: Path, shelf: Shelf) -> Callable[[Imputer], dict[str, float]]:
+    """Says of an imputer which part of the held-out pictures' variance stays open: by other styles, words and both."""
     rows = [row for row in ledger(data, ("singles",), "heldout_pair") if row["subject"] in shelf.lines]
-    truth = torch.from_numpy(np.load(data / "latents-singles.npy", mmap_mode="r")[[row["index"] for row in rows]])
+    latents = np.load(data / "latents-singles.npy", mmap_mode="r")
+    truth = torch.from_numpy(latents[[row["index"] for row in rows]]).float()
     pairs = torch.tensor([(shelf.subjects.index(row["subject"]), shelf.styles.index(row["style"])) for row in rows])
-    seen, said = imputed(model, shelf, pairs), worded(data, rows)
-    found = {"styles": seen, "words": said, "both": (seen + said) / 2}
-    each = {name: float((x - truth.float()).square().mean() / truth.float().var()) for name, x in found.items()}
-    print(", ".join(f"{name} {value:.4f}" for name, value in each.items()), flush=True)
-    return each
+    said = worded(data, rows)
+
+    def judged(model: Imputer) -> dict[str, float]:
+        seen = imputed(model, shelf, pairs)
+        found = {"styles": seen, "words": said, "both": (seen + said) / 2}
+        each = {name: float((x - truth).square().mean() / truth.var()) for name, x in found.items()}
+        print(", ".join(f"{name} {value:.4f}" for name, value in each.items()), flush=True)
+        return each
+
+    return judged
 
 
 if __name__ == "__main__":
