@@ -26,11 +26,11 @@ from danqing.run.device import find_device, send
 from danqing.run.precision import scaler, training_precision
 from experiments.captioned import Batches
 from experiments.common import RUNS, fast, set_up
+from experiments.completed import completed
 from experiments.epochs import Epochs
 from experiments.latents import averaged, committed, shipped
 from experiments.least_squares import fit_draft
 from experiments.milestones import Trial, course, follow, parser
-from experiments.missing import completed
 from experiments.open_variance import open_variance, pairs
 
 

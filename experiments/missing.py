@@ -5,11 +5,13 @@ styles.
 
 Of 1,914 subjects in eight styles four pairs in fifteen have no picture that is trained on, and the words of such a pair
 are drafted worst. What a fox is in one set says more of what it is in another than words do: a small U-Net reads all
-of a subject's latents but one, where they are, and learns to say that one. What it then says of the pairs that are
-missing, averaged with what their words draft, is what `experiments.draft` learns beside the pictures that there are:
+of a subject's latents but one, where they are, and learns to say that one. `experiments.completed` reads what it says:
 
-    data/latents-missing.npy    (N, 8, 16, 16) float16
+    data/latents-missing.npy    of each pair that is missing, averaged with what its words draft, and the same with its
+                                hues turned, (N, 8, 16, 16) float16
     data/missing.json           of each a line as the ledger has them
+    data/latents-others.npy     of each single picture that is trained on, by those in the other styles, in the
+                                ledger's order; NaN where there are none
 
 No held-out picture is read: to this as to all trainings its pair is one that is missing.
 """
@@ -17,9 +19,7 @@ No held-out picture is read: to this as to all trainings its pair is one that is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,27 +30,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danqing.codec import VAECodec
 from danqing.learn.data.order import Order
 from danqing.learn.training.optim import muon_groups
+from danqing.levels import to_arrays
 from danqing.nets import clip
 from danqing.nets.drafted import DraftedUNet
 from danqing.nets.pixel_unet import PixelUNet, PixelUNetConfig
-from danqing.noise import number
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.run.device import find_device, send
+from danqing.run.precision import autocast
 from experiments.art import ledger
-from experiments.captioned import Batches
-from experiments.captions import LANGUAGES, canonical, caption
+from experiments.captions import canonical
 from experiments.clip import encode_texts
 from experiments.common import DATA, RUNS, averaged, by_muon, drive, quick, set_up
-from experiments.epochs import Texts
-from experiments.latents import shipped
+from experiments.data.colours import turned
+from experiments.data.recoloured import copied, turns
+from experiments.data.singles import people
+from experiments.latents import autoencoder, encoded, shipped
 
-PICTURES, LINES = "latents-missing.npy", "missing.json"
+PICTURES, LINES, OTHERS = "latents-missing.npy", "missing.json", "latents-others.npy"
 STEPS, BATCH, WIDTHS = 450, 128, (64, 128, 128)
-#: The most of a subject's other pictures that a step leaves out; how many captions of a pair are drawn in a language.
-LEFT_OUT, VARIANTS = 0.5, 5
-SHARE = 0.25  # of what a draft is trained on
+LEFT_OUT = 0.5  # the most of a subject's other pictures that a step leaves out
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Shelf:
         subjects, styles: their names.
         latents: (S, K, 8, 16, 16), zero where there is none.
         there: 1 where there is one, (S, K).
+        at: of each picture, in the ledger's order, its subject and style, (N, 2).
         lines: a subject -> a line of the ledger that shows it.
     """
 
@@ -68,6 +70,7 @@ class Shelf:
     styles: Sequence[str]
     latents: Tensor
     there: Tensor
+    at: Tensor
     lines: Mapping[str, Mapping[str, Any]]
 
     @classmethod
@@ -76,13 +79,12 @@ class Shelf:
         rows = ledger(data, ("singles",), "train")
         latents = np.load(data / "latents-singles.npy", mmap_mode="r")
         subjects, styles = (sorted({row[name] for row in rows}) for name in ("subject", "style"))
-        at = [(subjects.index(row["subject"]), styles.index(row["style"])) for row in rows]
+        at = torch.tensor([(subjects.index(row["subject"]), styles.index(row["style"])) for row in rows])
         held = torch.zeros(len(subjects), len(styles), *latents.shape[1:])
         there = torch.zeros(len(subjects), len(styles))
-        where = torch.tensor(at).T
-        held[*where] = torch.from_numpy(latents[[row["index"] for row in rows]]).float()
-        there[*where] = 1
-        return cls(subjects, styles, held, there, {row["subject"]: row for row in rows})
+        held[*at.T] = torch.from_numpy(latents[[row["index"] for row in rows]]).float()
+        there[*at.T] = 1
+        return cls(subjects, styles, held, there, at, {row["subject"]: row for row in rows})
 
     def pairs(self, there: bool) -> Tensor:
         """The (subject, style) that have a picture, or that have none, of subjects that have others: (N, 2)."""
@@ -171,35 +173,22 @@ def worded(data: Path, lines: Sequence[Mapping[str, Any]]) -> Tensor:
     return torch.cat([net.draft(tower(part).pooled) for part in ids.split(BATCH)])
 
 
-class Completed:
-    """step -> (latents, token ids), of ``batches``, and of missing pairs so many that they are ``share`` of all."""
-
-    def __init__(self, batches: Batches, data: Path, share: float = SHARE):
-        self.batches, self.share = batches, share
-        self.settings = {**batches.settings, "missing": hashlib.sha256((data / PICTURES).read_bytes()).hexdigest()}
-        self.latents = torch.from_numpy(np.load(data / PICTURES))
-        lines, draw = json.loads((data / LINES).read_text(encoding="utf-8")), random.Random("missing")
-        tokenizer = bilingual_tokenizer(data / "tokenizer.json")
-        self.pad, self.captions = tokenizer.pad, len(LANGUAGES) * VARIANTS
-        said = [caption(line, draw, lang) for line in lines for lang in LANGUAGES for _ in range(VARIANTS)]
-        ids = tokenizer.bpe.encode_batch_fast(said, add_special_tokens=False)
-        self.texts = Texts.of(tokenizer, [one.ids for one in ids])
-
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        x0, ids = self.batches(step)
-        draw = np.random.default_rng(number("missing", step))
-        which = draw.integers(len(self.latents), size=round(len(x0) * self.share / (1 - self.share)))
-        more = torch.from_numpy(
-            self.texts.rows(which * self.captions + draw.integers(self.captions, size=len(which)), self.pad)
-        )
-        length = max(ids.shape[1], more.shape[1])
-        both = [F.pad(each, (0, length - each.shape[1]), value=self.pad) for each in (ids, send(more, ids.device))]
-        return torch.cat([x0, send(self.latents[which].float(), x0.device)]), torch.cat(both)
-
-
-def completed(batches: Batches, data: Path) -> Batches | Completed:
-    """The batches with missing pairs among them, where those were drawn."""
-    return Completed(batches, data) if (data / PICTURES).exists() else batches
+@torch.inference_mode()
+def recoloured(
+    lines: Sequence[Mapping[str, Any]], latents: Tensor, codec: VAECodec
+) -> tuple[list[dict[str, Any]], Tensor]:
+    """Pictures (N, C, H, W) with their hues turned, as `experiments.data.recoloured` turns those that there are; what
+    is not white counts as drawn."""
+    said, drawn = [], []
+    device = next(codec.vae.parameters()).device
+    for first in range(0, len(lines), BATCH):
+        with autocast(device):
+            pictures = to_arrays(codec.decode(send(latents[first : first + BATCH].float(), device)))
+        for line, picture in zip(lines[first : first + BATCH], pictures, strict=True):
+            for degrees, colours in turns(line, picture, 255 - picture.min(-1)):
+                said.append(copied(line, degrees, colours))
+                drawn.append(turned(picture, degrees, people(line)))
+    return said, torch.from_numpy(encoded(codec, drawn))
 
 
 def main() -> None:
@@ -232,9 +221,14 @@ def main() -> None:
     missing = shelf.pairs(False)
     lines = shelf.said(missing)
     latents = (imputed(best, shelf, missing) + worded(args.data, lines)) / 2
-    np.save(args.data / PICTURES, latents.half().numpy())
-    (args.data / LINES).write_text(json.dumps(lines, ensure_ascii=False), encoding="utf-8")
-    print(f"{len(lines)} pairs drawn that are missing, of {shelf.there.numel()}", flush=True)
+    more, colours = recoloured(lines, latents, VAECodec(autoencoder(args.runs).to(device)))
+    np.save(args.data / PICTURES, torch.cat([latents.half(), colours]).numpy())
+    (args.data / LINES).write_text(json.dumps([*lines, *more], ensure_ascii=False), encoding="utf-8")
+    others = torch.full((len(shelf.at), *latents.shape[1:]), torch.nan)
+    told = (shelf.there.sum(1) > 1)[shelf.at[:, 0]]
+    others[told] = imputed(best, shelf, shelf.at[told])
+    np.save(args.data / OTHERS, others.half().numpy())
+    print(f"{len(lines)} pairs drawn that are missing, of {shelf.there.numel()}, and {len(more)} in other colours")
 
 
 def judge(data: Path, shelf: Shelf) -> Callable[[Imputer], dict[str, float]]:

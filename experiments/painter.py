@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -31,7 +30,7 @@ from danqing.learn.training.loop import EMA, Training
 from danqing.learn.training.optim import Muon, muon_groups
 from danqing.levels import to_arrays
 from danqing.nets import clip
-from danqing.nets.drafted import MLP_MINI, DraftedUNet, ResidualUNet, Scene
+from danqing.nets.drafted import MLP_MINI, DraftedUNet, Drawn, ResidualUNet, Scene, Share, share_names
 from danqing.noise import Noise
 from danqing.prompt.tokenize import Tokenizer, bilingual_tokenizer
 from danqing.run.device import find_device, send
@@ -43,6 +42,7 @@ from danqing.types import Conditioning
 from experiments.captioned import Batches, Placed, PlacedBatches
 from experiments.clip import encode_texts
 from experiments.common import fast, grid, quick, set_up
+from experiments.completed import TOLD, Told
 from experiments.draft import trained
 from experiments.epochs import Epochs
 from experiments.latents import autoencoder, committed, committed_tokenizer, shipped
@@ -57,6 +57,8 @@ KINDS: dict[str, type[DraftedUNet]] = {"residual": ResidualUNet, "drafted": Draf
 #: decide, and a quarter below 0.5, where details are made; logit-normal times left a seventh there, and details
 #: smeared.
 TIMES = uniform
+#: The name of a draft by the subject's other pictures.
+OTHERS = "others"
 SHOWN = (
     "a fox, 3d style",
     "狐狸，3D风格",
@@ -84,16 +86,17 @@ class Spoken(nn.Module):
         super().__init__()
         self.denoiser, self.tower = denoiser, tower
 
-    def condition(self, ids: Tensor, placed: Placed | None = None) -> Conditioning:
+    def condition(self, ids: Tensor, placed: Placed | None = None, told: Share | None = None) -> Conditioning:
         """Token ids (B, L) to what the denoiser is conditioned on."""
-        said = self.tower(ids)
-        cond = Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float())
-        if placed is None:
-            return cond
-        there = placed.places[..., 2] > 0
-        things = said.pooled.new_zeros(*there.shape, said.pooled.shape[-1], dtype=torch.float32)
-        things[there] = self.tower(placed.things[there]).pooled.float()
-        return replace(cond, extra=Scene(things, placed.places)._asdict())
+        said, extra = self.tower(ids), dict[str, Tensor]()
+        if placed is not None:
+            there = placed.places[..., 2] > 0
+            things = said.pooled.new_zeros(*there.shape, said.pooled.shape[-1], dtype=torch.float32)
+            things[there] = self.tower(placed.things[there]).pooled.float()
+            extra |= Scene(things, placed.places)._asdict()
+        if told is not None:
+            extra |= zip(share_names(OTHERS), told, strict=True)
+        return Conditioning(tokens=said.tokens.float(), pooled=said.pooled.float(), extra=extra)
 
     @torch.inference_mode()
     def estimate(self, x: Tensor, sigma: Tensor, ids: Tensor) -> Tensor:
@@ -104,11 +107,13 @@ class Spoken(nn.Module):
             return self.denoiser(send(x, device), send(t, device), self.condition(send(ids, device))).x0.float().cpu()
 
 
-def denoising(model: nn.Module, batch: tuple[Tensor, Tensor, Placed], noise: torch.Generator) -> dict[str, Tensor]:
-    """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L), what they place)."""
+def denoising(
+    model: nn.Module, batch: tuple[Tensor, Tensor, Placed, Share], noise: torch.Generator
+) -> dict[str, Tensor]:
+    """The denoising loss of (latents (B, 8, 16, 16), token ids (B, L), what they place, what others draft)."""
     assert isinstance(model, Spoken)
-    x0, ids, placed = batch
-    return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids, placed)), noise)
+    x0, ids, placed, told = batch
+    return Denoising(times=TIMES)(model.denoiser, (x0, model.condition(ids, placed, told)), noise)
 
 
 def warm(net: DraftedUNet, old: DraftedUNet) -> None:
@@ -167,6 +172,7 @@ def main() -> None:
     options = parser(__doc__, batch=128)
     options.add_argument("--kind", choices=KINDS, default="residual", help="what the UNet paints")
     options.add_argument("--rate", type=float, default=0.004)
+    options.add_argument("--told", type=float, default=TOLD, help="the part of single pictures drafted by other styles")
     options.add_argument("--compile", action="store_true", help="compile the UNet on a CPU too, minutes beforehand")
     args = options.parse_args()
     set_up(args.threads)
@@ -178,7 +184,9 @@ def main() -> None:
     )
     model, before = begun(KINDS[args.kind], args.runs, args.data, batches, args.resume)
     model.requires_grad_(False).denoiser.net.requires_grad_(True).draft.requires_grad_(False)
+    cast(DraftedUNet, model.denoiser.net).shares[OTHERS] = Drawn(OTHERS)
     model.to(device)
+    told = Told(PlacedBatches(batches), args.data, args.told)
     measured = pairs(args.data, tokenizer)
     codec = autoencoder(args.runs).to(device)
 
@@ -189,7 +197,7 @@ def main() -> None:
         return Training(
             model=own,
             objective=denoising,
-            batches=PlacedBatches(batches),
+            batches=told,
             optimisers={
                 "loss": Muon(
                     muon_groups(own.denoiser, lr=args.rate, adam_lr=args.rate / 10, edges=edges),
@@ -200,7 +208,7 @@ def main() -> None:
             ema=EMA(own, 0.998),
             autocast=lambda: fast(device),
             scaler=scaler(device),
-            settings=batches.settings,
+            settings=told.settings,
         )
 
     def averages(run: Training) -> Spoken:

@@ -1,5 +1,5 @@
-"""Laws of the pairs that no set has: what is held out is missing, nothing is told by itself, and a draft sees them
-beside what there is."""
+"""Laws of the pairs that no set has: what is held out is missing, nothing is told by itself, a draft sees them
+beside what there is, and a painter is drafted by others' pictures now and then."""
 
 import json
 import shutil
@@ -7,10 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from experiments.captioned import Batches
+from experiments.captioned import Batches, Placed, PlacedBatches
+from experiments.completed import Completed, Told, completed
+from experiments.data.colours import turned
 from experiments.data.sources import ART
-from experiments.missing import LINES, PICTURES, Completed, Imputer, Shelf, completed, imputed, left_out, others
+from experiments.latents import autoencoder
+from experiments.missing import LINES, OTHERS, PICTURES, Imputer, Shelf, imputed, left_out, others, recoloured
 
+from danqing.codec import VAECodec
+from danqing.levels import from_arrays, to_arrays
 from danqing.prompt.tokenize import bilingual_tokenizer
 from danqing.store import shipped
 from danqing.store.find import find
@@ -108,3 +113,56 @@ def test_a_draft_sees_missing_pairs_beside_the_rest_in_their_share_and_in_their_
     tokenizer = bilingual_tokenizer(folder / "tokenizer.json")
     said = [tokenizer.bpe.decode(row[row != both.pad].tolist()) for row in ids[12:]]
     assert all("boat" in text or "船" in text for text in said), said
+
+
+def test_a_copy_is_the_picture_with_its_hues_turned_and_its_line_says_other_colours() -> None:
+    disc = np.full((2, 128, 128, 3), 255, np.uint8)
+    rows, columns = np.ogrid[:128, :128]
+    disc[:, (rows - 64) ** 2 + (columns - 64) ** 2 < 40**2] = (200, 30, 30)
+    codec = VAECodec(autoencoder())
+    lines, latents = recoloured([line(0), line(6)], codec.encode(from_arrays(disc)), codec)
+    assert len(lines) == len(latents) >= 2 and {one["subject"] for one in lines} == {"fox", "house"}
+    with torch.inference_mode():
+        pictures = to_arrays(codec.decode(latents.float()))
+    for one, picture in zip(lines, pictures, strict=True):
+        assert one["array"] == "recoloured" and "red" not in one["colours"]
+        assert abs(picture.astype(float) - turned(disc[0], one["turn"])).mean() < 6
+
+
+class Shown(Batches):
+    """Of four single pictures and two others, 600 times each: text 0 says nothing, ten texts a single."""
+
+    def __init__(self):
+        self.settings, self.seed, self.first = {"ledger": "0"}, "shown", {"singles": 1, "recoloured": 41}
+        self.latents = {"singles": torch.zeros(4, 8, 16, 16)}
+        self.texts = np.tile([0, 1, 12, 25, 40, 41], 600)
+
+    def chosen(self, step: int):
+        return torch.zeros(len(self.texts), 8, 16, 16), self.texts
+
+
+class ShownPlaced(PlacedBatches):
+    def __call__(self, step: int):
+        x0, ids = self.batches.chosen(step)
+        return x0, torch.from_numpy(ids), Placed(torch.zeros(len(ids), 3, 2), torch.zeros(len(ids), 3, 3))
+
+
+def test_half_of_the_single_pictures_are_drafted_by_the_others_and_nothing_else_ever_is(tmp_path) -> None:
+    said = np.stack([np.full((8, 16, 16), value, np.float16) for value in (1, 2, np.nan, 4)])
+    np.save(tmp_path / OTHERS, said)
+    told = Told(ShownPlaced(Shown()), tmp_path)
+    assert set(told.settings) == {"ledger", "others"}
+    _, ids, _, (weight, picture) = told(5)
+    again = told(5)[3]
+    assert torch.equal(weight, again.weight) and torch.equal(picture, again.picture)
+    assert picture.isfinite().all() and ((weight == 0) | (weight == 1)).all()
+    share = {int(text): float(weight[ids == text].mean()) for text in ids.unique()}
+    assert share[0] == share[25] == share[41] == 0  # no words; no others; recoloured
+    assert all(0.4 < share[text] < 0.6 for text in (1, 12, 40))
+    drafted = weight[:, 0, 0, 0] == 1
+    assert torch.equal(picture[:, 0, 0, 0], torch.where(drafted, torch.tensor([0, 1, 2, 0, 4, 0.0]).repeat(600), 0))
+
+
+def test_where_others_never_said_anything_no_draft_is_theirs(tmp_path) -> None:
+    told = Told(ShownPlaced(Shown()), tmp_path)
+    assert set(told.settings) == {"ledger"} and not told(5)[3].weight.any()
