@@ -11,15 +11,16 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danqing.denoise import Denoiser
 from danqing.errors import InvalidInput
 from danqing.measure.evaluation import page
 from danqing.nets import clip
-from danqing.nets.drafted import MLP_MINI
+from danqing.nets.drafted import MLP_MINI, DraftedUNet
 from danqing.painting import vocabulary as words
 from danqing.store import shipped
 from danqing.store.model import write_model
@@ -28,6 +29,7 @@ from danqing.weights.registry import of
 from experiments import cards
 from experiments.art import ledger
 from experiments.common import DATA, RUNS
+from experiments.draft import trained
 from experiments.latents import autoencoder, averaged
 from experiments.painter import KINDS, SCHEDULE, Spoken, begun
 
@@ -70,13 +72,22 @@ def measured(folder: Path, sha256: str) -> str:
 
 
 def painted(runs: Path, name: str, kind: str, data: Path) -> Spoken:
-    """The painter that was trained last, with its tower."""
+    """The painter that was trained last, with its tower, about the newest draft of that."""
     checkpoint = runs / name / "last.pt"
     if not checkpoint.exists():
         return begun(KINDS[kind], runs, data, _never, resume=True)[0]
     spoken = Spoken(Denoiser(KINDS[kind](MLP_MINI), SCHEDULE, "flow"), clip.CLIPText(clip.MINI_TEXT))
     averaged(checkpoint, spoken)
+    newest = trained(runs)
+    if newest is not None and same(newest.tower, spoken.tower):
+        cast(DraftedUNet, spoken.denoiser.net).draft.load_state_dict(newest.draft.state_dict())
     return spoken
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks have the same weights."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def _never(step: int) -> tuple[Tensor, Tensor]:
