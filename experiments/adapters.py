@@ -119,6 +119,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting of the training")
     parser.add_argument("--draw", type=int, default=0, help="which pictures are learned")
     parser.add_argument("--count", type=int, default=48, help="how many pictures of each name are judged")
+    parser.add_argument("--alone", action="store_true", help="paint with the adapter, and not beside it without")
     parser.add_argument("--portraits", action="store_true", help="a style of portraits")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--runs", type=Path, default=RUNS / "adapters")
@@ -166,9 +167,9 @@ def measured(args: argparse.Namespace, name: str, judge: Judge) -> Measured:
         in_style = {row["style"]: row for row in of_name}
         real = [in_style[style] for style in asked if style in in_style]
     on = f" <lora:{file.stem}>" if args.kind == "lora" else ""
-    trial = {"with": [text + on for text in texts], "true name": true}
-    if args.kind == "lora":
-        trial["without"] = texts
+    trial = {"with": [text + on for text in texts]}
+    if not args.alone:
+        trial |= {"true name": true, **({"without": texts} if args.kind == "lora" else {})}
     found = dict[str, list[bool]]()
 
     def judged(title: str, seen: torch.Tensor, rows: Sequence[Row]) -> None:
