@@ -2,21 +2,20 @@
 
     python -m experiments.adapters style lorelei --portraits
     python -m experiments.adapters subject koala --draw 1
-    python benchmarks/learned.py runs/adapters/style-lorelei-lora-0 runs/adapters/subject-koala-lora-1
+    python benchmarks/learned.py SHEET SHEET
 
-Each folder is a run's, with the sheet that `danqing learn` leaves there.
+A sheet is a samples-000200.png of a run's folder.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from PIL import Image
 
 from steering import PICTURES
 
-SHEET, GAP = "before-and-after.png", 16
+GAP = 16
 
 
 def beside(sheets: list[Image.Image]) -> Image.Image:
@@ -30,7 +29,7 @@ def beside(sheets: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    sheets = [Image.open(Path(folder) / SHEET).convert("RGB") for folder in sys.argv[1:]]
+    sheets = [Image.open(file).convert("RGB") for file in sys.argv[1:]]
     if not sheets:
         raise SystemExit(__doc__)
     beside(sheets).save(PICTURES / "adapters.webp", quality=80, method=6)
