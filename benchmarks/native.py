@@ -11,6 +11,7 @@ computing thread where there is one, so that other work on the machine counts le
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from torch import Tensor
 
 from danqing.run.native.attention import attention
 from danqing.run.native.convolution import convolution3x3, pack3x3
+from danqing.run.native.direct import direct, taps
 from danqing.run.native.gated import gated
+from danqing.run.native.linear import linear, panels
 from danqing.run.native.normalise import group_norm_silu, layer_norm
 from danqing.run.precision import NAMES
 from danqing.run.record import describe
@@ -69,6 +72,20 @@ CONVOLUTIONS = (
     (2, 128, 128, 16),
     (2, 256, 256, 8),
 )
+#: (B, tokens, channels, outputs) of small linear layers
+LINEARS = (
+    (2, 256, 320, 128),
+    (2, 64, 192, 192),
+    (8, 64, 192, 192),
+    (2, 64, 192, 1536),
+    (2, 64, 768, 192),
+    (2, 16, 256, 256),
+    (2, 16, 256, 2048),
+)
+#: (B, input channels, output channels, height and width, stride) of small convolutions
+SMALL = ((2, 128, 128, 16, 2), (8, 128, 128, 16, 2), (2, 192, 192, 8, 2), (2, 128, 8, 16, 1))
+#: Seconds below which a work is done again and again between two looks at the clock, which takes time itself.
+BRIEF = 0.002
 
 
 class Case(NamedTuple):
@@ -148,6 +165,43 @@ def convolutions(dtype: torch.dtype) -> Iterator[Case]:
         )
 
 
+def linears(dtype: torch.dtype) -> Iterator[Case]:
+    for batch, tokens, inputs, outputs in LINEARS:
+        x, bias = torch.randn(batch, tokens, inputs).to(dtype), torch.randn(outputs).to(dtype)
+        weight = (torch.randn(outputs, inputs) / inputs**0.5).to(dtype)
+        packed = panels(weight)
+        if packed is not None:  # of which there are none in fp32
+            yield Case(
+                f"linear layer {batch} × {tokens} × {inputs} → {outputs}",
+                lambda a=(x, packed, outputs, bias): linear(*a),
+                lambda a=(x, weight, bias): F.linear(*a),
+                lambda a=(x, weight, bias): F.linear(a[0][:1].double(), a[1].double(), a[2].double()),
+            )
+
+
+def small(dtype: torch.dtype) -> Iterator[Case]:
+    for batch, inputs, outputs, side, stride in SMALL:
+        x, bias = picture(batch, inputs, side, side, dtype=dtype), torch.randn(outputs).to(dtype)
+        weight = picture(outputs, inputs, 3, 3, dtype=dtype) / (9 * inputs) ** 0.5
+        packed = taps(weight)
+        if packed is not None:
+            yield Case(
+                f"small convolution {batch} × {inputs} → {outputs} at {side}², stride {stride}",
+                lambda a=(x, packed, bias, stride, 1): found(direct(*a)),
+                lambda a=(x, weight, bias, stride, 1): F.conv2d(*a),
+                lambda a=(x, weight, bias), how=(stride, 1): F.conv2d(
+                    a[0][:1].double(), a[1].double(), a[2].double(), *how
+                ),
+            )
+
+
+def found(answer: Tensor | None) -> Tensor:
+    """The answer of a kernel that had the memory it wants."""
+    if answer is None:
+        raise SystemExit("memory is short")
+    return answer
+
+
 def far(found: Tensor, exact: Tensor) -> float:
     """The largest distance, of what both have, in units of the largest number; a cut's edge is left out."""
     if found.dim() == 4:
@@ -162,14 +216,19 @@ def far(found: Tensor, exact: Tensor) -> float:
 
 
 def measured(case: Case, runs: int, clock: Callable[[], float]) -> tuple[list[float], list[float]]:
-    """Milliseconds of ours and of torch's, in turns, after one that is not counted."""
+    """Milliseconds of ours and of torch's, in turns, after two that are not counted; brief ones many times a turn."""
     times: tuple[list[float], list[float]] = ([], [])
-    for run in range(runs + 1):
-        for work, found in zip((case.ours, case.theirs), times, strict=True):
+    counts = [1, 1]
+    for run in range(-1, runs + 1):
+        for which, work in enumerate((case.ours, case.theirs)):
             begin = clock()
-            work()
-            if run:
-                found.append(1000 * (clock() - begin))
+            for _ in range(counts[which]):
+                work()
+            took = (clock() - begin) / counts[which]
+            if run == 0:
+                counts[which] = max(1, math.ceil(BRIEF / max(took, 1e-6)))
+            elif run > 0:
+                times[which].append(1000 * took)
     return times
 
 
@@ -207,7 +266,7 @@ def main() -> None:
     print("\n".join(lines))
     with torch.inference_mode():
         for precision in args.precision:
-            for cases in (attentions, norms, gates, convolutions):
+            for cases in (attentions, norms, gates, linears, small, convolutions):
                 for case in cases(NAMES[precision]):
                     if args.only in case.name:
                         lines.append(row(precision, case, *measured(case, args.runs, clock)))

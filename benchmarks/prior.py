@@ -75,7 +75,7 @@ def main() -> None:
         home = Path(temporary)
         own = folder(home / SUBJECT, pictures, chosen, lambda row: canonical(row).replace(LEARNED, SUBJECT))
         for title, prior in {"without a prior": "", f'with the prior "{PRIOR}"': PRIOR}.items():
-            changes: list[Any] = [f"steps={args.steps}", f"prior={prior}", "sample_every=0"]
+            changes: list[Any] = [f"steps={args.steps}", f"prior={prior}", "sample_every=1000000"]
             run = home / (prior or "none")
             experiment: OwnLoRA = overridden(OwnLoRA(folder=own), changes)
             trained(experiment, run, float("inf"))

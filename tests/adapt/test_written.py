@@ -4,6 +4,7 @@ diffusers; what is put on comes off in any order."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import peft
@@ -19,6 +20,7 @@ from danqing.adapt.lora import Worn
 from danqing.adapt.written import kohya
 from danqing.adapt.written import peft as written
 from danqing.errors import InvalidInput
+from danqing.nets.drafted import MINI, DraftedUNet
 from danqing.nets.unet import diffusers_config
 from danqing.weights import store
 
@@ -58,6 +60,21 @@ def test_a_written_file_changes_here_what_was_learned(bench, layout: str, decomp
     expected = answered(bench, net, changes)
     with attached(net, lora.on("denoiser")):
         close(bench.call(net), expected)
+
+
+def test_what_is_learned_of_all_layers_changes_the_draft_too_and_its_file_says_so(bench) -> None:
+    tiny = replace(MINI, block_out_channels=(8, 16, 24), attention_heads=(1, 2, 3), norm_num_groups=4)
+    net = DraftedUNet(replace(tiny, pooled_channels=6, draft_size=4, draft_hidden=8, draft_blocks=1))
+    of_draft = [name for name in changeable(net) if name.startswith("draft.")]
+    assert of_draft == ["draft.body.0", "draft.body.1.up", "draft.body.1.down", "draft.linear"]
+    changes, pooled = stirred(bench, net, of_draft), bench.draw(2, 6)
+    plain = net.draft(pooled)
+    detach = changes.attach({"denoiser": net})
+    expected = net.draft(pooled)
+    detach()
+    assert not torch.allclose(expected, plain, atol=1e-2) and torch.equal(net.draft(pooled), plain)
+    with attached(net, read(kohya(changes.deltas, torch.float32), {"denoiser": net}, strict=True).on("denoiser")):
+        close(net.draft(pooled), expected)
 
 
 def theirs(net, config) -> UNet2DConditionModel:

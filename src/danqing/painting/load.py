@@ -160,7 +160,7 @@ def _ways(
 ) -> dict[str, Keep]:
     """How a network that paints keeps its numbers, where not as torch does: in so few bits, or as the file has them."""
     QUANTISERS[quantise].attach(role, net)
-    return looking(net, dtypes[role]) | keeping(net, dtypes[role], device)
+    return looking(role, net, dtypes[role]) | keeping(net, dtypes[role], device)
 
 
 def _unchanged(read: Callable[[], nn.Module], path: Path, before: object) -> nn.Module:

@@ -52,7 +52,8 @@ from .steps import solver_of, taken
 
 #: How many prompts a painter remembers in encoded form.
 REMEMBERED = 16
-#: To decode so many pixels makes so much that what the steps have left in the allocator's hands is worth giving back.
+#: To decode so many pixels makes so much that what the steps have left in the allocator's hands, and in memory of the
+#: networks' files, is worth giving back.
 LARGE = 256**2
 #: How many times larger or smaller than the model's own area a picture is far from it.
 FAR = 2.0
@@ -367,7 +368,7 @@ class Painter(LoadedModel):
     def decode(self, latent: Tensor) -> tuple[Image.Image, ...]:
         """A latent (F, C, h, w) as RGB frames, one by one: in the memory of one."""
         if self.device.type == "cpu" and latent.shape[-2:].numel() * self.codec.factor**2 >= LARGE:
-            offload.give_back()
+            offload.give_back(*self.adapters.target.nets.values())
         frames = (self.codec.decode(frame) for frame in latent.split(1))
         return tuple(self.image(self.finite("decoding", frame)) for frame in frames)
 

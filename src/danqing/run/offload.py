@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from ..errors import UnknownName
 from ..log import log
+from ..weights.mappings import put_down
 from .device import free
 from .pages import frugal
+from .quantise.layers import Quantised
 from .shared import Attach
 
 #: The environment variable that chooses; `--offload` sets it.
@@ -113,8 +115,14 @@ class Room:
             self.leave()
 
 
-def give_back() -> None:
-    """Let the system have what nobody uses: glibc keeps freed pieces of up to 32 MB for itself."""
+def give_back(*nets: nn.Module) -> None:
+    """Let the system have what nobody uses: glibc keeps freed pieces of up to 32 MB for itself.
+
+    Args:
+        nets: that wait; what they have read of files that are mapped comes back from there when they are asked.
+    """
+    for layer in (layer for net in nets for layer in net.modules() if isinstance(layer, Quantised)):
+        layer.stored.moved(put_down)  # which nobody writes to
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():

@@ -29,7 +29,7 @@ from ...run import offload
 from ...run.cost import Cost, counted
 from ...run.device import find_device, free
 from ...run.engine.engines import find_engine
-from ...run.looked import large
+from ...run.looked import heavy, large
 from ...run.precision import find_precision
 from ...store.find import AnyModel, find
 from ...store.model import Model
@@ -48,12 +48,14 @@ class Part:
     Args:
         parameters: how many numbers it has.
         bytes: of them in the precision that it computes in.
-        resident: bytes of its weights in memory while it paints: packed, without what stays in its file alone.
+        resident: bytes of its weights in memory while it computes: packed, without what stays in its file alone.
+        waiting: bytes of them while another does, all networks being in memory.
     """
 
     parameters: int
     bytes: int
     resident: int
+    waiting: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +83,21 @@ class Stated:
     @property
     def tiles(self) -> bool:
         """Whether decoding whole has no room then."""
-        held = [part.resident for role, part in self.parts.items() if self.offload == "none" or role == "codec"]
-        return self.decode.peak > self.room - sum(held)
+        others = [part.waiting for role, part in self.parts.items() if self.offload == "none" and role != "codec"]
+        own = self.parts["codec"].resident if "codec" in self.parts else 0
+        return self.decode.peak > self.room - own - sum(others)
 
     def peak(self, offload: str, tiles: bool = False) -> int:
         """Bytes at the peak of painting: the process, the weights that are there, and what is made beside them.
 
-        none: process + Σ weights + max(made); sequential: process + max over the networks of (weights + made).
+        process + max over the networks of (its weights + what it makes + the others' that wait), where sequential has
+        none that wait.
         """
         made = dict.fromkeys(self.parts, self.text.peak)
         made |= {"denoiser": self.denoiser.peak, "codec": (self.tiled if tiles else self.decode).peak}
-        if offload == "none":
-            return self.process + sum(part.resident for part in self.parts.values()) + max(made.values())
-        return self.process + max(part.resident + made[role] for role, part in self.parts.items())
+        waiting = {role: part.waiting if offload == "none" else 0 for role, part in self.parts.items()}
+        others = sum(waiting.values())
+        return self.process + max(p.resident + made[role] + others - waiting[role] for role, p in self.parts.items())
 
     def data(self) -> dict[str, Any]:
         """All of it as JSON, in bytes and in products; null for what the system does not say."""
@@ -157,6 +161,7 @@ def stated(
     files = parameters(described)
     parts = {
         role: _part(
+            role,
             each,
             called[role],
             where.type == "cpu" and files[role].keys() == {_name(dtypes[role])},
@@ -213,10 +218,11 @@ def few_of(file: Path) -> dict[str, int]:
     return {name: sum(part.stop - part.start for part in spec.parts.values()) for name, spec in specs.items()}
 
 
-def _part(outline: Outline, called: set[nn.Module], mapped: bool, few: Mapping[str, int]) -> Part:
+def _part(role: str, outline: Outline, called: set[nn.Module], mapped: bool, few: Mapping[str, int]) -> Part:
     """A network after it was asked. Where its weights are mapped, for its file has the precision that is computed in,
     what nobody looks at stays there, and so does a plain weight in whose stead there is another; a large table, of
-    which a few rows are looked up, always does.
+    which a few rows are looked up, always does, and a layer that computes once a picture while it waits, as do
+    weights that are kept in few bits.
 
     Args:
         few: bytes of those of its weights that are kept in few bits, by name.
@@ -226,16 +232,20 @@ def _part(outline: Outline, called: set[nn.Module], mapped: bool, few: Mapping[s
         layer: sum(few.get(f"{name}.{p}", _bytes(number)) for p, number in layer.named_parameters(recurse=False))
         for name, layer in layers.items()
     }
-    stead = dict(outline.stead())
-    for name in few:  # which no engine packs
-        stead.pop(layers[name.rpartition(".")[0]], None)
-    resident = sum(
-        stead.get(layer, 0) + (size if not mapped or (layer in called and layer not in stead) else 0)
+    stead, kept = dict(outline.stead()), {layers[name.rpartition(".")[0]] for name in few}
+    for layer in kept:  # which no engine packs
+        stead.pop(layer, None)
+    resident = {
+        layer: stead.get(layer, 0) + (size if not mapped or (layer in called and layer not in stead) else 0)
         for layer, size in own.items()
         if not large(layer)
+    }
+    return Part(
+        parameters=sum(p.numel() for p in outline.net.parameters()),
+        bytes=sum(own.values()),
+        resident=sum(resident.values()),
+        waiting=sum(size for layer, size in resident.items() if layer not in kept and not heavy(role, layer)),
     )
-    numbers = sum(p.numel() for p in outline.net.parameters())
-    return Part(parameters=numbers, bytes=sum(own.values()), resident=resident)
 
 
 def _name(dtype: torch.dtype) -> str:

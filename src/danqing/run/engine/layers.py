@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...nets.operations import Activated, Added, Attend, Gated
 from ...weights.mappings import let_go
+from ..looked import Seldom
 from ..native.attention import attention
 from ..native.convolution import WAYS, Packed3x3, convolution3x3, pack3x3
 from ..native.direct import Taps, direct, taps
@@ -148,6 +149,23 @@ class PackedLinear(Packed, nn.Linear):  # pyright: ignore[reportIncompatibleVari
             if fits and other.shape == (*x.shape[:-1], outputs):
                 return linear(x, panels, outputs, self.bias, other)
         return self.forward(x) + other
+
+
+class PackedSeldom(Seldom):
+    """A layer that computes once a picture, packed anew at each call; one that is changed is packed for good."""
+
+    plain = PackedLinear
+
+    def computed(self, x: Tensor) -> Tensor:
+        layer = cast(PackedLinear, PackedLinear.__new__(PackedLinear))
+        vars(layer).update(vars(self))
+        layer.hold(self.weight)
+        return layer.forward(x)
+
+    def release(self, weight: Tensor) -> None:
+        """Be a packed layer of this weight."""
+        super().release(weight)
+        cast(PackedLinear, self).hold(self._parameters.pop("weight"))  # pyright: ignore
 
 
 class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVariableOverride]

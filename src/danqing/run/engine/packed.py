@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...nets.blocks import ResnetBlock
 from ...nets.operations import Activated, Added, Attend, Gated
 from ...nets.unet import TransformerBlock
+from ..looked import Seldom
 from ..native.chosen import running
 from ..native.gated import KERNEL as gate
 from ..native.normalise import KERNEL as normalise
@@ -32,6 +33,7 @@ from .layers import (
     PackedGroupNorm,
     PackedLayerNorm,
     PackedLinear,
+    PackedSeldom,
     panels,
     transforms,
 )
@@ -39,6 +41,7 @@ from .layers import (
 #: What stands in for which kind of layer; a subclass of one is another kind.
 KINDS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
+    Seldom: PackedSeldom,
     nn.Conv2d: PackedConv2d,
     nn.GroupNorm: PackedGroupNorm,
     nn.LayerNorm: PackedLayerNorm,
@@ -55,8 +58,9 @@ def packable(layer: nn.Module) -> bool:
     """Whether a layer can be packed as it is."""
     if type(layer) not in KINDS:
         return False
-    if not isinstance(layer, nn.Linear | nn.Conv2d):
+    if type(layer) not in (nn.Linear, nn.Conv2d):
         return True
+    layer = cast(nn.Linear | nn.Conv2d, layer)
     plain = isinstance(layer, nn.Linear) or (layer.padding_mode == "zeros" and not isinstance(layer.padding, str))
     weight = layer.weight
     return plain and weight.dtype in DTYPES and weight.device.type == "cpu" and weight.numel() > 0

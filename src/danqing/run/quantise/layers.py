@@ -25,6 +25,8 @@ from .quantisers import Quantiser
 KEPT = re.compile(r"(^|\.)(time|add_|class_|norm|conv_in|conv_out|pos_embed|context_embedder|draft)|^proj_out\b")
 #: Layers of fewer channels are kept too.
 FEW = 32
+#: The roles of the networks that compute once a picture.
+TOWERS = ("text", "text_2", "text_3")
 
 
 class Quantised(nn.Module):
@@ -200,7 +202,7 @@ def keeping(net: nn.Module, dtype: torch.dtype, device: torch.device) -> dict[st
 
 def _by_role(denoiser: Way) -> Callable[[str, nn.Module], Callable[[], None]]:
     """The denoiser so, the text towers, which compute once a picture, in rows; all else as it is."""
-    ways = {"denoiser": denoiser, **dict.fromkeys(("text", "text_2", "text_3"), ROWS)}
+    ways = {"denoiser": denoiser, **dict.fromkeys(TOWERS, ROWS)}
     return lambda role, net: attach(net, ways[role]) if role in ways else lambda: None
 
 

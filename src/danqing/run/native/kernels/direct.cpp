@@ -3,8 +3,8 @@
 // a bit.
 //
 // The weight lies as panels (native/direct.py): of each PANEL outputs a matrix (taps, inputs / 2, PANEL) of pairs of inputs.
+#include "answer.h"
 #include "parallel.h"
-#include "product.h"
 
 // As native/direct.py lays it out; bias may be null. The kernel has `side` x `side` taps, the answer `high` x `broad` cells.
 struct Direct {
@@ -32,6 +32,7 @@ EXPORT int direct(const Direct* a) {
     Buffer<bf16> outside(a->inputs);
     if (!outside.data) return 1;
     memset(outside.data, 0, a->inputs * sizeof(bf16));
+    const Answer answer{(const bf16*)a->bias, nullptr, (bf16*)a->y, a->outputs};
     parallel(a->pool, a->threads, groups * panels, [&](int64_t i) {
         const int64_t first = i % groups * TOGETHER, last = least(cells, first + TOGETHER), o = i / groups * PANEL;
         const int64_t outputs = least(PANEL, a->outputs - o);
@@ -41,6 +42,7 @@ EXPORT int direct(const Direct* a) {
                 columns<Halves::ROWS>(least(Halves::ROWS, last - r), [&](auto rows) {
                     constexpr int R = decltype(rows)::value;
                     Vec sums[R][N] = {};
+                    answer.fetch<R>(r, o, outputs);
                     auto panel = (const Halves::Word*)a->panels + o * taps * words;
                     for (int64_t tap = 0; tap < taps; tap++) {
                         const Halves::Word* from[R];
@@ -52,12 +54,7 @@ EXPORT int direct(const Direct* a) {
                                 for (int j = 0; j < N; j++) sums[k][j] = Halves::dot(sums[k][j], from[k][d], w[j]);
                         }
                     }
-                    for (int j = 0; j < N; j++) {
-                        const int64_t here = least(WIDTH, outputs - j * WIDTH), at = o + j * WIDTH;
-                        const Vec bias = a->bias ? load((const bf16*)a->bias + at, here) : set(0);
-                        for (int k = 0; k < R; k++)
-                            store((bf16*)a->y + (r + k) * a->outputs + at, sums[k][j] + bias, here);
-                    }
+                    answer.write(sums, r, o, outputs);
                 });
         });
     });

@@ -3,8 +3,8 @@
 // as after a layer by itself.
 //
 // The weight lies as panels (native/linear.py): of each PANEL outputs a matrix (inputs / 2, PANEL) of pairs of inputs.
+#include "answer.h"
 #include "parallel.h"
-#include "product.h"
 
 // As native/linear.py lays it out; bias may be null, and `added` to the answer.
 struct Linear {
@@ -20,6 +20,7 @@ constexpr int PANEL = Halves::COLUMNS * WIDTH, TOGETHER = 8 * Halves::ROWS;  // 
 EXPORT int linear(const Linear* a) {
     const int64_t words = a->inputs / 2, panels = (a->outputs + PANEL - 1) / PANEL;
     const int64_t groups = (a->rows + TOGETHER - 1) / TOGETHER;
+    const Answer answer{(const bf16*)a->bias, (const bf16*)a->added, (bf16*)a->y, a->outputs};
     parallel(a->pool, a->threads, groups * panels, [&](int64_t i) {
         const int64_t first = i % groups * TOGETHER, last = least(a->rows, first + TOGETHER), o = i / groups * PANEL;
         const int64_t outputs = least(PANEL, a->outputs - o);
@@ -30,17 +31,9 @@ EXPORT int linear(const Linear* a) {
                 columns<Halves::ROWS>(least(Halves::ROWS, last - r), [&](auto rows) {
                     constexpr int R = decltype(rows)::value;
                     Vec sums[R][N] = {};
+                    answer.fetch<R>(r, o, outputs);
                     multiply<Halves, N>((const Halves::Word*)a->x + r * words, words, panel, PANEL, words, sums);
-                    for (int j = 0; j < N; j++) {
-                        const int64_t here = least(WIDTH, outputs - j * WIDTH), at = o + j * WIDTH;
-                        const Vec bias = a->bias ? load((const bf16*)a->bias + at, here) : set(0);
-                        for (int k = 0; k < R; k++) {
-                            const int64_t place = (r + k) * a->outputs + at;
-                            Vec v = sums[k][j] + bias;
-                            if (a->added) v = once(v, bf16()) + load((const bf16*)a->added + place, here);
-                            store((bf16*)a->y + place, v, here);
-                        }
-                    }
+                    answer.write(sums, r, o, outputs);
                 });
         });
     });
