@@ -2,6 +2,8 @@
 
     python -m experiments.identity draw                   people, each drawn twice
     python -m experiments.identity judge                  who is the nearest, told apart from what conditions
+    python -m experiments.identity mix                    each drawn a third time
+    python -m experiments.identity redraw                 a network that draws a portrait anew as words have it
     python -m experiments.identity encoder
     python -m experiments.identity adapter                runs/identity/danqing-mini-portrait.safetensors: what ships
 
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 
 from danqing.codec import VAECodec
-from experiments import people, portrait
+from experiments import people, portrait, redrawn
 from experiments.common import RUNS
 from experiments.contrast import judge
 from experiments.latents import autoencoder, encoded
@@ -31,7 +33,7 @@ PEOPLE, SEED, OTHERS = 5000, 101, 102
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["draw", "judge", "encoder", "adapter"])
+    parser.add_argument("stage", choices=["draw", "judge", "mix", "redraw", "encoder", "adapter"])
     parser.add_argument("--runs", type=Path, default=HOME)
     parser.add_argument("--steps", type=int, help="of the adapter those by the painter's loss")
     parser.add_argument("--drafted", type=int, default=200, help="steps of the adapter by what is drafted alone")
@@ -44,6 +46,10 @@ def main() -> None:
         np.save(args.runs / "train-latents.npy", latents.reshape(*flat.shape[:2], *latents.shape[1:]))
     elif args.stage == "judge":
         judge(args.runs, args.steps or 260, 192)
+    elif args.stage == "mix":
+        redrawn.mix(args.runs)
+    elif args.stage == "redraw":
+        redrawn.redraw(args.runs, args.steps or 900)
     elif args.stage == "encoder":
         portrait.encoder(args.runs, args.steps or 150)
     else:

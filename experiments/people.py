@@ -30,22 +30,44 @@ BARE = {
 def otherwise(line: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
     """The same person with the expression, the clothes and the ground of another of the same set and sex, and the words
     for them."""
-    table, sex = SETS[line["style"]], line["attributes"]["person"]["en"]
-    free = {table["mouth"], f"{table['mouth']}Probability", "backgroundColor"}
-    free |= {name for pins in table.get("face_pins", {}).values() for name in pins}
-    free |= {table["brows"][0]} if "brows" in table else set()
-    free |= {table["clothes"][0]} if "clothes" in table else set()
+    sex = line["attributes"]["person"]["en"]
     while True:
         options, said, _ = person(line["style"], draw)
         same = said.get("expression") == line["attributes"].get("expression")
         if said["person"]["en"] == sex and not same:
             break
+    return _with(line, {"options": options, "attributes": said}, FREE)
+
+
+def mixed(line: Mapping[str, Any], other: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
+    """A person of whom some of the free, at least one and not all, are as in another drawing."""
+    while True:
+        names = [name for name in FREE if draw.random() < 0.5]
+        if 0 < len(names) < len(FREE):
+            return _with(line, other, names)
+
+
+def _with(line: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The same line with what is free of another of the same set."""
+    options = _options(line["style"])
+    free = set[str]().union(*(options[name] for name in names))
     made = copy.deepcopy(dict(line))
     kept = {name: value for name, value in line["options"].items() if name not in free}
-    made["options"] = {**kept, **{name: value for name, value in options.items() if name in free}}
-    own = {name: words for name, words in made["attributes"].items() if name not in FREE}
-    made["attributes"] = {**own, **{name: said[name] for name in FREE if name in said}}
+    made["options"] = {**kept, **{name: value for name, value in other["options"].items() if name in free}}
+    own = {name: words for name, words in made["attributes"].items() if name not in names}
+    said = other["attributes"]
+    made["attributes"] = {**own, **{name: said[name] for name in names if name in said}}
     return made
+
+
+def _options(style: str) -> dict[str, set[str]]:
+    """The options of a set by which what is free is drawn."""
+    table = SETS[style]
+    face = {table["mouth"], f"{table['mouth']}Probability"}
+    face |= {name for pins in table.get("face_pins", {}).values() for name in pins}
+    face |= {table["brows"][0]} if "brows" in table else set()
+    clothes = {table["clothes"][0]} if "clothes" in table else set[str]()
+    return {"expression": face, "clothes": clothes, "background": {"backgroundColor"}}
 
 
 def told(line: Mapping[str, Any], draw: random.Random) -> str:

@@ -30,7 +30,7 @@ from danqing.levels import levels_of
 from danqing.measure import judge as judging
 from danqing.measure import tower as towers
 from danqing.nets.clip import CLIPText
-from danqing.nets.drafted import DraftedUNet
+from danqing.nets.drafted import DraftedUNet, Drawn, share_names
 from danqing.nets.image_projections import Portrait
 from danqing.nets.ip_adapter import IPAdapter, IPAdapterConfig
 from danqing.noise import keyed
@@ -48,6 +48,8 @@ from experiments.controls import ship
 from experiments.image_prompt import attend
 from experiments.latents import shipped
 from experiments.painter import SCHEDULE, TIMES
+from experiments.redrawn import FILE as REDRAWN
+from experiments.redrawn import WIDTHS, asked
 
 #: How many numbers say who it is, and the hidden layer of what they add to the text's summary.
 NUMBERS, INNER = 256, 1024
@@ -59,9 +61,10 @@ NAME, BEGUN, ADAPTER = "portrait", "begun.safetensors", "danqing-mini-portrait.s
 
 
 def begun(net: nn.Module, grid: int, texture: int) -> IPAdapter:
-    """At its beginning, for a network that drafts: keys are those of the text, and nothing is added."""
+    """At its beginning, for a network that drafts: keys are those of the text, nothing is added, and a portrait is
+    drawn anew as it is."""
     torch.manual_seed(0)
-    keys, summary = keys_of(net), cast(Any, net).config.pooled_channels
+    keys, shape = keys_of(net), cast(DraftedUNet, net).config
     config = IPAdapterConfig(
         kind="portrait",
         tokens=4,
@@ -70,8 +73,10 @@ def begun(net: nn.Module, grid: int, texture: int) -> IPAdapter:
         texture=texture,
         hidden=NUMBERS,
         face=NUMBERS,
-        summary=summary,
+        summary=shape.pooled_channels,
         inner=INNER,
+        drawn=shape.out_channels,
+        redrawn=WIDTHS,
         layers=tuple(len(key) for key in keys),
     )
     made = beginning(config, keys)
@@ -136,10 +141,15 @@ class People:
         who = torch.randperm(len(self.latents), generator=draw)[:batch]
         return who, torch.randint(2, (len(who),), generator=draw), draw
 
-    def asked(self, who: Tensor, painted: Tensor, key: str) -> list[str]:
-        """What is asked for of painted people."""
+    def told(self, who: Tensor, painted: Tensor, key: str) -> list[str]:
+        """What is said of painted people."""
         words = random.Random(key)
         return [people.told(self.lines[p][w], words) for w, p in zip(who.tolist(), painted.tolist(), strict=True)]
+
+    def asked(self, who: Tensor, painted: Tensor, key: str) -> list[str]:
+        """What is asked for so that the other drawing of each becomes the painted one."""
+        words, pairs = random.Random(key), zip(who.tolist(), painted.tolist(), strict=True)
+        return [asked(self.lines[1 - p][w], self.lines[p][w], words) for w, p in pairs]
 
 
 def encoder(home: Path, steps: int) -> None:
@@ -151,11 +161,11 @@ def encoder(home: Path, steps: int) -> None:
     def loss(step: int) -> Tensor:
         who, painted, draw = those.some(step, "draft", 768)
         some, looks = slice(256), [1 - painted, torch.where(torch.rand(len(who), generator=draw) < 0.5, painted, 2)]
-        asked = those.asked(who[some], painted[some], f"draft {step}")
+        said = those.told(who[some], painted[some], f"draft {step}")
         with fast(CPU):
             shown = [(those.grids[who, look].float(), those.textures[who, look]) for look in looks]
             one, other = (told.person(F.dropout(grid, 0.2), F.dropout(texture, 0.2)) for grid, texture in shown)
-            summary = texts(asked).pooled
+            summary = texts(said).pooled
             assert summary is not None
             drafted = net.draft(summary + USUAL * told.added(one[some], summary)).float()
             away = (drafted - those.latents[who, painted][some].float()).square().mean()
@@ -167,13 +177,17 @@ def encoder(home: Path, steps: int) -> None:
 
 def adapter(home: Path, first: int, second: int) -> None:
     """The adapter, the encoder standing still: at first what it adds to the summary, by what is drafted, which costs
-    little; then all of it, by the painter's own loss beside."""
+    little; then all of it, by the painter's own loss about what is drawn anew beside."""
     net, those, texts = painter(), People.of(home), Texts()
     made = load(home / BEGUN, dtype=torch.float32)
     assert isinstance(made, IPAdapter)
     told, denoiser = cast(Portrait, made.image_proj), Denoiser(net, SCHEDULE, "flow")
+    assert told.redrawn is not None
+    told.redrawn.load_state_dict(store.read(home / REDRAWN))
+    net.get_submodule("shares").add_module(NAME, Drawn(NAME))
     made.requires_grad_(True)
     told.person.requires_grad_(False)
+    told.redrawn.requires_grad_(False)
     with torch.no_grad():
         parts = zip(those.grids.split(500), those.textures.split(500), strict=True)
         found = [told.person(grid.flatten(0, 1).float(), texture.flatten(0, 1)) for grid, texture in parts]
@@ -193,13 +207,14 @@ def adapter(home: Path, first: int, second: int) -> None:
 
     def painting(step: int) -> Tensor:
         who, painted, draw = those.some(step, "paint", 24)
-        asked, x0 = texts(those.asked(who, painted, f"paint {step}")), those.latents[who, painted].float()
+        said, x0 = texts(those.asked(who, painted, f"paint {step}")), those.latents[who, painted].float()
         with fast(CPU):
-            cond = kept(made, net, asked, numbers[who, looked(painted, draw)])
+            cond = kept(made, net, said, numbers[who, looked(painted, draw)], those.latents[who, 1 - painted].float())
             loss = Denoising(times=TIMES)(denoiser, (x0, cond), draw)["loss"]
         return loss + drafting(step, "draft beside", 128)
 
-    learned(nn.ModuleList([told.told, told.down]), drafting, first, 4e-3, "draft")
+    if first:
+        learned(nn.ModuleList([told.told, told.down]), drafting, first, 4e-3, "draft")
     learned(made, painting, second, 2e-3, "adapter")
     print(ship(save(made, home / "whole.safetensors", dtype=torch.float32), home / ADAPTER), flush=True)
 
@@ -222,9 +237,13 @@ def painter() -> DraftedUNet:
     return cast(DraftedUNet, shipped("denoiser")).eval().requires_grad_(False)
 
 
-def kept(adapter: IPAdapter, net: nn.Module, said: Conditioning, numbers: Tensor) -> Conditioning:
-    """Have every attention read people (B, F): what is said, with them."""
+def kept(adapter: IPAdapter, net: nn.Module, said: Conditioning, numbers: Tensor, latents: Tensor) -> Conditioning:
+    """Have every attention read people (B, F), and the draft be their portraits' latents drawn anew: what is said, with
+    them."""
     attend(net, adapter, NAME, adapter(None, numbers), USUAL)
-    assert said.pooled is not None
-    pooled = said.pooled + USUAL * cast(Portrait, adapter.image_proj).added(numbers, said.pooled)
-    return Conditioning(tokens=said.tokens, pooled=pooled, extra={NAME: torch.arange(len(numbers))})
+    told = cast(Portrait, adapter.image_proj)
+    assert said.pooled is not None and told.redrawn is not None
+    draft = told.redrawn(latents, said.pooled).float()
+    share = dict(zip(share_names(NAME), (torch.ones_like(draft[:, :1]), draft), strict=True))
+    pooled = said.pooled + USUAL * told.added(numbers, said.pooled)
+    return Conditioning(tokens=said.tokens, pooled=pooled, extra={NAME: torch.arange(len(numbers)), **share})

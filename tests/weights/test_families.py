@@ -160,6 +160,7 @@ ADAPTERS = [
     replace(ADAPTER, kind="summary", summary=6, inner=9),
     replace(ADAPTER, kind="summary", summary=6, inner=9, drawn=4),
     replace(ADAPTER, kind="portrait", texture=3, hidden=7, face=8, summary=6, inner=9),
+    replace(ADAPTER, kind="portrait", texture=3, hidden=7, face=8, summary=6, inner=9, drawn=3, redrawn=(16, 32)),
     replace(ADAPTER, kind="face-id-plus", face=8, inner=9, **{**RESAMPLED, "hidden": 0}),
 ]
 #: Networks whose shapes and published habits tell all.

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .redrawn import Redrawn
 from .tower import ImageTower, ImageTowerConfig
 
 #: Width of a head of the resampler's attention.
@@ -33,7 +34,8 @@ class IPAdapterConfig:
         face: of what is read of the recogniser of faces; 0 where nothing is.
         inner: of the hidden layer of "full-face", of the faces' projection, and of what is added to the text's summary.
         summary: P of the text's summary, to which "summary" and "portrait" add; 0 where nothing is added.
-        drawn: C of the latent that "summary" makes a draft of; 0 where it makes none.
+        drawn: C of the latent that "summary" and "portrait" make a draft of; 0 where they make none.
+        redrawn: the widths of the network by which "portrait" makes it.
         texture: of what "portrait" reads of the judge beside its grid, which is what it has seen.
         hidden, depth, attended, fed: of the resampler: its width, layers, all its heads together, and the hidden layer
             of its MLPs; "portrait" has the first, of the block that tells who it is.
@@ -49,6 +51,7 @@ class IPAdapterConfig:
     inner: int = 0
     summary: int = 0
     drawn: int = 0
+    redrawn: tuple[int, ...] = ()
     texture: int = 0
     hidden: int = 0
     depth: int = 0
@@ -255,6 +258,8 @@ class Portrait(Projection):
     """Whose portrait it is, a unit vector f (B, F) of what the judge sees of a picture; ``norm(W f)`` of that, as N
     tokens (B, N, D); and ``V gelu(U [f, p] + b) + c``, which is added to a text's summary p.
 
+    And, for files that hold one, the draft of the portrait's latent z as p has it, `Redrawn`.
+
     Ours, for networks that draft from the text's summary: what a person changes of a picture depends on what else is
     said of it.
     """
@@ -267,6 +272,7 @@ class Portrait(Projection):
         self.norm = nn.LayerNorm(config.width)
         self.told = nn.Linear(config.face + config.summary, config.inner)
         self.down = nn.Linear(config.inner, config.summary)
+        self.redrawn = Redrawn(config.drawn, config.summary, config.redrawn) if config.drawn else None
 
     def forward(self, seen: Tensor | None, face: Tensor) -> Tensor:
         return self.norm(self.proj(face).unflatten(1, (self.config.tokens, -1)))

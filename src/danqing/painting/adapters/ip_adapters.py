@@ -204,7 +204,7 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Adapter]], target: T
         drafts = sight.drafts(adapter.net, prompt, target)
         on = [branched(unet, adapter.net, seen.tokens, name, weights)]
         if drafts:
-            on.append(partial(_share, unet, name))
+            on.append(partial(shares, unet, name))
         if adapter.changes and asked.path not in changed:
             on.append(partial(adapter.changes.on("denoiser", 1.0).attach, unet))
             changed.add(asked.path)
@@ -259,10 +259,11 @@ def _put(name: str, branches: Mapping[CrossAttention, nn.Module]) -> Callable[[]
     return lambda: [layer.branches.pop(name) for layer in branches]
 
 
-def _share(unet: nn.Module, name: str) -> Callable[[], object]:
-    shares = cast(DraftedUNet, unet).shares
-    shares[name] = Drawn(name)
-    return lambda: shares.pop(name)
+def shares(unet: nn.Module, name: str) -> Callable[[], object]:
+    """Have a UNet's draft hold what is said to be a picture's under a name."""
+    held = cast(DraftedUNet, unet).shares
+    held[name] = Drawn(name)
+    return lambda: held.pop(name)
 
 
 def _said(

@@ -88,22 +88,32 @@ def _drafts(
     net: IPAdapter, prompt: ImagePrompt, codec: Codec, side: int, device: torch.device, request: Resolved
 ) -> tuple[Share, Share]:
     """Drafts lie over all of the picture, whatever its ratio, as those of the text do."""
-    weight, sides = torch.full((1, 1, side, side), prompt.weight), side * codec.factor
+    weight = torch.full((1, 1, side, side), prompt.weight)
     if prompt.mask:
         weight = weight * region(prompt.mask, (side, side))
     found = list[Share]()
     for source in (prompt.negative, prompt.image):
         picture = torch.zeros(1, net.config.drawn, side, side)
         if source:
-            size = (request.width, request.height)
-            image = pictures.over_white(pictures.picture(source))
-            image = ImageOps.fit(image, size) if prompt.fit == "crop" else ImageOps.pad(image, size, color="white")
-            levels = from_arrays(np.asarray(image.resize((sides, sides), Image.Resampling.LANCZOS))[None])
-            made = net.image_proj.draft(codec.encode(levels.to(device)).to("cpu", torch.float32))
+            made = net.image_proj.draft(latent(source, request, codec, side, device, prompt.fit))
             assert made is not None
             picture = made
         found.append(Share((weight if source else 0 * weight).to(device), picture.to(device)))
     return found[0], found[1]
+
+
+@torch.inference_mode()
+def latent(source: str, request: Resolved, codec: Codec, side: int, device: torch.device, fit: str = "whole") -> Tensor:
+    """A picture in the ratio of what is painted, on a grid of side² cells, (1, C, side, side), on the processor.
+
+    Args:
+        fit: "whole" is all of it, on white; "crop" its middle.
+    """
+    size, sides = (request.width, request.height), side * codec.factor
+    image = pictures.over_white(pictures.picture(source))
+    image = ImageOps.fit(image, size) if fit == "crop" else ImageOps.pad(image, size, color="white")
+    levels = from_arrays(np.asarray(image.resize((sides, sides), Image.Resampling.LANCZOS))[None])
+    return codec.encode(levels.to(device)).to("cpu", torch.float32)
 
 
 def region(source: str, size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import InvalidFile, InvalidInput, UnknownName
+from ....nets.drafted import Share, share_names
 from ....nets.ip_adapter import IPAdapterConfig, places
 from ....nets.unet import CrossAttention
 from ....pictures import read as pictures
@@ -22,7 +23,7 @@ from ....store import library
 from ....types import Conditioning
 from ...say import During, Say, each
 from ...steps import window
-from .. import ip_adapters, networks
+from .. import ip_adapters, networks, sight
 from ..attachment import Asked, Attached, Attachment, Target, Warn
 from . import instantid
 from .instantid import INSTANTID
@@ -35,6 +36,9 @@ from .way import Given, Read, Way
 WAYS: dict[str, Way] = {kind: way for way in (INSTANTID, PULID, PORTRAIT) for kind in way.kinds}
 #: The names of the adapter in a folder as it is published.
 ADAPTERS = ("ip-adapter.bin", "ip-adapter.safetensors")
+#: The weight from which on a face has all of the draft. At 0.8, the usual one, it has 0.6: then words still change an
+#: expression; docs/identity.md has what it costs.
+WHOLE = 4 / 3
 #: How many networks a model keeps: an adapter and a control network of two faces.
 KEPT = 4
 
@@ -176,13 +180,14 @@ def read(asked: Asked, target: Target, strict: bool) -> Any:
 
 
 def attach(attached: Attached, found: Iterable[tuple[Asked, Any]], target: Target, warn: Warn) -> Attached:
-    """Of every face a branch at each attention to the words, and the residuals of where it lies.
+    """Of every face a branch at each attention to the words, and the residuals of where it lies. What faces have of the
+    draft is said before any of them adds to the text's summary, from which it is made.
 
     Raises:
         InvalidFile: what reads faces is not there, or a picture cannot be read. InvalidInput: no face in a picture.
     """
-    unet, known = target.nets["denoiser"], dict[str, Read]()
-    like = ip_adapters.like_of(unet)
+    unet, known, drafts = target.nets["denoiser"], dict[str, Read](), list[Callable[[Resolved], Say]]()
+    like, before = ip_adapters.like_of(unet), attached.say
     for asked, net in found:
         how: How = asked.how
         if how.places:
@@ -194,10 +199,13 @@ def attach(attached: Attached, found: Iterable[tuple[Asked, Any]], target: Targe
         weights = dict.fromkeys(places(unet), how.face.weight)
         branch = partial(_branch, way, how, net.net.config.kind)
         on = [ip_adapters.branched(unet, net.net, it.tokens, how.name, weights, branch)] if how.face.weight else []
+        if it.draft is not None:
+            on.append(partial(ip_adapters.shares, unet, how.name))
+            drafts.append(partial(_drawn, how, it.draft, target))
         attached = attached.add(asked.path, *on, say=[partial(_said, how, like, it.added)])
         for path in it.files:
             attached = attached.add(path)
-    return attached
+    return replace(attached, say=(*before, *drafts, *attached.say[len(before) :]))
 
 
 def _branch(way: Way, how: How, kind: str, name: str, keys: Tensor, values: Tensor, layer: CrossAttention) -> nn.Module:
@@ -215,6 +223,23 @@ def _said(how: How, like: Tensor, added: Callable[[Tensor], Tensor], request: Re
         return replace(said, extra=extra, pooled=said.pooled + how.face.weight * own)
 
     return During(each(partial(more, 1), partial(more, 0)), how.face.start, how.face.end)
+
+
+def _drawn(how: How, draft: Callable[[Tensor, Tensor], Tensor], target: Target, request: Resolved) -> Say:
+    """With every term what the face has of the draft, all of it at `WHOLE` and of several the mean, and nothing with
+    the base; within its times."""
+    unet: Any = target.nets["denoiser"]
+    device, face = ip_adapters.like_of(unet).device, how.face
+    latent = sight.latent(face.image, request, target.codec, unet.config.draft_size, device)
+
+    def more(which: int, said: Conditioning) -> Conditioning:
+        if said.pooled is None:
+            return said
+        made = draft(latent, said.pooled.float().cpu()).to(device)
+        share = Share(torch.full_like(made[:, :1], which * face.weight / WHOLE), made)
+        return replace(said, extra={**said.extra, **dict(zip(share_names(how.name), share, strict=True))})
+
+    return During(each(partial(more, 1), partial(more, 0)), face.start, face.end)
 
 
 FACES = Attachment(

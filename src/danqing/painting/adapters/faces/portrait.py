@@ -59,7 +59,8 @@ def read(net: IPAdapter, one: KeptFace, adapter: str, warn: Warn) -> Read:
     person = projection.person(*looked(path, image, projection, adapter))
     tokens = net(None, person)
     none = torch.zeros_like(tokens)
-    return Read(torch.cat([none, tokens]), np.zeros((5, 2)), image.size, (path,), partial(added, projection, person))
+    told = partial(added, projection, person)
+    return Read(torch.cat([none, tokens]), np.zeros((5, 2)), image.size, (path,), told, projection.redrawn)
 
 
 @torch.inference_mode()

@@ -37,6 +37,8 @@ class Read(NamedTuple):
         points: (5, 2), and the size of the picture in which they lie.
         files: by which.
         added: (a text's summary (B, P)) -> what the face adds to it, for networks that draft from it.
+        draft: (the picture's latent (1, C, S, S), a text's summary (1, P)) -> the draft that is painted about, like the
+            latent; None where there is none of its own.
     """
 
     tokens: Tensor
@@ -44,6 +46,7 @@ class Read(NamedTuple):
     size: tuple[int, int]
     files: tuple[Path, ...]
     added: Callable[[Tensor], Tensor] = torch.zeros_like
+    draft: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

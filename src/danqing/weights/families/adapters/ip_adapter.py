@@ -61,6 +61,18 @@ def _portrait(shapes: Shapes, width: int) -> dict[str, Any]:
         "face": face,
         "summary": summary,
         "inner": inner,
+        **_redrawn(shapes),
+    }
+
+
+def _redrawn(shapes: Shapes) -> dict[str, Any]:
+    """Of the network that draws a portrait anew, where a file holds it."""
+    start = "image_proj.redrawn.net."
+    widths = "down_blocks.{}.resnets.0.conv1.weight"
+    levels = range(count(shapes, start + widths))
+    return {
+        "drawn": shapes.get(f"{start}conv_out.bias", (0,))[0],
+        "redrawn": tuple(shapes[start + widths.format(i)][0] for i in levels),
     }
 
 
