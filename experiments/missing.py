@@ -50,7 +50,7 @@ from experiments.data.singles import people
 from experiments.latents import autoencoder, encoded, shipped
 
 PICTURES, LINES, OTHERS = "latents-missing.npy", "missing.json", "latents-others.npy"
-STEPS, BATCH, WIDTHS = 450, 128, (64, 128, 128)
+STEPS, BATCH, WIDTHS = 700, 128, (64, 128, 128)
 LEFT_OUT = 0.5  # the most of a subject's other pictures that a step leaves out
 
 
