@@ -46,9 +46,9 @@ def test_it_is_nearly_as_exact_as_torch(tensors, batch, inputs, outputs, height,
     theirs = F.conv2d(x, weight, bias, padding=1)
     truth = F.conv2d(*(None if y is None else y.double() for y in (x, weight, bias)), padding=1)
     assert found.shape == theirs.shape and found.is_contiguous(memory_format=torch.channels_last)
-    # One rounding of what is summed: of the largest number, where signs cancel it.
-    rounding = torch.finfo(x.dtype).eps * float(x.abs().max() * weight.abs().max()) * inputs**0.5
-    assert distance(found, theirs, truth, rounding) <= 12
+    # One rounding of what is summed, nine products an input: of the largest number, where signs cancel it.
+    rounding = torch.finfo(x.dtype).eps * float(x.abs().max() * weight.abs().max()) * (9 * inputs) ** 0.5
+    assert distance(found, theirs, truth, rounding) <= 8
 
 
 @fast
