@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 
 import danqing
@@ -146,7 +146,7 @@ def painted(lines: Sequence[dict[str, Any]], portraits: np.ndarray | None = None
 
 def colour(code: str) -> np.ndarray:
     """A colour as it stands in tables, in levels."""
-    return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], float)
+    return np.array(ImageColor.getrgb(f"#{code}"), float)
 
 
 def grounded(picture: np.ndarray, line: dict[str, Any]) -> bool:

@@ -141,6 +141,10 @@ class PlacedBatches:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Placed]:
         x0, which = self.batches.chosen(step)
+        return x0, *self.said(step, which)
+
+    def said(self, step: int, which: np.ndarray) -> tuple[Tensor, Placed]:
+        """The token ids of a step's texts, and what they place."""
         self._enter()
         scene = (which - self.batches.first["composites"]) // VARIANTS["composites"]
         draw = np.random.default_rng(number(self.batches.seed, "scenes", step))
@@ -149,4 +153,4 @@ class PlacedBatches:
         places = torch.from_numpy(self.scenes.places[scene] * there[:, None, None])
         rows = scene[:, None] * places.shape[1] + np.arange(places.shape[1])
         things = self.batches.ids(self.scenes.things, rows.reshape(-1)).unflatten(0, rows.shape)
-        return x0, self.batches.ids(self.batches.texts, which), Placed(things, send(places, self.batches.device))
+        return self.batches.ids(self.batches.texts, which), Placed(things, send(places, self.batches.device))

@@ -76,9 +76,8 @@ class Told:
         self.known = self.others.flatten(1).isfinite().all(1).numpy()
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Placed, Share]:
-        x0, ids, placed = self.batches(step)
         batches = self.batches.batches
-        _, texts = batches.chosen(step)
+        x0, texts = batches.chosen(step)
         each = (texts - batches.first["singles"]) // (len(LANGUAGES) * VARIANTS["singles"])
         draw = np.random.default_rng(number(batches.seed, "others", step))
         told = (texts > 0) & (draw.random(len(each)) < self.share) & (each < len(self.others))
@@ -87,7 +86,7 @@ class Told:
         where = torch.from_numpy(told).to(x0.device)
         picture[where] = send(self.others[each[told]].float(), x0.device)
         weight[where] = 1
-        return x0, ids, placed, Share(weight, picture)
+        return x0, *self.batches.said(step, texts), Share(weight, picture)
 
 
 def completed(batches: Batches, data: Path) -> Batches | Completed:
