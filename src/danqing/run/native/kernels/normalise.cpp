@@ -31,19 +31,25 @@ static void widen(float* to, const void* from, int64_t wide, int64_t n, float no
 }
 
 // Of each channel of N vectors, the last one of `n` channels, over `rows` rows: the mean, and the sum of squares of what
-// differs from it.
+// differs from it. The first mean has the rounding of sums that grow far from zero; what it lacks is small, and summed well.
 template <int N, class T>
 static void moments(const T* x, int64_t rows, int64_t channels, int64_t n, float* mean, float* square) {
-    Vec sums[N] = {}, squares[N] = {};
+    const Vec count = set(float(rows));
+    Vec sums[N] = {}, rests[N] = {}, squares[N] = {};
     for (int64_t r = 0; r < rows; r++)
         for (int j = 0; j < N; j++) sums[j] = sums[j] + load(x + r * channels + j * WIDTH, j < N - 1 ? WIDTH : n);
-    for (int j = 0; j < N; j++) sums[j] = sums[j] / set(float(rows));
+    for (int j = 0; j < N; j++) sums[j] = sums[j] / count;
     for (int64_t r = 0; r < rows; r++)
         for (int j = 0; j < N; j++) {
             Vec d = load(x + r * channels + j * WIDTH, j < N - 1 ? WIDTH : n) - sums[j];
+            rests[j] = rests[j] + d;
             squares[j] = fma(d, d, squares[j]);
         }
-    for (int j = 0; j < N; j++) store(mean + j * WIDTH, sums[j]), store(square + j * WIDTH, squares[j]);
+    for (int j = 0; j < N; j++) {
+        Vec rest = rests[j] / count;
+        store(mean + j * WIDTH, sums[j] + rest);
+        store(square + j * WIDTH, squares[j] - rest * rests[j]);
+    }
 }
 
 template <class T> static int group_norm(const Normalise& a) {
