@@ -27,9 +27,9 @@ from ..native.normalise import group_norm, group_norm_silu, layer_norm
 from ..native.switch import given
 from ..native.tensors import plain
 
-#: The precisions that oneDNN packs.
-DTYPES = (torch.float32, torch.bfloat16)
 ONEDNN: Any = torch.ops.mkldnn
+#: The precisions that oneDNN packs on this processor.
+DTYPES = (torch.float32, *[torch.bfloat16] * getattr(ONEDNN, "_is_mkldnn_bf16_supported", bool)())
 
 
 class Held(NamedTuple):
