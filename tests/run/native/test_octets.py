@@ -60,6 +60,19 @@ def test_a_layer_is_the_exact_product_of_the_same_whole_numbers(**given):
 
 
 @here
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("inputs", [700, 1842])
+def test_the_largest_sums_are_exact(inputs, sign):
+    """All weights and numbers at the end of their range, over several parts of the inputs."""
+    panels = packed(torch.full((70, inputs, 3, 3), 127 * sign, dtype=torch.int8), torch.ones(70))
+    x = torch.ones(1, inputs, 4, 5)
+    with torch.inference_mode():
+        ours = multiply(x, panels, None, 1, 1)
+    exact = computed(x.double(), panels, None, 1, 1)
+    assert (ours - exact).abs().max() <= 2**-20 * exact.abs().max()
+
+
+@here
 @fast
 @shapes
 def test_neither_batch_nor_threads_move_a_bit(threads, **given):

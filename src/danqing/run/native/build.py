@@ -38,7 +38,7 @@ KERNELS = {
     "gated": {"avx512-bf16": "gated", "avx512": "gated", "avx2": "gated"},
     "direct": {"avx512-bf16": "direct"},
     "linear": {"avx512-bf16": "linear"},
-    "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets"},
+    "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets", "avx2": "octets_avx2"},
     "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},
     "winograd": {"avx512": "winograd", "avx2": "winograd"},
     "winograd_bf16": {"avx512-bf16": "winograd_bf16"},

@@ -14,7 +14,7 @@ from ...weights.bits import Panels, packed, unpacked
 from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
-#: The struct Bytes of kernels/octets.cpp.
+#: The struct Bytes of kernels/octets.h.
 CALL = struct.Struct("@6P13qPq")
 DTYPES = (torch.bfloat16, torch.float32)
 #: Of a step, so that there is one over it.
@@ -133,7 +133,11 @@ def test(kernel: Kernel) -> float:
     """Rows and pictures of odd sizes in both precisions, against the same whole numbers in float64."""
     draw = torch.Generator().manual_seed(0)
     found = []
-    for shape, size, stride, padding in (((70, 45), (9, 45), 1, 0), ((70, 6, 3, 3), (2, 6, 9, 7), 2, 1)):
+    for shape, size, stride, padding in (
+        ((70, 45), (9, 45), 1, 0),
+        ((70, 6, 3, 3), (2, 6, 9, 7), 2, 1),
+        ((70, 326, 3, 3), (2, 326, 5, 6), 1, 1),
+    ):
         weight = torch.randint(-127, 128, shape, generator=draw, dtype=torch.int8)
         panels = packed(weight, torch.rand(70, generator=draw) / 100)
         for dtype, bits in product(DTYPES, (8, 16)):
