@@ -95,3 +95,4 @@ def test_the_draft_comes_nearer_to_the_pictures_in_every_style_and_without_weigh
     torch.testing.assert_close(summaries(made_of.frozen, texts), made_of._drafted[0])
     after, without = far(made(folder), 30), far(made(folder, elsewhere=0.0), 30)
     assert after < min(before, without)
+    assert far(made(folder, text=True), 30) < min(before, without)
