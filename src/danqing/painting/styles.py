@@ -88,6 +88,13 @@ class Styles:
         says nothing."""
         return default if prompt.strip() and not any(words.within(prompt) for words in self.words.values()) else NONE
 
+    def moved(self, text: str, style: str, other: str) -> str:
+        """A text that names a style, and in its place the first words of another."""
+        words, new = self.words[style], self.words[other]
+        named = sorted((*words.en, *words.zh), key=len, reverse=True)  # "3d style" before "3d"
+        told = new.zh[0] if _CHINESE.search(text) else new.en[0]
+        return re.sub("|".join(map(_bounded, named)), lambda _: told, _plain(text))
+
     def applied(self, prompt: str, style: str) -> str:
         """The prompt as the model hears it: each of its terms with the style."""
         words = self.words.get(style)
