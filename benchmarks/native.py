@@ -170,7 +170,7 @@ def linears(dtype: torch.dtype) -> Iterator[Case]:
         x, bias = torch.randn(batch, tokens, inputs).to(dtype), torch.randn(outputs).to(dtype)
         weight = (torch.randn(outputs, inputs) / inputs**0.5).to(dtype)
         packed = panels(weight)
-        if packed is not None:  # of which there are none in fp32
+        if packed is not None:
             yield Case(
                 f"linear layer {batch} × {tokens} × {inputs} → {outputs}",
                 lambda a=(x, packed, outputs, bias): linear(*a),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from danqing.errors import UnknownName
 from danqing.run.native import attention as attention_module
-from danqing.run.native import build, chosen, convolution, gated, library, linear, normalise, switch
+from danqing.run.native import build, chosen, convolution, gated, library, linear, normalise, octets, switch
 from danqing.run.native.attention import KERNELS, attention
 from danqing.run.native.chosen import kernels
 from danqing.run.native.library import Kernel, Missing, NativeWarning
@@ -126,7 +126,8 @@ def test_the_fields_of_a_call_are_those_of_the_struct():
         (normalise, "normalise.cpp", "Normalise"),
         (gated, "gated.cpp", "Gated"),
         (convolution, "winograd.h", "Convolution"),
-        (linear, "linear.cpp", "Linear"),
+        (linear, "linear.h", "Linear"),
+        (octets, "octets.h", "Bytes"),
     ):
         body = re.search(rf"struct {name} {{(.*?)}};", (build.SOURCES / file).read_text(), re.S)[1]
         fields = ""

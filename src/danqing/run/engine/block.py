@@ -32,8 +32,10 @@ from .layers import (
     PackedLinear,
 )
 
-ATTENTION = attention.KERNELS[torch.bfloat16]
-KERNELS = (linear.KERNEL, normalise.KERNEL, gated.KERNEL, ATTENTION)
+#: Those of a transformer block, by precision.
+KERNELS = {
+    dtype: (linear.KERNELS[dtype], normalise.KERNEL, gated.KERNEL, attention.KERNELS[dtype]) for dtype in linear.KERNELS
+}
 #: The layers of a residual block that are not called.
 RESIDUAL: tuple[type[nn.Module], ...] = (
     PackedGroupNorm,
@@ -159,9 +161,9 @@ class PackedTransformerBlock(TransformerBlock):
 def parts_of(block: TransformerBlock, x: Tensor) -> Parts | None:
     """The layers of a block; None where they have to be called: one is of another kind or too large for our kernels,
     or somebody looks at it."""
-    if x.dtype != torch.bfloat16 or x.dim() != 3 or not 0 < x.shape[1] <= ROWS or torch.is_grad_enabled():
+    if x.dtype not in KERNELS or x.dim() != 3 or not 0 < x.shape[1] <= ROWS or torch.is_grad_enabled():
         return None
-    if not x.numel() or not x.is_contiguous() or not plain(x) or any(kernel.reason() for kernel in KERNELS):
+    if not x.numel() or not x.is_contiguous() or not plain(x) or any(kernel.reason() for kernel in KERNELS[x.dtype]):
         return None
     one: dict[str, Any] = block._modules  # as it is: to ask for a layer by its name takes a network's modules longer
     with suppress(KeyError, AttributeError):
@@ -207,10 +209,10 @@ def computed(parts: Parts, heads: int, x: Tensor, keys: Tensor, values: Tensor) 
         return None
     keys, values, rows, size = keys.contiguous(), values.contiguous(), batch * cells, wide // heads
     piece = -(-x.numel() // 32) * 32  # a whole number of lines of the cache
-    room, out = x.new_empty(15 * piece), torch.empty_like(x)
-    base = room.data_ptr()
-    normed, kept, again, hidden, thin = (base + i * piece * 2 for i in (0, 1, 2, 3, 11))  # of 1, 1, 1, 8 and 4 pieces
-    queries, own_keys, own_values = (hidden + i * piece * 2 for i in range(3))  # gone before the last is made
+    room, out, (by, *_, attender) = x.new_empty(15 * piece), torch.empty_like(x), KERNELS[x.dtype]
+    base, step = room.data_ptr(), piece * x.element_size()
+    normed, kept, again, hidden, thin = (base + i * step for i in (0, 1, 2, 3, 11))  # of 1, 1, 1, 8 and 4 pieces
+    queries, own_keys, own_values = (hidden + i * step for i in range(3))  # gone before the last is made
 
     def norm(which: int, at: int) -> int:
         layer = parts.norms[which]
@@ -220,14 +222,13 @@ def computed(parts: Parts, heads: int, x: Tensor, keys: Tensor, values: Tensor) 
     def multiply(which: int, at: int, to: int, added: int = 0) -> None:
         layer, held = parts.linears[which]
         outputs, inputs = held.weight.shape
-        linear.multiply(
-            linear.KERNEL, at, cast(Tensor, held.panels), layer._parameters["bias"], added, to, rows, inputs, outputs
-        )
+        bias = layer._parameters["bias"]
+        linear.multiply(by, at, cast(Tensor, held.panels), bias, added, to, rows, inputs, outputs)
 
     def attend(k: int, v: int, count: int) -> int:
         steps, theirs = (cells * wide, size, wide), (count * wide, size, wide)
         sizes = (batch, heads, cells, count, size)
-        return attention.at(ATTENTION, (queries, k, v, normed, 0), sizes, (*steps, *theirs, *theirs, *steps, 0, 0, 0))
+        return attention.at(attender, (queries, k, v, normed, 0), sizes, (*steps, *theirs, *theirs, *steps, 0, 0, 0))
 
     short = norm(0, x.data_ptr())
     for which, to in enumerate((queries, own_keys, own_values)):

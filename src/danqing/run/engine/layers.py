@@ -238,7 +238,7 @@ def transforms(layer: nn.Conv2d, dtype: torch.dtype, shape: torch.Size) -> bool:
         return False
     if WAYS[dtype].kernel.reason() or panels(layer, dtype) > min(PANEL, SHARE * shape[2:].numel()):
         return False
-    return dtype != torch.float32 or shape[2:].numel() >= 256
+    return dtype != torch.float32 or shape[2:].numel() >= 64
 
 
 def panels(layer: nn.Conv2d, dtype: torch.dtype) -> int:

@@ -38,6 +38,7 @@ KERNELS = {
     "gated": {"avx512-bf16": "gated", "avx512": "gated", "avx2": "gated"},
     "direct": {"avx512-bf16": "direct"},
     "linear": {"avx512-bf16": "linear"},
+    "linear_fp32": {"avx512": "linear_fp32", "avx2": "linear_fp32"},
     "octets": {"avx512-bf16-vnni": "octets", "avx512-vnni": "octets", "avx2": "octets_avx2"},
     "normalise": {"avx512-bf16": "normalise", "avx512": "normalise", "avx2": "normalise"},
     "winograd": {"avx512": "winograd", "avx2": "winograd"},

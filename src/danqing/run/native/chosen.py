@@ -21,7 +21,7 @@ def every() -> tuple[Kernel, ...]:
         normalise.KERNEL,
         *convolutions,
         direct.KERNEL,
-        linear.KERNEL,
+        *linear.KERNELS.values(),
         octets.KERNEL,
     )
 

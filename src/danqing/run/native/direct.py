@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .library import Kernel, pool, threads
-from .linear import MOST, PANEL
+from .linear import MOST
 from .tensors import distance, plain
 
 #: The struct Direct of kernels/direct.cpp.
 CALL = struct.Struct("@4P10qPq")
+#: Outputs that are computed together, as in kernels/direct.cpp.
+PANEL = 64
 
 
 class Taps(NamedTuple):

@@ -1,8 +1,9 @@
-"""Small linear layers in bf16: ours where there is a kernel, oneDNN's elsewhere, whose call alone takes as long."""
+"""Small linear layers: ours where there is a kernel, oneDNN's elsewhere, whose call alone takes as long."""
 
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,40 +12,42 @@ from torch import Tensor
 from .library import Kernel, pool, threads
 from .tensors import distance, plain
 
-#: The struct Linear of kernels/linear.cpp.
+#: The struct Linear of kernels/linear.h.
 CALL = struct.Struct("@5P3qPq")
-#: Outputs that are computed together, as in kernels/linear.cpp.
-PANEL = 64
 #: Numbers of a weight beyond which it leaves the cache, and oneDNN is as fast.
 MOST = 1 << 19
+#: Inputs that one product sums, by precision.
+PAIRS = {torch.bfloat16: 2, torch.float32: 1}
 
 
 def panels(weight: Tensor) -> Tensor | None:
-    """A weight (O, C) in the order of kernels/linear.cpp, the last panel filled with zeros; None where ours does not
+    """A weight (O, C) in the order of kernels/linear.h, the last panel filled with zeros; None where ours does not
     multiply by it. It does by a weight whose numbers are few, whatever it is to multiply: the same row has the same
     bytes in any company."""
-    if weight.dtype != torch.bfloat16 or weight.shape[1] % 2 or not 0 < weight.numel() <= MOST:
+    if (kernel := KERNELS.get(weight.dtype)) is None or not 0 < weight.numel() <= MOST:
         return None
-    return _panels(weight) if plain(weight) and not KERNEL.reason() else None
+    fits = weight.shape[1] % PAIRS[weight.dtype] == 0 and plain(weight)
+    return _panels(kernel, weight) if fits and not kernel.reason() else None
 
 
-def _panels(weight: Tensor) -> Tensor:
-    words = F.pad(weight, (0, 0, 0, -weight.shape[0] % PANEL)).unflatten(0, (-1, PANEL)).unflatten(2, (-1, 2))
-    return words.transpose(1, 2).contiguous()
+def _panels(kernel: Kernel, weight: Tensor) -> Tensor:
+    wide = kernel.functions["panel"](b"")  # outputs that are computed together
+    full = F.pad(weight, (0, 0, 0, -weight.shape[0] % wide)).unflatten(0, (-1, wide))
+    return full.unflatten(2, (-1, PAIRS[weight.dtype])).transpose(1, 2).contiguous()
 
 
 def linear(x: Tensor, packed: Tensor, outputs: int, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
     """``W x + b``, (…, C) -> (…, O), rounded once, and ``added`` to it, rounded again, as by two operations.
 
     Args:
-        x: bf16, of the CPU, without a gradient.
+        x: of the precision of W, of the CPU, without a gradient.
         packed: `panels` of W.
         outputs: O.
-        bias: (O,), bf16.
-        added: (…, O), bf16, contiguous.
+        bias: (O,), of that precision.
+        added: (…, O), of that precision, contiguous.
     """
-    KERNEL.reason()  # opens it anew where it was forgotten since
-    return _call(KERNEL, x, packed, outputs, bias, added)
+    KERNELS[x.dtype].reason()  # opens it anew where it was forgotten since
+    return _call(KERNELS[x.dtype], x, packed, outputs, bias, added)
 
 
 def _call(
@@ -79,13 +82,16 @@ def multiply(
     )
 
 
-def test(kernel: Kernel) -> float:
+def _tested(dtype: torch.dtype, kernel: Kernel) -> float:
     """Rows and outputs that fill neither a block nor a panel."""
     draw = torch.Generator().manual_seed(0)
-    x, weight, bias = (torch.randn(shape, generator=draw).bfloat16() for shape in ((53, 38), (91, 38), (91,)))
+    x, weight, bias = (torch.randn(shape, generator=draw).to(dtype) for shape in ((53, 38), (91, 38), (91,)))
     exact = F.linear(x.double(), weight.double(), bias.double())
-    rounding = torch.finfo(x.dtype).eps * float(exact.abs().max())
-    return distance(_call(kernel, x, _panels(weight), 91, bias), F.linear(x, weight, bias), exact, rounding)
+    rounding = torch.finfo(dtype).eps * float(exact.abs().max())
+    return distance(_call(kernel, x, _panels(kernel, weight), 91, bias), F.linear(x, weight, bias), exact, rounding)
 
 
-KERNEL = Kernel("linear", ("linear",), test, 4)
+KERNELS = {
+    torch.bfloat16: Kernel("linear", ("linear", "panel"), partial(_tested, torch.bfloat16), 4),
+    torch.float32: Kernel("linear_fp32", ("linear", "panel"), partial(_tested, torch.float32), 4),
+}

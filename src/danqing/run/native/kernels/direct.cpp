@@ -32,7 +32,7 @@ EXPORT int direct(const Direct* a) {
     Buffer<bf16> outside(a->inputs);
     if (!outside.data) return 1;
     memset(outside.data, 0, a->inputs * sizeof(bf16));
-    const Answer answer{(const bf16*)a->bias, nullptr, (bf16*)a->y, a->outputs};
+    const Answer<bf16> answer{(const bf16*)a->bias, nullptr, (bf16*)a->y, a->outputs};
     parallel(a->pool, a->threads, groups * panels, [&](int64_t i) {
         const int64_t first = i % groups * TOGETHER, last = least(cells, first + TOGETHER), o = i / groups * PANEL;
         const int64_t outputs = least(PANEL, a->outputs - o);

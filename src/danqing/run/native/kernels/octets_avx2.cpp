@@ -139,18 +139,17 @@ template <class T> static int direct(const Bytes& a) {
         for (int64_t i = 0; i < a.planes * taps; i++) {
             const int64_t plane = i % a.planes, tap = i / a.planes;
             const int16_t* cell = in.words.data + plane * in.apart + b * in.tall * in.broad * deep;
+            const int16_t* rows[GROUP];
+            for (int64_t r = 0; r < count; r++) {
+                const int64_t y = (from + r) / a.wide * a.stride + tap / a.kernel;
+                const int64_t x = (from + r) % a.wide * a.stride + tap % a.kernel;
+                rows[r] = cell + (y * in.broad + x) * deep;
+            }
             for (int64_t j = 0; j < outputs; j += STRIP)
                 for (int64_t r = 0; r < count; r += ROWS)
                     columns<ROWS>(least(ROWS, count - r), [&](auto number) {
-                        constexpr int R = decltype(number)::value;
-                        const int16_t* rows[R];
-                        for (int k = 0; k < R; k++) {
-                            const int64_t y = (from + r + k) / a.wide * a.stride + tap / a.kernel;
-                            const int64_t x = (from + r + k) % a.wide * a.stride + tap % a.kernel;
-                            rows[k] = cell + (y * in.broad + x) * deep;
-                        }
-                        multiply<R>(rows, a.weight + (p * taps + tap) * deep * PANEL + 4 * j, 4 * PANEL, deep / 4, tap > 0,
-                                    held[plane] + r * PANEL + j);
+                        multiply<decltype(number)::value>(rows + r, a.weight + (p * taps + tap) * deep * PANEL + 4 * j,
+                                                          4 * PANEL, deep / 4, tap > 0, held[plane] + r * PANEL + j);
                     });
         }
         for (int64_t r = 0; r < count; r++) in.answer(b, from + r, n, held[0] + r * PANEL, GROUP * PANEL);
