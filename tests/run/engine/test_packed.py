@@ -141,8 +141,11 @@ def test_kernels_are_transformed_for_grids_of_some_size_and_larger_and_never_bey
     monkeypatch.setattr(type(ways.WAYS[dtype].kernel), "reason", lambda kernel: "")
     for channels in (64, 256, 640, 1280, 2560):
         layer = nn.Conv2d(channels, channels, 3, padding=1, device="meta")
-        found = [ways.transforms(layer, dtype, torch.Size((1, channels, side, side))) for side in (2, 4, 8, 16, 64)]
-        assert found == sorted(found) and (not any(found) or ways.panels(layer, dtype) <= ways.PANEL)
+        grids = [torch.Size((1, channels, side, side)) for side in (2, 4, 8, 16, 64)]
+        for kinds in (ways.transforms, ways.beforehand):
+            found = [kinds(layer, dtype, grid) for grid in grids]
+            assert found == sorted(found)
+        assert not any(found) or ways.panels(layer, dtype) <= ways.PANEL
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danqing.errors import InvalidInput
-from danqing.run.native.convolution import WAYS, convolution3x3, pack3x3
+from danqing.run.native.convolution import WAYS, as_it_is, convolution3x3, pack3x3
 from danqing.run.native.tensors import distance
 
 pytestmark = [pytest.mark.kernels("winograd", "winograd_bf16"), pytest.mark.usefixtures("kernel")]
@@ -19,8 +19,14 @@ shapes = given(
     width=st.integers(1, 19),
     bias=st.booleans(),
     count=st.integers(1, 4),
+    once=st.booleans(),
 )
 fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def packing(weight, once):
+    """The kernels, transformed once, or in fp32 at each call."""
+    return pack3x3(weight, keep=False) if once or weight.dtype != torch.float32 else as_it_is(weight)
 
 
 @pytest.fixture(name="tensors")
@@ -40,9 +46,9 @@ def _tensors(kernel):
 
 @fast
 @shapes
-def test_it_is_nearly_as_exact_as_torch(tensors, batch, inputs, outputs, height, width, bias, count):
+def test_it_is_nearly_as_exact_as_torch(tensors, batch, inputs, outputs, height, width, bias, count, once):
     x, weight, bias = tensors(batch, inputs, outputs, height, width, bias)
-    found = convolution3x3(x, pack3x3(weight, keep=False), bias)
+    found = convolution3x3(x, packing(weight, once), bias)
     theirs = F.conv2d(x, weight, bias, padding=1)
     truth = F.conv2d(*(None if y is None else y.double() for y in (x, weight, bias)), padding=1)
     assert found.shape == theirs.shape and found.is_contiguous(memory_format=torch.channels_last)
@@ -53,9 +59,11 @@ def test_it_is_nearly_as_exact_as_torch(tensors, batch, inputs, outputs, height,
 
 @fast
 @shapes
-def test_neither_batch_nor_threads_move_a_bit(tensors, threads, batch, inputs, outputs, height, width, bias, count):
+def test_neither_batch_nor_threads_move_a_bit(
+    tensors, threads, batch, inputs, outputs, height, width, bias, count, once
+):
     x, weight, bias = tensors(batch + 1, inputs, outputs, height, width, bias)
-    packed = pack3x3(weight)
+    packed = packing(weight, once)
     threads(1)
     together = convolution3x3(x, packed, bias)
     threads(count)
@@ -65,21 +73,24 @@ def test_neither_batch_nor_threads_move_a_bit(tensors, threads, batch, inputs, o
 
 @fast
 @shapes
-def test_what_is_added_is_added_as_by_another_operation(tensors, batch, inputs, outputs, height, width, bias, count):
+def test_what_is_added_is_added_as_by_another_operation(
+    tensors, batch, inputs, outputs, height, width, bias, count, once
+):
     x, weight, bias = tensors(batch, inputs, outputs, height, width, bias)
-    packed = pack3x3(weight)
+    packed = packing(weight, once)
     for shape in ((batch, outputs, height, width), (batch, outputs, 1, 1)):
         other = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
         for laid in (other, other.contiguous(memory_format=torch.channels_last)):
             assert torch.equal(convolution3x3(x, packed, bias, laid), convolution3x3(x, packed, bias) + laid)
 
 
-def test_large_pictures_in_many_blocks(tensors, threads):
+@pytest.mark.parametrize("once", [True, False])
+def test_large_pictures_in_many_blocks(tensors, threads, once):
     x, weight, bias = tensors(1, 40, 20, 70, 130, True)
     threads(2)
     truth = F.conv2d(*(y.double() for y in (x, weight, bias)), padding=1)
     near = {torch.float32: 3e-6, torch.bfloat16: 1e-2}[x.dtype]
-    assert (convolution3x3(x, pack3x3(weight), bias) - truth).abs().max() < near * truth.abs().max()
+    assert (convolution3x3(x, packing(weight, once), bias) - truth).abs().max() < near * truth.abs().max()
 
 
 def test_a_number_moves_its_neighbours_alone(tensors):

@@ -18,7 +18,7 @@ from ...nets.operations import Activated, Added, Attend, Gated
 from ...weights.mappings import let_go
 from ..looked import Seldom
 from ..native.attention import attention
-from ..native.convolution import WAYS, Packed3x3, convolution3x3, pack3x3
+from ..native.convolution import WAYS, Packed3x3, as_it_is, convolution3x3, pack3x3
 from ..native.direct import Taps, direct, taps
 from ..native.gated import gated
 from ..native.linear import linear
@@ -176,7 +176,8 @@ class PackedConv2d(Packed, nn.Conv2d):  # pyright: ignore[reportIncompatibleVari
 
     def pack(self, weight: Tensor, shape: torch.Size) -> Held:
         if transforms(self, weight.dtype, shape):
-            return Held(None, weight, pack3x3(weight, keep=False))
+            once = beforehand(self, weight.dtype, shape)
+            return Held(None, weight, pack3x3(weight, keep=False) if once else as_it_is(weight))
         if shape[2:].numel() <= ROWS and (found := small(self, weight)) is not None:
             return Held(None, weight, found)
         return Held(None, ONEDNN._reorder_convolution_weight(weight, *self.how(), list(shape)))
@@ -236,9 +237,15 @@ def transforms(layer: nn.Conv2d, dtype: torch.dtype, shape: torch.Size) -> bool:
     how = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     if how != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or min(layer.in_channels, layer.out_channels) < CHANNELS[dtype]:
         return False
-    if WAYS[dtype].kernel.reason() or panels(layer, dtype) > min(PANEL, SHARE * shape[2:].numel()):
+    if WAYS[dtype].kernel.reason():
         return False
-    return dtype != torch.float32 or shape[2:].numel() >= 64
+    once = beforehand(layer, dtype, shape)
+    return shape[2:].numel() >= (64 if once else 256) if dtype == torch.float32 else once
+
+
+def beforehand(layer: nn.Conv2d, dtype: torch.dtype, shape: torch.Size) -> bool:
+    """Whether the kernels are transformed once, for the memory that this takes; else, in fp32 alone, at each call."""
+    return panels(layer, dtype) <= min(PANEL, SHARE * shape[2:].numel())
 
 
 def panels(layer: nn.Conv2d, dtype: torch.dtype) -> int:

@@ -34,6 +34,7 @@ from .layers import (
     PackedLayerNorm,
     PackedLinear,
     PackedSeldom,
+    beforehand,
     panels,
     transforms,
 )
@@ -117,7 +118,7 @@ class SketchedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         x = x.contiguous(memory_format=torch.channels_last)
-        if x.dtype in DTYPES and transforms(self, x.dtype, x.shape):
+        if x.dtype in DTYPES and transforms(self, x.dtype, x.shape) and beforehand(self, x.dtype, x.shape):
             vars(self)["panels"] = panels(self, x.dtype)
         return super().forward(x)
 

@@ -7,6 +7,7 @@ constexpr float A = 0.70710678f, B = 1.41421356f, AA = 0.5f, BB = 2, SUM = AA + 
 
 struct Fours : Singles {
     static constexpr int SIDE = 4, PART = 64, TILES = 8 * ROWS;
+    static constexpr bool TURNS = true;
 
     static Vec part(int, const float* p, int64_t n) { return load(p, n); }
     static void join(float* p, const Vec (&parts)[1], int64_t) { store(p, parts[0]); }
@@ -20,6 +21,17 @@ struct Fours : Singles {
         y[3 * s] = r + t;
         y[4 * s] = r - t;
         y[5 * s] = x[s] + x[5 * s] - set(SUM) * x[3 * s];
+    }
+
+    static void turn(const Vec* x, int s, Vec* y, int t) {
+        const Vec p = set(-2 / 3.0f) * x[0] - set(1 / 3.0f) * x[2 * s], q = set(2 * A / 3) * x[s];
+        const Vec r = set(1 / 6.0f) * x[0] + set(1 / 3.0f) * x[2 * s], v = set(A / 3) * x[s];
+        y[0] = x[0];
+        y[t] = p - q;
+        y[2 * t] = p + q;
+        y[3 * t] = r + v;
+        y[4 * t] = r - v;
+        y[5 * t] = x[2 * s];
     }
 
     static void leave(const Vec* x, int s, Vec* y, int t) {

@@ -3,7 +3,8 @@
 //     y = A^T [(G g G^T) . (B^T d B)] A + bias
 //
 // for tiles of SIDE x SIDE outputs: (SIDE + 2)^2 products in place of 9 SIDE^2. The kernels are transformed once
-// (native/convolution.py), and lie in the order in which they are read: of each group of TOGETHER outputs a matrix for each
+// (native/convolution.py), or, if they come as they are (outputs, inputs, 3, 3) and a Way has turn(x, s, y, t) (G: three
+// vectors, `s` apart, to SIDE + 2, `t` apart), at each call. They lie in the order in which they are read: of each group of TOGETHER outputs a matrix for each
 // point, of each of these some PART inputs at a time, of these each PANEL of outputs as a matrix (inputs, PANEL), PAIR
 // inputs beside each other. The order of every sum depends on the number of channels alone, so neither batch nor threads
 // move a bit.
@@ -21,7 +22,7 @@
 struct Convolution {
     const void *x, *kernels, *bias, *added;
     void* y;
-    int64_t batch, height, width, inputs, outputs, added_picture, added_cell;
+    int64_t batch, height, width, inputs, outputs, added_picture, added_cell, turned;
     Pool pool;
     int64_t threads;
 };
@@ -34,6 +35,7 @@ template <class Way> struct Winograd {
     static constexpr int TILES = Way::TILES;           // tiles that one task multiplies,
     static constexpr int TOGETHER = 64;                // by the kernels of so many outputs: some panels
     static constexpr int64_t PART = Way::PART / PAIR;  // words
+    static constexpr int64_t APART = PART * TOGETHER + 16;  // of points that are transformed here: no two at one place of the cache
     static constexpr int AHEAD = 1 << 17;  // bytes of kernels to fetch before they are read: few tiles wait for memory
     static constexpr int64_t MEMORY = 1 << 19;  // bytes of transformed input at once for each thread, to be read again
 
@@ -91,27 +93,58 @@ template <class Way> struct Winograd {
             }
     }
 
+    // G g G^T of `part` inputs and `outputs` outputs, as they lie: (outputs, inputs, 3, 3).
+    void turn(float* to, int64_t output, int64_t outputs, int64_t input, int64_t part) const {
+        static thread_local float near[TOGETHER * PART * 9];  // where outputs lie, many share a place of the cache
+        for (int64_t o = 0; o < outputs; o++)
+            memcpy(near + o * PART * 9, (const float*)a.kernels + ((output + o) * a.inputs + input) * 9, part * 36);
+        for (int64_t k = 0; k < part; k++) {
+            float taps[9][TOGETHER] = {};
+            for (int64_t o = 0; o < outputs; o++)
+                for (int t = 0; t < 9; t++) taps[t][o] = near[(o * PART + k) * 9 + t];
+            for (int64_t o = 0; o < outputs; o += WIDTH) {
+                Vec g[9], e[3 * GRID], u[POINTS];
+                for (int t = 0; t < 9; t++) g[t] = load(taps[t] + o);
+                for (int y = 0; y < 3; y++) Way::turn(g + 3 * y, 1, e + GRID * y, 1);
+                for (int x = 0; x < GRID; x++) Way::turn(e + x, GRID, u + x, GRID);
+                float* at = to + o / PANEL * PANEL * part + k * PANEL + o % PANEL;
+                for (int p = 0; p < POINTS; p++) store(at + p * APART, u[p]);
+            }
+        }
+    }
+
     // The products of TILES tiles with the kernels of one group, and their outputs. `first` is the tile of the block's
     // row 0.
     void output(int64_t first, int64_t row, int64_t group) const {
         static thread_local float products[POINTS * TILES * TOGETHER];
         const int64_t outputs = least(TOGETHER, a.outputs - group * TOGETHER), count = least(TILES, tiles - first - row);
-        const Word* kernels = (const Word*)a.kernels + group * POINTS * words * TOGETHER;
-        for (int64_t p = 0; p < POINTS; p++)
-            for (int64_t from = 0; from < words; from += PART)
-                for (int64_t c = 0; c < TOGETHER; c += PANEL, kernels += least(PART, words - from) * PANEL)
-                    if (c < outputs)
-                        columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
-                            for (int64_t r = 0; r < count; r += ROWS)
-                                columns<ROWS>(least(ROWS, count - r), [&](auto rows) {
-                                    constexpr int R = decltype(rows)::value, N = decltype(vectors)::value;
-                                    float* to = products + r * TOGETHER + c;
-                                    if (r == 0)
-                                        multiply_rows<R, N, AHEAD>(to, kernels, row, p, from);
-                                    else
-                                        multiply_rows<R, N, 0>(to, kernels, row + r, p, from);
-                                });
+        auto point = [&](const Word* kernels, int64_t p, int64_t from) {
+            for (int64_t c = 0; c < outputs; c += PANEL, kernels += least(PART, words - from) * PANEL)
+                columns<COLUMNS>((least(PANEL, outputs - c) + WIDTH - 1) / WIDTH, [&](auto vectors) {
+                    for (int64_t r = 0; r < count; r += ROWS)
+                        columns<ROWS>(least(ROWS, count - r), [&](auto rows) {
+                            constexpr int R = decltype(rows)::value, N = decltype(vectors)::value;
+                            float* to = products + r * TOGETHER + c;
+                            if (r == 0)
+                                multiply_rows<R, N, AHEAD>(to, kernels, row, p, from);
+                            else
+                                multiply_rows<R, N, 0>(to, kernels, row + r, p, from);
                         });
+                });
+        };
+        if (a.turned) {
+            const Word* kernels = (const Word*)a.kernels + group * POINTS * words * TOGETHER;
+            for (int64_t p = 0; p < POINTS; p++)
+                for (int64_t from = 0; from < words; from += PART)
+                    point(kernels + (p * words + from) * TOGETHER, p, from);
+        } else if constexpr (Way::TURNS) {
+            static thread_local float kernels[POINTS * APART];
+            for (int64_t from = 0; from < words; from += PART) {
+                const int64_t part = least(PART, words - from);
+                turn(kernels, group * TOGETHER, outputs, from, part);
+                for (int64_t p = 0; p < POINTS; p++) point(kernels + p * APART, p, from);
+            }
+        }
         for (int64_t r = 0; r < count; r++) {
             int64_t i = first + row + r, n = i / (across * down), top = i / across % down * SIDE;
             int64_t left = i % across * SIDE;

@@ -5,6 +5,7 @@
 // transformed is rounded once, as it is stored.
 struct Twos : Halves {
     static constexpr int SIDE = 2, PART = 128, TILES = 6 * ROWS;
+    static constexpr bool TURNS = false;
 
     // Two to a word: the transform sees the first of each, and then the second.
     static Vec part(int second, const bf16* p, int64_t n) {
