@@ -155,6 +155,9 @@ def test_a_branch_a_memory_of_texts_and_a_changed_norm_count(dtype):
         net.attn2.branches["one"] = Doubled()
         assert not at_once(net, x) and not torch.equal(net(x, ctx), plain)
         del net.attn2.branches["one"]
+        vars(net.attn1)["over"] = lambda x, source: x  # as merged cells do
+        assert not at_once(net, x) and not torch.equal(net(x, ctx), plain)
+        del vars(net.attn1)["over"]
         net.norm3.weight.mul_(2)
         assert at_once(net, x) and not torch.equal(net(x, ctx), plain)
 

@@ -180,6 +180,8 @@ def parts_of(block: TransformerBlock, x: Tensor) -> Parts | None:
                 return None
         if text["branches"]._modules or one["attn1"].heads != one["attn2"].heads:
             return None
+        if "over" in vars(one["attn1"]):  # cells that are merged
+            return None
         return fitted(norms, linears, x)
     return None
 
